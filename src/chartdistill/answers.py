@@ -1,0 +1,61 @@
+"""Answer text and items: the format every arm answers in.
+
+One item per line, its fields separated by ` | `; or exactly `None found` for a record that has none.
+"""
+
+from __future__ import annotations
+
+import re
+
+from chartdistill.grounding import plain_key
+from chartdistill.schema import Item, Task
+
+NONE_FOUND = "None found"
+"""The exact answer for a record that has none of what the task asks for."""
+
+FIELD_SEPARATOR = " | "
+"""Between the fields of one answer line."""
+
+_FOUND = r"(?:found|noted|stated|mentioned|listed|reported|given|identified|documented|recorded|known|applicable)"
+_NONE = re.compile(
+    rf"(?:none|nil|nothing|no|n/a|not)(?:\s+{_FOUND})?(?:\s+in\s+(?:the|this)\s+(?:chart|record|text|note))?"
+)
+
+
+def format_answer(items: tuple[Item, ...] | list[Item]) -> str:
+    """Items -> answer text: one per line, `text` or `text | status`; the none token when there are none."""
+    lines = [item.text if item.status is None else item.text + FIELD_SEPARATOR + item.status for item in items]
+    return "\n".join(lines) or NONE_FOUND
+
+
+def parse_answer(completion: str, task: Task) -> tuple[Item, ...] | None:
+    """Answer text -> items; () for the exact none token; None when it does not follow the task's format.
+
+    Strict on purpose: other spellings of none, an unknown status, an empty line or a missing field are format
+    errors, to be counted, not guessed at. Surrounding whitespace is ignored, and so is an item said twice.
+    """
+    text = completion.strip()
+    if text == NONE_FOUND:
+        return ()
+    items: list[Item] = []
+    for line in text.split("\n"):
+        fields = [part.strip() for part in line.split(FIELD_SEPARATOR.strip())]
+        if len(fields) != (2 if task.statuses else 1) or not all(fields) or says_none(fields[0], task):
+            return None
+        if task.statuses and fields[1] not in task.statuses:
+            return None
+        item = Item(text=fields[0], status=fields[1] if task.statuses else None)
+        if item not in items:
+            items.append(item)
+    return tuple(items)
+
+
+def says_none(text: str, task: Task) -> bool:
+    """Whether an item's text is "none" in other words than the exact ones: "N/A", "None.", "No medications".
+
+    Such an answer breaks the format; taken for an item, it would look like an invention.
+    """
+    said = plain_key(text)
+    for name in (task.item, task.name):
+        said = re.sub(rf"^no\s+(?:\w+\s+)?{re.escape(name.casefold())}(?:e?s)?\b", "no", said)
+    return _NONE.fullmatch(said) is not None

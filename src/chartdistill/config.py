@@ -1,0 +1,201 @@
+"""One YAML file = one run. Read, checked and resolved here, before anything is loaded.
+
+Paths inside a config are relative to the config file; `run_dir` is relative to the current folder. Every option is
+documented by the string under it. An unknown key is an error that names the nearest valid one.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from chartdistill.engines import AnyEngine, VllmEngine
+from chartdistill.errors import ConfigError
+from chartdistill.filters import DEFAULT_FILTERS, AnyFilter
+from chartdistill.model_folder import resolve_model
+from chartdistill.schema import Split, Task
+from chartdistill.sources import AnySource, PrepareOptions, source_for
+from chartdistill.training import TrainOptions
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelOptions(_Section):
+    """A model and the engine that runs it."""
+
+    model: str
+    """Folder (relative to this config), or a hub name that is in the local cache."""
+    revision: str | None = None
+    """Commit of a hub name."""
+    engine: AnyEngine = VllmEngine()
+    """Who generates."""
+    template_options: dict[str, Any] = {}
+    """Passed to the chat template, for example {enable_thinking: false}."""
+
+
+class LabelOptions(_Section):
+    """How the teacher labels."""
+
+    strategy: Literal["chain", "direct"] = "chain"
+    """chain: gate question, then the extraction question after a yes. direct: the consolidated question."""
+    max_answer_tokens: int = Field(default=256, ge=8)
+    """Room for an answer. A cut answer is asked again with four times as much, then kept as cut and rejected."""
+    records_per_window: int = Field(default=256, ge=1)
+    """Records in the engine at once. Finished windows survive a kill."""
+    max_failure_fraction: float = Field(default=0.05, ge=0, le=1)
+    """Above this share of failed requests the verb stops with an error."""
+
+
+class EvaluateOptions(_Section):
+    """How the arms are compared."""
+
+    split: Split = "test"
+    """Records to score on. The student must not have seen them."""
+    max_answer_tokens: int = Field(default=256, ge=8)
+    """Room for an answer."""
+    bootstrap_resamples: int = Field(default=2000, ge=100)
+    """Resamples of the record clusters behind each interval."""
+    seed: int = 0
+
+
+class PrivacyOptions(_Section):
+    """Who may see record text."""
+
+    allowed_hosts: tuple[str, ...] = ()
+    """Hosts this run may connect to; empty: this machine only."""
+
+
+class RunConfig(_Section):
+    """A whole run."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Names the run in the report."""
+    run_dir: Path
+    """Where everything is written, relative to the current folder."""
+    system: str = Field(min_length=1)
+    """System text of every prompt: teacher's, student's, in training and in use."""
+    tasks: tuple[Path, ...] = Field(min_length=1)
+    """Task files."""
+    records: tuple[AnySource, ...] = Field(min_length=1)
+    """Where the charts come from."""
+    prepare: PrepareOptions = PrepareOptions()
+    teacher: ModelOptions
+    student: ModelOptions
+    label: LabelOptions = LabelOptions()
+    filters: tuple[AnyFilter, ...] = DEFAULT_FILTERS
+    train: TrainOptions = TrainOptions()
+    evaluate: EvaluateOptions = EvaluateOptions()
+    privacy: PrivacyOptions = PrivacyOptions()
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> Self:
+        if self.evaluate.split == "train":
+            raise ValueError("evaluate.split is `train`: the student saw those records; choose test or validation")
+        return self
+
+
+class Run:
+    """A config with its tasks and folders: what the verbs take."""
+
+    def __init__(self, config: RunConfig, base: Path) -> None:
+        self.config = config
+        self.base = base
+        self.dir = config.run_dir
+        self.tasks = [load_task(base / path) for path in config.tasks]
+        names = [task.name for task in self.tasks]
+        if len(set(names)) < len(names):
+            raise ConfigError(f"tasks: two task files have the same name among {names}. Task names must differ.")
+
+    def model_folder(self, role: Literal["teacher", "student"]) -> Path:
+        """The checked folder of the teacher's or the student's model."""
+        options: ModelOptions = getattr(self.config, role)
+        return resolve_model(options.model, self.base, options.revision)
+
+
+def load_run(path: Path, records: Path | None = None, run_dir: Path | None = None) -> Run:
+    """Read a config file. `records` and `run_dir` override the file's.
+
+    Raises:
+        ConfigError: naming file, option and what is allowed.
+    """
+    values = _read_yaml(path)
+    base = path.resolve().parent
+    if run_dir is not None:
+        values["run_dir"] = str(run_dir)
+    for source in values.get("records") or []:
+        if isinstance(source, dict) and isinstance(source.get("path"), str):
+            source["path"] = str(base / source["path"])
+    if records is not None:
+        values["records"] = [source_for(records).model_dump()]
+    return Run(_checked(RunConfig, values, path), base)
+
+
+def load_task(path: Path) -> Task:
+    """Read a task file."""
+    return _checked(Task, _read_yaml(path), path)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        known = sorted(str(p) for p in path.parent.glob("*.yaml"))[:8] if path.parent.is_dir() else []
+        raise ConfigError(f"{path} does not exist. Files there: {', '.join(known) or 'none'}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}.") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} must hold `key: value` lines, not {type(values).__name__}.")
+    return values
+
+
+def _checked(kind: type[ModelT], values: dict[str, Any], path: Path) -> ModelT:
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        lines = [_explain(kind, problem) for problem in error.errors()]
+        raise ConfigError(f"{path}:\n" + "\n".join(f"  - {line}" for line in lines)) from None
+
+
+def _explain(kind: type[BaseModel], problem: Any) -> str:
+    """One pydantic problem as: option path, what is wrong, the value, what is allowed."""
+    location = [part for part in problem["loc"] if not str(part).startswith("function-")]
+    option = ".".join(str(part) for part in location)
+    if problem["type"] == "extra_forbidden":
+        allowed = sorted(_allowed_keys(kind, location[:-1]))
+        near = difflib.get_close_matches(str(location[-1]), allowed, n=1, cutoff=0.5)
+        hint = f"did you mean `{near[0]}`?" if near else f"allowed: {', '.join(allowed)}"
+        return f"{option}: unknown option; {hint}"
+    if problem["type"] == "missing":
+        return f"{option}: required, but not given"
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    value = problem.get("input")
+    shown = f" (got {value!r})" if isinstance(value, str | int | float | bool | None) else ""
+    return f"{option}: {message}{shown}" if option else message
+
+
+def _allowed_keys(kind: type[BaseModel], location: list[Any]) -> list[str]:
+    """Field names valid at a place in the config, going down through sections, lists and `type:` unions."""
+    candidates: list[type[BaseModel]] = [kind]
+    for part in location:
+        if isinstance(part, int):
+            continue
+        nested = [m for c in candidates if part in c.model_fields for m in _models_in(c.model_fields[part].annotation)]
+        tagged = [c for c in candidates if "type" in c.model_fields and c.model_fields["type"].default == part]
+        candidates = nested or tagged or candidates
+    return sorted({name for candidate in candidates for name in candidate.model_fields})
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models_in(argument)]

@@ -1,0 +1,19 @@
+"""Engines: who turns token ids into answers. One class per file; the class's fields are its options in YAML.
+
+An engine is opened for one model and lives until the `with` block ends; GPU memory is free after that.
+To add one: write `engines/<name>.py` with such a class, and name it in `AnyEngine`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from chartdistill.engines.contract import Generation, Generator, Request
+from chartdistill.engines.transformers_engine import TransformersEngine
+from chartdistill.engines.vllm_engine import VllmEngine
+
+AnyEngine = Annotated[VllmEngine | TransformersEngine, Field(discriminator="type")]
+
+__all__ = ["AnyEngine", "Generation", "Generator", "Request", "TransformersEngine", "VllmEngine"]

@@ -1,0 +1,117 @@
+"""Where a model lies on disk, and whether it is fit and safe to load: safetensors, tokenizer, chat template.
+
+Nothing is ever downloaded, and no code from a model folder is ever run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from chartdistill.errors import ModelError
+from chartdistill.schema import content_hash
+
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+
+
+def resolve_model(name: str, base: Path, revision: str | None = None) -> Path:
+    """The folder of a model: a path (relative to `base`, the config's folder), or a hub name in the local cache.
+
+    Raises:
+        ModelError: not on this disk, not complete, pickle weights, or it needs code of its own.
+    """
+    folder = (base / name).resolve()
+    if folder.is_dir():
+        check_model(folder)
+        return folder
+    if name.count("/") == 1 and not name.startswith((".", "/")):
+        folder = _in_hub_cache(name, revision)
+        check_model(folder)
+        return folder
+    raise ModelError(
+        f"model folder {folder} does not exist. Give a folder with config.json, *.safetensors and a tokenizer, or a "
+        "hub name such as Qwen/Qwen3-8B that was downloaded before. To see the flow with the embedded models: "
+        "make distill CONFIG=configs/demo.yaml"
+    )
+
+
+def _in_hub_cache(name: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, revision=revision, local_files_only=True))
+    except LocalEntryNotFoundError:
+        at = f" --revision {revision}" if revision else ""
+        raise ModelError(
+            f"the weights of {name} are not on this machine, and nothing is downloaded during a run. On a machine with "
+            f"network run `hf download {name}{at} --local-dir models/{name.split('/')[1]}`, copy the folder here and "
+            "set the config's `model:` to it (or run it here without --local-dir, to fill the local cache). To run the "
+            "demo instead, which needs no download: make distill CONFIG=configs/demo.yaml"
+        ) from None
+
+
+def check_model(folder: Path) -> None:
+    """Refuse a folder that could not, or should not, be loaded."""
+    config_path = folder / "config.json"
+    if not config_path.is_file():
+        raise ModelError(f"{folder} has no config.json, so it is not a model folder. Check the path, or copy it again.")
+    config = read_json(config_path)
+    if "auto_map" in config:
+        raise ModelError(
+            f"{config_path} asks to run code from the model folder (auto_map), which is never done here. "
+            "Use a model whose architecture transformers and vLLM know."
+        )
+    if not any(folder.glob("*.safetensors")):
+        pickles = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLES)
+        found = (
+            f"only pickle files ({', '.join(pickles[:3])}), which can run code when loaded" if pickles else "no weights"
+        )
+        raise ModelError(
+            f"{folder} has {found}. Only *.safetensors are loaded: download that form of the model, or convert it on a "
+            "machine without charts with save_pretrained(..., safe_serialization=True)."
+        )
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        missing = sorted({part for part in read_json(index)["weight_map"].values() if not (folder / part).is_file()})
+        if missing:
+            raise ModelError(f"{folder} is incomplete: {', '.join(missing[:5])} missing. Copy or download it again.")
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")):
+        raise ModelError(
+            f"{folder} has no tokenizer (tokenizer.json, tokenizer_config.json). Copy the tokenizer files of the same "
+            "model beside the weights."
+        )
+
+
+def model_fingerprint(folder: Path) -> str:
+    """Changes when the model does. Weights count by size and first MiB, so that 100 GB are not read each time."""
+    parts: list[Any] = []
+    for path in sorted(
+        path for path in folder.iterdir() if path.suffix in (".safetensors", ".json", ".jinja", ".model")
+    ):
+        with path.open("rb") as stream:
+            parts.append((path.name, path.stat().st_size, hashlib.sha256(stream.read(1 << 20)).hexdigest()))
+    return content_hash(parts)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a model folder."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read as JSON ({error}). Copy or download the model again.") from error
+    if not isinstance(value, dict):
+        raise ModelError(f"{path} holds no JSON object. Copy or download the model again.")
+    return value
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a model folder."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"the tokenizer in {folder} cannot be loaded: {error}") from error

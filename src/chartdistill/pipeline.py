@@ -1,0 +1,86 @@
+"""The main path: six verbs in order, each reading one artefact and writing the next.
+
+    sources -> prepare -> label -> curate -> train -> evaluate -> report
+
+A verb whose inputs and options have not changed since it finished has nothing to do. `label`, `train` and
+`evaluate` run in processes of their own, so that GPU memory is free again before the next begins.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from chartdistill.config import Run
+from chartdistill.curate import curate
+from chartdistill.errors import ChartDistillError
+from chartdistill.evaluate import evaluate
+from chartdistill.label import label
+from chartdistill.prepare import prepare
+from chartdistill.progress import ProgressCallback, StageBar
+from chartdistill.report import report
+from chartdistill.store import lock
+from chartdistill.train import train
+
+Verb = Callable[[Run, ProgressCallback], dict[str, Any]]
+
+VERBS: dict[str, Verb] = {
+    "prepare": lambda run, bar: prepare(run.config.records, run.dir / "records", run.config.prepare, bar),
+    "label": label,
+    "curate": lambda run, bar: curate(run.dir, run.tasks, run.config.filters, bar),
+    "train": train,
+    "evaluate": evaluate,
+    "report": lambda run, bar: report(run.dir, run.tasks, run.config.name),
+}
+FOLDERS = {
+    "prepare": "records", "label": "labels", "curate": "curated",
+    "train": "adapter", "evaluate": "predictions", "report": "report",
+}  # fmt: skip
+OWN_PROCESS = ("label", "train", "evaluate")
+
+
+def run_verb(run: Run, verb: str) -> dict[str, Any]:
+    """Run one verb here, holding the run folder, and return its manifest."""
+    # Under `accelerate launch` the first process holds the folder for all of them.
+    held = lock(run.dir) if os.environ.get("RANK", "0") == "0" else nullcontext()
+    with held, StageBar(verb, unit="steps" if verb == "train" else "records") as bar:
+        return VERBS[verb](run, bar)
+
+
+def run_all(run: Run, arguments: list[str], first: str = "prepare", last: str = "report") -> None:
+    """Run the verbs from `first` to `last`. `arguments` name this run on the command line of a child process."""
+    names = list(VERBS)
+    for verb in names[names.index(first) : names.index(last) + 1]:
+        if verb in OWN_PROCESS:
+            _run_in_child(verb, arguments)
+        else:
+            run_verb(run, verb)
+
+
+def _run_in_child(verb: str, arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "chartdistill", verb, *arguments, "--quiet"]
+    if verb == "train" and (gpus := _gpu_count()) > 1:
+        launch = Path(sys.executable).with_name("accelerate")
+        command = [str(launch), "launch", "--multi_gpu", "--num_processes", str(gpus), *command[1:]]
+    code = subprocess.run(command, check=False).returncode
+    if code:
+        raise ChildError(verb, code)
+
+
+def _gpu_count() -> int:
+    import torch
+
+    return torch.cuda.device_count()
+
+
+class ChildError(ChartDistillError):
+    """A verb's own process failed; it has already said why."""
+
+    def __init__(self, verb: str, code: int) -> None:
+        super().__init__(f"`{verb}` stopped (exit code {code}); what it had finished is kept.")
+        self.exit_code = code if code > 0 else 1

@@ -1,0 +1,87 @@
+"""`predict`: answer the tasks for new charts with a trained adapter.
+
+One JSON line per record: its id and source, and for each task the items found, each with the character span in the
+original chart that it was read from; an item that cannot be found there has `span` null, and should not be trusted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from chartdistill.answers import parse_answer
+from chartdistill.cleaning import Cleaned, clean
+from chartdistill.config import Run
+from chartdistill.engines import Generation, Request
+from chartdistill.errors import InputError
+from chartdistill.grounding import locate
+from chartdistill.model_folder import load_tokenizer, read_json
+from chartdistill.prompts import PromptBuilder
+from chartdistill.schema import Record, RejectedRecord, Task
+from chartdistill.sources import source_for
+from chartdistill.store import disk_errors, require_manifest
+
+_RECORDS_PER_WINDOW = 256
+
+
+def predict(run: Run, records: Path | None, out: Path) -> int:
+    """Answer all charts under `records` into the JSONL file `out`; returns the number of records answered.
+
+    Raises:
+        InputError: no records given, or none readable.
+        ArtefactError: the run has no finished adapter.
+    """
+    if records is None:
+        raise InputError("predict needs --records PATH: a folder of .txt charts, or a .jsonl, .csv or .parquet file.")
+    require_manifest(run.dir / "adapter", "train")
+    model, adapter = run.model_folder("student"), run.dir / "adapter"
+    student = run.config.student
+    builder = PromptBuilder.from_tokenizer(load_tokenizer(model), run.config.system, student.template_options)
+    rank = int(read_json(adapter / "adapter_config.json")["r"])
+    entries = iter(source_for(records).read())
+    answered = 0
+    with (
+        disk_errors(out),
+        out.open("w", encoding="utf-8") as stream,
+        student.engine.open(model, lora_rank=rank) as engine,
+    ):
+        while window := list(islice(entries, _RECORDS_PER_WINDOW)):
+            charts = [(e, clean(e.text)) for e in window if not isinstance(e, RejectedRecord)]
+            for entry in window:
+                if isinstance(entry, RejectedRecord):
+                    stream.write(json.dumps({"id": entry.id, "source": entry.source, "failure": entry.reason}) + "\n")
+            requests = [
+                Request(
+                    builder.prompt(cleaned.text, task.question), run.config.evaluate.max_answer_tokens, builder.end_id
+                )
+                for _, cleaned in charts
+                for task in run.tasks
+            ]
+            answers: Iterator[Generation] = iter(engine.generate(requests, adapter))
+            for entry, cleaned in charts:
+                tasks = {task.name: _answer(next(answers), task, cleaned) for task in run.tasks}
+                stream.write(json.dumps({"id": entry.id, "source": entry.source, "tasks": tasks}) + "\n")
+                answered += 1
+    return answered
+
+
+def _answer(generation: Generation, task: Task, cleaned: Cleaned) -> dict[str, Any]:
+    if generation.text is None:
+        return {"items": None, "failure": generation.failure}
+    if generation.finish_reason == "length":
+        return {"items": None, "failure": "truncated: the answer did not end within evaluate.max_answer_tokens"}
+    items = parse_answer(generation.text, task)
+    if items is None:
+        return {"items": None, "failure": "bad_format: the answer does not follow the task's answer format"}
+    return {"items": [{**item.model_dump(exclude_none=True), **_span(item.text, cleaned)} for item in items]}
+
+
+def _span(text: str, cleaned: Cleaned) -> dict[str, Any]:
+    found = locate(text, cleaned.text)
+    if found is None:
+        return {"span": None, "grounded": False}
+    holder = Record(id="", source="", text="", cluster="", split="test", segments=cleaned.segments)
+    return {"span": holder.original_span(found.start, found.end), "grounded": True, "match": found.how}

@@ -1,0 +1,277 @@
+"""Sources -> records: cleaned, clustered, split. The first verb.
+
+In: sources. Out, in the verb's folder: `records.jsonl` (`Record`), `rejected.jsonl` (`RejectedRecord`) and
+`manifest.json` with the counts. Must hold: read = kept + rejected, every rejection with its reason; near-duplicates
+never stand in two splits; record ids are unique; the result does not depend on memory size, since text goes through
+a file between the two passes and only hashes are held.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from chartdistill.cleaning import Cleaned, clean
+from chartdistill.clusters import ClusterBuilder, body_words
+from chartdistill.errors import InputError
+from chartdistill.schema import Item, Record, RejectedRecord, Row, Split
+from chartdistill.sources import AnySource, PrepareOptions, SourceEntry
+from chartdistill.sources.dataset import CACHE_PREFIX
+from chartdistill.store import (
+    RowWriter,
+    begin,
+    count_by,
+    fingerprint,
+    is_done,
+    read_manifest,
+    read_rows,
+    write_manifest,
+)
+
+Progress = Callable[[int, int | None], None]
+"""Called with (entries done, all entries or None while that is not known)."""
+
+RECORDS, REJECTED = "records.jsonl", "rejected.jsonl"
+_STAGED = ".staged.jsonl"
+"""Cleaned entries between the two passes; removed at the end."""
+_PROGRESS_EVERY = 200
+_HELD_OUT_FIRST: tuple[Split, ...] = ("test", "validation", "train")
+
+
+class _StagedEntry(Row):
+    """A cleaned entry between the two passes."""
+
+    id: str
+    source: str
+    text: str
+    segments: tuple[tuple[int, int, int], ...]
+    gold: dict[str, tuple[Item, ...]] | None
+
+
+@dataclass
+class _Candidate:
+    """What is held in memory of a staged entry."""
+
+    id: str
+    source: str
+    body: str
+    """Hash of its words."""
+    split: Split | None
+    """Forced by its source."""
+    worth: tuple[bool, int]
+    """Which of several duplicates to keep: one with gold, then the longest."""
+    rejected: tuple[str, str] | None = None
+    """(reason, detail)."""
+
+
+def prepare(
+    sources: Sequence[AnySource], folder: Path, options: PrepareOptions, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Write the records of all sources into `folder`; returns the manifest. Does nothing when that was done before.
+
+    Raises:
+        InputError: a source is missing or unreadable as a whole, or no record is left.
+        ArtefactError: the folder cannot be written, or the disk is full.
+    """
+    described = [source.model_dump(mode="json") for source in sources]
+    state = fingerprint(
+        "prepare", version("chartdistill"), options.model_dump(), described, [s.stamp() for s in sources]
+    )
+    if is_done(folder, state) and (done := read_manifest(folder)) is not None:
+        return done
+    started = begin(folder)
+    _remove_leftovers(folder)
+    with RowWriter(folder / REJECTED) as rejected:
+        first_pass = _FirstPass(options, rejected, progress)
+        try:
+            with RowWriter(folder / _STAGED) as staged:
+                for source in sources:
+                    first_pass.take(source.read(options.max_bytes, folder), staged)
+            clusters = first_pass.bodies.clusters()
+            splits = _reject_crossing(first_pass.candidates, clusters, options)
+            ids = _reject_duplicates(first_pass.candidates) if options.keep_duplicates == "one" else {}
+            kept = _write_records(folder, first_pass, clusters, splits, ids)
+        finally:
+            (folder / _STAGED).unlink(missing_ok=True)
+    counts = first_pass.counts(kept, clusters, splits)
+    if counts["read"] != counts["kept"] + counts["rejected"]:
+        raise AssertionError(f"prepare lost entries: {counts}")
+    if not kept:
+        reasons = ", ".join(f"{number} {reason}" for reason, number in counts["by_reason"].items())
+        raise InputError(
+            f"none of the {counts['read']} entries became a record ({reasons or 'the sources are empty'}). "
+            f"See {folder / REJECTED} for each, then change the sources or the limits under `prepare`."
+        )
+    facts = {"counts": counts, "options": options.model_dump(), "sources": described}
+    return write_manifest(folder, state, started, **facts, versions={"chartdistill": version("chartdistill")})
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what a killed run left half written: it holds record text, and no later run reads it."""
+    (folder / _STAGED).unlink(missing_ok=True)
+    for path in folder.glob(f"{CACHE_PREFIX}*"):
+        shutil.rmtree(path)
+
+
+class _FirstPass:
+    """Reads, cleans and stages entries; counts everything."""
+
+    def __init__(self, options: PrepareOptions, rejected: RowWriter, progress: Progress | None) -> None:
+        self.bodies = ClusterBuilder()
+        self.candidates: list[_Candidate] = []
+        self.reasons: list[str] = []
+        self._options = options
+        self._rejected = rejected
+        self._progress = progress
+        self._sources_of_ids: dict[str, str] = {}
+        self._num_read = 0
+        self._cleaned: Counter[str] = Counter()
+        self._encodings: Counter[str] = Counter()
+
+    def take(self, entries: Iterator[SourceEntry | RejectedRecord], staged: RowWriter) -> None:
+        """All entries of one source."""
+        for entry in entries:
+            self._num_read += 1
+            if self._progress is not None and self._num_read % _PROGRESS_EVERY == 0:
+                self._progress(self._num_read, None)
+            if isinstance(entry, RejectedRecord):
+                self.reject(entry)
+                continue
+            self._encodings[entry.encoding] += 1
+            cleaned = clean(entry.text)
+            self._cleaned.update(cleaned.removed)
+            problem = self._problem(entry, cleaned)
+            if problem is not None:
+                self.reject(RejectedRecord(source=entry.source, id=entry.id, reason=problem[0], detail=problem[1]))
+                continue
+            self._sources_of_ids[entry.id] = entry.source
+            body = self.bodies.add(cleaned.text)
+            worth = (bool(entry.gold), len(cleaned.text))
+            self.candidates.append(_Candidate(entry.id, entry.source, body, entry.split, worth))
+            staged.write(
+                _StagedEntry(
+                    id=entry.id, source=entry.source, text=cleaned.text, segments=cleaned.segments, gold=entry.gold
+                )
+            )
+
+    def reject(self, row: RejectedRecord) -> None:
+        """Write one rejection."""
+        self._rejected.write(row)
+        self.reasons.append(row.reason)
+
+    def report(self, done: int) -> None:
+        """Tell how many staged entries the second pass has written."""
+        total = len(self.candidates)
+        if self._progress is not None and (done % _PROGRESS_EVERY == 0 or done == total):
+            self._progress(done, total)
+
+    def counts(self, kept: list[_Candidate], clusters: dict[str, str], splits: dict[str, Split]) -> dict[str, Any]:
+        """The manifest's counts."""
+        kept_clusters = [clusters[candidate.body] for candidate in kept]
+        by_reason = count_by(self.reasons)
+        return {
+            "read": self._num_read,
+            "kept": len(kept),
+            "rejected": len(self.reasons),
+            "by_reason": by_reason,
+            "by_split": {
+                split: sum(splits[c] == split for c in kept_clusters) for split in ("train", "validation", "test")
+            },
+            "clusters": len(set(kept_clusters)),
+            "duplicates": len(self.candidates) - len({candidate.body for candidate in self.candidates}),
+            "cleaned": dict(self._cleaned.most_common()),
+            "decoded_as": dict(self._encodings.most_common()),
+        }
+
+    def _problem(self, entry: SourceEntry, cleaned: Cleaned) -> tuple[str, str] | None:
+        if entry.id in self._sources_of_ids:
+            first = self._sources_of_ids[entry.id]
+            return "duplicate_id", f"{first} has this id already; give one of the two another id"
+        num_words = len(body_words(cleaned.text))
+        if num_words < self._options.min_words:
+            limit = self._options.min_words
+            return "too_short", f"{num_words} words after cleaning; at least {limit} are asked for: see min_words"
+        return None
+
+
+def cluster_split(cluster: str, options: PrepareOptions) -> Split:
+    """The split of a cluster: its sha256 as a number in [0, 1), cut at the fractions. Other records play no part."""
+    position = int.from_bytes(hashlib.sha256(cluster.encode()).digest()[:8]) / 2**64
+    if position < options.test_fraction:
+        return "test"
+    return "validation" if position < options.test_fraction + options.validation_fraction else "train"
+
+
+def _reject_crossing(
+    candidates: list[_Candidate], clusters: dict[str, str], options: PrepareOptions
+) -> dict[str, Split]:
+    """The split of each cluster. Where sources force several, the most held out wins and the others' records go."""
+    forced: dict[str, Split] = {}
+    for candidate in candidates:
+        cluster = clusters[candidate.body]
+        if candidate.split is not None:
+            forced[cluster] = min(candidate.split, forced.get(cluster, "train"), key=_HELD_OUT_FIRST.index)
+    splits = {cluster: forced.get(cluster) or cluster_split(cluster, options) for cluster in set(clusters.values())}
+    for candidate in candidates:
+        split = splits[clusters[candidate.body]]
+        if candidate.split not in (None, split):
+            candidate.rejected = (
+                "crosses_split",
+                f"its source puts it in {candidate.split}, but a near-duplicate of it is in {split}",
+            )
+    return splits
+
+
+def _reject_duplicates(candidates: list[_Candidate]) -> dict[str, str]:
+    """Keep one record of each body: the worthiest text under the first id. Returns own id -> id to file it under."""
+    groups: dict[str, list[_Candidate]] = {}
+    for candidate in candidates:
+        if candidate.rejected is None:
+            groups.setdefault(candidate.body, []).append(candidate)
+    ids: dict[str, str] = {}
+    for group in groups.values():
+        kept = max(group, key=lambda candidate: candidate.worth)
+        ids[kept.id] = group[0].id
+        for candidate in group:
+            if candidate is not kept:
+                candidate.rejected = (
+                    "duplicate",
+                    f"same words as {kept.source}, which is kept as record {group[0].id}",
+                )
+    return ids
+
+
+def _write_records(
+    folder: Path, first_pass: _FirstPass, clusters: dict[str, str], splits: dict[str, Split], ids: dict[str, str]
+) -> list[_Candidate]:
+    """The second pass: staged entries -> records or rejections. Returns the kept ones."""
+    kept = []
+    with RowWriter(folder / RECORDS) as records:
+        staged = read_rows(folder / _STAGED, _StagedEntry)
+        for done, (candidate, entry) in enumerate(zip(first_pass.candidates, staged, strict=True), 1):
+            first_pass.report(done)
+            if candidate.rejected is not None:
+                reason, detail = candidate.rejected
+                row = RejectedRecord(source=candidate.source, id=candidate.id, reason=reason, detail=detail)
+                first_pass.reject(row)
+                continue
+            kept.append(candidate)
+            cluster = clusters[candidate.body]
+            records.write(
+                Record(
+                    id=ids.get(entry.id, entry.id),
+                    source=entry.source,
+                    text=entry.text,
+                    cluster=cluster,
+                    split=splits[cluster],
+                    segments=entry.segments,
+                    gold=entry.gold,
+                )
+            )
+    return kept

@@ -1,0 +1,92 @@
+"""Nothing leaves the machine: offline switches, and a guard on every socket of every process we start.
+
+`enforce()` is called before any library is imported. It sets the variables that libraries read (children inherit
+them) and installs an audit hook that refuses connections and name look-ups to anything but this machine, unless
+the config names the host. Child processes import this package too and so install the same guard.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from chartdistill.errors import PrivacyError
+
+PROCESS_VARIABLES = {
+    # Offline and no telemetry.
+    "HF_HUB_OFFLINE": "1",  # huggingface_hub, transformers: no downloads, no HEAD requests
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",  # vLLM and others
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_DO_NOT_TRACK": "1",
+    "WANDB_MODE": "disabled",
+    "WANDB_DISABLED": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "ANONYMIZED_TELEMETRY": "False",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TQDM_DISABLE": "1",  # one progress bar, ours
+    "TOKENIZERS_PARALLELISM": "false",  # forks after tokenizing otherwise warn, or hang
+    "VLLM_HOST_IP": "127.0.0.1",  # engine processes talk over loopback, not over the machine's address
+    "GLOO_SOCKET_IFNAME": "lo",
+}
+_ALLOWED = "CHARTDISTILL_ALLOWED_HOSTS"
+_installed = False
+
+
+def enforce(allowed_hosts: Iterable[str] = ()) -> None:
+    """Switch libraries to offline and refuse connections to other machines, in this process and its children.
+
+    Args:
+        allowed_hosts: host names or addresses the config allows (`privacy.allowed_hosts`).
+    """
+    for name, value in PROCESS_VARIABLES.items():
+        os.environ.setdefault(name, value)
+    os.environ[_ALLOWED] = ",".join(sorted(set(allowed_hosts)))
+    _install()
+
+
+def enforce_in_child() -> None:
+    """Install the guard when a parent process has enforced it."""
+    if _ALLOWED in os.environ:
+        _install()
+
+
+def _install() -> None:
+    global _installed
+    if not _installed:
+        sys.addaudithook(_refuse)
+        _installed = True
+
+
+def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "socket.connect" or event == "socket.sendto":
+        address = arguments[1]
+        host = address[0] if isinstance(address, tuple) and address else None
+    elif event == "socket.getaddrinfo":
+        host = arguments[0]
+    else:
+        return
+    if not isinstance(host, str | bytes):  # a unix socket path, or "any address" for a server
+        return
+    name = host.decode() if isinstance(host, bytes) else host
+    if not is_local(name) and name not in os.environ.get(_ALLOWED, "").split(","):
+        raise PrivacyError(
+            f"refused to connect to {name!r}: charts may not leave this machine. If this host may see them, add it to "
+            "privacy.allowed_hosts in the config; if a library tried on its own, report it: that is a bug."
+        )
+
+
+def is_local(host: str) -> bool:
+    """Whether a host name or address means this machine."""
+    if host in ("", "localhost", "localhost.localdomain", "0.0.0.0", "::"):
+        return True
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return False

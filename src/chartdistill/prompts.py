@@ -1,0 +1,160 @@
+"""Record + question -> token ids: the one place, used by label, train, evaluate and predict.
+
+Layout of every prompt (record first, question last, so that all questions of a record share one prefix):
+
+    [control ids, system text, control ids, record text] [question text, control ids] [answer text, end id]
+     `---------------- prefix ------------------------'   `------- branch ---------'   `---- answer ----'
+
+The chat template is rendered once around sentinels and cut at them. Its own text is encoded with control
+tokens; record, question and answer are encoded as plain text, so a chart that contains `<|im_end|>`, `<s>` or
+a fake turn cannot become a control token. The three parts are encoded apart and joined as ids: the prefix of
+one record is the same ids for every question, whatever the tokenizer would have merged across the seam.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from chartdistill.errors import ModelError
+
+QUESTION_SEPARATOR = "\n\n"
+"""Between the record and its question. Belongs to the branch, never to the prefix."""
+
+_RECORD, _QUESTION, _ANSWER = "\ue000RECORD\ue001", "\ue000QUESTION\ue001", "\ue000ANSWER\ue001"
+
+
+@dataclass(frozen=True)
+class PromptBuilder:
+    """Builds token ids for one tokenizer and one system text.
+
+    Make it with :meth:`from_tokenizer`. All methods return plain lists of ids, without padding.
+    """
+
+    tokenizer: Any
+    head_ids: tuple[int, ...]
+    """Everything before the record text."""
+    tail_ids: tuple[int, ...]
+    """Everything between the question and the answer."""
+    end_id: int
+    """The id that ends an answer; engines stop at it."""
+    _control: re.Pattern[str] | None = field(repr=False, default=None)
+    _control_ids: frozenset[int] = field(repr=False, default=frozenset())
+
+    @classmethod
+    def from_tokenizer(
+        cls, tokenizer: Any, system: str, template_options: dict[str, Any] | None = None
+    ) -> PromptBuilder:
+        """Cut the tokenizer's chat template into head, tail and end.
+
+        `template_options` go to the template (for example `{"enable_thinking": False}`).
+
+        Raises:
+            ModelError: no chat template, or one that drops, repeats or reorders the user's text.
+        """
+        if not getattr(tokenizer, "chat_template", None):
+            raise ModelError(
+                f"the tokenizer of {tokenizer.name_or_path!r} has no chat template, so a question cannot be put to "
+                "this model. Use a chat-tuned model (one whose tokenizer_config.json or chat_template.jinja has a "
+                "template), or add a chat_template.jinja to its folder."
+            )
+        options = template_options or {}
+        user = {"role": "user", "content": _RECORD + _QUESTION}
+        head, tail = _render_cut(tokenizer, system, user, options)
+        closing = _render(tokenizer, system, [user, {"role": "assistant", "content": _ANSWER}], options, False)
+        after_answer = closing.rsplit(_ANSWER, 1)[-1]
+        control_ids = {
+            token_id for token_id, token in tokenizer.added_tokens_decoder.items() if str(token.content).strip()
+        }
+        control_ids.update(tokenizer.all_special_ids)
+        end_id = next((i for i in _ids(tokenizer, after_answer) if i in control_ids), tokenizer.eos_token_id)
+        if end_id is None:
+            raise ModelError(
+                f"the chat template of {tokenizer.name_or_path!r} ends an answer without a control token and the "
+                "tokenizer has no eos token, so an answer could never stop. Set eos_token in tokenizer_config.json."
+            )
+        spellings = sorted(
+            (str(t.content) for i, t in tokenizer.added_tokens_decoder.items() if i in control_ids),
+            key=len,
+            reverse=True,
+        )
+        control = re.compile("|".join(re.escape(s) for s in spellings if len(s) > 1)) if spellings else None
+        return cls(
+            tokenizer=tokenizer,
+            head_ids=tuple(_ids(tokenizer, head)),
+            tail_ids=tuple(_ids(tokenizer, tail)),
+            end_id=int(end_id),
+            _control=control,
+            _control_ids=frozenset(control_ids),
+        )
+
+    def plain(self, text: str) -> list[int]:
+        """Encode text that must not contain control tokens, whatever it spells.
+
+        A spelling of a control token is encoded in two halves, which no tokenizer joins again.
+        """
+        cuts = [0]
+        if self._control is not None:
+            cuts += [match.start() + (match.end() - match.start()) // 2 for match in self._control.finditer(text)]
+        cuts.append(len(text))
+        ids = [i for start, end in pairwise(cuts) for i in _ids(self.tokenizer, text[start:end])]
+        if not self._control_ids.isdisjoint(ids):
+            raise ModelError(
+                f"the tokenizer of {self.tokenizer.name_or_path!r} turned plain record text into control tokens "
+                f"{sorted(self._control_ids.intersection(ids))}; records with such text cannot be used with it."
+            )
+        return ids
+
+    def prefix(self, record_text: str) -> list[int]:
+        """Ids shared by every question about this record."""
+        return [*self.head_ids, *self.plain(record_text)]
+
+    def branch(self, question: str) -> list[int]:
+        """Ids of one question, up to the point where the answer begins."""
+        return [*self.plain(QUESTION_SEPARATOR + question), *self.tail_ids]
+
+    def prompt(self, record_text: str, question: str) -> list[int]:
+        """`prefix + branch`."""
+        return self.prefix(record_text) + self.branch(question)
+
+    def answer(self, text: str) -> list[int]:
+        """Ids of an answer, with the id that ends it."""
+        return [*self.plain(text), self.end_id]
+
+
+def _ids(tokenizer: Any, text: str) -> list[int]:
+    return list(tokenizer.encode(text, add_special_tokens=False)) if text else []
+
+
+def _render(
+    tokenizer: Any, system: str, turns: list[dict[str, str]], options: dict[str, Any], generation_prompt: bool
+) -> str:
+    from jinja2.exceptions import TemplateError
+
+    try:
+        messages = [{"role": "system", "content": system}, *turns]
+        rendered = tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=generation_prompt, **options
+        )
+    except TemplateError:
+        # Gemma and others know no system role: its text opens the user's turn instead.
+        first = {**turns[0], "content": f"{system}\n\n{turns[0]['content']}"}
+        rendered = tokenizer.apply_chat_template(
+            [first, *turns[1:]], tokenize=False, add_generation_prompt=generation_prompt, **options
+        )
+    return str(rendered)
+
+
+def _render_cut(tokenizer: Any, system: str, user: dict[str, str], options: dict[str, Any]) -> tuple[str, str]:
+    """The template's text before the record and after the question."""
+    rendered = _render(tokenizer, system, [user], options, True)
+    if rendered.count(_RECORD + _QUESTION) != 1:
+        raise ModelError(
+            f"the chat template of {tokenizer.name_or_path!r} does not keep the user's text once and in order "
+            f"(found {rendered.count(_RECORD)} times), so record and question cannot be placed. "
+            "Fix the template or use another model."
+        )
+    head, _, tail = rendered.partition(_RECORD + _QUESTION)
+    return head, tail

@@ -1,0 +1,208 @@
+"""Plots as inline SVG: no script, no font, no outside resource; colours come from the page's style, light or dark.
+
+In: figures. Out: `Markup`. What must hold: every label is escaped; a figure that is not defined is not drawn as 0.
+Coordinates are in SVG user units; a plot is 400 wide, so that its text stays legible on a phone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from chartdistill.metrics.intervals import Estimate
+
+WIDTH = 400
+GUTTER = 104
+"""Left of the axis, for labels."""
+RIGHT = 20
+LABEL_CHARS = 15
+MAX_POINTS = 400
+"""More points than this on one line are thinned evenly; the last is always kept."""
+SHAPES = ("circle", "square", "diamond", "triangle")
+
+
+@dataclass(frozen=True)
+class Interval:
+    """One marker with its whisker: the series (arm) it belongs to and its figure."""
+
+    series: int
+    name: str
+    estimate: Estimate
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a plot."""
+
+    series: str
+    """Style name: `loss` or `validation`."""
+    name: str
+    points: tuple[tuple[float, float], ...]
+
+
+def interval_plot(title: str, rows: Sequence[tuple[str, Sequence[Interval]]], percent: bool, full: bool) -> Markup:
+    """Values with 95% intervals: rows down, arms as markers beside each other.
+
+    `full`: the axis runs from 0 to 1; otherwise it ends just above the highest value.
+    """
+    highest = max(
+        (e for _, marks in rows for m in marks for e in (m.estimate.high, m.estimate.value) if e is not None), default=1
+    )
+    top = 1.0 if full else next((end for end in (0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8) if highest <= end), 1.0)
+    scale = _Scale(0, top, GUTTER, WIDTH - RIGHT)
+    parts: list[Markup] = []
+    y = 10.0
+    for label, marks in rows:
+        height = 13 * max(1, len(marks)) + 9
+        parts.append(_text(GUTTER - 8, y + height / 2, _short(label), "end", label))
+        for place, entry in enumerate(marks):
+            parts.append(_marker(entry, scale, y + 10 + 13 * place, percent))
+        y += height
+        parts.append(Markup('<line class="rule" x1="0" x2="{}" y1="{}" y2="{}"/>').format(WIDTH, y, y))
+    ticks = [top * i / 4 for i in range(5)]
+    axis = [_tick(scale.at(tick), 4, y, f"{100 * tick:.3g}%" if percent else f"{tick:.3g}") for tick in ticks]
+    return _svg(title, y + 22, [*axis, *parts])
+
+
+def line_plot(title: str, lines: Sequence[Line], across: str) -> Markup:
+    """Values over steps, from 0 upwards."""
+    points = [point for line in lines for point in line.points]
+    right = max((x for x, _ in points), default=1) or 1
+    step = _round_step(max((y for _, y in points), default=1) or 1)
+    top = step * math.ceil((max((y for _, y in points), default=1) or 1) / step)
+    height, left, base = 220, 44, 190
+    over, up = _Scale(0, right, left, WIDTH - RIGHT), _Scale(0, top, base, 12)
+    parts = []
+    for i in range(round(top / step) + 1):
+        y = up.at(i * step)
+        parts.append(Markup('<line class="rule" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(left, WIDTH - RIGHT, y, y))
+        parts.append(_text(left - 6, y + 4, f"{i * step:.3g}", "end"))
+    for share in (0, 0.5, 1):
+        anchor = "start" if share == 0 else "end" if share == 1 else "middle"
+        parts.append(_text(over.at(right * share), base + 16, f"{right * share:,.0f}", anchor))
+    parts.append(_text((left + WIDTH) / 2, base + 29, across, "middle"))
+    for line in lines:
+        shown = _thin(line.points)
+        path = " ".join(f"{over.at(x):.1f},{up.at(y):.1f}" for x, y in shown)
+        parts.append(Markup('<polyline class="line {}" points="{}"/>').format(line.series, path))
+        if line.series == "validation":
+            parts += [
+                Markup('<circle class="point" cx="{:.1f}" cy="{:.1f}" r="3"><title>{:.4g} at {:,.0f}</title></circle>')
+                .format(over.at(x), up.at(y), y, x)
+                for x, y in shown
+            ]  # fmt: skip
+    return _svg(title, height + 2, parts)
+
+
+def bar_plot(title: str, rows: Sequence[tuple[str, Sequence[tuple[str, str, int]]]]) -> Markup:
+    """Counts as stacked bars: per row (style name, part name, count); the total stands at the end."""
+    highest = max((sum(count for *_, count in parts) for _, parts in rows), default=0) or 1
+    scale = _Scale(0, highest, GUTTER, WIDTH - 60)
+    drawn: list[Markup] = []
+    y = 4.0
+    for label, parts in rows:
+        drawn.append(_text(GUTTER - 8, y + 14, _short(label), "end", label))
+        total = 0
+        for style, name, count in parts:
+            start, end = scale.at(total), scale.at(total + count)
+            drawn.append(
+                Markup('<rect class="bar {}" x="{:.1f}" y="{}" width="{:.1f}" height="16"><title>{}: {}</title></rect>')
+                .format(style, start, y + 2, max(0, end - start), name, count)
+            )  # fmt: skip
+            total += count
+        drawn.append(_text(scale.at(total) + 6, y + 14, f"{total:,}", "start"))
+        y += 24
+    return _svg(title, y + 2, drawn)
+
+
+def legend_mark(series: int) -> Markup:
+    """The marker of one arm, to stand in a legend."""
+    return Markup('<svg class="key" viewBox="0 0 14 14" width="14" height="14" aria-hidden="true">{}</svg>').format(
+        _shape(series, 7, 7)
+    )
+
+
+@dataclass(frozen=True)
+class _Scale:
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def at(self, value: float) -> float:
+        """Where a value lies; values beyond the axis lie at its end."""
+        share = min(1.0, max(0.0, (value - self.low) / (self.high - self.low)))
+        return self.start + share * (self.end - self.start)
+
+
+def _marker(entry: Interval, scale: _Scale, y: float, percent: bool) -> Markup:
+    estimate = entry.estimate
+    if estimate.value is None:
+        return Markup('<text class="small" x="{}" y="{}">{}: not defined</text>').format(
+            scale.start + 2, y + 4, entry.name
+        )
+    whisker = Markup("")
+    if estimate.low is not None and estimate.high is not None:
+        whisker = Markup('<line class="whisker arm-{}" x1="{:.1f}" x2="{:.1f}" y1="{}" y2="{}"/>').format(
+            entry.series, scale.at(estimate.low), scale.at(estimate.high), y, y
+        )
+    value = f"{100 * estimate.value:.1f}%" if percent else f"{estimate.value:.3f}"
+    return Markup("<g>{}{}<title>{}: {} (n {})</title></g>").format(
+        whisker, _shape(entry.series, scale.at(estimate.value), y), entry.name, value, estimate.n
+    )
+
+
+def _shape(series: int, x: float, y: float) -> Markup:
+    """Arms differ in shape as well as colour, for print and for colour-blind readers."""
+    style = f"mark arm-{series}"
+    match SHAPES[series % len(SHAPES)]:
+        case "circle":
+            return Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="4.2"/>').format(style, x, y)
+        case "square":
+            return Markup('<rect class="{}" x="{:.1f}" y="{:.1f}" width="7.6" height="7.6"/>').format(
+                style, x - 3.8, y - 3.8
+            )
+        case "diamond":
+            path = _corners((x, y - 5.2), (x + 5.2, y), (x, y + 5.2), (x - 5.2, y))
+        case _:
+            path = _corners((x, y - 5), (x + 5, y + 4), (x - 5, y + 4))
+    return Markup('<polygon class="{}" points="{}"/>').format(style, path)
+
+
+def _corners(*points: tuple[float, float]) -> str:
+    return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+
+
+def _tick(x: float, top: float, bottom: float, label: str) -> Markup:
+    line = Markup('<line class="grid" x1="{0:.1f}" x2="{0:.1f}" y1="{1}" y2="{2}"/>').format(x, top, bottom)
+    return line + _text(x, bottom + 16, label, "middle")
+
+
+def _text(x: float, y: float, text: str, anchor: str, full: str = "") -> Markup:
+    hint = Markup("<title>{}</title>").format(full) if full and full != text else ""
+    return Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="{}">{}{}</text>').format(x, y, anchor, text, hint)
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= LABEL_CHARS else label[: LABEL_CHARS - 1] + "\u2026"
+
+
+def _thin(points: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
+    stride = math.ceil(len(points) / MAX_POINTS)
+    return points if stride <= 1 else (*points[:-1:stride], points[-1])
+
+
+def _round_step(top: float) -> float:
+    """A distance of 1, 2 or 5 times a power of ten that divides 0..top into about four."""
+    rough = top / 4
+    power = 10.0 ** math.floor(math.log10(rough))
+    return next(step * power for step in (1, 2, 5, 10) if step * power >= rough)
+
+
+def _svg(title: str, height: float, parts: Sequence[Markup]) -> Markup:
+    return Markup('<svg class="plot" viewBox="0 0 {} {:.0f}" role="img" aria-label="{}">{}</svg>').format(
+        WIDTH, height, title, Markup("").join(parts)
+    )

@@ -1,0 +1,260 @@
+"""What the figures allow to be said, and what they do not.
+
+In: `RunFacts`. Out: a verdict, claims and limits, as plain sentences that hold no record text. What must hold: a claim
+carries its interval and n; a paired interval that includes 0 is "no difference shown"; without gold nothing is said
+about correctness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from chartdistill.metrics import ALL_TASKS
+from chartdistill.metrics.intervals import Estimate
+from chartdistill.report_pages.facts import RunFacts, Scores
+from chartdistill.report_pages.tables import (
+    BY_NAME,
+    GOLD_HEADLINE,
+    SMALL_N,
+    Metric,
+    arm_title,
+    headline_metrics,
+    pair_arms,
+    task_order,
+    task_title,
+    verdict,
+    write_n,
+)
+
+JOINT = BY_NAME["joint_f1"]
+USUAL_ARMS = ("teacher", "base", "student")
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The sentences of a report."""
+
+    verdict: str
+    claims: tuple[str, ...]
+    limits: tuple[str, ...]
+
+
+def state_findings(facts: RunFacts) -> Findings:
+    """Put the figures into sentences."""
+    scores = facts.scores
+    if scores is None:
+        opening = "No arm has been scored in this run: it shows preparation, labels and training only."
+        return Findings(opening, (), (*_missing_stages(facts), *_stage_limits(facts)))
+    tasks = task_order(facts, scores)
+    gold = [task for task in tasks if scores.has_gold(task)]
+    plain = [task for task in tasks if not scores.has_gold(task)]
+    claims = [*_gold_claims(facts, scores, gold), *_plain_claims(scores, plain), *_reject_claims(facts)]
+    limits = [
+        *_gold_limits(gold, plain),
+        *_missing_stages(facts),
+        *_number_limits(facts, scores, tasks),
+        *_stage_limits(facts),
+    ]
+    return Findings(_state_verdict(facts, scores), tuple(claims), tuple(limits))
+
+
+def _state_verdict(facts: RunFacts, scores: Scores) -> str:
+    student = "student" if "student" in scores.arms else next(iter(scores.arms), None)
+    if student is None:
+        return "No arm has been scored in this run."
+    held_out = f"{len(facts.predictions)} held-out {_synthetic(facts)}records"
+    joint = scores.estimate(student, ALL_TASKS, "joint_f1") if scores.has_gold(ALL_TASKS) else None
+    if joint is None or joint.value is None:
+        grounded = scores.estimate(student, ALL_TASKS, "invented_rate")
+        found = f" {_grounded(arm_title(student), grounded)}" if grounded and grounded.value is not None else ""
+        return f"Whether the answers are right is not known: no gold to compare with on {held_out}.{found}"
+    opening = f"{arm_title(student)}: joint F1 {_figure(joint, JOINT)} on {held_out}."
+    parts = [
+        f"{_COMPARED[verdict(estimate, JOINT)[0]]} the {arm_title(other).lower()}"
+        for other in ("base", "teacher")
+        if (estimate := scores.difference(f"{student}-{other}", ALL_TASKS, "joint_f1")) is not None
+    ]
+    return f"{opening} It is {' and '.join(parts)}." if parts else opening
+
+
+_COMPARED = {
+    "better": "better than",
+    "worse": "worse than",
+    "no difference shown": "not shown to differ from",
+    "no interval": "not compared, for want of an interval, with",
+}
+
+
+def _synthetic(facts: RunFacts) -> str:
+    return "synthetic " if facts.num_synthetic == facts.num_records else ""
+
+
+def _figure(estimate: Estimate, metric: Metric) -> str:
+    if estimate.value is None:
+        return f"not defined ({estimate.reason or 'no reason recorded'}; {write_n(estimate)})"
+    if estimate.low is None or estimate.high is None:
+        return f"{metric.write(estimate.value)} (no interval, {write_n(estimate)})"
+    span = metric.write_range(estimate.low, estimate.high)
+    return f"{metric.write(estimate.value)} (95% interval {span}, {write_n(estimate)})"
+
+
+def _grounded(who: str, invented: Estimate) -> str:
+    """The share of listed items found in the chart: the complement of the invented rate."""
+    assert invented.value is not None
+    low, high = invented.low, invented.high
+    flipped = invented.model_copy(
+        update={
+            "value": 1 - invented.value,
+            "low": None if high is None else 1 - high,
+            "high": None if low is None else 1 - low,
+        }
+    )
+    return f"{who}: {_figure(flipped, BY_NAME['invented_rate'])} of the emitted items are found in the chart."
+
+
+def _gold_claims(facts: RunFacts, scores: Scores, tasks: list[str]) -> Iterator[str]:
+    """Pooled: the three headline metrics, arms and differences. Per task: the differences in joint F1."""
+    for task in tasks:
+        for metric in (BY_NAME[name] for name in GOLD_HEADLINE) if task == ALL_TASKS else (JOINT,):
+            gaps = [gap for pair in scores.differences if (gap := _compare(pair, task, metric, scores))]
+            if task != ALL_TASKS and gaps:
+                yield f"{task_title(task)}, {_name(metric)}: {'; '.join(gaps)}."
+                continue
+            arms = [
+                f"{arm_title(arm).lower()} {_figure(estimate, metric)}"
+                for arm in facts.arms
+                if (estimate := scores.estimate(arm, task, metric.name)) is not None
+            ]
+            if arms:
+                yield f"{task_title(task)}, {_name(metric)} ({metric.meaning}): {'; '.join(arms)}."
+            yield from (f"{task_title(task)}, {_name(metric)}: {gap}." for gap in gaps)
+
+
+def _name(metric: Metric) -> str:
+    return metric.title.lower().replace("f1", "F1")
+
+
+def _compare(pair: str, task: str, metric: Metric, scores: Scores) -> str:
+    """One paired difference in words; empty when it was not computed."""
+    estimate = scores.difference(pair, task, metric.name)
+    if estimate is None:
+        return ""
+    first, second = (arm_title(arm).lower() for arm in pair_arms(pair, scores))
+    if estimate.value is None:
+        return f"the difference between {first} and {second} is {_figure(estimate, metric)}"
+    if estimate.low is None or estimate.high is None:
+        return f"{first} and {second} are not compared: {estimate.reason or 'no interval'} ({write_n(estimate)})"
+    gap = metric.write(estimate.value, signed=True)
+    span = f"{gap}, 95% interval {metric.write_range(estimate.low, estimate.high, signed=True)}, {write_n(estimate)}"
+    shown, _ = verdict(estimate, metric)
+    if shown != "no difference shown":
+        return f"{first} is {shown} than {second} ({span})"
+    worst = abs(estimate.low if metric.better == "higher" else estimate.high)
+    margin = metric.write(worst, signed=True).lstrip("+")
+    return f"no difference shown between {first} and {second} ({span}); {first} may be as much as {margin} worse"
+
+
+def _plain_claims(scores: Scores, tasks: list[str]) -> Iterator[str]:
+    """What can be said without gold: grounding, format, agreement with the teacher."""
+    for task in tasks:
+        for arm in scores.arms:
+            invented = scores.estimate(arm, task, "invented_rate")
+            if invented is not None and invented.value is not None:
+                yield f"{task_title(task)}, no gold. {_grounded(arm_title(arm), invented)}"
+            others = [
+                f"{name} {_figure(estimate, BY_NAME[metric])}"
+                for metric, name in (
+                    ("format_valid_rate", "valid format"),
+                    ("teacher_joint_f1", "joint F1 to the teacher"),
+                )
+                if (estimate := scores.estimate(arm, task, metric)) is not None
+            ]
+            if others:
+                yield f"{task_title(task)}, no gold. {arm_title(arm)}: {'; '.join(others)}."
+
+
+def _reject_claims(facts: RunFacts) -> Iterator[str]:
+    counts = facts.counts("curated")
+    if counts and counts.get("read"):
+        reasons = ", ".join(f"{name} {count}" for name, count in (counts.get("by_reason") or {}).items())
+        yield (
+            f"Curation read {counts['read']} labels, kept {counts.get('kept')} and rejected {counts.get('rejected')}"
+            + (f" (reasons, of which a label may have several: {reasons})." if reasons else ".")
+        )
+
+
+def _gold_limits(gold: list[str], plain: list[str]) -> Iterator[str]:
+    if plain:
+        names = "any task" if not gold else ", ".join(task_title(task) for task in plain)
+        yield (
+            f"Correctness cannot be claimed for {names}: the records have no gold for it. Shown are only grounding, "
+            "answer format, agreement with the teacher (who may be wrong too), and rejects."
+        )
+    if gold:
+        if plain:
+            yield "Pooled figures of correctness cover only the tasks that have gold."
+        yield "Figures of correctness are as good as the gold; who made it, and how well they agree, is not known here."
+
+
+def _missing_stages(facts: RunFacts) -> Iterator[str]:
+    for stage, what in (
+        ("labels", "the teacher's labels are not described"),
+        ("curated", "what was filtered out is not described"),
+        ("adapter", "training is not described"),
+    ):
+        if stage not in facts.manifests:
+            yield f"{stage}/ is not finished in this run: {what}."
+    if facts.scores is None:
+        yield "Nothing is claimed about any model: no scores were found. Run `chartdistill evaluate CONFIG`."
+        return
+    if missing := [arm_title(arm).lower() for arm in USUAL_ARMS if arm not in facts.scores.arms]:
+        yield f"Not scored in this run: {', '.join(missing)}. Nothing is claimed about them."
+
+
+def _number_limits(facts: RunFacts, scores: Scores, tasks: tuple[str, ...]) -> Iterator[str]:
+    compared = 0
+    few: list[str] = []
+    undefined: list[str] = []
+    unscored: dict[str, int] = {}
+    for task in tasks:
+        for metric in headline_metrics(scores, tasks):
+            if metric.needs_gold and not scores.has_gold(task):
+                continue
+            found = {arm: scores.estimate(arm, task, metric.name) for arm in scores.arms}
+            values = [estimate for estimate in found.values() if estimate is not None]
+            compared += sum(scores.difference(pair, task, metric.name) is not None for pair in scores.differences)
+            name = f"{task_title(task)} {_name(metric)}"
+            if values and min(estimate.n for estimate in values) < SMALL_N:
+                few.append(f"{name} (n {min(estimate.n for estimate in values)})")
+            if any(estimate.value is None for estimate in values):
+                undefined.append(name)
+            for arm, estimate in found.items():
+                unscored[arm] = max(unscored.get(arm, 0), estimate.unscored if estimate else 0)
+    if few:
+        yield f"Small n, below {SMALL_N}, where only large differences could be seen: {', '.join(few)}."
+    if undefined:
+        yield f"Not defined for at least one arm (reasons in the tables): {', '.join(undefined)}."
+    for arm, count in unscored.items():
+        if count:
+            yield f"{arm_title(arm)}: {count} answers missing (engine failure); its figures leave them out."
+    if compared:
+        yield (
+            f"The {compared} headline comparisons are not corrected for their number: of comparisons without any true "
+            "difference about 1 in 20 would still exclude 0. No difference shown does not mean that there is none."
+        )
+    if "student" in scores.arms:
+        yield "One training run: how much the student would vary over seeds is not in the intervals."
+
+
+def _stage_limits(facts: RunFacts) -> Iterator[str]:
+    if facts.num_synthetic:
+        yield (
+            f"{facts.num_synthetic} of {facts.num_records} records are synthetic charts written by templates; figures "
+            "on them do not carry over to real charts."
+        )
+    for stage in ("records", "curated"):
+        counts = facts.counts(stage) or {}
+        read, kept, rejected = (counts.get(key) for key in ("read", "kept", "rejected"))
+        if read is not None and kept is not None and rejected is not None and kept + rejected != read:
+            yield f"Stage {stage} does not add up: read {read}, kept {kept}, rejected {rejected}. Run it again."

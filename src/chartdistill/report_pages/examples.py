@@ -1,0 +1,221 @@
+"""Ten held-out records to look at, with every arm's items marked in the text.
+
+In: held-out records and predictions. Out: `Example`s for report.html, the only place record text goes. What must hold:
+the same run shows the same records; the page says how they were picked and how common each kind is, since they are
+picked for variety and are no random sample; items are compared and located as in the scores.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+from chartdistill.grounding import item_key, locate_item
+from chartdistill.report_pages.facts import RunFacts
+from chartdistill.schema import Item, Prediction, Record, Task, content_hash
+
+NUM_EXAMPLES = 10
+SHOWN_CHARS = 12_000
+"""Longer records are cut on the page, and the page says so."""
+GOLD = "gold"
+
+Judgement = Literal["right", "status differs", "not in gold", "not in the chart", "in the chart"]
+
+
+@dataclass(frozen=True)
+class ShownItem:
+    """One item of an answer, and how it stands to gold and chart."""
+
+    text: str
+    status: str | None
+    judgement: Judgement
+    spans: tuple[tuple[int, int], ...]
+    """Where it stands in the record's text."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one arm (or gold) says on one task."""
+
+    arm: str
+    state: Literal["items", "none found", "bad format", "failed", "not asked", "no gold"]
+    items: tuple[ShownItem, ...] = ()
+    raw: str = ""
+    """The completion, where it does not follow the format."""
+    num_missed: int = 0
+    """Gold items whose text is not among the items."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of record text and who found it."""
+
+    text: str
+    finders: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Example:
+    """One record as the page shows it."""
+
+    record: str
+    source: str
+    why: str
+    pieces: tuple[Piece, ...]
+    num_cut: int
+    """Characters of the record left off the page."""
+    rows: tuple[tuple[str, tuple[Answer, ...]], ...]
+    """(task, answers: gold first, then the arms)."""
+
+
+@dataclass(frozen=True)
+class _Answered:
+    """A record with all its answers."""
+
+    record: Record
+    answers: Mapping[tuple[str, str], Prediction]
+    tasks: tuple[Task, ...]
+
+    def items(self, arm: str, task: str) -> tuple[Item, ...] | None:
+        """An arm's items (or gold's); None when there is no usable answer (or no gold)."""
+        if arm == GOLD:
+            return (self.record.gold or {}).get(task)
+        prediction = self.answers.get((task, arm))
+        return None if prediction is None else prediction.items
+
+    def same(self, first: str, second: str) -> list[bool]:
+        """Per task to which both have an answer: whether they say the same."""
+        return [
+            self._keys(first, task) == self._keys(second, task)
+            for task in self.tasks
+            if self._has_answer(first, task) and self._has_answer(second, task)
+        ]
+
+    def _has_answer(self, arm: str, task: Task) -> bool:
+        return self.items(GOLD, task.name) is not None if arm == GOLD else (task.name, arm) in self.answers
+
+    def _keys(self, arm: str, task: Task) -> frozenset[tuple[str, str | None]] | None:
+        items = self.items(arm, task.name)
+        return None if items is None else frozenset((item_key(item.text, task), item.status) for item in items)
+
+    def invents(self) -> bool:
+        """Whether the student emits an item that cannot be located in the record."""
+        return any(
+            locate_item(item, self.record.text, task) is None
+            for task in self.tasks
+            for item in self.items("student", task.name) or ()
+        )
+
+
+KINDS: tuple[tuple[str, Callable[[_Answered], bool]], ...] = (
+    ("student and base differ", lambda answered: not all(answered.same("student", "base"))),
+    ("student differs from gold", lambda answered: not all(answered.same("student", GOLD))),
+    (
+        "student answers none found",
+        lambda answered: any(answered.items("student", task.name) == () for task in answered.tasks),
+    ),
+    ("student and teacher differ", lambda answered: not all(answered.same("student", "teacher"))),
+    ("student emits an item that is not in the chart", _Answered.invents),
+    (
+        "student agrees with the teacher throughout",
+        lambda answered: bool(answered.same("student", "teacher")) and all(answered.same("student", "teacher")),
+    ),
+)
+
+
+def choose_examples(facts: RunFacts) -> tuple[tuple[Example, ...], tuple[tuple[str, int], ...]]:
+    """Up to ten examples, and how many held-out records are of each kind.
+
+    The kinds take turns; within a kind the order is that of the hash of the record id, so it follows neither the
+    content nor the order of the files.
+    """
+    asked = [
+        _Answered(facts.scored_records[name], facts.predictions[name], facts.tasks)
+        for name in sorted(facts.predictions, key=content_hash)
+    ]
+    queues = {kind: [answered for answered in asked if holds(answered)] for kind, holds in KINDS}
+    tally = tuple((kind, len(found)) for kind, found in queues.items())
+    queues["held out"] = asked
+    chosen: dict[str, tuple[_Answered, str]] = {}
+    while len(chosen) < min(NUM_EXAMPLES, len(asked)):
+        for kind, found in queues.items():
+            answered = next((one for one in found if one.record.id not in chosen), None)
+            if answered is not None and len(chosen) < NUM_EXAMPLES:
+                chosen[answered.record.id] = (answered, kind)
+    return tuple(_show(answered, facts.arms, why) for answered, why in chosen.values()), tally
+
+
+def _show(answered: _Answered, arms: tuple[str, ...], why: str) -> Example:
+    record = answered.record
+    rows = tuple(
+        (task.name, (_gold_answer(answered, task), *(_arm_answer(answered, task, arm) for arm in arms)))
+        for task in answered.tasks
+    )
+    finds = [
+        (*span, answer.arm) for _, answers in rows for answer in answers for item in answer.items for span in item.spans
+    ]
+    text = record.text[:SHOWN_CHARS]
+    num_cut = len(record.text) - len(text)
+    return Example(record.id, record.source, why, mark(text, finds, (GOLD, *arms)), num_cut, rows)
+
+
+def _gold_answer(answered: _Answered, task: Task) -> Answer:
+    gold = answered.items(GOLD, task.name)
+    if gold is None:
+        return Answer(GOLD, "no gold")
+    items = tuple(ShownItem(item.text, item.status, "right", find(item, answered.record.text, task)) for item in gold)
+    return Answer(GOLD, "items" if items else "none found", items)
+
+
+def _arm_answer(answered: _Answered, task: Task, arm: str) -> Answer:
+    prediction = answered.answers.get((task.name, arm))
+    if prediction is None:
+        return Answer(arm, "not asked")
+    if prediction.completion is None:
+        return Answer(arm, "failed")
+    gold = answered.items(GOLD, task.name)
+    emitted = {item_key(item.text, task) for item in prediction.items or ()}
+    num_missed = sum(item_key(item.text, task) not in emitted for item in gold or ())
+    if prediction.items is None:
+        return Answer(arm, "bad format", raw=prediction.completion, num_missed=num_missed)
+    items = []
+    for item in prediction.items:
+        spans = find(item, answered.record.text, task)
+        items.append(ShownItem(item.text, item.status, judge(item, gold, bool(spans), task), spans))
+    return Answer(arm, "items" if items else "none found", tuple(items), num_missed=num_missed)
+
+
+def judge(item: Item, gold: tuple[Item, ...] | None, located: bool, task: Task) -> Judgement:
+    """How an item stands to gold and chart, as the scores see it."""
+    key = item_key(item.text, task)
+    same = [other for other in gold or () if item_key(other.text, task) == key]
+    if any(other.status == item.status for other in same):
+        return "right"
+    if same:
+        return "status differs"
+    if not located:
+        return "not in the chart"
+    return "in the chart" if gold is None else "not in gold"
+
+
+def find(item: Item, text: str, task: Task) -> tuple[tuple[int, int], ...]:
+    """Where an item stands in a text: every place with its words, else the one place the scores ground it in."""
+    words = r"\s+".join(map(re.escape, item.text.split()))
+    spans = tuple(match.span() for match in re.finditer(rf"(?<!\w){words}(?!\w)", text, re.IGNORECASE)) if words else ()
+    if spans:
+        return spans
+    alignment = locate_item(item, text, task)
+    return () if alignment is None else ((alignment.start, alignment.end),)
+
+
+def mark(text: str, finds: list[tuple[int, int, str]], order: tuple[str, ...]) -> tuple[Piece, ...]:
+    """Cut a text at the ends of all finds; each piece names its finders in the order given."""
+    cuts = sorted({0, len(text), *(min(edge, len(text)) for start, end, _ in finds for edge in (start, end))})
+    pieces = []
+    for start, end in pairwise(cuts):
+        covering = {arm for low, high, arm in finds if low <= start and end <= high}
+        pieces.append(Piece(text[start:end], tuple(arm for arm in order if arm in covering)))
+    return tuple(pieces)

@@ -1,0 +1,255 @@
+"""What a run folder says: its finished stages, read and checked, nothing computed that a stage did not record.
+
+In: one run folder. Out: `RunFacts`. A stage without a manifest counts as not run. What must hold: a figure is taken
+over as it was written; a file that cannot be read is an error, never an empty part.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import from_json
+
+from chartdistill.errors import InputError
+from chartdistill.metrics import ALL_TASKS
+from chartdistill.metrics.intervals import Estimate
+from chartdistill.schema import CuratedLabel, Label, Prediction, Record, Rejection, Row, Task
+from chartdistill.store import MANIFEST, read_manifest, read_rows, require_manifest
+
+STAGES = ("records", "labels", "curated", "adapter", "predictions")
+"""Folders of a run that the report reads, in the order of the flow."""
+COST = "cost"
+"""Key of an arm's cost, beside its tasks."""
+NO_STATUS = ""
+"""Counts kept items of tasks without statuses."""
+REJECTS_SHOWN = 3
+"""Rejections shown per reason."""
+
+CostValue = float | int | str | None
+
+
+TaskScores = dict[str, dict[str, Estimate]]
+"""Task name (or `all`) -> metric name -> figure."""
+
+
+class Scores(BaseModel):
+    """predictions/scores.json, with each arm's cost apart from its figures."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    gold: dict[str, bool]
+    arms: dict[str, TaskScores]
+    costs: dict[str, dict[str, CostValue]]
+    differences: dict[str, TaskScores] = {}
+
+    def has_gold(self, task: str) -> bool:
+        """Whether answers of this task could be compared with gold; for `all`, whether any task's could."""
+        return any(self.gold.values()) if task == ALL_TASKS else self.gold.get(task, False)
+
+    def estimate(self, arm: str, task: str, metric: str) -> Estimate | None:
+        """An arm's figure, or None when it was not computed."""
+        return self.arms.get(arm, {}).get(task, {}).get(metric)
+
+    def difference(self, pair: str, task: str, metric: str) -> Estimate | None:
+        """A paired difference (`student-base`: student minus base), or None when it was not computed."""
+        return self.differences.get(pair, {}).get(task, {}).get(metric)
+
+
+class LogRow(Row):
+    """One line of adapter/training_log.jsonl; other keys are left to the trainer."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    step: int
+    loss: float | None = Field(default=None, allow_inf_nan=False)
+    validation_loss: float | None = Field(default=None, allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class ShownReject:
+    """One rejection, to be shown with where it came from."""
+
+    record: str
+    task: str
+    rejection: Rejection
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """All that the pages need of one run."""
+
+    title: str
+    tasks: tuple[Task, ...]
+    manifests: Mapping[str, Mapping[str, Any]]
+    """Stage -> its manifest; a stage that has not finished is left out."""
+    scores: Scores | None
+    log: tuple[LogRow, ...]
+    label_counts: Mapping[str, Mapping[str, int]]
+    """Task -> labels, failures, cut, gate answers."""
+    kept_items: Mapping[str, Mapping[str, int]]
+    """Task -> status (or `NO_STATUS`) -> kept items."""
+    rejects: tuple[ShownReject, ...]
+    scored_records: Mapping[str, Record]
+    """Records with predictions."""
+    predictions: Mapping[str, Mapping[tuple[str, str], Prediction]]
+    """Record -> (task, arm) -> prediction."""
+    num_synthetic: int
+    num_records: int
+
+    def counts(self, stage: str) -> dict[str, Any] | None:
+        """What a stage counted: its manifest's `counts`, else the manifest itself; None when it has not finished."""
+        manifest = self.manifests.get(stage)
+        if manifest is None:
+            return None
+        counts = manifest.get("counts")
+        if isinstance(counts, dict):
+            return counts
+        return {key: value for key, value in manifest.items() if key != "fingerprint"}
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Arms with scores or predictions: teacher, base, student, then others by name."""
+        known = set(self.scores.arms) if self.scores else set()
+        known.update(arm for answers in self.predictions.values() for _, arm in answers)
+        usual = ("teacher", "base", "student")
+        return (*(arm for arm in usual if arm in known), *sorted(known.difference(usual)))
+
+
+def read_facts(run_dir: Path, tasks: Sequence[Task], title: str) -> RunFacts:
+    """Read what the stages of a run have left.
+
+    Raises:
+        ArtefactError: `prepare` has not finished.
+        InputError: a file is not what its stage writes.
+    """
+    require_manifest(run_dir / "records", "prepare")
+    manifests = {stage: found for stage in STAGES if (found := read_manifest(run_dir / stage)) is not None}
+    predictions = _read_predictions(run_dir)
+    scored_records, num_records, num_synthetic = _read_records(run_dir, predictions)
+    if unknown := [name for name in predictions if name not in scored_records]:
+        raise InputError(
+            f"{run_dir / 'predictions'}: {len(unknown)} of {len(predictions)} answered records are not in "
+            f"{run_dir / 'records' / 'records.jsonl'}, first {unknown[0]!r}. The records were prepared anew after "
+            "evaluation; run `chartdistill evaluate CONFIG` again."
+        )
+    kept_items, rejects = _read_curated(run_dir) if "curated" in manifests else ({}, ())
+    return RunFacts(
+        title=title,
+        tasks=tuple(tasks),
+        manifests=manifests,
+        scores=read_scores(run_dir / "predictions" / "scores.json"),
+        log=_read_log(run_dir) if "adapter" in manifests else (),
+        label_counts=_count_labels(run_dir) if "labels" in manifests else {},
+        kept_items=kept_items,
+        rejects=rejects,
+        scored_records=scored_records,
+        predictions=predictions,
+        num_synthetic=num_synthetic,
+        num_records=num_records,
+    )
+
+
+def input_files(run_dir: Path) -> list[Path]:
+    """The files whose bytes decide what a report says: manifests, scores, predictions."""
+    folder = run_dir / "predictions"
+    wanted = [
+        *(run_dir / stage / MANIFEST for stage in STAGES),
+        folder / "scores.json",
+        *sorted(folder.glob("*.jsonl")),
+    ]
+    return [path for path in wanted if path.exists()]
+
+
+def read_scores(path: Path) -> Scores | None:
+    """predictions/scores.json; None when no arm has been scored.
+
+    Raises:
+        InputError: not JSON, or not of the form `evaluate` writes.
+    """
+    if not path.exists():
+        return None
+    try:
+        written = TypeAdapter(dict[str, Any]).validate_python(from_json(path.read_bytes(), allow_inf_nan=False))
+        arms = TypeAdapter(dict[str, dict[str, Any]]).validate_python(written.pop("arms", {}))
+        costs = {arm: entries.pop(COST, {}) for arm, entries in arms.items()}
+        return Scores.model_validate({**written, "arms": arms, "costs": costs})
+    except ValidationError as error:
+        problem = error.errors(include_input=False)[0]
+        fault = f"{'.'.join(str(part) for part in problem['loc']) or 'file'}: {problem['msg']}"
+    except ValueError as error:
+        fault = f"not JSON with finite numbers: {error}"
+    raise InputError(
+        f"{path}: {fault}. The file was edited or made by another version; run `chartdistill evaluate CONFIG` again."
+    )
+
+
+def _read_records(run_dir: Path, wanted: Container[str]) -> tuple[dict[str, Record], int, int]:
+    """The wanted records by id; how many records there are, and how many of them are synthetic."""
+    found: dict[str, Record] = {}
+    num_records = num_synthetic = 0
+    for record in read_rows(run_dir / "records" / "records.jsonl", Record):
+        num_records += 1
+        num_synthetic += record.source.startswith("synthetic:")
+        if record.id in wanted:
+            found[record.id] = record
+    return found, num_records, num_synthetic
+
+
+def _count_labels(run_dir: Path) -> dict[str, dict[str, int]]:
+    counts: dict[str, Counter[str]] = {}
+    for label in read_rows(run_dir / "labels" / "labels.jsonl", Label):
+        found = counts.setdefault(label.task, Counter())
+        found["labels"] += 1
+        found["failures"] += label.failure is not None
+        found["cut"] += label.finish_reason == "length"
+        if label.gate is not None:
+            found[f"gate {label.gate.answer}"] += 1
+    return {task: dict(found) for task, found in counts.items()}
+
+
+def _read_curated(run_dir: Path) -> tuple[dict[str, dict[str, int]], tuple[ShownReject, ...]]:
+    kept_items: dict[str, Counter[str]] = {}
+    for kept in read_rows(run_dir / "curated" / "kept.jsonl", CuratedLabel):
+        kept_items.setdefault(kept.task, Counter()).update(item.status or NO_STATUS for item in kept.items or ())
+    shown: dict[tuple[str, str], list[ShownReject]] = {}
+    for label in read_rows(run_dir / "curated" / "rejected.jsonl", CuratedLabel):
+        for rejection in label.rejections:
+            rows = shown.setdefault((rejection.filter, rejection.reason), [])
+            if len(rows) < REJECTS_SHOWN:
+                rows.append(ShownReject(label.record, label.task, rejection))
+    rejects = tuple(row for key in sorted(shown) for row in shown[key])
+    return {task: dict(found.most_common()) for task, found in kept_items.items()}, rejects
+
+
+def _read_log(run_dir: Path) -> tuple[LogRow, ...]:
+    path = run_dir / "adapter" / "training_log.jsonl"
+    return tuple(read_rows(path, LogRow)) if path.exists() else ()
+
+
+def _read_predictions(run_dir: Path) -> dict[str, dict[tuple[str, str], Prediction]]:
+    answers: dict[str, dict[tuple[str, str], Prediction]] = {}
+    for path in sorted((run_dir / "predictions").glob("*.jsonl")):
+        for prediction in read_rows(path, Prediction):
+            answers.setdefault(prediction.record, {})[prediction.task, prediction.arm] = prediction
+    return answers
+
+
+def training_summary(facts: RunFacts) -> dict[str, Any] | None:
+    """Steps, first and last loss, lowest validation loss with its step; None when nothing was trained."""
+    if "adapter" not in facts.manifests:
+        return None
+    losses = [(row.loss, row.step) for row in facts.log if row.loss is not None]
+    checks = [(row.validation_loss, row.step) for row in facts.log if row.validation_loss is not None]
+    summary: dict[str, Any] = {"manifest": dict(facts.manifests["adapter"]), "logged_steps": len(losses)}
+    if losses:
+        summary["first_loss"], summary["last_loss"], summary["last_step"] = losses[0][0], losses[-1][0], losses[-1][1]
+    if checks:
+        lowest, step = min(checks)
+        summary["lowest_validation_loss"], summary["lowest_validation_step"] = lowest, step
+        summary["last_validation_loss"] = checks[-1][0]
+    return summary

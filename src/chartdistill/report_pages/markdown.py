@@ -1,0 +1,71 @@
+"""report.md: the findings and tables without record text.
+
+In: `RunFacts` and findings. Out: Markdown. What must hold: no record text; a task name or reason that holds `|` or a
+line break cannot break a table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chartdistill.report_pages.claims import Findings
+from chartdistill.report_pages.facts import RunFacts
+from chartdistill.report_pages.stages import (
+    Grid,
+    cost_grid,
+    curated_grid,
+    item_grid,
+    label_grid,
+    reason_grid,
+    stage_grid,
+    training_grid,
+    version_grid,
+)
+from chartdistill.report_pages.tables import Table, headline_tables, task_tables
+
+
+def render_markdown(facts: RunFacts, findings: Findings) -> str:
+    """The whole of report.md."""
+    parts = [f"# {_inline(facts.title)}", _inline(findings.verdict)]
+    parts += _bullets("What can be claimed", findings.claims, "Nothing: no arm has been scored.")
+    parts += _bullets("What cannot", findings.limits, "No limits beyond the intervals.")
+    if facts.scores is not None:
+        parts.append("## Headline")
+        parts += [_table(table) for table in headline_tables(facts, facts.scores)]
+        parts.append("## All figures, by task")
+        parts += [_table(table) for table in task_tables(facts, facts.scores)]
+    for title, grid, absent in (
+        ("Cost by arm", cost_grid(facts), "No cost was recorded."),
+        ("Stages", stage_grid(facts), ""),
+        ("Training", training_grid(facts), "Training has not finished in this run."),
+        ("Teacher labels", label_grid(facts), "Labelling has not finished in this run."),
+        ("Curation", curated_grid(facts), "Curation has not finished in this run."),
+        ("Kept items by status", item_grid(facts), "No kept items."),
+        ("Rejected labels by reason", reason_grid(facts, "curated"), "None."),
+        ("Rejected records by reason", reason_grid(facts, "records"), "None."),
+        ("Versions", version_grid(facts), "No versions were recorded."),
+    ):
+        parts += [f"## {title}", _grid(grid.columns, grid.rows) if isinstance(grid, Grid) else absent]
+    return "\n\n".join(parts) + "\n"
+
+
+def _bullets(title: str, sentences: Sequence[str], absent: str) -> list[str]:
+    return [f"## {title}", "\n".join(f"- {_inline(sentence)}" for sentence in sentences) or absent]
+
+
+def _table(table: Table) -> str:
+    rows = [
+        (f"{row.label} ({row.meaning})" if row.meaning else row.label, *(cell.line() for cell in row.cells))
+        for row in table.rows
+    ]
+    return f"### {_inline(table.title)}\n\n{_inline(table.meaning)}\n\n" + _grid(("", *table.columns), rows)
+
+
+def _grid(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join("| " + " | ".join(_inline(field) for field in line) + " |" for line in lines)
+
+
+def _inline(text: str) -> str:
+    """Text that stays on its line and in its cell, and is not read as HTML."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")

@@ -1,0 +1,131 @@
+"""report.html: one self-contained page with figures, plots and ten example records.
+
+In: `RunFacts` and findings. Out: HTML. What must hold: everything from outside is escaped (Jinja autoescape), the page
+forbids scripts and outside resources to itself, and it says that it holds record text.
+"""
+
+from __future__ import annotations
+
+from markupsafe import Markup
+
+from chartdistill.report_pages import charts, stages
+from chartdistill.report_pages.claims import Findings
+from chartdistill.report_pages.examples import GOLD, choose_examples
+from chartdistill.report_pages.facts import RunFacts, Scores
+from chartdistill.report_pages.tables import (
+    Metric,
+    arm_title,
+    explain,
+    headline_metrics,
+    headline_tables,
+    task_order,
+    task_tables,
+    task_title,
+)
+
+TEMPLATE = "page.html.j2"
+
+
+def render_page(facts: RunFacts, findings: Findings) -> str:
+    """The whole of report.html."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("chartdistill", "report_pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    examples, tally = choose_examples(facts)
+    scores = facts.scores
+    return environment.get_template(TEMPLATE).render(
+        facts=facts,
+        findings=findings,
+        series={arm: place for place, arm in enumerate(facts.arms)},
+        letters=_letters(facts.arms),
+        arm_title=_answerer,
+        legend_mark=charts.legend_mark,
+        headline=headline_tables(facts, scores) if scores else (),
+        plots=_interval_plots(facts, scores) if scores else (),
+        by_task=task_tables(facts, scores) if scores else (),
+        loss_plot=_loss_plot(facts),
+        label_plot=_label_plot(facts),
+        reject_plot=_reject_plot(facts),
+        grids={
+            "stages": stages.stage_grid(facts),
+            "cost": stages.cost_grid(facts),
+            "training": stages.training_grid(facts),
+            "labels": stages.label_grid(facts),
+            "curated": stages.curated_grid(facts),
+            "items": stages.item_grid(facts),
+            "label_reasons": stages.reason_grid(facts, "curated"),
+            "record_reasons": stages.reason_grid(facts, "records"),
+            "versions": stages.version_grid(facts),
+        },
+        examples=examples,
+        tally=tally,
+    )
+
+
+def _answerer(arm: str) -> str:
+    return "Gold" if arm == GOLD else arm_title(arm)
+
+
+def _letters(arms: tuple[str, ...]) -> dict[str, str]:
+    """One letter per arm, G for gold: the arm's first letter that is still free, else its number."""
+    letters = {GOLD: "G"}
+    for number, arm in enumerate(arms, 1):
+        free = (letter.upper() for letter in arm if letter.isalpha() and letter.upper() not in letters.values())
+        letters[arm] = next(free, str(number))
+    return letters
+
+
+def _interval_plots(facts: RunFacts, scores: Scores) -> tuple[tuple[str, str, Markup], ...]:
+    """(title, meaning, plot) per headline metric."""
+    tasks = task_order(facts, scores)
+    return tuple(
+        (metric.title, explain(metric), _interval_plot(facts, scores, metric, tasks))
+        for metric in headline_metrics(scores, tasks)
+    )
+
+
+def _interval_plot(facts: RunFacts, scores: Scores, metric: Metric, tasks: tuple[str, ...]) -> Markup:
+    rows = []
+    for task in tasks:
+        if metric.needs_gold and not scores.has_gold(task):
+            continue
+        marks = [
+            charts.Interval(place, arm_title(arm), estimate)
+            for place, arm in enumerate(facts.arms)
+            if (estimate := scores.estimate(arm, task, metric.name)) is not None
+        ]
+        rows.append((task_title(task), marks))
+    return charts.interval_plot(metric.title, rows, metric.form == "share", full=metric.better != "lower")
+
+
+def _loss_plot(facts: RunFacts) -> Markup | None:
+    loss = tuple((float(row.step), row.loss) for row in facts.log if row.loss is not None)
+    checks = tuple((float(row.step), row.validation_loss) for row in facts.log if row.validation_loss is not None)
+    lines = [charts.Line("loss", "training loss", loss), charts.Line("validation", "validation loss", checks)]
+    lines = [line for line in lines if line.points]
+    return charts.line_plot("Loss over steps", lines, "step") if lines else None
+
+
+def _label_plot(facts: RunFacts) -> Markup | None:
+    rows = []
+    for task, counts in stages.curated_tasks(facts).items():
+        none_found = counts.get("none_found", 0)
+        parts = (
+            ("kept", "kept, with items", counts.get("kept", 0) - none_found),
+            ("none", "kept, none found", none_found),
+            ("rejected", "rejected", counts.get("rejected", 0)),
+        )
+        rows.append((task, parts))
+    return charts.bar_plot("Labels by task", rows) if rows else None
+
+
+def _reject_plot(facts: RunFacts) -> Markup | None:
+    counts = stages.reasons(facts, "curated")
+    rows = [(reason, (("rejected", reason, count),)) for reason, count in counts.items()]
+    return charts.bar_plot("Rejected labels by reason", rows) if rows else None

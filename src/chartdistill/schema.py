@@ -1,0 +1,178 @@
+"""The rows that pass between verbs, one class per kind of line. One word for one thing: see README, "Words".
+
+Every row is one JSON object on one line. Unknown keys are errors, so a file of another version fails loudly.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+Split = Literal["train", "validation", "test"]
+
+
+class Row(BaseModel):
+    """Base of all rows: immutable, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def line(self) -> str:
+        """The row as one JSON line, without the newline."""
+        return self.model_dump_json()
+
+
+class Item(Row):
+    """One thing found in a record."""
+
+    text: str = Field(min_length=1)
+    status: str | None = None
+    """One of the task's statuses; None for tasks without statuses."""
+
+
+class Task(Row):
+    """What to extract. Written by hand in configs/tasks/*.yaml."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    """Lower-case letters, digits and _; not `all` or `cost`, which the scores use."""
+    item: str
+    """What one item is called, for people."""
+    statuses: tuple[str, ...] = ()
+    """Allowed statuses; empty when items have none."""
+    gate_question: str
+    """Answered yes, no or unclear: first step of the chain."""
+    extraction_question: str
+    """Second step of the chain, asked only after a yes."""
+    question: str
+    """The consolidated question: the student learns this one; `direct` asks the teacher the same."""
+
+    @field_validator("name")
+    @classmethod
+    def _not_reserved(cls, name: str) -> str:
+        if name in ("all", "cost"):
+            raise ValueError(f"{name!r} is used by the scores; call the task something else")
+        return name
+
+
+class Record(Row):
+    """One chart."""
+
+    id: str
+    source: str
+    """File path, or `file:row`."""
+    text: str
+    """Cleaned text: what every model sees."""
+    cluster: str
+    """Near-duplicates share a cluster; a cluster is never divided between splits."""
+    split: Split
+    segments: tuple[tuple[int, int, int], ...]
+    """(start in text, start in the original, length in characters): the parts of `text` taken over verbatim."""
+    gold: dict[str, tuple[Item, ...]] | None = None
+    """Task name -> items, where the source came with gold. A task left out has no gold."""
+
+    def original_span(self, start: int, end: int) -> tuple[int, int] | None:
+        """Where `text[start:end]` stood in the original; None when no verbatim part touches it."""
+        first = last = None
+        for text_start, original_start, length in self.segments:
+            low, high = max(start, text_start), min(end, text_start + length)
+            if low < high:
+                first = original_start + low - text_start if first is None else first
+                last = original_start + high - text_start
+        return None if first is None or last is None else (first, last)
+
+
+class RejectedRecord(Row):
+    """A source entry that did not become a record."""
+
+    source: str
+    id: str | None = None
+    reason: str
+    """Reason code, for example `empty`."""
+    detail: str
+    """What was found and what to do. Never record text."""
+
+
+class Gate(Row):
+    """The teacher's answer to the gate question."""
+
+    answer: Literal["yes", "no", "unclear"]
+    probability: float | None = None
+    """Of the first token of the answer given, under the engine's distribution; None where the engine gives none."""
+
+
+class Label(Row):
+    """One teacher answer: record x task x sample. Exactly one of `completion` and `failure` is set."""
+
+    key: str
+    """Content hash of all that determines the answer; resume goes by it."""
+    record: str
+    task: str
+    sample: int = 0
+    strategy: str
+    gate: Gate | None = None
+    completion: str | None = None
+    finish_reason: str | None = None
+    """`stop`, or `length` when the answer was cut; None for a failure, and where a gate `no` needed no list."""
+    failure: str | None = None
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class Rejection(Row):
+    """Why an item, or a whole label (`item` None), was rejected."""
+
+    filter: str
+    reason: str
+    item: Item | None = None
+    evidence: str
+    """What the filter saw, in words without record text beyond the item itself."""
+    span: tuple[int, int] | None = None
+    """Character span in the record's text that speaks against the item."""
+
+
+class CuratedLabel(Row):
+    """A label after curation. Kept when `items` is not None; an empty tuple is the answer "none found"."""
+
+    record: str
+    task: str
+    sample: int = 0
+    items: tuple[Item, ...] | None
+    rejections: tuple[Rejection, ...] = ()
+
+
+class TrainExample(Row):
+    """One line of train.jsonl: readable by API fine-tuning tools (`prompt`, `completion`) and by `train`."""
+
+    record: str
+    task: str
+    split: Split
+    prompt: str
+    completion: str
+    weight: float = Field(default=1.0, gt=0)
+
+
+class Prediction(Row):
+    """What one arm answered for one record and task."""
+
+    key: str
+    """Content hash of all that determines the answer; resume goes by it."""
+    record: str
+    task: str
+    arm: str
+    completion: str | None
+    """None when the engine failed: the record is then unscored for this arm, and counted."""
+    finish_reason: str | None = None
+    items: tuple[Item, ...] | None
+    """Parsed completion; None when it does not follow the answer format, which counts as a wrong answer."""
+    failure: str | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+def content_hash(*parts: Any) -> str:
+    """16 hex digits that change when any part changes. Parts must be JSON-serialisable."""
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

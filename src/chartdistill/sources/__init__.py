@@ -1,0 +1,74 @@
+"""Drawer of sources: where records come from.
+
+A source is one frozen class with `read(max_bytes, scratch)`, which streams entries and rejections, and `stamp()`,
+which changes when the input changes. To add one: a file here, and its class in `AnySource`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from chartdistill.errors import InputError
+from chartdistill.sources.dataset import SAVED_MARKS, DatasetSource
+from chartdistill.sources.entry import MAX_BYTES, SourceEntry
+from chartdistill.sources.folder import FolderSource
+from chartdistill.sources.jsonl import JsonlSource
+from chartdistill.sources.synthetic import SyntheticSource
+from chartdistill.sources.table import TableSource
+
+AnySource = Annotated[
+    FolderSource | JsonlSource | TableSource | DatasetSource | SyntheticSource, Field(discriminator="type")
+]
+
+__all__ = [
+    "AnySource", "DatasetSource", "FolderSource", "JsonlSource", "PrepareOptions", "SourceEntry", "SyntheticSource",
+    "TableSource", "source_for",
+]  # fmt: skip
+
+
+class PrepareOptions(BaseModel):
+    """How source entries become records."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    validation_fraction: float = Field(default=0.1, ge=0, lt=1)
+    """Share of clusters for validation."""
+    test_fraction: float = Field(default=0.2, ge=0, lt=1)
+    """Share of clusters for the test."""
+    min_words: int = Field(default=5, ge=1)
+    """Records with fewer words after cleaning are rejected as `too_short`."""
+    max_bytes: int = Field(default=MAX_BYTES, ge=1)
+    """Larger texts are rejected as `too_large`."""
+    keep_duplicates: Literal["one", "all"] = "one"
+    """Of records with the same words: keep `one` (the longest text, under the first id), or `all`, in one cluster."""
+
+    @model_validator(mode="after")
+    def _leaves_training_records(self) -> PrepareOptions:
+        if self.validation_fraction + self.test_fraction >= 1:
+            raise ValueError("validation_fraction + test_fraction must be below 1: nothing would be left to train on")
+        return self
+
+
+def source_for(path: Path) -> AnySource:
+    """The source for a path given on the command line, by what is there.
+
+    Raises:
+        InputError: there is nothing, or nothing we read.
+    """
+    suffix = path.suffix.lower()
+    if path.is_dir():
+        if any((path / mark).exists() for mark in SAVED_MARKS):
+            return DatasetSource(path=path)
+        return FolderSource(path=path)
+    if path.is_file() and suffix == ".jsonl":
+        return JsonlSource(path=path)
+    if path.is_file() and suffix in (".csv", ".tsv", ".parquet"):
+        return TableSource(path=path)
+    what = "is a file of another kind" if path.exists() else "does not exist"
+    raise InputError(
+        f"{path} {what}. Records can be a folder of .txt files, a .jsonl, .csv, .tsv or .parquet file, or a folder "
+        "written by datasets' save_to_disk."
+    )

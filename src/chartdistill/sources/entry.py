@@ -1,0 +1,180 @@
+"""What every source yields, and how a row with named fields becomes it.
+
+In: rows of JSONL, tables and data sets. Out: one :class:`SourceEntry` or one `RejectedRecord` per row, so that
+nothing read is lost without a reason. Must hold: details name file, line and field, never record text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from chartdistill.errors import InputError
+from chartdistill.schema import Item, RejectedRecord, Split
+
+MAX_BYTES = 5_000_000
+"""Default for the largest text taken in, in bytes of UTF-8 (for files: bytes on disk)."""
+
+Gold = dict[str, tuple[Item, ...]]
+_GOLD: TypeAdapter[Gold] = TypeAdapter(Gold)
+_HALF_PAIR = "has half of a surrogate pair, which UTF-8 cannot hold; repair the export"
+_SPLITS: dict[str, Split] = {split: split for split in get_args(Split)}
+
+
+@dataclass(frozen=True)
+class SourceEntry:
+    """One text as the source has it, before cleaning."""
+
+    id: str
+    source: str
+    """File path, or `file:row`."""
+    text: str
+    split: Split | None = None
+    """Where the record must go; None leaves it to the cluster hash."""
+    gold: Gold | None = None
+    encoding: str = "utf-8"
+    """What the bytes were decoded as."""
+
+
+class Source(BaseModel):
+    """Base of all sources."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    split: Split | None = None
+    """Split of all records of this source; a split named in the record itself wins. Default: by cluster hash."""
+
+
+class FieldSource(Source):
+    """Base of the sources whose rows have named fields."""
+
+    text_field: str = "text"
+    """Field with the record text."""
+    text_end: str | None = Field(default=None, min_length=1)
+    """The text ends before the last place where this stands: API fine-tuning prompts end in a question, which is not
+    part of the chart (for example `"\\n\\nLIST ALL"`). Default: the whole field."""
+    id_field: str = "id"
+    """Field with the record id (text or whole number). A row without it is named `file stem:row`."""
+    split_field: str | None = None
+    """Field with the split of the row: train, validation or test. Empty: the source's `split`."""
+    gold_field: str | None = None
+    """Field with gold: `{task: [{"text": ..., "status": ...}]}`, or that as JSON text."""
+
+    def entry(
+        self, row: Mapping[str, object], where: str, default_id: str, max_bytes: int
+    ) -> SourceEntry | RejectedRecord:
+        """One row as an entry, or why not. `where` is the row's `file:number`."""
+        record_id = None
+        try:
+            record_id = self._id(row, default_id)
+            text, split = self._text(row, max_bytes), self._split(row)
+            gold = None if self.gold_field is None else _parse_gold(self.gold_field, row.get(self.gold_field))
+        except _FieldError as error:
+            return RejectedRecord(source=where, id=record_id, reason=error.reason, detail=error.detail)
+        return SourceEntry(record_id, where, text, split, gold)
+
+    def _id(self, row: Mapping[str, object], default_id: str) -> str:
+        value = row.get(self.id_field)
+        if value is None or value == "":
+            return default_id
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise _FieldError("bad_id", self.id_field, f"is {_kind(value)}; give text or a whole number")
+        if not is_encodable(str(value)):
+            raise _FieldError("bad_id", self.id_field, _HALF_PAIR)
+        return str(value)
+
+    def _text(self, row: Mapping[str, object], max_bytes: int) -> str:
+        text = row.get(self.text_field)
+        if not isinstance(text, str):
+            raise _FieldError(
+                "missing_text", self.text_field, f"is {_kind(text)}; set text_field to the one with the text"
+            )
+        if self.text_end is not None:
+            text, found, _ = text.rpartition(self.text_end)
+            if not found:
+                raise _FieldError("missing_text_end", self.text_field, f"does not hold text_end ({self.text_end!r})")
+        problem = text_problem(text, max_bytes)
+        if problem is not None:
+            raise _FieldError(problem[0], self.text_field, problem[1])
+        return text
+
+    def _split(self, row: Mapping[str, object]) -> Split | None:
+        value = None if self.split_field is None else row.get(self.split_field)
+        if value is None or value == "":
+            return self.split
+        if not isinstance(value, str) or value not in _SPLITS:
+            raise _FieldError("bad_split", self.split_field, f"must be one of {', '.join(_SPLITS)}, or empty")
+        return _SPLITS[value]
+
+
+class _FieldError(ValueError):
+    """A field makes its row unusable. Holds no field value."""
+
+    def __init__(self, reason: str, field: str | None, problem: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.detail = f"field {field!r} {problem}"
+
+
+def text_problem(text: str, max_bytes: int) -> tuple[str, str] | None:
+    """(reason, detail) when a decoded text cannot become a record."""
+    if not text.strip():
+        return "empty", "holds no text"
+    if not is_encodable(text):
+        return "bad_text", _HALF_PAIR
+    size = len(text.encode())
+    if size > max_bytes:
+        return "too_large", f"holds {size} bytes; at most {max_bytes} are taken: split the record or raise max_bytes"
+    return None
+
+
+def is_encodable(text: str) -> bool:
+    """Whether the text can be written as UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def require_path(path: Path, what: str) -> None:
+    """Raise InputError when a path of the config is not there."""
+    if not path.exists():
+        raise InputError(f"{path} does not exist; expected {what}. Check the path in `sources` (or --records).")
+
+
+def file_stamp(path: Path) -> list[str | int]:
+    """What tells one state of a file from another without reading it."""
+    status = path.stat()
+    return [str(path), status.st_size, status.st_mtime_ns]
+
+
+def _parse_gold(field: str, value: object) -> Gold | None:
+    """Gold of one row; None when the field is empty."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value) if value.strip() else None
+        except (json.JSONDecodeError, RecursionError):
+            raise _FieldError("bad_gold", field, "is not JSON") from None
+    if value is None:
+        return None
+    if isinstance(value, dict):
+        # Columns of a table exist for every row: a task without a list is a task without gold.
+        value = {task: items for task, items in value.items() if items is not None}
+    try:
+        gold = _GOLD.validate_python(value)
+    except ValidationError as error:
+        problem = error.errors(include_input=False, include_context=False, include_url=False)[0]["msg"]
+        raise _FieldError("bad_gold", field, f"does not look like {{task: [{{text, status}}]}}: {problem}") from None
+    if not all(is_encodable(task + item.text + (item.status or "")) for task in gold for item in gold[task]):
+        raise _FieldError("bad_gold", field, _HALF_PAIR)
+    return gold
+
+
+def _kind(value: object) -> str:
+    return "missing" if value is None else f"a {type(value).__name__}"

@@ -1,0 +1,148 @@
+"""A folder of text files -> entries, one per file.
+
+In: a folder, read with its sub-folders in name order. Out: one entry or one rejection per file that matches.
+Must hold: one file at a time is in memory; links cannot make the walk endless; nothing but regular files is opened.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from chartdistill.errors import InputError
+from chartdistill.schema import RejectedRecord
+from chartdistill.sources.entry import MAX_BYTES, Source, SourceEntry, require_path, text_problem
+
+_CONTROL = bytes(set(range(32)) - set(b"\t\n\v\f\r")) + b"\x7f"
+_MAX_CONTROL_SHARE = 0.1
+"""Of the bytes: above this it is not text in any encoding we try."""
+
+
+class FolderSource(Source):
+    """Text files, one record each. The id is the path below the folder, without the suffix."""
+
+    type: Literal["folder"] = "folder"
+    path: Path
+    """The folder."""
+    pattern: str = "*.txt"
+    """Which file names to read, in this folder and all below it; with a `/`, the end of the path must match."""
+
+    def read(self, max_bytes: int = MAX_BYTES, scratch: Path | None = None) -> Iterator[SourceEntry | RejectedRecord]:
+        """All matching files, in path order.
+
+        Raises:
+            InputError: the folder is missing, or no file in it matches.
+        """
+        num_matching = 0
+        for path in self._files():
+            if isinstance(path, RejectedRecord):
+                yield path
+            else:
+                num_matching += 1
+                yield self._entry(path, max_bytes)
+        if not num_matching:
+            raise InputError(
+                f"{self.path} holds no file named {self.pattern!r}, nor do its sub-folders. Set `pattern`."
+            )
+
+    def stamp(self) -> list[list[str | int]]:
+        """Changes when a matching file appears, goes or changes."""
+        stamps: list[list[str | int]] = []
+        for path in self._files():
+            if isinstance(path, RejectedRecord):
+                stamps.append([path.source, path.reason])
+                continue
+            try:
+                status = path.stat()
+            except OSError as error:
+                stamps.append([_name(path), error.errno or 0])
+            else:
+                stamps.append([_name(path), status.st_size, status.st_mtime_ns])
+        return stamps
+
+    def _files(self) -> Iterator[Path | RejectedRecord]:
+        require_path(self.path, "a folder of text files")
+        if not self.path.is_dir():
+            raise InputError(f"{self.path} is not a folder; a source of type `folder` needs one.")
+        seen: set[tuple[int, int]] = set()
+        pending = [self.path]
+        while pending:
+            path = pending.pop()
+            try:
+                if not path.is_dir():
+                    if PurePosixPath(path).match(self.pattern):
+                        yield path
+                    continue
+                status = path.stat()
+                names = sorted(os.listdir(path), reverse=True)
+            except OSError as error:
+                yield _unreadable(path, error)
+                continue
+            if (status.st_dev, status.st_ino) in seen:
+                yield _rejected(
+                    path, None, "symlink_loop", "this link leads to a folder that was already read; remove it"
+                )
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            pending += [path / name for name in names]
+
+    def _entry(self, path: Path, max_bytes: int) -> SourceEntry | RejectedRecord:
+        record_id = _name(path.relative_to(self.path).with_suffix(""))
+        try:
+            status = path.stat()
+            if not stat.S_ISREG(status.st_mode):
+                return _rejected(path, record_id, "unreadable", "not a regular file")
+            if status.st_size > max_bytes:
+                detail = f"{status.st_size} bytes; at most {max_bytes} are taken: split the file or raise max_bytes"
+                return _rejected(path, record_id, "too_large", detail)
+            data = path.read_bytes()
+        except OSError as error:
+            return _unreadable(path, error, record_id)
+        decoded = _decode(data)
+        if decoded is None:
+            return _rejected(path, record_id, "binary", "the bytes are not text; convert the file to plain UTF-8 text")
+        text, encoding = decoded
+        # Measured again in UTF-8: other encodings may need fewer bytes than that.
+        problem = text_problem(text, max_bytes * 3)
+        if problem is not None:
+            return _rejected(path, record_id, *problem)
+        return SourceEntry(record_id, _name(path), text, self.split, encoding=encoding)
+
+
+def _decode(data: bytes) -> tuple[str, str] | None:
+    """(text, encoding), or None for bytes that are not text."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        try:
+            return data.decode("utf-16"), "utf-16"
+        except UnicodeDecodeError:
+            return None
+    num_control = len(data) - len(data.translate(None, _CONTROL))
+    if b"\0" in data or num_control > _MAX_CONTROL_SHARE * len(data):
+        return None
+    for codec, encoding in (("utf-8-sig", "utf-8"), ("cp1252", "cp1252")):
+        try:
+            return data.decode(codec), encoding
+        except UnicodeDecodeError:
+            continue
+    return data.decode("latin-1"), "latin-1"
+
+
+def _name(path: Path) -> str:
+    """The path as text that UTF-8 can hold: file names may be any bytes."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _unreadable(path: Path, error: OSError, record_id: str | None = None) -> RejectedRecord:
+    if error.errno == errno.ELOOP:
+        return _rejected(path, record_id, "symlink_loop", "this link leads back to itself; remove it")
+    missing = path.is_symlink() and error.errno == errno.ENOENT
+    why = "a link to a file that does not exist" if missing else os.strerror(error.errno or 0)
+    return _rejected(path, record_id, "unreadable", f"{why}; fix the link or the permissions, then run again")
+
+
+def _rejected(path: Path, record_id: str | None, reason: str, detail: str) -> RejectedRecord:
+    return RejectedRecord(source=_name(path), id=record_id, reason=reason, detail=detail)

@@ -1,0 +1,310 @@
+"""Run folders: rows, manifests, locks. Verbs meet only here.
+
+Rules held by this module: folders are 0700 and files 0600; a file appears whole or not at all (written beside,
+synced, renamed); a row is durable once `RowWriter.write` returned; a torn last line is cut off, not read; a
+manifest is written last, so its presence means complete; one writer per folder.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Generic, TypeVar
+
+from pydantic import ValidationError
+
+from chartdistill.errors import ArtefactError, InputError
+from chartdistill.schema import Label, Prediction, Row, content_hash
+
+RowT = TypeVar("RowT", bound=Row)
+KeyedRowT = TypeVar("KeyedRowT", Label, Prediction)
+MANIFEST = "manifest.json"
+
+
+def private_umask() -> None:
+    """From here on this process and its children make files 0600 and folders 0700."""
+    os.umask(0o077)
+
+
+def make_folder(path: Path) -> Path:
+    """Create a private folder (and parents)."""
+    with disk_errors(path):
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return path
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn a full disk or a forbidden folder into an error that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise ArtefactError(
+                f"the disk is full while writing {path}. What was finished is kept: free space and run the same "
+                "command again to go on."
+            ) from error
+        if error.errno in (errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+            raise ArtefactError(
+                f"cannot write {path}: {error.strerror}. Choose another folder with --run-dir, or fix its permissions."
+            ) from error
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with disk_errors(path):
+        try:
+            with open(temporary, "w", encoding="utf-8", opener=_private_opener) as stream:
+                stream.write(text)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _private_opener(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+class RowWriter:
+    """Write rows to a JSONL file.
+
+    `append=False` builds the file beside its final place and renames it on a clean exit, so readers never see half
+    of it. `append=True` adds to the file, each `write` durable (fsync) before it returns: for resumable stages.
+    """
+
+    def __init__(self, path: Path, append: bool = False) -> None:
+        self.path = path
+        self._append = append
+        self._target = path if append else path.with_name(f".{path.name}.{os.getpid()}.partial")
+        self._stream: IO[str] | None = None
+        self.num_rows = 0
+
+    def __enter__(self) -> RowWriter:
+        make_folder(self.path.parent)
+        with disk_errors(self.path):
+            if self._append:
+                cut_torn_line(self.path)
+            mode = "a" if self._append else "w"
+            self._stream = open(self._target, mode, encoding="utf-8", newline="\n", opener=_private_opener)
+        return self
+
+    def write(self, *rows: Row) -> None:
+        """Write rows; with `append` they are on disk when this returns."""
+        assert self._stream is not None
+        with disk_errors(self.path):
+            self._stream.write("".join(row.line() + "\n" for row in rows))
+            if self._append:
+                self._stream.flush()
+                os.fsync(self._stream.fileno())
+        self.num_rows += len(rows)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._stream is not None
+        try:
+            with disk_errors(self.path):
+                try:
+                    self._stream.flush()
+                    os.fsync(self._stream.fileno())
+                finally:
+                    self._stream.close()
+                if not self._append and kind is None:
+                    os.replace(self._target, self.path)
+        finally:
+            if not self._append:
+                self._target.unlink(missing_ok=True)
+
+
+def cut_torn_line(path: Path) -> None:
+    """Cut off a last line that has no newline: a write that was interrupted."""
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    with path.open("rb+") as stream:
+        end = stream.seek(0, os.SEEK_END)
+        position = end
+        while position > 0:
+            step = min(65536, position)
+            position -= step
+            stream.seek(position)
+            newline = stream.read(step).rfind(b"\n")
+            if newline >= 0:
+                position += newline + 1
+                break
+        if position < end:
+            stream.truncate(position)
+
+
+def read_rows(path: Path, kind: type[RowT]) -> Iterator[RowT]:
+    """Read rows one at a time. A torn last line is left out.
+
+    Raises:
+        ArtefactError: the file is missing.
+        InputError: a line is not a row of this kind; names file and line, never the text.
+    """
+    if not path.exists():
+        raise ArtefactError(f"{path} is missing. Run the verb that writes it first (see `chartdistill --help`).")
+    with path.open(encoding="utf-8") as stream:
+        for number, line in enumerate(stream, 1):
+            if not line.endswith("\n"):
+                return
+            try:
+                yield kind.model_validate_json(line)
+            except ValidationError as error:
+                problem = error.errors(include_input=False)[0]
+                where = ".".join(str(part) for part in problem["loc"]) or "line"
+                raise InputError(
+                    f"{path}:{number}: not a {kind.__name__} row: {where}: {problem['msg']}. "
+                    "The file was edited or made by another version; delete its folder and run the verb again."
+                ) from None
+
+
+def write_manifest(folder: Path, fingerprint: str, started: float, **facts: Any) -> dict[str, Any]:
+    """Write manifest.json, the last act of a verb. `facts`: counts, resolved options, versions."""
+    manifest = {"fingerprint": fingerprint, "seconds": round(time.monotonic() - started, 3), **facts}
+    write_text(folder / MANIFEST, json.dumps(manifest, indent=2, default=str) + "\n")
+    return manifest
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """The manifest, or None when the folder is not complete."""
+    path = folder / MANIFEST
+    if not path.exists():
+        return None
+    manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return manifest
+
+
+def require_manifest(folder: Path, verb: str) -> dict[str, Any]:
+    """The manifest of a finished verb, or an error naming the verb to run."""
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise ArtefactError(f"{folder} is not complete: run `chartdistill {verb} CONFIG` first.")
+    return manifest
+
+
+def is_done(folder: Path, fingerprint: str) -> bool:
+    """Whether this folder was completed from exactly these inputs."""
+    manifest = read_manifest(folder)
+    return manifest is not None and manifest.get("fingerprint") == fingerprint
+
+
+def begin(folder: Path) -> float:
+    """Mark a folder as in progress (its manifest goes away) and return the start time."""
+    make_folder(folder)
+    (folder / MANIFEST).unlink(missing_ok=True)
+    for leftover in folder.glob(".*.partial"):  # of a killed run: record text that nobody reads again
+        leftover.unlink(missing_ok=True)
+    return time.monotonic()
+
+
+def fingerprint(*parts: Any) -> str:
+    """What a verb's output depends on, as one hash. Paths count by their bytes, folders by all their files'."""
+    return content_hash([_path_hash(part) if isinstance(part, Path) else part for part in parts])
+
+
+def _path_hash(path: Path) -> str:
+    digest = hashlib.sha256()
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    for file in files:
+        digest.update(str(file.relative_to(path)).encode() + b"\0")
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+@contextmanager
+def lock(run_dir: Path) -> Iterator[None]:
+    """Hold the run folder; a second writer is refused at once. Released by the system if we are killed."""
+    make_folder(run_dir)
+    path = run_dir / ".lock"
+    with disk_errors(path), open(path, "a+", encoding="utf-8", opener=_private_opener) as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            stream.seek(0)
+            raise ArtefactError(
+                f"another process ({stream.read().strip() or 'unknown'}) is writing to {run_dir}. "
+                "Wait for it to end, or give this run its own folder with --run-dir."
+            ) from None
+        stream.truncate(0)
+        stream.write(f"pid {os.getpid()}")
+        stream.flush()
+        try:
+            yield
+        finally:
+            stream.truncate(0)
+
+
+def count_by(names: Iterable[str]) -> dict[str, int]:
+    """Counts by name, most frequent first, for manifests."""
+    counts: dict[str, int] = {}
+    for name in names:
+        counts[name] = counts.get(name, 0) + 1
+    return dict(sorted(counts.items(), key=lambda entry: (-entry[1], entry[0])))
+
+
+class Journal(Generic[KeyedRowT]):
+    """Finished rows of an interruptible verb, by content key.
+
+    While the verb runs, rows are appended, durably, to a file beside the target; `finish` writes the target in a
+    given order and drops the journal. An earlier target of other options is taken up as the journal, so whatever
+    is still wanted from it is not computed again. Memory: one key and one file offset per row.
+    """
+
+    def __init__(self, target: Path, kind: type[KeyedRowT]) -> None:
+        self._target = target
+        self._kind: type[KeyedRowT] = kind
+        self._path = target.with_name(f"{target.stem}.journal.jsonl")
+        if not self._path.exists() and target.exists():
+            os.replace(target, self._path)
+        self._offsets: dict[str, int] = {}
+        self._writer = RowWriter(self._path, append=True)
+
+    def __enter__(self) -> Journal[KeyedRowT]:
+        self._writer.__enter__()
+        with self._path.open("rb") as stream:
+            offset = 0
+            for line in stream:
+                row = json.loads(line)
+                if row.get("failure") is None:
+                    self._offsets[row["key"]] = offset
+                offset += len(line)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.__exit__(kind, error, trace)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._offsets
+
+    def add(self, rows: Sequence[KeyedRowT]) -> None:
+        """Add finished rows; they survive a kill from here on."""
+        offset = self._path.stat().st_size
+        for row in rows:
+            self._offsets[row.key] = offset
+            offset += len(row.line().encode()) + 1
+        self._writer.write(*rows)
+
+    def finish(self, keys: Iterable[str]) -> None:
+        """Write the target: one row per key, in this order."""
+        with self._path.open("rb") as stream, RowWriter(self._target) as out:
+            for key in keys:
+                stream.seek(self._offsets[key])
+                out.write(self._kind.model_validate_json(stream.readline()))
+        self._path.unlink()

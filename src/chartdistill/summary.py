@@ -1,0 +1,76 @@
+"""What a person sees at the start (`--dry-run`) and at the end (the summary table)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from chartdistill.config import Run
+from chartdistill.errors import ModelError
+from chartdistill.store import read_manifest
+
+_FOLDERS = {"prepare": "records", "label": "labels", "curate": "curated", "train": "adapter",
+            "evaluate": "predictions", "report": "report"}  # fmt: skip
+_HEADLINE = ("joint_f1", "confabulation_rate", "abstention_specificity")
+
+
+def plan(run: Run) -> dict[str, Any]:
+    """The resolved config, the model folders it means, and which stages are complete. Loads no model."""
+    models = {}
+    for role in ("teacher", "student"):
+        try:
+            models[role] = str(run.model_folder(role))
+        except ModelError as error:
+            models[role] = f"NOT READY: {error}"
+    stages = {verb: read_manifest(run.dir / folder) is not None for verb, folder in _FOLDERS.items()}
+    return {"config": run.config.model_dump(mode="json"), "tasks": [t.name for t in run.tasks], "models": models,
+            "complete": stages}  # fmt: skip
+
+
+def print_summary(run: Run) -> None:
+    """One table of stages, one of arms."""
+    console = Console(highlight=False)
+    stages = Table(title=f"{run.config.name}: {run.dir}", title_justify="left")
+    stages.add_column("verb")
+    stages.add_column("seconds", justify="right")
+    stages.add_column("counts")
+    total = 0.0
+    for verb, folder in _FOLDERS.items():
+        manifest = read_manifest(run.dir / folder)
+        if manifest is None:
+            continue
+        total += manifest["seconds"]
+        stages.add_row(verb, f"{manifest['seconds']:.1f}", _short(manifest.get("counts", {})))
+    stages.add_row("all", f"{total:.1f}", "")
+    console.print(stages)
+    report_path = run.dir / "report" / "report.json"
+    if not report_path.exists():
+        return
+    report = json.loads(report_path.read_text(encoding="utf-8"))
+    arms = Table(title="held-out records (value, 95% interval, n)", title_justify="left")
+    for column in ("task", "metric", *report["arms"]):
+        arms.add_column(column)
+    for task in run.tasks:
+        for metric in _HEADLINE:
+            row = [_shown(report["arms"][arm].get(task.name, {}).get(metric)) for arm in report["arms"]]
+            if any(row):
+                arms.add_row(task.name, metric, *row)
+    if arms.row_count:
+        console.print(arms)
+    console.print(f"report: {run.dir / 'report' / 'report.html'}")
+
+
+def _short(counts: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in counts.items() if isinstance(value, int | float))
+
+
+def _shown(estimate: dict[str, Any] | None) -> str:
+    if not estimate:
+        return ""
+    if estimate["value"] is None:
+        return "not defined"
+    low, high = ("?" if estimate[end] is None else f"{estimate[end]:.3f}" for end in ("low", "high"))
+    return f"{estimate['value']:.3f} [{low}, {high}] n={estimate['n']}"

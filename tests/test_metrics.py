@@ -1,0 +1,400 @@
+"""Metrics against hand-computed cases, exact binomial bounds, scipy's bootstrap, and invariances."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from scipy.optimize import linear_sum_assignment
+
+from chartdistill.answers import parse_answer
+from chartdistill.demo.charts import write_chart
+from chartdistill.errors import InputError
+from chartdistill.metrics import AGREEMENT, ALL_TASKS, METRICS, Scores, agreement, difference, score_arm
+from chartdistill.metrics.intervals import Estimate, interval
+from chartdistill.metrics.matching import match
+from chartdistill.schema import Item, Prediction, Record, Task
+
+DRUGS = Task(
+    name="medication",
+    item="medication",
+    statuses=("start", "stop", "continue"),
+    gate_question="Any?",
+    extraction_question="Which?",
+    question="List.",
+)
+TESTS = Task(name="tests", item="test", gate_question="Any?", extraction_question="Which?", question="List.")
+TEXT = "Headache. Stop Yasadol 20 mg daily. Begin Febenor. Continue Masetec. Order an EEG and a sleep study."
+
+
+def items(text: str, task: Task = DRUGS) -> tuple[Item, ...]:
+    found = parse_answer(text, task)
+    assert found is not None
+    return found
+
+
+def record(name: str, cluster: str | None = None, **gold: str) -> Record:
+    tasks = {"medication": DRUGS, "tests": TESTS}
+    return Record(
+        id=name,
+        source=name,
+        text=TEXT,
+        cluster=cluster or name,
+        split="test",
+        segments=(),
+        gold={task: items(text, tasks[task]) for task, text in gold.items()} or None,
+    )
+
+
+def said(name: str, completion: str | None, task: Task = DRUGS, arm: str = "student", cut: bool = False) -> Prediction:
+    return Prediction(
+        key=f"{arm}/{name}/{task.name}",
+        record=name,
+        task=task.name,
+        arm=arm,
+        completion=completion,
+        finish_reason=None if completion is None else "length" if cut else "stop",
+        items=None if completion is None else parse_answer(completion, task),
+        failure="engine: died" if completion is None else None,
+    )
+
+
+def by_id(*records: Record) -> dict[str, Record]:
+    return {one.id: one for one in records}
+
+
+def values(scores: Scores, task: str = "medication") -> dict[str, float | None]:
+    return {name: estimate.value for name, estimate in scores[task].items()}
+
+
+NOTES = by_id(
+    record("a", medication="Yasadol | stop\nFebenor | start"),
+    record("b", medication="Masetec | continue\nYasadol | stop\nFebenor | start"),
+    record("c", medication="None found"),
+    record("d", medication="None found"),
+    record("e", medication="Yasadol | stop"),
+    record("f", medication="Febenor | start"),
+)
+ANSWERS = [
+    said("a", "yasadol 20 mg | stop\nFebenor | stop"),  # one right, one with a wrong status
+    said("b", "Masetec | continue\nHeadache | start\nBisolukast | start"),  # one right, one no drug, one invented
+    said("c", "None found"),
+    said("d", "Headache | continue"),
+    said("e", "Yasadol, stopped", cut=True),  # broken format
+    said("f", "None found"),
+]
+
+
+def test_metrics_of_a_case_worked_by_hand() -> None:
+    scores = score_arm(ANSWERS, NOTES, [DRUGS])
+    expected: dict[str, tuple[float, int]] = {
+        "precision": (3 / 6, 6),
+        "recall": (3 / 7, 7),
+        "f1": (6 / 13, 13),
+        "joint_f1": (4 / 13, 13),
+        "f1_macro": ((1 + 2 / 6 + 1 + 0 + 0 + 0) / 6, 6),
+        "record_exact": (1 / 6, 6),
+        "invented_rate": (1 / 6, 6),
+        "wrong_kind_rate": (2 / 6, 6),
+        "contradicted_rate": (1 / 6, 6),
+        "confabulation_rate": (4 / 6, 6),
+        "abstention_specificity": (1 / 2, 2),
+        "false_abstention_rate": (1 / 4, 4),
+        "none_rate": (2 / 6, 6),
+        "format_valid_rate": (5 / 6, 6),
+        "truncated_rate": (1 / 6, 6),
+        "items_per_record": (6 / 6, 6),
+    }
+    assert list(expected) == list(METRICS)
+    for name, (value, n) in expected.items():
+        estimate = scores["medication"][name]
+        assert (estimate.value, estimate.n) == (pytest.approx(value), n), name
+        assert (estimate.unscored, estimate.reason) == (0, None)
+    assert scores[ALL_TASKS] == scores["medication"]
+
+
+def test_a_broken_format_is_wrong_and_no_abstention() -> None:
+    notes = by_id(record("a", medication="None found"), record("b", medication="Yasadol | stop"))
+    found = values(score_arm([said("a", "nothing here"), said("b", "Yasadol | stop")], notes, [DRUGS]))
+    assert (found["record_exact"], found["f1_macro"]) == (0.5, 0.5)
+    assert (found["abstention_specificity"], found["none_rate"], found["precision"]) == (0, 0, 1)
+
+
+def test_another_spelling_of_none_is_a_broken_format_and_no_invention() -> None:
+    notes = by_id(record("a", tests="None found"))
+    found = values(score_arm([said("a", "None.", TESTS)], notes, [TESTS]), "tests")
+    assert (found["format_valid_rate"], found["abstention_specificity"]) == (0, 0)
+    assert found["invented_rate"] is None, "nothing was emitted"
+
+
+def test_an_engine_failure_is_unscored_and_changes_nothing_else() -> None:
+    notes = by_id(*NOTES.values(), record("g", medication="Yasadol | stop"))
+    scores = score_arm([*ANSWERS, said("g", None)], notes, [DRUGS])
+    assert values(scores) == values(score_arm(ANSWERS, NOTES, [DRUGS]))
+    assert {estimate.unscored for estimate in scores["medication"].values()} == {1}
+
+
+def test_statuses_are_matched_first_and_one_to_one() -> None:
+    gold = items("Yasadol | stop\nYasadol 10 mg | start")
+    assert match(items("Yasadol | start"), gold, DRUGS) == match(gold[1:], gold, DRUGS)
+    found = match(items("Yasadol | start\nYASADOL | continue\nyasadol. | start"), gold, DRUGS)
+    assert (found.text, found.joint) == (2, 1)
+
+
+@given(st.lists(st.tuples(st.sampled_from("xyz"), st.sampled_from(["start", "stop"]))), st.data())
+@settings(max_examples=60, deadline=None)
+def test_matching_is_maximal(pairs: list[tuple[str, str]], data: st.DataObject) -> None:
+    others = data.draw(st.lists(st.tuples(st.sampled_from("xyz"), st.sampled_from(["start", "stop"]))))
+    emitted, gold = ([Item(text=text, status=status) for text, status in side] for side in (pairs, others))
+    found = match(emitted, gold, DRUGS)
+    worth = np.array([[(a.text == b.text) + (a == b) / 1000 for b in gold] for a in emitted]).reshape(
+        len(pairs), len(others)
+    )
+    rows, columns = linear_sum_assignment(worth, maximize=True)
+    assert found.text + found.joint / 1000 == pytest.approx(worth[rows, columns].sum())
+
+
+def test_an_item_said_twice_costs_precision_and_is_no_confabulation() -> None:
+    notes = by_id(record("a", medication="Yasadol | stop"))
+    found = values(score_arm([said("a", "Yasadol | stop\nyasadol | stop")], notes, [DRUGS]))
+    assert (found["precision"], found["confabulation_rate"], found["record_exact"]) == (0.5, 0, 0)
+
+
+def test_joint_f1_is_f1_for_tasks_without_statuses() -> None:
+    notes = by_id(record("a", tests="EEG\nsleep study"), record("b", tests="EEG"))
+    found = values(score_arm([said("a", "eeg", TESTS), said("b", "Headache", TESTS)], notes, [TESTS]), "tests")
+    assert found["f1"] == found["joint_f1"] == pytest.approx(2 / 5)
+    assert (found["contradicted_rate"], found["wrong_kind_rate"]) == (0, 0.5)
+
+
+def test_all_pools_the_counts_of_the_tasks_that_have_gold() -> None:
+    notes = by_id(record("a", medication="Yasadol | stop"), record("b", medication="None found"))
+    answers = [said("a", "Yasadol | stop"), said("b", "None found"), said("a", "EEG\nMRI of the hip", TESTS)]
+    scores = score_arm(answers, notes, [DRUGS, TESTS])
+    assert (scores[ALL_TASKS]["precision"].value, scores[ALL_TASKS]["precision"].n) == (1, 1)
+    assert (scores[ALL_TASKS]["invented_rate"].value, scores[ALL_TASKS]["invented_rate"].n) == (1 / 3, 3)
+
+
+def test_without_gold_only_what_needs_none_has_a_value() -> None:
+    notes = by_id(record("a"), record("b"))
+    scores = score_arm([said("a", "Yasadol | stop\nBisolukast | stop"), said("b", "None found")], notes, [DRUGS])
+    found = values(scores)
+    assert {name for name, value in found.items() if value is not None} == {
+        *("invented_rate", "none_rate", "format_valid_rate", "truncated_rate", "items_per_record")
+    }
+    assert (found["invented_rate"], found["none_rate"], found["items_per_record"]) == (0.5, 0.5, 1)
+    assert "no gold for this task" in str(scores["medication"]["recall"].reason)
+
+
+def test_what_is_undefined_is_none_with_the_reason() -> None:
+    notes = by_id(record("a", medication="Yasadol | stop"))
+    scores = score_arm([said("a", "None found")], notes, [DRUGS, TESTS])
+    undefined = scores["medication"]["precision"]
+    assert undefined == Estimate(value=None, low=None, high=None, n=0, unscored=0, reason="no emitted items")
+    assert scores["tests"]["recall"].reason == "no predictions"
+    failed = score_arm([said("a", None)], notes, [DRUGS])["medication"]["recall"]
+    assert (failed.value, failed.unscored, failed.reason) == (None, 1, "no prediction could be scored")
+
+
+@pytest.mark.parametrize(
+    ("answers", "problem"),
+    [
+        ([said("zz", "None found")], "'zz'.*no such record"),
+        ([said("a", "None found", TESTS)], "'tests'.*no such task"),
+        ([said("a", "None found"), said("a", "None found")], "a second one"),
+        ([said("a", "None found"), said("b", "None found", arm="base")], "one arm"),
+    ],
+)
+def test_predictions_that_do_not_belong_are_refused(answers: list[Prediction], problem: str) -> None:
+    with pytest.raises(InputError, match=problem):
+        score_arm(answers, NOTES, [DRUGS])
+
+
+def make_world(count: int, seed: int, skill: float) -> tuple[dict[str, Record], list[Prediction]]:
+    """Records in clusters of one to three, and an arm that gets `skill` of the gold items right."""
+    rng, luck = random.Random(seed), random.Random(seed + 1)
+    notes, answers = {}, []
+    for number in range(count):
+        names = rng.sample(["Yasadol", "Febenor", "Masetec"], rng.randint(0, 3))
+        gold = "\n".join(f"{name} | stop" for name in names) or "None found"
+        notes[f"r{number}"] = record(f"r{number}", cluster=f"c{number * 2 // 3}", medication=gold)
+        kept = [f"{name} | stop" if luck.random() < skill else f"{name} | start" for name in names]
+        if luck.random() > skill:
+            kept.append("Headache | stop")
+        answers.append(said(f"r{number}", "\n".join(kept) or "None found"))
+    return notes, answers
+
+
+@given(st.integers(0, 10_000), st.floats(0, 1))
+@settings(max_examples=15, deadline=None)
+def test_order_does_not_matter_and_intervals_contain_their_value(seed: int, skill: float) -> None:
+    notes, answers = make_world(12, seed, skill)
+    scores = score_arm(answers, notes, [DRUGS], resamples=200)
+    shuffled = random.Random(seed).sample(answers, len(answers))
+    assert score_arm(shuffled, notes, [DRUGS], resamples=200) == scores
+    for name, estimate in scores["medication"].items():
+        if estimate.value is not None and estimate.low is not None and estimate.high is not None:
+            assert estimate.low <= estimate.value <= estimate.high, name
+            assert estimate.high > estimate.low, name
+        else:
+            assert estimate.reason, name
+
+
+def test_duplicating_all_records_leaves_values_and_intervals_unchanged() -> None:
+    notes, answers = make_world(30, 1, 0.7)
+    double = notes | {f"x{name}": one.model_copy(update={"id": f"x{name}"}) for name, one in notes.items()}
+    more = answers + [one.model_copy(update={"record": f"x{one.record}"}) for one in answers]
+    once, twice = (score_arm(one, two, [DRUGS])["medication"] for one, two in ((answers, notes), (more, double)))
+    for name in METRICS:
+        assert twice[name].value == pytest.approx(once[name].value)
+        assert twice[name].low == pytest.approx(once[name].low), "copies are in the clusters they are copies of"
+        assert twice[name].n == 2 * once[name].n
+
+
+def test_perfect_predictions_are_perfect() -> None:
+    notes, answers = make_world(40, 2, 1.0)
+    found = score_arm(answers, notes, [DRUGS])["medication"]
+    for name in ("precision", "recall", "f1", "joint_f1", "f1_macro", "record_exact", "abstention_specificity"):
+        assert (found[name].value, found[name].high) == (1, 1)
+        assert 0.6 < (found[name].low or 0) < 1, "never a zero width"
+    for name in ("confabulation_rate", "false_abstention_rate", "truncated_rate"):
+        assert (found[name].value, found[name].low) == (0, 0)
+
+
+def test_no_event_has_the_exact_one_sided_bound() -> None:
+    notes = by_id(*(record(f"r{number}", medication="Yasadol | stop") for number in range(100)))
+    answers = [said(name, "Yasadol | stop") for name in notes]
+    found = score_arm(answers, notes, [DRUGS])["medication"]
+    exact = stats.binomtest(0, 100, alternative="less").proportion_ci(0.95, method="exact").high
+    assert found["invented_rate"].high == pytest.approx(exact)
+    assert found["invented_rate"].high == pytest.approx(3 / 100, rel=0.02), "rule of three"
+    assert found["recall"].low == pytest.approx(1 - exact)
+
+
+def test_one_cluster_tells_nothing_of_others() -> None:
+    notes = by_id(*(record(name, cluster="c", medication="Yasadol | stop") for name in "ab"))
+    found = score_arm([said("a", "Yasadol | stop"), said("b", "None found")], notes, [DRUGS])["medication"]
+    assert (found["recall"].value, found["recall"].low, found["recall"].high) == (0.5, 0, 1)
+    assert (found["items_per_record"].value, found["items_per_record"].low) == (0.5, None)
+    assert "one cluster" in str(found["items_per_record"].reason)
+
+
+def test_the_bound_away_from_the_limits_is_two_sided() -> None:
+    assert interval(0.5, np.full(100, 0.5), 10, (0.0, 1.0)) == pytest.approx((0.5 - 0.3085, 0.5 + 0.3085), abs=1e-4)
+    assert interval(0.0, np.zeros(100), 10, (-1.0, 1.0)) == pytest.approx((-0.3085, 0.3085), abs=1e-4)
+
+
+def test_the_interval_agrees_with_scipy_and_the_binomial_for_one_record_clusters() -> None:
+    rng = random.Random(4)
+    right = [rng.random() < 0.7 for _ in range(150)]
+    notes = by_id(*(record(f"r{number}", medication="Yasadol | stop") for number in range(150)))
+    answers = [said(f"r{number}", "Yasadol | stop" if hit else "None found") for number, hit in enumerate(right)]
+    found = score_arm(answers, notes, [DRUGS])["medication"]["recall"]
+    by_scipy = stats.bootstrap(
+        (np.array(right, float),), np.mean, n_resamples=2000, method="percentile", rng=np.random.default_rng(0)
+    ).confidence_interval
+    by_binomial = stats.binomtest(sum(right), 150).proportion_ci(0.95, method="exact")
+    for theirs, tolerance in ((by_scipy, 0.015), (by_binomial, 0.03)):
+        assert (found.low, found.high) == pytest.approx(tuple(theirs), abs=tolerance)
+
+
+def test_clusters_of_copies_widen_the_interval() -> None:
+    notes, answers = make_world(60, 3, 0.6)
+    alone = {name: one.model_copy(update={"cluster": name}) for name, one in notes.items()}
+    copies = {
+        f"{name}-{copy}": one.model_copy(update={"id": f"{name}-{copy}"})
+        for name, one in alone.items()
+        for copy in range(4)
+    }
+    apart = {name: one.model_copy(update={"cluster": name}) for name, one in copies.items()}
+    more = [one.model_copy(update={"record": f"{one.record}-{copy}"}) for one in answers for copy in range(4)]
+    clustered, naive = (score_arm(more, world, [DRUGS])["medication"]["f1"] for world in (copies, apart))
+    assert clustered.value == naive.value
+    assert width(clustered) == pytest.approx(2 * width(naive), rel=0.15), "four copies hold one record's information"
+
+
+def width(estimate: Estimate) -> float:
+    assert estimate.low is not None
+    assert estimate.high is not None
+    return estimate.high - estimate.low
+
+
+def test_the_seed_decides_the_interval() -> None:
+    notes, answers = make_world(40, 5, 0.6)
+    first, again, other = (score_arm(answers, notes, [DRUGS], seed=seed)["medication"]["f1"] for seed in (1, 1, 2))
+    assert first == again != other
+
+
+def test_a_paired_difference_is_tighter_than_two_intervals_and_signed() -> None:
+    notes, base = make_world(80, 6, 0.5)
+    _, perfect = make_world(80, 6, 1.0)
+    student = [two if number % 8 == 0 else one for number, (one, two) in enumerate(zip(base, perfect, strict=True))]
+    found = difference(student, base, notes, [DRUGS])["medication"]["joint_f1"]
+    arms = [score_arm(arm, notes, [DRUGS])["medication"]["joint_f1"] for arm in (student, base)]
+    assert found.value == pytest.approx((arms[0].value or 0) - (arms[1].value or 0))
+    assert found.n == sum(bool(one.items) or bool(two.items) for one, two in zip(student, base, strict=True))
+    assert (found.low or 0) > 0
+    assert width(found) < 0.7 * width(arms[0])
+    mirrored = difference(base, student, notes, [DRUGS])["medication"]["joint_f1"]
+    assert (mirrored.value, mirrored.low) == (pytest.approx(-(found.value or 0)), pytest.approx(-(found.high or 0)))
+
+
+def test_a_difference_uses_only_what_both_arms_answered() -> None:
+    notes = by_id(*(record(name, medication="Yasadol | stop") for name in "abcd"))
+    first = [said("a", "Yasadol | stop"), said("b", "None found"), said("c", "Yasadol | stop")]
+    second = [said("a", "None found"), said("b", None), said("d", "Yasadol | stop")]
+    found = difference(first, second, notes, [DRUGS])["medication"]
+    assert (found["recall"].value, found["recall"].n, found["recall"].unscored) == (1, 1, 1)
+    assert found["precision"].reason == "no emitted items in the second arm"
+
+
+def test_agreement_takes_the_reference_for_gold() -> None:
+    notes = by_id(*(record(name) for name in "abcd"))
+    answers = {"a": "Yasadol | stop\nFebenor | start", "b": "None found", "c": "no format"}
+    teacher = [said(name, text, arm="teacher") for name, text in answers.items()]
+    student = [said("a", "Yasadol | start"), said("b", "None found"), said("c", "None found"), said("d", "None found")]
+    found = agreement(student, teacher, notes, [DRUGS])["medication"]
+    assert list(found) == list(AGREEMENT)
+    assert (found["teacher_f1"].value, found["teacher_joint_f1"].value) == (pytest.approx(2 / 3), 0)
+    assert found["teacher_f1"].unscored == 2, "one broken reference, one missing"
+    same = agreement(teacher[:2], teacher, notes, [DRUGS])["medication"]
+    assert same["teacher_joint_f1"].value == 1
+
+
+def test_differences_in_agreement_come_with_a_reference() -> None:
+    notes = by_id(*(record(name) for name in "abcdef"))
+    teacher, student, base = (
+        [said(name, text, arm=arm) for name in notes]
+        for arm, text in (("teacher", "Yasadol | stop"), ("student", "Yasadol | stop"), ("base", "Masetec | stop"))
+    )
+    found = difference(student, base, notes, [DRUGS], reference_predictions=teacher)["medication"]
+    assert (found["teacher_joint_f1"].value, found["teacher_joint_f1"].high) == (1, 1)
+    assert found["joint_f1"].value is None
+
+
+def test_scoring_four_tasks_on_200_charts_is_fast() -> None:
+    rng = random.Random(8)
+    statuses = ("start", "continue", "change", "stop", "hold", "past", "avoid", "given-once")
+    tasks = [DRUGS.model_copy(update={"statuses": statuses}), TESTS]
+    tasks += [TESTS.model_copy(update={"name": name, "item": name}) for name in ("diagnosis", "prognosis")]
+    notes: dict[str, Record] = {}
+    answers: list[Prediction] = []
+    for number in range(200):
+        chart = write_chart(rng, "heldout")
+        gold = {task: tuple(Item(text=a, status=b) for a, b in found) for task, found in chart.gold.items()}
+        name = f"r{number}"
+        notes[name] = record(name).model_copy(update={"text": chart.text, "gold": gold})
+        for task in tasks:
+            made_up = Item(text="Qwxyzolam forte", status="stop" if task.statuses else None)
+            found = (*gold[task.name], made_up) if rng.random() < 0.5 else gold[task.name]
+            answers.append(said(name, "", task).model_copy(update={"items": found}))
+    started = time.perf_counter()
+    scores = score_arm(answers, notes, tasks)
+    assert time.perf_counter() - started < 10, "about 1 s on a free core"
+    assert scores[ALL_TASKS]["recall"].value == 1
+    assert 0.1 < (scores[ALL_TASKS]["invented_rate"].value or 0) < 0.5

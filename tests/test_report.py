@@ -1,0 +1,321 @@
+"""report: figures as written, what lacks is said to lack, record text in the page alone and inert there."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from chartdistill.errors import ArtefactError, InputError
+from chartdistill.metrics import AGREEMENT, METRICS, difference, score_arm
+from chartdistill.metrics.intervals import undefined
+from chartdistill.report import report
+from chartdistill.report_pages.claims import state_findings
+from chartdistill.report_pages.facts import Scores, read_facts
+from chartdistill.report_pages.tables import BY_NAME, write_cell
+from chartdistill.schema import Item, Prediction
+from chartdistill.store import write_text
+from report_run import ARMS, NUM_RECORDS, TASKS, invent_scores, write_manifest, write_rows, write_run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = write_run(tmp_path_factory.mktemp("run"))
+    report(folder, TASKS, "Trial run")
+    return folder
+
+
+class Page(HTMLParser):
+    """Tags, attributes and visible text of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.handlers: list[str] = []
+        self.text = ""
+        self.marked: list[str] = []
+        self._open = 0
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [value or "" for name, value in attrs if name in ("src", "href", "action", "data", "xlink:href")]
+        self.handlers += [name for name, _ in attrs if name.startswith("on")]
+        self._open += tag == "mark"
+
+    def handle_endtag(self, tag: str) -> None:
+        self._open -= tag == "mark"
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        if self._open:
+            self.marked.append(data)
+
+
+def read(run: Path, name: str) -> str:
+    return (run / "report" / name).read_text(encoding="utf-8")
+
+
+def test_json_holds_the_figures_as_written(run: Path) -> None:
+    written = json.loads((run / "predictions" / "scores.json").read_text())
+    figures = json.loads(read(run, "report.json"))
+    assert figures["arms"] == written["arms"]
+    assert figures["differences"] == written["differences"]
+    assert figures["records"]["read"] == NUM_RECORDS + 4
+    assert figures["curated"]["kept"] + figures["curated"]["rejected"] == figures["curated"]["read"]
+    assert figures["training"]["last_step"] == 120
+    assert figures["training"]["lowest_validation_step"] == 120
+
+
+def test_every_figure_has_its_n(run: Path) -> None:
+    figures = json.loads(read(run, "report.json"))
+    cells = [
+        cell
+        for arm in figures["arms"].values()
+        for task, found in arm.items()
+        if task != "cost"
+        for cell in found.values()
+    ]
+    assert len(cells) > 200
+    assert all(isinstance(cell["n"], int) for cell in cells)
+    page = read(run, "report.html")
+    shown = re.findall(r"<td class=\"(?:good|bad|even|plain)\" data-column.*?</td>", page)
+    assert len(shown) > 300
+    assert all(re.search(r"<span>n \d+", cell) for cell in shown)
+    rows = [line for line in read(run, "report.md").splitlines() if line.startswith("| Joint F1 (")]
+    assert len(rows) == 5
+    assert all(row.count(", n ") == 5 for row in rows)
+
+
+def test_page_and_markdown_show_the_written_values(run: Path) -> None:
+    found = json.loads(read(run, "report.json"))["arms"]["student"]["tests"]
+    joint, confabulation = found["joint_f1"], found["confabulation_rate"]
+    as_text = f"{joint['value']:.3f} ({joint['low']:.3f} to {joint['high']:.3f}, n {joint['n']}"
+    assert as_text in read(run, "report.md")
+    assert f"{100 * confabulation['value']:.1f}% ({100 * confabulation['low']:.1f} to" in read(run, "report.md")
+    span = f"{joint['low']:.3f} to {joint['high']:.3f} · <span>n {joint['n']}"
+    assert f"<b>{joint['value']:.3f}</b><small class='span'>{span}".replace("'", '"') in read(run, "report.html")
+
+
+def test_undefined_value_is_named_and_never_a_number(run: Path) -> None:
+    assert "not defined (n 0 (few), 2 unscored) (no record without prognosis)" in read(run, "report.md")
+    assert "no record without prognosis" in Page(read(run, "report.html")).text
+    cell = write_cell(undefined("nothing listed", unscored=0), BY_NAME["precision"])
+    assert (cell.value, cell.note) == ("not defined", "(nothing listed)")
+    assert not re.search(r"\d", cell.value + cell.interval)
+    assert any(
+        "abstention" in limit and "Not defined" in limit for limit in json.loads(read(run, "report.json"))["limits"]
+    )
+
+
+def test_verdict_and_claims_follow_the_intervals(run: Path) -> None:
+    figures = json.loads(read(run, "report.json"))
+    assert "better than the base student and not shown to differ from the teacher" in figures["verdict"]
+    assert "24 held-out records" in figures["verdict"]
+    values, gain, gap = figures["claims"][:3]
+    assert values.startswith("All tasks, joint F1")
+    assert values.count("95% interval") == values.count("n 212") == 3
+    assert gain.startswith("All tasks, joint F1: distilled student is better than base student (+0.")
+    assert gap.startswith("All tasks, joint F1: no difference shown between distilled student and teacher (")
+    worst = figures["differences"]["student-teacher"]["all"]["joint_f1"]["low"]
+    assert gap.endswith(f"n 212); distilled student may be as much as {-worst:.3f} worse.")
+    assert any(limit.startswith("Small n, below 50") for limit in figures["limits"])
+
+
+def test_without_gold_nothing_is_claimed_about_correctness(tmp_path: Path) -> None:
+    report(write_run(tmp_path, gold=False), TASKS, "No gold")
+    figures = json.loads(read(tmp_path, "report.json"))
+    assert figures["verdict"].startswith("Whether the answers are right is not known")
+    assert any(limit.startswith("Correctness cannot be claimed for any task") for limit in figures["limits"])
+    claims = " ".join(figures["claims"])
+    assert "found in the chart" in claims
+    assert "joint F1 to the teacher" in claims
+    assert "better" not in claims
+    student = figures["arms"]["student"]["all"]["invented_rate"]
+    expected = f"{100 * (1 - student['value']):.1f}% (95% interval {100 * (1 - student['high']):.1f} to"
+    assert expected in claims
+    page = Page(read(tmp_path, "report.html"))
+    assert "no gold" in page.text
+    assert "Invented" in page.text
+    assert "Abstention" not in page.text
+
+
+def test_tasks_with_and_without_gold_are_told_apart(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    scores = invent_scores(gold=True)
+    scores["gold"]["tests"] = False
+    write_text(tmp_path / "predictions" / "scores.json", json.dumps(scores))
+    report(tmp_path, TASKS, "Mixed")
+    limits = json.loads(read(tmp_path, "report.json"))["limits"]
+    assert any(limit.startswith("Correctness cannot be claimed for tests") for limit in limits)
+    assert any("Pooled figures of correctness cover only" in limit for limit in limits)
+
+
+def test_page_is_self_contained_and_inert(run: Path) -> None:
+    source = read(run, "report.html")
+    page = Page(source)
+    assert "script" not in page.tags
+    assert "img" not in page.tags
+    assert not page.handlers
+    assert page.links
+    assert all(link.startswith("#") for link in page.links)
+    assert "default-src 'none'" in source
+    assert not re.search(r"@import|url\(", source)
+    assert "Contains record text; handle like the charts." in page.text
+
+
+def test_hostile_record_is_shown_as_text(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    answers = [
+        Prediction(key="k", record="chart-000", task="medication", arm=arm, completion=f"{name} | start",
+                   items=(Item(text=name, status="start"),))
+        for arm, name in (("student", "Zzyzxol"), ("base", "<img src=x onerror=alert(1)>"))
+    ]  # fmt: skip
+    for answer in answers:
+        write_rows(tmp_path / "predictions" / f"{answer.arm}.jsonl", answer)
+    (tmp_path / "predictions" / "teacher.jsonl").unlink()
+    report(tmp_path, TASKS, "<script>alert(1)</script> | title")
+    page = Page(read(tmp_path, "report.html"))
+    assert '<script>alert("x")</script>' in page.text
+    assert "<img src=x onerror=alert(1)>" in page.text
+    assert "Zzyzxol" in page.marked
+    assert not {"script", "img"}.intersection(page.tags)
+    assert not page.handlers
+    assert read(tmp_path, "report.md").startswith("# &lt;script>alert(1)&lt;/script> \\| title")
+
+
+def test_record_text_is_in_the_page_alone(run: Path) -> None:
+    page, beside = read(run, "report.html"), read(run, "report.json") + read(run, "report.md")
+    facts = read_facts(run, TASKS, "Trial run")
+    sentences = {part for record in facts.scored_records.values() for part in record.text.split("\n") if len(part) > 25}
+    assert any(sentence in Page(page).text for sentence in sentences)
+    assert not any(sentence in beside for sentence in sentences)
+    drugs = {item.text for record in facts.scored_records.values() for item in (record.gold or {})["medication"]}
+    assert drugs
+    assert not any(drug in beside for drug in drugs)
+
+
+def test_examples_are_varied_marked_and_repeatable(run: Path, tmp_path: Path) -> None:
+    source = read(run, "report.html")
+    assert source.count('<article class="example">') == 10
+    reasons = re.findall(r"shown because: ([^<]+)<", source)
+    assert len(set(reasons)) >= 4
+    assert "student and base differ" in reasons
+    page = Page(source)
+    facts = read_facts(run, TASKS, "Trial run")
+    shown = set(re.findall(r'<article class="example">\s*<h3>([^<]+)</h3>', source))
+    for name in shown:
+        record = facts.scored_records[name]
+        for item in (record.gold or {})["medication"]:
+            assert any(item.text in piece for piece in page.marked), name
+    assert "<s>Inventamol</s>" in source
+    report(write_run(tmp_path), TASKS, "Trial run")
+    assert read(tmp_path, "report.html") == source
+
+
+def test_only_prepare_finished(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    for stage in ("labels", "curated", "adapter", "predictions"):
+        for path in (tmp_path / stage).iterdir():
+            path.unlink()
+    report(tmp_path, TASKS, "Early")
+    figures = json.loads(read(tmp_path, "report.json"))
+    assert figures["arms"] == {}
+    assert figures["labels"] is figures["curated"] is figures["training"] is None
+    assert figures["claims"] == []
+    assert sum("is not finished in this run" in limit for limit in figures["limits"]) == 3
+    assert any("no scores were found" in limit for limit in figures["limits"])
+    page = Page(read(tmp_path, "report.html"))
+    assert "No arm has been scored in this run." in page.text
+    assert "No predictions on held-out records in this run." in page.text
+
+
+def test_missing_arm_failures_and_bad_sums_are_told(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    scores = invent_scores(gold=True)
+    del scores["arms"]["base"], scores["differences"]["student-base"]
+    for metrics in scores["arms"]["student"].values():
+        for metric in metrics.values() if "seconds" not in metrics else ():
+            metric["unscored"] = 3
+    write_text(tmp_path / "predictions" / "scores.json", json.dumps(scores))
+    (tmp_path / "predictions" / "base.jsonl").unlink()
+    write_manifest(tmp_path / "records", counts={"read": 9, "kept": 5, "rejected": 3})
+    report(tmp_path, TASKS, "Partial")
+    limits = json.loads(read(tmp_path, "report.json"))["limits"]
+    assert any(limit.startswith("Not scored in this run: base student") for limit in limits)
+    assert any(limit.startswith("Distilled student: 3 answers missing (engine failure)") for limit in limits)
+    assert any("does not add up: read 9, kept 5, rejected 3" in limit for limit in limits)
+    assert "Base student" not in Page(read(tmp_path, "report.html")).text
+
+
+def test_synthetic_records_are_called_so(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    path = tmp_path / "records" / "records.jsonl"
+    path.write_text(path.read_text().replace('"source":"notes/', '"source":"synthetic:heldout:'))
+    findings = state_findings(read_facts(tmp_path, TASKS, "Demo"))
+    assert "24 held-out synthetic records" in findings.verdict
+    assert any("do not carry over to real charts" in limit for limit in findings.limits)
+
+
+def test_scores_of_the_metrics_drawer_are_taken_over(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    facts = read_facts(tmp_path, TASKS, "Scored")
+    rows = {arm: [p for found in facts.predictions.values() for p in found.values() if p.arm == arm] for arm in ARMS}
+    scored = {arm: score_arm(found, facts.scored_records, TASKS, resamples=50) for arm, found in rows.items()}
+    gap = difference(rows["student"], rows["base"], facts.scored_records, TASKS, resamples=50)
+    figures = Scores(gold={task.name: True for task in TASKS}, arms=scored, costs={}, differences={"student-base": gap})
+    write_text(tmp_path / "predictions" / "scores.json", figures.model_dump_json(exclude={"costs"}))
+    report(tmp_path, TASKS, "Scored")
+    shown = json.loads(read(tmp_path, "report.json"))
+    assert shown["arms"]["student"]["all"]["joint_f1"] == scored["student"]["all"]["joint_f1"].model_dump()
+    assert shown["differences"]["student-base"]["tests"]["f1"] == gap["tests"]["f1"].model_dump()
+    missed = re.findall(r'class="missed">misses (\d+)<', read(tmp_path, "report.html"))
+    assert missed
+    assert all(int(number) > 0 for number in missed)
+    assert set(METRICS) | set(AGREEMENT) <= set(BY_NAME)
+
+
+def test_same_inputs_are_not_reported_twice(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    first = report(tmp_path, TASKS, "Trial run")
+    page = tmp_path / "report" / "report.html"
+    stamp = page.stat().st_mtime_ns
+    assert report(tmp_path, TASKS, "Trial run") == first
+    assert page.stat().st_mtime_ns == stamp
+    assert page.stat().st_mode & 0o777 == 0o600
+    scores = invent_scores(gold=True)
+    scores["arms"]["student"]["all"]["joint_f1"]["value"] = 0.7007
+    write_text(tmp_path / "predictions" / "scores.json", json.dumps(scores))
+    assert report(tmp_path, TASKS, "Trial run")["verdict"] != first["verdict"]
+    assert "0.701" in read(tmp_path, "report.md")
+
+
+def test_unfit_inputs_are_errors_that_name_the_place(tmp_path: Path) -> None:
+    with pytest.raises(ArtefactError, match="chartdistill prepare"):
+        report(tmp_path, TASKS, "Nothing")
+    write_run(tmp_path)
+    path = tmp_path / "predictions" / "scores.json"
+    scores = invent_scores(gold=True)
+    for spoiled in (
+        "{torn",
+        json.dumps(scores).replace('"n": 212', '"n": "many"', 1),
+        "[]",
+        json.dumps({"gold": {}, "arms": {"a": 1}}),
+    ):
+        write_text(path, spoiled)
+        with pytest.raises(InputError, match=r"scores\.json: .*chartdistill evaluate"):
+            report(tmp_path, TASKS, "Spoiled")
+    scores["arms"]["student"]["all"]["f1"]["value"] = float("nan")
+    write_text(path, json.dumps(scores))
+    with pytest.raises(InputError, match="finite numbers"):
+        report(tmp_path, TASKS, "Spoiled")
+    assert not (tmp_path / "report" / "manifest.json").exists()
+    write_text(path, json.dumps(invent_scores(gold=True)))
+    lost = Prediction(key="k", record="gone", task="tests", arm="student", completion="None found", items=())
+    write_rows(tmp_path / "predictions" / "student.jsonl", lost)
+    with pytest.raises(InputError, match="'gone'"):
+        report(tmp_path, TASKS, "Spoiled")

@@ -1,0 +1,90 @@
+"""The pages' parts: verdicts of differences, written values, items found and judged in a text, plots."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from chartdistill.metrics.intervals import Estimate
+from chartdistill.report_pages.charts import RIGHT, WIDTH, Line, bar_plot, line_plot
+from chartdistill.report_pages.examples import find, judge, mark
+from chartdistill.report_pages.facts import Scores
+from chartdistill.report_pages.tables import BY_NAME, pair_arms, verdict
+from chartdistill.schema import Item
+from report_run import TASKS
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "metric", "shown"),
+    [
+        (0.01, 0.2, "joint_f1", "better"),
+        (-0.2, -0.01, "joint_f1", "worse"),
+        (-0.2, -0.01, "confabulation_rate", "better"),
+        (0.01, 0.2, "confabulation_rate", "worse"),
+        (0.01, 0.2, "none_rate", "higher"),
+        (-0.01, 0.2, "joint_f1", "no difference shown"),
+        (0.0, 0.2, "joint_f1", "no difference shown"),
+        (None, None, "joint_f1", "no interval"),
+    ],
+)
+def test_difference_verdict(low: float | None, high: float | None, metric: str, shown: str) -> None:
+    value = 0.1 if low is None or high is None else (low + high) / 2
+    assert verdict(Estimate(value=value, low=low, high=high, n=90, unscored=0), BY_NAME[metric])[0] == shown
+
+
+def test_find_marks_every_place_and_falls_back_to_grounding() -> None:
+    task = TASKS[0]
+    assert find(Item(text="Ada"), "adamant, ADA. Ada", task) == ((9, 12), (14, 17))
+    assert find(Item(text="blood  count"), "Blood\ncount", task) == ((0, 11),)
+    assert find(Item(text="A+B (x)"), "give a+b (X) now", task) == ((5, 12),)
+    assert find(Item(text="Velolol 20 mg daily"), "He takes Velolol.", task) == ((9, 16),)
+    assert find(Item(text="Xenol"), "He takes Velolol.", task) == ()
+
+
+def test_judge_by_gold_and_chart() -> None:
+    gold, task = (Item(text="Velol", status="stop"),), TASKS[0]
+    assert judge(Item(text="velol 5 mg", status="stop"), gold, True, task) == "right"
+    assert judge(Item(text="Velol", status="start"), gold, True, task) == "status differs"
+    assert judge(Item(text="gait", status="start"), gold, True, task) == "not in gold"
+    assert judge(Item(text="Xenol", status="start"), gold, False, task) == "not in the chart"
+    assert judge(Item(text="gait"), None, True, task) == "in the chart"
+
+
+def test_mark_keeps_the_text_and_names_all_finders() -> None:
+    text = "one two three"
+    pieces = mark(text, [(0, 7, "student"), (4, 13, "base")], ("gold", "base", "student"))
+    assert "".join(piece.text for piece in pieces) == text
+    assert [piece.finders for piece in pieces] == [("student",), ("base", "student"), ("base",)]
+    assert mark("", [], ("gold",)) == ()
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "signed", "text"),
+    [
+        ("joint_f1", 0.8154, False, "0.815"),
+        ("joint_f1", -0.0002, True, "0.000"),
+        ("joint_f1", -0.02, True, "\u22120.020"),
+        ("confabulation_rate", 0.0415, False, "4.2%"),
+        ("confabulation_rate", 0.031, True, "+3.1 pp"),
+        ("items_per_record", 1.841, False, "1.84"),
+    ],
+)
+def test_values_are_written_by_kind(metric: str, value: float, signed: bool, text: str) -> None:
+    assert BY_NAME[metric].write(value, signed) == text
+
+
+def test_pair_arms_with_hyphens() -> None:
+    named = Scores(gold={}, arms={"student-raw": {}, "student": {}, "base": {}}, costs={})
+    assert pair_arms("student-raw-base", named) == ("student-raw", "base")
+    assert pair_arms("student-base", named) == ("student", "base")
+
+
+def test_plots_escape_labels_and_keep_the_last_point() -> None:
+    bars = bar_plot("Rejects", [("<b>&", (("rejected", "<i>", 3),))])
+    assert "<b>" not in bars
+    assert "&lt;b&gt;&amp;" in bars
+    line = Line("loss", "training loss", tuple((float(step), 1.0) for step in range(5001)))
+    points = re.findall(r'points="([^"]+)"', line_plot("Loss", [line], "step"))[0].split()
+    assert len(points) <= 402
+    assert points[-1].startswith(f"{WIDTH - RIGHT:.1f},")
