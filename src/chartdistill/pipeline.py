@@ -8,7 +8,9 @@ A verb whose inputs and options have not changed since it finished has nothing t
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -67,9 +69,17 @@ def _run_in_child(verb: str, arguments: list[str]) -> None:
     if verb == "train" and (gpus := _gpu_count()) > 1:
         launch = Path(sys.executable).with_name("accelerate")
         command = [str(launch), "launch", "--multi_gpu", "--num_processes", str(gpus), *command[1:]]
-    code = subprocess.run(command, check=False).returncode
+    code = subprocess.run(command, check=False, preexec_fn=_end_with_parent).returncode
     if code:
         raise ChildError(verb, code)
+
+
+def _end_with_parent() -> None:
+    """In the child, before it starts: when this process is killed, so is the child (Linux prctl PR_SET_PDEATHSIG).
+
+    Otherwise it would go on holding the run folder, and the next run would be refused.
+    """
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 def _gpu_count() -> int:

@@ -67,6 +67,7 @@ class VllmEngine(BaseModel):
             "enable_prefix_caching": True,
             "generation_config": "vllm",  # sampling options come from our config, not from the model folder
             "disable_log_stats": True,
+            "use_tqdm_on_load": False,  # one progress bar, ours
             "trust_remote_code": False,
         }
         for name in ("max_num_seqs", "max_num_batched_tokens"):
@@ -85,7 +86,9 @@ class VllmEngine(BaseModel):
             arguments["block_size"] = 32  # the CPU default of 128 wastes up to 127 shared tokens a record
         else:
             arguments["gpu_memory_utilization"] = self.gpu_memory_utilization
-        os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
+        # Set VLLM_LOGGING_LEVEL=INFO to see how the engine starts; request texts are never logged.
+        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+        os.environ.setdefault("PYTHONWARNINGS", "ignore")
         try:
             engine = LLM(**arguments)
         except (RuntimeError, ValueError, OSError) as error:

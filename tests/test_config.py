@@ -1,0 +1,120 @@
+"""Configs: every shipped file is valid, and every mistake is answered with the place and what is allowed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from chartdistill.config import RunConfig, load_run, load_task
+from chartdistill.errors import ConfigError, InputError, ModelError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def written(tmp_path: Path, change: Any = None) -> Path:
+    """A valid config beside copies of the shipped tasks, after `change` has edited its values."""
+    values = yaml.safe_load((ROOT / "configs/demo.yaml").read_text())
+    values["tasks"] = [str(ROOT / "configs" / task) for task in values["tasks"]]
+    if change:
+        change(values)
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.name)
+def test_every_shipped_config_is_valid(path: Path) -> None:
+    assert [task.name for task in load_run(path).tasks] == ["medication", "prognosis", "diagnosis", "tests"]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs/tasks").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_task_is_valid(path: Path) -> None:
+    assert load_task(path).name == path.stem
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda v: v.update(techer=1), r"techer: unknown option; did you mean `teacher`\?"),
+        (lambda v: v["train"].update(learnin_rate=1), r"train.learnin_rate: .*did you mean `learning_rate`\?"),
+        (lambda v: v["train"].update(lora={"rnk": 4}), r"train.lora.rnk: .*did you mean `rank`\?"),
+        (lambda v: v["teacher"]["engine"].update(dtyp="x"), r"dtyp: unknown option; did you mean `dtype`\?"),
+        (lambda v: v["records"][0].update(cuont=3), r"cuont: unknown option; did you mean `count`\?"),
+        (lambda v: v["train"].update(epochs="many"), r"train.epochs: .*number.*\(got 'many'\)"),
+        (lambda v: v["train"].update(epochs=-1), r"train.epochs: .*greater than 0 \(got -1\)"),
+        (lambda v: v["teacher"]["engine"].update(type="vlm"), r"teacher.engine: .*'vllm'"),
+        (lambda v: v.pop("student"), r"student: required, but not given"),
+        (lambda v: v["evaluate"].update(split="train"), "evaluate.split is `train`"),
+        (lambda v: v.update(tasks=[v["tasks"][0]] * 2), "same name"),
+    ],
+)
+def test_mistakes_are_answered_with_place_and_remedy(tmp_path: Path, change: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_run(written(tmp_path, change))
+
+
+def test_a_file_that_is_missing_or_no_yaml(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"does not exist. Files there: .*demo.yaml"):
+        load_run(ROOT / "configs" / "dem.yaml")
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("a: [1")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        load_run(bad)
+    bad.write_text("just text")
+    with pytest.raises(ConfigError, match="must hold"):
+        load_run(bad)
+
+
+def test_records_and_run_dir_override_the_file(tmp_path: Path) -> None:
+    charts = tmp_path / "charts"
+    charts.mkdir()
+    (charts / "a.txt").write_text("Takes Velorim.")
+    run = load_run(written(tmp_path), records=charts, run_dir=tmp_path / "out")
+    assert run.dir == tmp_path / "out"
+    assert [source.type for source in run.config.records] == ["folder"]
+    with pytest.raises(InputError, match="no-such-folder"):
+        load_run(written(tmp_path), records=tmp_path / "no-such-folder")
+
+
+def test_every_option_is_documented() -> None:
+    # The string under a field is its only documentation, so it must be there.
+    import inspect
+
+    from chartdistill import config
+
+    source = inspect.getsource(config)
+    for name in RunConfig.model_fields:
+        assert f"    {name}:" in source
+
+
+def test_a_model_folder_that_cannot_or_should_not_be_loaded(tmp_path: Path, tiny_model: Path) -> None:
+    import shutil
+
+    def with_model(folder: str) -> None:
+        run = load_run(written(tmp_path, lambda v: v["student"].update(model=folder)))
+        run.model_folder("student")
+
+    with pytest.raises(ModelError, match=r"does not exist.*make distill CONFIG=configs/demo.yaml"):
+        with_model("no-such-model")
+    with pytest.raises(ModelError, match=r"not on this machine.*hf download Some/Model"):
+        with_model("Some/Model")
+    broken = tmp_path / "model"
+    shutil.copytree(tiny_model, broken)
+    with_model(str(broken))
+    (broken / "model.safetensors").rename(broken / "pytorch_model.bin")
+    with pytest.raises(ModelError, match=r"only pickle files \(pytorch_model.bin\)"):
+        with_model(str(broken))
+    (broken / "pytorch_model.bin").rename(broken / "model.safetensors")
+    for path in broken.glob("tokenizer*"):
+        path.unlink()
+    with pytest.raises(ModelError, match="no tokenizer"):
+        with_model(str(broken))
+    (broken / "config.json").write_text('{"auto_map": {"AutoModel": "x.Y"}}')
+    with pytest.raises(ModelError, match="auto_map"):
+        with_model(str(broken))
+    (broken / "config.json").unlink()
+    with pytest.raises(ModelError, match=r"no config.json"):
+        with_model(str(broken))

@@ -1,0 +1,135 @@
+"""`label` with a real model and engine: complete, resumable, and only what changed is asked again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from chartdistill.config import Run, load_run
+from chartdistill.engines import Request, TransformersEngine
+from chartdistill.errors import ArtefactError, EngineError
+from chartdistill.label import label
+from chartdistill.model_folder import load_tokenizer
+from chartdistill.prepare import prepare
+from chartdistill.prompts import PromptBuilder
+from chartdistill.schema import Label
+from chartdistill.store import read_rows
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def silent(done: int, total: int | None = None, tokens: int = 0) -> None:
+    pass
+
+
+def config(folder: Path, model: Path, **label_options: object) -> Path:
+    """A config with two tasks and six short records, answered by a random model through transformers."""
+    values = yaml.safe_load((ROOT / "configs/demo.yaml").read_text())
+    tasks = folder / "tasks"
+    if not tasks.exists():
+        shutil.copytree(ROOT / "configs/tasks", tasks)
+    values |= {
+        "run_dir": str(folder / "run"),
+        "tasks": ["tasks/medication.yaml", "tasks/tests.yaml"],
+        "records": [{"type": "synthetic", "pool": "train", "count": 6, "seed": 4}],
+        "label": {"max_answer_tokens": 8, "records_per_window": 2, "max_failure_fraction": 1, **label_options},
+    }
+    for role in ("teacher", "student"):
+        values[role] = {"model": str(model), "engine": {"type": "transformers", "batch_size": 4}}
+    path = folder / "run.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def prepared(folder: Path, model: Path, **label_options: object) -> Run:
+    run = load_run(config(folder, model, **label_options))
+    prepare(run.config.records, run.dir / "records", run.config.prepare)
+    return run
+
+
+def rows_of(run: Run) -> list[Label]:
+    return list(read_rows(run.dir / "labels" / "labels.jsonl", Label))
+
+
+def test_one_row_per_record_and_task_with_an_answer_or_a_failure(tmp_path: Path, tiny_model: Path) -> None:
+    run = prepared(tmp_path, tiny_model)
+    manifest = label(run, silent)
+    rows = rows_of(run)
+    assert manifest["counts"]["labels"] == len(rows) == 12
+    assert len({(row.record, row.task) for row in rows}) == 12
+    for row in rows:
+        assert (row.completion is None) != (row.failure is None)
+        assert row.gate is not None and 0 <= (row.gate.probability or 0) <= 1
+        assert (row.finish_reason is None) == (row.gate.answer == "no")
+    before = (run.dir / "labels" / "labels.jsonl").stat().st_mtime_ns
+    label(run, silent)  # nothing to do
+    assert (run.dir / "labels" / "labels.jsonl").stat().st_mtime_ns == before
+
+
+def test_labels_need_records_first(tmp_path: Path, tiny_model: Path) -> None:
+    with pytest.raises(ArtefactError, match="chartdistill prepare"):
+        label(load_run(config(tmp_path, tiny_model)), silent)
+
+
+def test_a_changed_task_relabels_only_itself(tmp_path: Path, tiny_model: Path) -> None:
+    run = prepared(tmp_path, tiny_model, strategy="direct")
+    label(run, silent)
+    before = {(row.record, row.task): row for row in rows_of(run)}
+    task = tmp_path / "tasks" / "tests.yaml"
+    task.write_text(task.read_text().replace("List each test", "Name each test"))
+    run = load_run(tmp_path / "run.yaml")
+    label(run, silent)
+    for row in rows_of(run):
+        assert (row.key == before[row.record, row.task].key) == (row.task == "medication")
+
+
+def test_a_killed_run_goes_on_and_ends_as_if_never_killed(tmp_path: Path, tiny_model: Path) -> None:
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "killed").mkdir()
+    whole = prepared(tmp_path / "whole", tiny_model)
+    label(whole, silent)
+    killed = prepared(tmp_path / "killed", tiny_model)
+    command = [sys.executable, "-m", "chartdistill", "label", str(tmp_path / "killed" / "run.yaml"), "--quiet"]
+    journal = killed.dir / "labels" / "labels.journal.jsonl"
+    child = subprocess.Popen(command)
+    deadline = time.monotonic() + 120
+    while child.poll() is None and not (journal.exists() and journal.stat().st_size):
+        assert time.monotonic() < deadline, "no label was finished in two minutes"
+        time.sleep(0.01)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    finished = journal.read_bytes()
+    with journal.open("ab") as stream:  # and a write torn in the middle
+        stream.write(b'{"key": "to')
+    label(killed, silent)
+    assert [row.model_dump() for row in rows_of(killed)] == [row.model_dump() for row in rows_of(whole)]
+    assert finished  # something was kept, and was not asked again: the rows above are those bytes
+    kept = {line for line in finished.decode().splitlines(keepends=True) if line.endswith("\n")}
+    assert kept <= set((killed.dir / "labels" / "labels.jsonl").read_text().splitlines(keepends=True))
+
+
+def test_too_many_failures_stop_the_verb(tmp_path: Path, tiny_model: Path) -> None:
+    run = prepared(tmp_path, tiny_model, max_answer_tokens=4000, max_failure_fraction=0.1)
+    with pytest.raises(EngineError, match=r"12 of 12 labels failed.*prompt_too_long: 12") as caught:
+        label(run, silent)
+    assert "mg" not in str(caught.value)
+
+
+def test_choices_and_room_are_respected_by_the_engine(tiny_model: Path) -> None:
+    builder = PromptBuilder.from_tokenizer(load_tokenizer(tiny_model), "Answer.")
+    prompts = [builder.prompt(text, "Is there a drug?") for text in ("Velorim.", "None of that kind at all.")]
+    with TransformersEngine(batch_size=2).open(tiny_model) as engine:
+        gates = engine.generate([Request(p, 8, builder.end_id, ("yes", "no", "unclear")) for p in prompts])
+        free = engine.generate([Request(p, 5, builder.end_id) for p in prompts])
+        again = engine.generate([Request(p, 5, builder.end_id) for p in reversed(prompts)])
+    assert all(gate.text in ("yes", "no", "unclear") and gate.finish_reason == "stop" for gate in gates)
+    assert all(answer.completion_tokens <= 5 for answer in free)
+    assert [answer.text for answer in reversed(again)] == [answer.text for answer in free]

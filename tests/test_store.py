@@ -1,0 +1,141 @@
+"""Run folders: private, whole or absent, one writer, nothing finished is lost to a kill."""
+
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from chartdistill.errors import ArtefactError, InputError
+from chartdistill.schema import Prediction, RejectedRecord
+from chartdistill.store import (
+    Journal,
+    RowWriter,
+    begin,
+    fingerprint,
+    is_done,
+    lock,
+    read_rows,
+    require_manifest,
+    write_manifest,
+)
+
+
+def row(key: str, failure: str | None = None) -> Prediction:
+    return Prediction(
+        key=key, record=key, task="t", arm="a", completion=None if failure else "x", items=None, failure=failure
+    )
+
+
+def test_rows_come_back_and_files_are_private(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "rows.jsonl"
+    rows = [RejectedRecord(source="a", reason="empty", detail=f"line\n{i}") for i in range(3)]
+    with RowWriter(path) as out:
+        out.write(*rows)
+        assert not path.exists()  # whole or absent
+    assert list(read_rows(path, RejectedRecord)) == rows
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_a_failed_writer_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), RowWriter(tmp_path / "rows.jsonl") as out:
+        out.write(row("a"))
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_torn_last_line_is_not_read_and_is_cut_off_on_append(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(row("a").line() + "\n" + row("b").line()[:20])
+    assert [r.key for r in read_rows(path, Prediction)] == ["a"]
+    with RowWriter(path, append=True) as out:
+        out.write(row("c"))
+    assert [r.key for r in read_rows(path, Prediction)] == ["a", "c"]
+
+
+def test_a_bad_line_is_named_without_its_text(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(row("a").line() + '\n{"secret": "Takes Velorim"}\n')
+    with pytest.raises(InputError, match=r"rows.jsonl:2: not a Prediction row") as caught:
+        list(read_rows(path, Prediction))
+    assert "Velorim" not in str(caught.value)
+
+
+def test_manifest_means_complete(tmp_path: Path) -> None:
+    mark = fingerprint("inputs", {"a": 1})
+    started = begin(tmp_path)
+    assert not is_done(tmp_path, mark)
+    with pytest.raises(ArtefactError, match="chartdistill label CONFIG"):
+        require_manifest(tmp_path, "label")
+    write_manifest(tmp_path, mark, started, counts={"read": 1})
+    assert is_done(tmp_path, mark)
+    assert not is_done(tmp_path, fingerprint("inputs", {"a": 2}))
+    (tmp_path / ".rows.jsonl.77.partial").write_text("left by a killed run")
+    begin(tmp_path)
+    assert not is_done(tmp_path, mark)
+    assert not list(tmp_path.glob(".*.partial"))
+
+
+def test_a_second_writer_is_refused_by_name(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; from chartdistill.store import lock\n"
+        "with lock(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(ArtefactError, match=rf"pid {holder.pid}"), lock(tmp_path):
+            pass
+    finally:
+        holder.kill()  # as kill -9: the system lets go of the lock
+        holder.wait()
+    with lock(tmp_path):
+        pass
+
+
+def test_journal_keeps_what_is_finished_and_orders_it(tmp_path: Path) -> None:
+    target = tmp_path / "rows.jsonl"
+    with Journal(target, Prediction) as journal:
+        journal.add([row("b"), row("c", failure="engine died")])
+    # A kill here: nothing was finished, the target does not exist, yet "b" is not asked again.
+    assert not target.exists()
+    with (tmp_path / "rows.journal.jsonl").open("a") as stream:
+        stream.write('{"torn')
+    with Journal(target, Prediction) as journal:
+        assert "b" in journal
+        assert "c" not in journal  # failures are tried again
+        journal.add([row("a"), row("c")])
+        journal.finish(["a", "b", "c"])
+    assert [r.key for r in read_rows(target, Prediction)] == ["a", "b", "c"]
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
+    with Journal(target, Prediction) as journal:  # other options: what is still wanted is taken over
+        assert "a" in journal
+        journal.finish(["b"])
+    assert [r.key for r in read_rows(target, Prediction)] == ["b"]
+
+
+def test_a_full_disk_is_said_plainly_and_loses_nothing(tmp_path: Path) -> None:
+    program = (
+        "import resource, signal, sys; from pathlib import Path\n"
+        "from chartdistill.store import RowWriter; from chartdistill.schema import RejectedRecord\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "from chartdistill.errors import ArtefactError\n"
+        "try:\n"
+        "    with RowWriter(Path(sys.argv[1]), append=True) as out:\n"
+        "        for i in range(1000): out.write(RejectedRecord(source=str(i), reason='x', detail='y' * 50))\n"
+        "except ArtefactError as error: print(error)\n"
+    )
+    path = tmp_path / "rows.jsonl"
+    answer = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True)
+    assert "the disk is full" in answer.stdout
+    assert "run the same command again" in answer.stdout
+    kept = list(read_rows(path, RejectedRecord))
+    assert len(kept) > 10
+    assert [json.loads(r.line())["source"] for r in kept] == [str(i) for i in range(len(kept))]
