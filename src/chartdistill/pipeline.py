@@ -57,7 +57,13 @@ def run_verb(run: Run, verb: str) -> dict[str, Any]:
 def run_all(run: Run, arguments: list[str], first: str = "prepare", last: str = "report") -> None:
     """Run the verbs from `first` to `last`. `arguments` name this run on the command line of a child process."""
     names = list(VERBS)
-    for verb in names[names.index(first) : names.index(last) + 1]:
+    chosen = names[names.index(first) : names.index(last) + 1]
+    # Missing weights are said now, not after an hour of other work.
+    if "label" in chosen:
+        run.model_folder("teacher")
+    if "train" in chosen or "evaluate" in chosen:
+        run.model_folder("student")
+    for verb in chosen:
         if verb in OWN_PROCESS:
             _run_in_child(verb, arguments)
         else:
