@@ -117,7 +117,8 @@ def test_a_killed_run_goes_on_and_ends_as_if_never_killed(tmp_path: Path, tiny_m
 
 
 def test_too_many_failures_stop_the_verb(tmp_path: Path, tiny_model: Path) -> None:
-    run = prepared(tmp_path, tiny_model, max_answer_tokens=4000, max_failure_fraction=0.1)
+    # direct: every record and task is asked for an answer (a gate `no` would need none).
+    run = prepared(tmp_path, tiny_model, strategy="direct", max_answer_tokens=4000, max_failure_fraction=0.1)
     with pytest.raises(EngineError, match=r"12 of 12 labels failed.*prompt_too_long: 12") as caught:
         label(run, silent)
     assert "mg" not in str(caught.value)
