@@ -39,10 +39,6 @@ VERBS: dict[str, Verb] = {
     "evaluate": evaluate,
     "report": lambda run, bar: report(run.dir, run.tasks, run.config.name),
 }
-FOLDERS = {
-    "prepare": "records", "label": "labels", "curate": "curated",
-    "train": "adapter", "evaluate": "predictions", "report": "report",
-}  # fmt: skip
 OWN_PROCESS = ("label", "train", "evaluate")
 
 
