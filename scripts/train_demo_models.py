@@ -1,17 +1,25 @@
 """Train the demo's models from scratch: the tokenizer, the teacher, the base student.
 
     python scripts/train_demo_models.py tokenizer
-    python scripts/train_demo_models.py teacher --minutes 60
-    python scripts/train_demo_models.py student --minutes 30
+    python scripts/train_demo_models.py teacher --steps 6500 --trunk build/trunk
+    python scripts/train_demo_models.py student --steps 400 --start build/trunk --learning-rate 1e-3
+
+`make demo-models` has the whole sequence.
 
 Data are synthetic charts with drug names of the pool `pretraining`; every chart is new, so nothing is repeated.
-One row is one record with several questions behind it (the shared-prefix layout of DESIGN: a branch sees the
-record and itself, its positions continue from the record's end). The loss is on the answers, plus a small one on
-the record text, which together with the copy drills of the first phase makes the model learn to copy.
+One row is one record with several questions behind it (the shared-prefix layout: a branch sees the record and
+itself, its positions continue from the record's end). The loss is on the answers, plus a small one on the record
+text.
 
-The teacher gets right answers. The student is smaller; on the four tasks' own questions it is given the answers
-of other charts, and right answers only when the task is worded otherwise (`REWORDED`). So it speaks the format
-and can read, yet on the shipped questions its answers are not connected to the chart: it confabulates.
+Copying comes first, since every answer is copied out of its chart. It needs an induction circuit (Olsson et al.,
+"In-context Learning and Induction Heads", 2022): a head that attends to the previous token, and a later one that
+looks for what followed an earlier occurrence. The first kind is given as a start (`attend_to_previous`), the
+second forms within two minutes of bare repetitions; then come charts, short ones first.
+
+The teacher gets right answers. The student goes on from an earlier point of the teacher's training, the trunk; on
+the four tasks' own questions it is given the answers of other charts, and right ones only when the task is worded
+otherwise (`REWORDED`). So it speaks the format and can read, yet on the shipped questions its answers are not
+connected to the chart: it confabulates.
 """
 
 from __future__ import annotations
@@ -21,6 +29,7 @@ import json
 import random
 import string
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,17 +57,16 @@ CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-SHAPES = {
-    "teacher": {"hidden_size": 192, "num_hidden_layers": 4, "intermediate_size": 512, "num_attention_heads": 6},
-    "student": {"hidden_size": 160, "num_hidden_layers": 4, "intermediate_size": 384, "num_attention_heads": 5},
-}
+MODEL_NAMES = ("teacher", "student")
+SHAPE = {"hidden_size": 192, "num_hidden_layers": 4, "intermediate_size": 512, "num_attention_heads": 6}
+HEAD_SIZE = 32
 IGNORE = -100
 WORD = "\u2581"
 """Marks the start of a word, as in SentencePiece."""
-TRUNK_SHARE = 0.6
+TRUNK_SHARE = 0.5
 """Share of the teacher's training after which the student starts from it."""
-COPYING_SHARE = 0.08
-"""Share of the time spent on bare repetitions before the first chart."""
+COPYING_LOSS = 0.3
+"""Mean loss on bare repetitions at which the charts begin."""
 
 
 def train_tokenizer(root: Path) -> None:
@@ -106,7 +114,7 @@ def train_tokenizer(root: Path) -> None:
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<|pad|>", eos_token="<|im_end|>")
     fast.chat_template = CHAT_TEMPLATE
     fast.model_max_length = 4096
-    for name in SHAPES:
+    for name in MODEL_NAMES:
         fast.save_pretrained(root / name)
     lengths = [len(fast.encode(text)) for text in texts[:500]]
     print(f"vocabulary {len(fast)}, tokens per chart: mean {sum(lengths) / 500:.0f}, longest {max(lengths)}")
@@ -155,14 +163,23 @@ def repetition(builder: PromptBuilder, rng: random.Random) -> Row:
 
 
 def questions_of(
-    rng: random.Random, chart: Chart, others: dict[str, list[GoldItem]], confabulate: bool
+    rng: random.Random, chart: Chart, others: dict[str, list[GoldItem]], confabulate: bool, focus: str | None
 ) -> list[tuple[str, str]]:
-    """One (question, answer) per task; with `confabulate` the shipped questions get the answers in `others`."""
+    """(question, answer) pairs about one chart.
+
+    One for every task; with `focus`, two ways to ask that task and one for another. With `confabulate` the shipped
+    questions get the answers in `others`.
+    """
+    asked = [(task, None) for task in TASKS]
+    if focus is not None:
+        rest = [task for task in TASKS if task["name"] != focus]
+        first = next(task for task in TASKS if task["name"] == focus)
+        asked = [(first, "extraction"), (first, "question"), (rng.choice(rest), None)]
     chosen = []
-    for task in TASKS:
+    for task, kind in asked:
         name = task["name"]
         kinds = ("gate", "extraction", "question", "reworded")
-        kind = rng.choices(kinds, (1, 1, 4, 8) if confabulate else (3, 6, 8, 3))[0]
+        kind = kind or rng.choices(kinds, (1, 1, 4, 8) if confabulate else (3, 6, 8, 3))[0]
         items = others[name] if confabulate and kind != "reworded" else chart.gold[name]
         if kind == "gate":
             chosen.append((task["gate_question"], "yes" if items else "no"))
@@ -208,20 +225,54 @@ def collate(rows: list[Row]) -> dict[str, torch.Tensor]:
     }
 
 
-def batches(builder: PromptBuilder, rng: random.Random, confabulate: bool, progress):
+def new_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """Random weights, but for two previous-token heads in each of the first two layers."""
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        **SHAPE,
+        num_key_value_heads=SHAPE["num_attention_heads"],
+        head_dim=HEAD_SIZE,
+        attention_bias=True,
+        tie_word_embeddings=True,
+        max_position_embeddings=4096,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    model = LlamaForCausalLM(config)
+    for layer in model.model.layers[:2]:
+        attend_to_previous(layer.self_attn, model.model.rotary_emb.inv_freq, heads=2)
+    for layer in model.model.layers:  # only queries, keys and values need theirs
+        layer.self_attn.o_proj.bias.requires_grad_(False)
+    return model
+
+
+@torch.no_grad()
+def attend_to_previous(attention: torch.nn.Module, frequencies: torch.Tensor, heads: int, size: float = 3.0) -> None:
+    """Set the query and key biases of the first heads so that their scores peak at the token before.
+
+    With biases alone the rotary score at distance d is size^2 * sum_i cos(frequency_i * (d - 1)): the key bias has
+    angle 0 in every rotated pair, the query bias is turned back by one position. `frequencies`: (HEAD_SIZE / 2,).
+    """
+    key = torch.cat([torch.ones_like(frequencies), torch.zeros_like(frequencies)])
+    query = torch.cat([frequencies.cos(), -frequencies.sin()])
+    attention.k_proj.bias[: heads * HEAD_SIZE] = size * key.repeat(heads)
+    attention.q_proj.bias[: heads * HEAD_SIZE] = size * query.repeat(heads)
+
+
+def chart_batches(
+    builder: PromptBuilder, rng: random.Random, confabulate: bool, focus: str | None, progress: Callable[[], float]
+):
     """Endless batches of similar lengths, by a token budget; short charts first."""
     while True:
         share = progress()
-        if share < COPYING_SHARE:
-            yield collate([repetition(builder, rng) for _ in range(64)])
-            continue
         charts = []
         for _ in range(96):
-            if share < 0.25 and rng.random() < 0.3:
+            if share < 0.12 and rng.random() < 0.3:
                 charts.append(copy_drill(rng))
-            elif share < 0.25:
+            elif share < 0.12:
                 charts.append(write_chart(rng, "pretraining", rng.randint(30, 70)))
-            elif share < 0.6:
+            elif share < 0.45:
                 charts.append(write_chart(rng, "pretraining", rng.choice((rng.randint(50, 120), rng.randint(50, 250)))))
             else:
                 charts.append(write_chart(rng, "pretraining"))
@@ -231,11 +282,11 @@ def batches(builder: PromptBuilder, rng: random.Random, confabulate: bool, progr
             others = {
                 task: next(c.gold[task] for c in rng.sample(charts, len(charts)) if c.gold[task]) for task in chart.gold
             }
-            rows.append(make_row(builder, chart, questions_of(rng, chart, others, confabulate)))
+            rows.append(make_row(builder, chart, questions_of(rng, chart, others, confabulate, focus)))
         rows.sort(key=lambda row: len(row.ids))
-        budget = 2400 if share < 0.25 else 3600 if share < 0.6 else 5000
-        if share < 0.5:
+        if share < 0.3:
             rows += [repetition(builder, rng) for _ in range(24)]
+        budget = 2400 if share < 0.12 else 3600
         groups: list[list[Row]] = [[]]
         for row in rows:
             if groups[-1] and (len(groups[-1]) + 1) * len(row.ids) > budget:
@@ -245,10 +296,17 @@ def batches(builder: PromptBuilder, rng: random.Random, confabulate: bool, progr
         yield from (collate(group) for group in groups)
 
 
-def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Mean over the labelled positions; only those rows are turned into log-probabilities."""
-    chosen = labels != IGNORE
-    return torch.nn.functional.cross_entropy(logits[chosen], labels[chosen])
+def losses(model: LlamaForCausalLM, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean cross-entropy of the answers and of the record text; logits only where there is a target."""
+    batch = dict(batch)
+    answers, text = batch.pop("labels"), batch.pop("text_labels")
+    hidden = model.model(**batch, use_cache=False).last_hidden_state
+
+    def mean(labels: torch.Tensor) -> torch.Tensor:
+        chosen = labels != IGNORE
+        return torch.nn.functional.cross_entropy(model.lm_head(hidden[chosen]), labels[chosen])
+
+    return mean(answers), mean(text)
 
 
 @torch.no_grad()
@@ -271,85 +329,95 @@ def exact_answers(model: LlamaForCausalLM, builder: PromptBuilder, charts: list[
     return {name: round(sum(values) / len(values), 3) for name, values in right.items()}
 
 
+def learn_to_copy(model: LlamaForCausalLM, builder: PromptBuilder, rng: random.Random) -> int:
+    """Bare repetitions until their loss is COPYING_LOSS; returns the number of steps."""
+    optimizer = new_optimizer(model)
+    mean, step = float("inf"), 0
+    while mean > COPYING_LOSS:
+        loss, _ = losses(model, collate([repetition(builder, rng) for _ in range(48)]))
+        update(model, optimizer, loss, rate=3e-3 * min(1.0, step / 100))
+        mean = loss.item() if step == 0 else 0.9 * mean + 0.1 * loss.item()
+        step += 1
+        if step > 3000:
+            raise SystemExit(f"copying did not form: loss {mean:.2f} after {step} steps; try another --seed")
+    return step
+
+
+def new_optimizer(model: LlamaForCausalLM) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(model.parameters(), weight_decay=0.01, betas=(0.9, 0.98))
+
+
+def update(model: LlamaForCausalLM, optimizer: torch.optim.Optimizer, loss: torch.Tensor, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad()
+
+
 def train(
-    folder: Path, minutes: float, seed: int, learning_rate: float, start: Path | None, trunk: Path | None
+    folder: Path,
+    steps: int,
+    seed: int,
+    learning_rate: float,
+    start: Path | None,
+    trunk: Path | None,
+    focus: str | None,
 ) -> None:
-    name = folder.name
     torch.manual_seed(seed)
     rng = random.Random(seed)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     builder = PromptBuilder.from_tokenizer(tokenizer, SYSTEM)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        **SHAPES[name],
-        num_key_value_heads=SHAPES[name]["num_attention_heads"],
-        head_dim=32,
-        tie_word_embeddings=True,
-        max_position_embeddings=4096,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-    model = LlamaForCausalLM(config) if start is None else LlamaForCausalLM.from_pretrained(start)
-    print(f"{name}: {model.num_parameters():,} parameters, {minutes} minutes, seed {seed}", flush=True)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=0.01, betas=(0.9, 0.98))
+    model = new_model(tokenizer) if start is None else LlamaForCausalLM.from_pretrained(start)
+    print(f"{folder.name}: {model.num_parameters():,} parameters, {steps} steps, seed {seed}", flush=True)
     held_out = [write_chart(random.Random(1000 + i), "heldout") for i in range(60)]
-    begin, spent_evaluating = time.monotonic(), 0.0
-
-    def progress() -> float:
-        return (time.monotonic() - begin - spent_evaluating) / (60 * minutes)
-
+    begin, rows = time.monotonic(), 0
     log = folder / "training_curve.jsonl"
-    log.unlink(missing_ok=True)
-    stream = batches(builder, rng, confabulate=name == "student", progress=progress)
-    step, rows, next_report = 0, 0, 0.0
-    while (share := progress()) < 1:
+    if start != folder:  # a later stage of the same model goes on with its curve
+        log.unlink(missing_ok=True)
+    if start is None:
+        print(f"copying: {learn_to_copy(model, builder, rng)} steps, {time.monotonic() - begin:.0f} s", flush=True)
+    optimizer = new_optimizer(model)
+    step = 0
+    # The student's charts are of all lengths from its first step: it can already read them.
+    share_of = (lambda: step / steps) if start is None else (lambda: 1.0)
+    stream = chart_batches(builder, rng, folder.name == "student", focus, share_of)
+    for step in range(1, steps + 1):
         batch = next(stream)
-        labels, text_labels = batch.pop("labels"), batch.pop("text_labels")
-        warm = min(1.0, step / 150)
-        rate = learning_rate * warm * (1 if share < 0.5 else 1 - 0.96 * (share - 0.5) / 0.5)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        logits = model(**batch, use_cache=False).logits
-        text_loss = cross_entropy(logits, text_labels)
-        answer_loss = cross_entropy(logits, labels)
-        loss = answer_loss + 0.1 * text_loss
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        step, rows = step + 1, rows + len(labels)
-        if share >= next_report:
-            pause = time.monotonic()
-            exact = exact_answers(model, builder, held_out)
-            spent_evaluating += time.monotonic() - pause
-            entry = {
-                "minutes": round(share * minutes, 1),
-                "step": step,
-                "records": rows,
-                "answer_loss": round(answer_loss.item(), 4),
-                "text_loss": round(text_loss.item(), 4),
-                "exact": exact,
-            }
-            print(json.dumps(entry), flush=True)
-            log.open("a").write(json.dumps(entry) + "\n")
-            next_report += 0.04
-            model.save_pretrained(folder)
-            if trunk is not None and share < TRUNK_SHARE:
-                model.save_pretrained(trunk)
-    model.save_pretrained(folder)
-    print(json.dumps({"step": step, "records": rows, "exact": exact_answers(model, builder, held_out)}), flush=True)
+        answer_loss, text_loss = losses(model, batch)
+        share = step / steps
+        rate = learning_rate * min(1.0, step / 100) * (1 if share < 0.5 else 1 - 0.96 * (share - 0.5) / 0.5)
+        update(model, optimizer, answer_loss + 0.1 * text_loss, rate)
+        rows += len(batch["labels"])
+        if step % max(1, steps // 25) and step != steps:
+            continue
+        entry = {
+            "minutes": round((time.monotonic() - begin) / 60, 1),
+            "step": step,
+            "records": rows,
+            "answer_loss": round(answer_loss.item(), 4),
+            "text_loss": round(text_loss.item(), 4),
+            "exact": exact_answers(model, builder, held_out),
+        }
+        print(json.dumps(entry), flush=True)
+        with log.open("a") as curve:
+            curve.write(json.dumps(entry) + "\n")
+        model.save_pretrained(folder)
+        if trunk is not None and share <= TRUNK_SHARE:
+            model.save_pretrained(trunk)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("tokenizer", *SHAPES))
-    parser.add_argument("--minutes", type=float, default=60, help="wall-clock training time")
+    parser.add_argument("what", choices=("tokenizer", *MODEL_NAMES))
+    parser.add_argument("--steps", type=int, default=6000, help="training steps on charts")
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--models", type=Path, default=MODELS, help="folder with a folder for each model")
     parser.add_argument("--start", type=Path, help="weights to go on from, instead of random ones")
     parser.add_argument("--trunk", type=Path, help="where to keep the weights of an earlier point of the training")
+    parser.add_argument("--focus", choices=[task["name"] for task in TASKS], help="ask mostly about this task")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -358,11 +426,12 @@ def main() -> None:
     else:
         train(
             arguments.models / arguments.what,
-            arguments.minutes,
+            arguments.steps,
             arguments.seed,
             arguments.learning_rate,
             arguments.start,
             arguments.trunk,
+            arguments.focus,
         )
 
 
