@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -91,29 +92,42 @@ def test_a_changed_task_relabels_only_itself(tmp_path: Path, tiny_model: Path) -
         assert (row.key == before[row.record, row.task].key) == (row.task == "medication")
 
 
-def test_a_killed_run_goes_on_and_ends_as_if_never_killed(tmp_path: Path, tiny_model: Path) -> None:
+@pytest.mark.slow
+def test_killed_at_any_moment_any_number_of_times_ends_as_if_never_killed(tmp_path: Path, tiny_model: Path) -> None:
+    """Kills at random sizes of the journal, torn lines included. KILLS=30 for a longer run."""
     (tmp_path / "whole").mkdir()
     (tmp_path / "killed").mkdir()
-    whole = prepared(tmp_path / "whole", tiny_model)
+    whole = prepared(tmp_path / "whole", tiny_model, records_per_window=1)
     label(whole, silent)
-    killed = prepared(tmp_path / "killed", tiny_model)
+    full_size = (whole.dir / "labels" / "labels.jsonl").stat().st_size
+    killed = prepared(tmp_path / "killed", tiny_model, records_per_window=1)
     command = [sys.executable, "-m", "chartdistill", "label", str(tmp_path / "killed" / "run.yaml"), "--quiet"]
     journal = killed.dir / "labels" / "labels.journal.jsonl"
-    child = subprocess.Popen(command)
-    deadline = time.monotonic() + 120
-    while child.poll() is None and not (journal.exists() and journal.stat().st_size):
-        assert time.monotonic() < deadline, "no label was finished in two minutes"
-        time.sleep(0.01)
-    os.kill(child.pid, signal.SIGKILL)
-    child.wait()
-    finished = journal.read_bytes()
-    with journal.open("ab") as stream:  # and a write torn in the middle
-        stream.write(b'{"key": "to')
+    draw = random.Random(6)
+    count = int(os.environ.get("KILLS", "3"))
+    durable: set[str] = set()
+    for number in range(count):
+        goal = full_size * (number + draw.random()) / (count + 1)
+        child = subprocess.Popen(command)
+        deadline = time.monotonic() + 120
+        while child.poll() is None and not (journal.exists() and journal.stat().st_size > goal):
+            assert time.monotonic() < deadline, "no label was finished in two minutes"
+            time.sleep(0.002)
+        time.sleep(draw.random() * 0.02)
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+        if not journal.exists():
+            break  # it was faster than the kill, and is complete
+        lines = journal.read_text().splitlines(keepends=True)
+        assert durable <= set(lines), "a finished label was lost or made again"
+        durable = {line for line in lines if line.endswith("\n")}
+        if draw.random() < 0.5:  # a write torn in the middle
+            with journal.open("ab") as stream:
+                stream.write(b'{"key": "to')
+    assert durable
     label(killed, silent)
-    assert [row.model_dump() for row in rows_of(killed)] == [row.model_dump() for row in rows_of(whole)]
-    assert finished  # something was kept, and was not asked again: the rows above are those bytes
-    kept = {line for line in finished.decode().splitlines(keepends=True) if line.endswith("\n")}
-    assert kept <= set((killed.dir / "labels" / "labels.jsonl").read_text().splitlines(keepends=True))
+    assert rows_of(killed) == rows_of(whole)
+    assert durable <= set((killed.dir / "labels" / "labels.jsonl").read_text().splitlines(keepends=True))
 
 
 def test_too_many_failures_stop_the_verb(tmp_path: Path, tiny_model: Path) -> None:

@@ -50,6 +50,26 @@ def parse_answer(completion: str, task: Task) -> tuple[Item, ...] | None:
     return tuple(items)
 
 
+def answer_pattern(task: Task) -> str:
+    """The regular expression of the answers `parse_answer` takes, for constrained decoding.
+
+    Without free white space: a model that may repeat it can do so for ever.
+    """
+    item = r"[^\s|][^\n|]*"
+    if task.statuses:
+        item += r" \| (" + "|".join(literal_pattern(status) for status in task.statuses) + ")"
+    # Tokenizers with word markers (SentencePiece) begin the first word of a line with a space.
+    return rf"({literal_pattern(NONE_FOUND)}|{item}(\n ?{item})*)"
+
+
+def literal_pattern(text: str) -> str:
+    """A regular expression of exactly this text.
+
+    Escaped only where it must be: grammar engines refuse what `re.escape` puts before spaces and dashes.
+    """
+    return re.sub(r"([.^$*+?{}\[\]\\|()])", r"\\\1", text)
+
+
 def says_none(text: str, task: Task) -> bool:
     """Whether an item's text is "none" in other words than the exact ones: "N/A", "None.", "No medications".
 

@@ -9,23 +9,24 @@ models relabel exactly what they affect).
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from importlib.metadata import version
+from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from chartdistill.answers import NONE_FOUND
-from chartdistill.config import LabelOptions, Run
-from chartdistill.engines import Generation, Generator, Request
+from chartdistill.asking import Asker
+from chartdistill.config import Run
+from chartdistill.engines import Generator
 from chartdistill.errors import EngineError
 from chartdistill.model_folder import load_tokenizer, model_fingerprint
 from chartdistill.progress import ProgressCallback
 from chartdistill.prompts import PromptBuilder
-from chartdistill.schema import Gate, Label, Record, Task, content_hash
+from chartdistill.schema import Label, Record, Task, content_hash
 from chartdistill.store import (
     Journal,
     begin,
-    count_by,
     fingerprint,
     is_done,
     read_manifest,
@@ -34,9 +35,9 @@ from chartdistill.store import (
     write_manifest,
 )
 
-GATE_ANSWERS: tuple[Literal["yes", "no", "unclear"], ...] = ("yes", "no", "unclear")
-_GATE_TOKENS = 8
-_RETRY_FACTOR = 4
+_CACHE_SHARE = 0.8
+"""Share of the engine's KV cache that the prompts of one window may fill: its records must still be cached when
+their second question comes."""
 
 
 def label(run: Run, progress: ProgressCallback) -> dict[str, Any]:
@@ -50,174 +51,149 @@ def label(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     records_manifest = require_manifest(run.dir / "records", "prepare")
     model = run.model_folder("teacher")
     asked_with = _what_determines_an_answer(run, model)
-    mark = fingerprint(records_manifest["fingerprint"], asked_with, [task.model_dump() for task in run.tasks])
+    per_task = [(task.model_dump(), options.what_determines_an_answer(task.name)) for task in run.tasks]
+    mark = fingerprint(records_manifest["fingerprint"], asked_with, per_task)
     if is_done(folder, mark):
         return read_manifest(folder) or {}
     started = begin(folder)
     builder = PromptBuilder.from_tokenizer(load_tokenizer(model), run.config.system, teacher.template_options)
-    teller = _Teller(builder, run.tasks, options, asked_with)
-    total = records_manifest["counts"]["kept"]
+    asker = Asker(builder, run.tasks, options, asked_with)
+    seconds = {"engine_start": 0.0, "generate": 0.0}
     with Journal(folder / "labels.jsonl", Label) as journal:
-        missing = sum(1 for record in read_rows(records_path, Record) if not teller.is_labelled(record, journal))
-        engine_start = time.monotonic()
-        if missing:
+        work = _Work(asker, journal, records_manifest["counts"]["kept"], progress)
+        if any(work.missing_of(record) for record in read_rows(records_path, Record)):
+            engine_start = time.monotonic()
             with teacher.engine.open(model) as generator:
-                engine_seconds = time.monotonic() - engine_start
-                _label_missing(read_rows(records_path, Record), generator, teller, journal, total, progress)
-        else:
-            engine_seconds = 0.0
-        keys = (teller.key(record, task) for record in read_rows(records_path, Record) for task in run.tasks)
+                seconds["engine_start"] = time.monotonic() - engine_start
+                work.label_missing(read_rows(records_path, Record), generator)
+            seconds["generate"] = work.seconds
+        keys = (asker.key(record, task) for record in read_rows(records_path, Record) for task in run.tasks)
         journal.finish(keys)
+    facts = _counts(read_rows(folder / "labels.jsonl", Label))
     return write_manifest(
         folder,
         mark,
         started,
         model=str(model),
         engine=teacher.engine.model_dump(),
-        engine_start_seconds=round(engine_seconds, 2),
+        engine_start_seconds=round(seconds["engine_start"], 2),
+        generate_seconds=round(seconds["generate"], 2),
+        speed=work.speed(),
         options=options.model_dump(),
-        **_counts(read_rows(folder / "labels.jsonl", Label)),
+        versions={name: version(name) for name in ("chartdistill", "transformers")},
+        **facts,
     )
 
 
 def _what_determines_an_answer(run: Run, model: Path) -> str:
-    teacher, options = run.config.teacher, run.config.label
+    """The model and its surroundings; what of the options matters is each task's own (see `Asker.key`)."""
+    teacher = run.config.teacher
     return content_hash(
         model_fingerprint(model),
         teacher.template_options,
-        getattr(teacher.engine, "dtype", None),
-        getattr(teacher.engine, "quantization", None),
+        teacher.engine.what_determines_an_answer(),
         run.config.system,
-        options.strategy,
-        options.max_answer_tokens,
     )
 
 
-def _label_missing(
-    records: Iterable[Record],
-    generator: Generator,
-    teller: _Teller,
-    journal: Journal[Label],
-    total: int,
-    progress: ProgressCallback,
-) -> None:
-    made = failed = done = tokens = 0
-    reasons: list[str] = []
-    options = teller.options
-    for window in _windows(records, options.records_per_window):
-        wanted = [
-            (record, task) for record in window for task in teller.tasks if teller.key(record, task) not in journal
-        ]
-        labels = teller.ask(generator, wanted)
-        journal.add(labels)
-        done, made = done + len(window), made + len(labels)
-        tokens += sum(row.prompt_tokens + row.completion_tokens for row in labels)
-        reasons += [row.failure.split(":")[0] for row in labels if row.failure]
-        failed = len(reasons)
-        progress(done, total, tokens)
-        if failed > options.max_failure_fraction * made and (failed >= 20 or done == total):
-            counts = ", ".join(f"{name}: {count}" for name, count in count_by(reasons).items())
+class _Work:
+    """What is missing, window by window."""
+
+    def __init__(self, asker: Asker, journal: Journal[Label], total: int, progress: ProgressCallback) -> None:
+        self._asker, self._journal, self._total, self._progress = asker, journal, total, progress
+        self._made = self._tokens = self._records = 0
+        self._failures: Counter[str] = Counter()
+        self.seconds = 0.0
+        """Spent asking, since the engine was open."""
+
+    def missing_of(self, record: Record) -> list[tuple[Record, Task]]:
+        """The tasks of a record that have no label yet."""
+        return [(record, task) for task in self._asker.tasks if self._asker.key(record, task) not in self._journal]
+
+    def label_missing(self, records: Iterable[Record], generator: Generator) -> None:
+        """Label what is missing; each finished window is durable.
+
+        Raises:
+            EngineError: more labels failed than allowed.
+        """
+        done = 0
+        for window in self._windows(records, generator.cache_tokens):
+            wanted = [pair for record in window for pair in self.missing_of(record)]
+            begin_window = time.monotonic()
+            labels = self._asker.ask(generator, wanted)
+            self.seconds += time.monotonic() - begin_window
+            self._journal.add(labels)
+            done += len(window)
+            self._made += len(labels)
+            self._records += len({record.id for record, _ in wanted})
+            self._tokens += sum(row.prompt_tokens + row.completion_tokens for row in labels)
+            self._failures.update(row.failure.split(":")[0] for row in labels if row.failure)
+            self._progress(done, self._total, self._tokens)
+            self._stop_if_too_many_failed(done == self._total)
+
+    def _windows(self, records: Iterable[Record], cache_tokens: int | None) -> Iterator[list[Record]]:
+        """As many records as the options allow and the KV cache holds, so that each is computed once."""
+        room = float("inf") if cache_tokens is None else _CACHE_SHARE * cache_tokens
+        window: list[Record] = []
+        used = 0
+        for record in records:
+            size = self._asker.num_tokens(record)
+            if window and (len(window) == self._asker.options.records_per_window or used + size > room):
+                yield window
+                window, used = [], 0
+            window.append(record)
+            used += size
+        if window:
+            yield window
+
+    def _stop_if_too_many_failed(self, at_the_end: bool) -> None:
+        failed, allowed = self._failures.total(), self._asker.options.max_failure_fraction
+        if failed > allowed * self._made and (failed >= 20 or at_the_end):
+            counts = ", ".join(f"{name}: {count}" for name, count in self._failures.most_common())
             raise EngineError(
-                f"{failed} of {made} labels failed, more than label.max_failure_fraction = "
-                f"{options.max_failure_fraction} allows ({counts}). Finished labels are kept. For prompt_too_long "
-                "raise teacher.engine.max_model_len_tokens, or leave such records out; then run the same command again."
+                f"{failed} of {self._made} labels failed, more than label.max_failure_fraction = {allowed} allows "
+                f"({counts}). Finished labels are kept. For prompt_too_long raise teacher.engine.max_model_len_tokens "
+                "or set label.window_tokens, or leave such records out; then run the same command again."
             )
 
-
-def _windows(records: Iterable[Record], size: int) -> Iterator[list[Record]]:
-    iterator = iter(records)
-    while window := list(islice(iterator, size)):
-        yield window
-
-
-class _Teller:
-    """Turns (record, task) pairs into labels with one engine."""
-
-    def __init__(self, builder: PromptBuilder, tasks: Sequence[Task], options: LabelOptions, asked_with: str) -> None:
-        self.tasks, self.options = tasks, options
-        self._builder, self._asked_with = builder, asked_with
-        self._task_hash = {task.name: content_hash(task.model_dump()) for task in tasks}
-
-    def key(self, record: Record, task: Task) -> str:
-        return content_hash(self._asked_with, self._task_hash[task.name], record.id, record.text)
-
-    def is_labelled(self, record: Record, journal: Journal[Label]) -> bool:
-        return all(self.key(record, task) in journal for task in self.tasks)
-
-    def ask(self, generator: Generator, wanted: list[tuple[Record, Task]]) -> list[Label]:
-        """One label per pair, in order."""
-        prefixes = {record.id: self._builder.prefix(record.text) for record, _ in wanted}
-        if self.options.strategy == "direct":
-            answers = self._answers(generator, wanted, [task.question for _, task in wanted], prefixes)
-            return [self._label(pair, answer) for pair, answer in zip(wanted, answers, strict=True)]
-        gate_requests = [self._request(prefixes[r.id], t.gate_question, _GATE_TOKENS, GATE_ANSWERS) for r, t in wanted]
-        gates = generator.generate(gate_requests)
-        # After an unclear gate the question must leave room for "none"; only a clear no needs no second step.
-        asked = [i for i, gate in enumerate(gates) if gate.text in ("yes", "unclear")]
-        questions = [
-            wanted[i][1].extraction_question if gates[i].text == "yes" else wanted[i][1].question for i in asked
-        ]
-        lists = self._answers(generator, [wanted[i] for i in asked], questions, prefixes)
-        answers_by_pair = dict(zip(asked, lists, strict=True))
-        return [self._label(pair, answers_by_pair.get(i), gates[i]) for i, pair in enumerate(wanted)]
-
-    def _request(self, prefix: list[int], question: str, max_tokens: int, choices: tuple[str, ...] = ()) -> Request:
-        ids = [*prefix, *self._builder.branch(question)]
-        return Request(ids, max_tokens, self._builder.end_id, choices)
-
-    def _answers(
-        self,
-        generator: Generator,
-        pairs: list[tuple[Record, Task]],
-        questions: list[str],
-        prefixes: dict[str, list[int]],
-    ) -> list[Generation]:
-        """Answers in order; those that were cut are asked once more with more room."""
-        room = self.options.max_answer_tokens
-        prompts = [prefixes[record.id] for record, _ in pairs]
-        answers = generator.generate([self._request(p, q, room) for p, q in zip(prompts, questions, strict=True)])
-        cut = [i for i, answer in enumerate(answers) if answer.finish_reason == "length"]
-        again = generator.generate([self._request(prompts[i], questions[i], room * _RETRY_FACTOR) for i in cut])
-        for i, answer in zip(cut, again, strict=True):
-            if answer.failure is None:
-                answers[i] = answer
-        return answers
-
-    def _label(self, pair: tuple[Record, Task], answer: Generation | None, gate: Generation | None = None) -> Label:
-        record, task = pair
-        parts = [part for part in (gate, answer) if part is not None]
-        failure = next((part.failure for part in parts if part.failure), None)
-        said = None
-        if gate is not None and gate.failure is None:
-            said = next((choice for choice in GATE_ANSWERS if choice == gate.text), None)
-            if said is None:
-                failure = "gate_unparsed: the gate answer is none of yes, no, unclear"
-        completion = answer.text if answer is not None else NONE_FOUND
-        return Label(
-            key=self.key(record, task),
-            record=record.id,
-            task=task.name,
-            strategy=self.options.strategy,
-            gate=None if said is None or gate is None else Gate(answer=said, probability=gate.probability),
-            completion=None if failure else completion,
-            finish_reason=None if failure or answer is None else answer.finish_reason,
-            failure=failure,
-            prompt_tokens=sum(part.prompt_tokens for part in parts),
-            cached_tokens=sum(part.cached_tokens for part in parts),
-            completion_tokens=sum(part.completion_tokens for part in parts),
-        )
+    def speed(self) -> dict[str, float] | None:
+        """Of this process; None when nothing was missing."""
+        if not self.seconds:
+            return None
+        return {
+            "records_per_second": round(self._records / self.seconds, 3),
+            "tokens_per_second": round(self._tokens / self.seconds, 1),
+        }
 
 
 def _counts(labels: Iterable[Label]) -> dict[str, Any]:
-    made = failed = prompt = cached = completion = 0
-    gates: list[str] = []
-    for row in labels:
-        made, failed = made + 1, failed + (row.failure is not None)
-        prompt, cached = prompt + row.prompt_tokens, cached + row.cached_tokens
-        completion += row.completion_tokens
-        if row.gate is not None:
-            gates.append(row.gate.answer)
+    """Counts of labels.jsonl, whose rows stand record by record."""
+    totals: Counter[str] = Counter()
+    gates: Counter[str] = Counter()
+    failures: Counter[str] = Counter()
+    shareable = 0
+    for _, group in groupby(labels, key=lambda row: row.record):
+        prefixes = prompts = 0
+        for row in group:
+            totals.update(labels=1, failures=row.failure is not None, prompts=row.prompts)
+            totals.update(prompt=row.prompt_tokens, cached=row.cached_tokens, completion=row.completion_tokens)
+            gates.update([row.gate.answer] if row.gate is not None else [])
+            failures.update([row.failure.split(":")[0]] if row.failure else [])
+            prefixes, prompts = prefixes + row.prefix_tokens, prompts + row.prompts
+        # All prompts of a record but the first could find its tokens computed.
+        shareable += prefixes - prefixes // prompts if prompts else 0
+    tokens = {name: totals[name] for name in ("prompt", "cached", "completion")}
     return {
-        "counts": {"labels": made, "failures": failed, "gate_answers": count_by(gates)},
-        "tokens": {"prompt": prompt, "cached": cached, "completion": completion},
+        "counts": {
+            "labels": totals["labels"],
+            "failures": totals["failures"],
+            "failures_by_reason": dict(failures.most_common()),
+            "gate_answers": dict(gates.most_common()),
+            "prompts": totals["prompts"],
+        },
+        "tokens": {
+            **tokens,
+            "shareable": shareable,
+            "cached_share_of_shareable": round(tokens["cached"] / shareable, 4) if shareable else None,
+        },
     }

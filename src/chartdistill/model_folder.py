@@ -16,19 +16,21 @@ from chartdistill.schema import content_hash
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
-def resolve_model(name: str, base: Path, revision: str | None = None) -> Path:
+def resolve_model(name: str, base: Path, revision: str | None = None, with_weights: bool = True) -> Path:
     """The folder of a model: a path (relative to `base`, the config's folder), or a hub name in the local cache.
+
+    `with_weights=False` where an endpoint has them: then the tokenizer is enough.
 
     Raises:
         ModelError: not on this disk, not complete, pickle weights, or it needs code of its own.
     """
     folder = (base / name).resolve()
     if folder.is_dir():
-        check_model(folder)
+        check_model(folder, with_weights)
         return folder
     if name.count("/") == 1 and not name.startswith((".", "/")):
         folder = _in_hub_cache(name, revision)
-        check_model(folder)
+        check_model(folder, with_weights)
         return folder
     raise ModelError(
         f"model folder {folder} does not exist. Give a folder with config.json, *.safetensors and a tokenizer, or a "
@@ -53,7 +55,7 @@ def _in_hub_cache(name: str, revision: str | None) -> Path:
         ) from None
 
 
-def check_model(folder: Path) -> None:
+def check_model(folder: Path, with_weights: bool = True) -> None:
     """Refuse a folder that could not, or should not, be loaded."""
     config_path = folder / "config.json"
     if not config_path.is_file():
@@ -64,7 +66,7 @@ def check_model(folder: Path) -> None:
             f"{config_path} asks to run code from the model folder (auto_map), which is never done here. "
             "Use a model whose architecture transformers and vLLM know."
         )
-    if not any(folder.glob("*.safetensors")):
+    if with_weights and not any(folder.glob("*.safetensors")):
         pickles = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLES)
         found = (
             f"only pickle files ({', '.join(pickles[:3])}), which can run code when loaded" if pickles else "no weights"
@@ -74,7 +76,7 @@ def check_model(folder: Path) -> None:
             "machine without charts with save_pretrained(..., safe_serialization=True)."
         )
     index = folder / "model.safetensors.index.json"
-    if index.is_file():
+    if with_weights and index.is_file():
         missing = sorted({part for part in read_json(index)["weight_map"].values() if not (folder / part).is_file()})
         if missing:
             raise ModelError(f"{folder} is incomplete: {', '.join(missing[:5])} missing. Copy or download it again.")

@@ -40,6 +40,7 @@ class PromptBuilder:
     """Everything between the question and the answer."""
     end_id: int
     """The id that ends an answer; engines stop at it."""
+    system: str
     _control: re.Pattern[str] | None = field(repr=False, default=None)
     _control_ids: frozenset[int] = field(repr=False, default=frozenset())
 
@@ -86,6 +87,7 @@ class PromptBuilder:
             head_ids=tuple(_ids(tokenizer, head)),
             tail_ids=tuple(_ids(tokenizer, tail)),
             end_id=int(end_id),
+            system=system,
             _control=control,
             _control_ids=frozenset(control_ids),
         )
@@ -118,6 +120,10 @@ class PromptBuilder:
     def prompt(self, record_text: str, question: str) -> list[int]:
         """`prefix + branch`."""
         return self.prefix(record_text) + self.branch(question)
+
+    def messages(self, record_text: str, question: str) -> tuple[tuple[str, str], ...]:
+        """The prompt as (role, content), for endpoints that take no token ids."""
+        return ("system", self.system), ("user", record_text + QUESTION_SEPARATOR + question)
 
     def answer(self, text: str) -> list[int]:
         """Ids of an answer, with the id that ends it."""

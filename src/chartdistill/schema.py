@@ -48,6 +48,26 @@ class Task(Row):
     question: str
     """The consolidated question: the student learns this one; `direct` asks the teacher the same."""
 
+    check_question: str | None = None
+    """Asked of each item under the strategy `verify`; holds `{item}`, is answered yes, no or unclear. None: a general
+    one."""
+
+    def item_question(self, kind: Literal["check", "quote", "status"], item: Item) -> str:
+        """A question about one item: whether it holds, which words of the chart say so, or which status it has."""
+        if kind == "quote":
+            return f'Quote the words of the chart that name the {self.item} "{item.text}".'
+        if kind == "status":
+            return f'Which status does the {self.item} "{item.text}" have? Answer {", ".join(self.statuses)}.'
+        asked = self.check_question or f'Is "{{item}}" a {self.item} of the patient? Answer yes, no or unclear.'
+        return asked.replace("{item}", item.text)
+
+    @field_validator("check_question")
+    @classmethod
+    def _has_item(cls, question: str | None) -> str | None:
+        if question is not None and "{item}" not in question:
+            raise ValueError("must hold {item}, the place of the item asked about")
+        return question
+
     @field_validator("name")
     @classmethod
     def _not_reserved(cls, name: str) -> str:
@@ -99,7 +119,45 @@ class Gate(Row):
 
     answer: Literal["yes", "no", "unclear"]
     probability: float | None = None
-    """Of the first token of the answer given, under the engine's distribution; None where the engine gives none."""
+    """Of the first token of the answer given, among those of the three answers; None where the engine gives none."""
+
+
+class ItemVote(Row):
+    """How many of the samples of one prompt name an item."""
+
+    item: Item
+    support: int = Field(ge=1)
+    samples: int = Field(ge=1)
+    """Samples that gave a well-formed answer; `support` of them name the item."""
+    logprob: float | None = None
+    """Mean log-probability (natural log) of the item's tokens, over the supporting samples."""
+
+
+class ItemCheck(Row):
+    """The teacher's answer when asked about one item of its own list."""
+
+    item: Item
+    """As in `Label.completion`: with the status of the check, where the item held."""
+    answer: Literal["yes", "no", "unclear"]
+    quote: str | None = None
+    """What the teacher quoted from the chart; None when it was not asked or quoted nothing."""
+    listed_status: str | None = None
+    """The status in the teacher's list, where the check gave another one."""
+    probability: float | None = None
+    """Of the first token of the answer, as in `Gate`."""
+
+
+class TopLogprobs(Row):
+    """What else the teacher might have said: its most likely tokens at every token of the answer.
+
+    Base64 of little-endian arrays: `token_ids` int32 [tokens], `ids` int32 [tokens, k], `logprobs` float16
+    [tokens, k] (natural log), most likely first.
+    """
+
+    k: int = Field(ge=1)
+    token_ids: str
+    ids: str
+    logprobs: str
 
 
 class Label(Row):
@@ -116,6 +174,19 @@ class Label(Row):
     finish_reason: str | None = None
     """`stop`, or `length` when the answer was cut; None for a failure, and where a gate `no` needed no list."""
     failure: str | None = None
+    votes: tuple[ItemVote, ...] | None = None
+    """Item-level vote, where several samples were drawn; `completion` then holds the items of the majority."""
+    checks: tuple[ItemCheck, ...] | None = None
+    """One per item, where the strategy is `verify`."""
+    samples: tuple[str, ...] | None = None
+    """The raw completions behind `completion`, where several were drawn."""
+    windows: tuple[tuple[int, int], ...] | None = None
+    """Character spans of the record's text that were read apart, where it was too long to be read at once."""
+    top_logprobs: TopLogprobs | None = None
+    prompts: int = 0
+    """Prompts asked for this label."""
+    prefix_tokens: int = 0
+    """Tokens of the record (and all before it) that these prompts begin with, summed over them."""
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
@@ -141,6 +212,8 @@ class CuratedLabel(Row):
     sample: int = 0
     items: tuple[Item, ...] | None
     rejections: tuple[Rejection, ...] = ()
+    readmitted: tuple[Rejection, ...] = ()
+    """Objections that were overridden by hand, with `--readmit`."""
 
 
 class TrainExample(Row):

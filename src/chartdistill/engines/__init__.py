@@ -11,9 +11,10 @@ from typing import Annotated
 from pydantic import Field
 
 from chartdistill.engines.contract import Generation, Generator, Request
+from chartdistill.engines.openai_engine import OpenAIEngine
 from chartdistill.engines.transformers_engine import TransformersEngine
 from chartdistill.engines.vllm_engine import VllmEngine
 
-AnyEngine = Annotated[VllmEngine | TransformersEngine, Field(discriminator="type")]
+AnyEngine = Annotated[VllmEngine | OpenAIEngine | TransformersEngine, Field(discriminator="type")]
 
-__all__ = ["AnyEngine", "Generation", "Generator", "Request", "TransformersEngine", "VllmEngine"]
+__all__ = ["AnyEngine", "Generation", "Generator", "OpenAIEngine", "Request", "TransformersEngine", "VllmEngine"]

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+
+from chartdistill.answers import literal_pattern
+from chartdistill.errors import ConfigError
+
+LOWEST_LOGPROB = -9999.0
+"""Stands for minus infinity, as in vLLM's server, because JSON has no infinity."""
+MOST_TOP_LOGPROBS = 20
+"""vLLM's own limit unless it is started with another."""
 
 
 @dataclass(frozen=True)
@@ -16,31 +24,97 @@ class Request:
     max_tokens: int
     """Room for the answer, in tokens."""
     stop_id: int
-    """The answer ends at this id; the id itself is not part of the text."""
+    """The answer ends at this id, or at the tokenizer's own eos; neither is part of the text."""
     choices: tuple[str, ...] = ()
     """When given, the answer is exactly one of these texts."""
     temperature: float = 0.0
     seed: int | None = None
+    pattern: str | None = None
+    """A regular expression that the whole answer matches. Use no free whitespace: a model may repeat it for ever.
+    An answer that is cut (finish_reason `length`) is the beginning of a match. Not together with `choices`."""
+    logprobs: bool = False
+    """Report the log-probability of each generated token."""
+    top_logprobs: int = 0
+    """Report so many of the likeliest tokens at each position of the answer; 0 for none. 20 at most."""
+    messages: tuple[tuple[str, str], ...] | None = None
+    """The same prompt as (role, content) pairs, for endpoints that speak chat only."""
+
+    @property
+    def constraint(self) -> str | None:
+        """The regular expression to constrain the answer to; None for a free one.
+
+        One space may come first: tokenizers with word markers (SentencePiece) begin every word with it, the first too,
+        and a model forbidden to would have to spell its answer otherwise than it learned. `bare` takes it off again.
+        """
+        if self.choices:
+            return " ?(" + "|".join(literal_pattern(choice) for choice in self.choices) + ")"
+        return None if self.pattern is None else f" ?({self.pattern})"
+
+    def bare(self, text: str) -> str:
+        """A constrained answer without the space before it."""
+        return text if self.constraint is None else text.strip(" ")
+
+    def __post_init__(self) -> None:
+        if self.choices and self.pattern is not None:
+            raise ConfigError("a request has `choices` and a `pattern`: give one of them.")
+        if not 0 <= self.top_logprobs <= MOST_TOP_LOGPROBS:
+            raise ConfigError(f"top_logprobs is {self.top_logprobs}; allowed are 0 to {MOST_TOP_LOGPROBS}.")
+        if self.max_tokens < 1 or not self.prompt_ids:
+            raise ConfigError(
+                f"a request needs a prompt and room for an answer; this one has {len(self.prompt_ids)} prompt tokens "
+                f"and max_tokens {self.max_tokens}."
+            )
 
 
 @dataclass(frozen=True)
 class Generation:
-    """The answer to one request: `text`, or a `failure` in words. Never both, never neither."""
+    """The answer to one request: `text`, or a `failure` in words. Never both, never neither.
+
+    Log-probabilities are natural logarithms at temperature 1, among the tokens that `choices` or `pattern` allow: a
+    gate's add up to one over its answers. (vLLM masks what is not allowed before it takes its raw values.)
+    """
 
     text: str | None
     finish_reason: str | None = None
     """`stop` or `length`."""
     failure: str | None = None
     probability: float | None = None
-    """Of the first token generated, under the engine's (unconstrained) distribution; None if the engine has none."""
+    """Of the first token generated, among those allowed; None if the engine has none."""
     prompt_tokens: int = 0
     cached_tokens: int = 0
     """Prompt tokens not computed again because another prompt shared them."""
     completion_tokens: int = 0
+    token_ids: tuple[int, ...] = ()
+    """Every token generated, at the end the stop id if it came; those before it decode to `text`. Empty if the engine
+    cannot know them (an endpoint that is not vLLM)."""
+    logprobs: tuple[float, ...] | None = None
+    """One for each token generated, when asked for."""
+    top_logprobs: tuple[tuple[tuple[int, float], ...], ...] | None = None
+    """For each of `token_ids`, (token id, log-probability) of the likeliest tokens, likeliest first, when asked for."""
+
+
+def too_long(request: Request, longest: int) -> Generation | None:
+    """The failure of a request whose prompt and answer do not fit into `longest` tokens; None when they fit."""
+    needed = len(request.prompt_ids) + request.max_tokens
+    if needed <= longest:
+        return None
+    reason = f"prompt_too_long: {needed} tokens with the answer, the engine takes {longest}"
+    return Generation(None, failure=reason, prompt_tokens=len(request.prompt_ids))
+
+
+def decode_answer(request: Request, ids: Sequence[int], tokenizer: Any) -> str:
+    """The text of generated ids, without what ended it."""
+    ended = bool(ids) and ids[-1] in (request.stop_id, tokenizer.eos_token_id)
+    return request.bare(str(tokenizer.decode(list(ids[:-1] if ended else ids), skip_special_tokens=True)))
 
 
 class Generator(Protocol):
     """An open engine."""
+
+    @property
+    def cache_tokens(self) -> int | None:
+        """Prompt and answer tokens the engine's KV cache holds at once; None where nothing is kept between requests."""
+        ...
 
     def generate(self, requests: Sequence[Request], adapter: Path | None = None) -> list[Generation]:
         """Answer all requests, in their order. One that fails gives a Generation with `failure`.
@@ -48,5 +122,8 @@ class Generator(Protocol):
         Args:
             requests: neighbours that share a prefix are computed once, so order them by record.
             adapter: a PEFT adapter folder to apply; None for the model as it is.
+
+        Raises:
+            EngineError: the engine itself is dead, so no request can be answered; answers given before are kept.
         """
         ...

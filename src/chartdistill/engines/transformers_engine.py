@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,12 +10,17 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from chartdistill.engines.contract import Generation, Generator, Request
-from chartdistill.errors import ConfigError
+from chartdistill.engines.contract import Generation, Generator, Request, decode_answer, too_long
+from chartdistill.engines.token_choice import Chooser, Grammars, Row, new_row
+from chartdistill.errors import EngineError
 
 
 class TransformersEngine(BaseModel):
-    """Options of the transformers engine."""
+    """Options of the transformers engine.
+
+    Log-probabilities are before temperature, among what choices or pattern allow. A sampled answer depends on
+    its own prompt, temperature and seed; seeds do not mean the same as in vLLM.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -24,14 +30,26 @@ class TransformersEngine(BaseModel):
     batch_size: int = Field(default=16, ge=1)
     """Prompts per call; they are sorted by length first."""
 
+    def what_determines_an_answer(self) -> dict[str, Any]:
+        """The options on which answers depend; the others only make it faster or slower."""
+        return {"dtype": self.dtype}
+
     @contextmanager
     def open(self, model: Path, lora_rank: int | None = None) -> Iterator[Generator]:
-        """Load a model folder on the GPU if there is one, else on the CPU."""
-        import torch
-        from transformers import AutoModelForCausalLM
+        """Load a model folder on the GPU if there is one, else on the CPU.
 
-        loaded = AutoModelForCausalLM.from_pretrained(model, dtype=self.dtype, local_files_only=True)
+        Raises:
+            EngineError: the weights cannot be loaded.
+        """
+        import torch
+        from transformers import AutoModelForCausalLM, GenerationConfig
+
+        try:
+            loaded = AutoModelForCausalLM.from_pretrained(model, dtype=self.dtype, local_files_only=True)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise EngineError(f"transformers did not load {model}: {error}") from error
         loaded.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+        loaded.generation_config = GenerationConfig()  # sampling options come from the request, not from the folder
         try:
             yield _TransformersGenerator(loaded, model, self.batch_size)
         finally:
@@ -45,84 +63,78 @@ class _TransformersGenerator:
         from chartdistill.model_folder import load_tokenizer
 
         self._base, self._batch_size, self._tokenizer = model, batch_size, load_tokenizer(folder)
+        self._grammars = Grammars(self._tokenizer, int(model.config.get_text_config().vocab_size))
         self._with_adapter: tuple[Path, Any] | None = None
+        self.cache_tokens: int | None = None
 
     def generate(self, requests: Sequence[Request], adapter: Path | None = None) -> list[Generation]:
+        model = self._model(adapter)
+        longest = int(model.config.get_text_config().max_position_embeddings)
+        answers = [too_long(request, longest) for request in requests]
+        rows: dict[int, Row] = {}
+        for i, request in enumerate(requests):
+            try:
+                if answers[i] is None:
+                    rows[i] = new_row(request, self._grammars)
+            except ValueError:  # its words may quote the request
+                answers[i] = Generation(None, failure="refused: the pattern is no regular expression that is known")
+        # One end per batch; long prompts are not padded for short ones.
+        order = sorted(rows, key=lambda i: (requests[i].stop_id, len(requests[i].prompt_ids)))
+        start = 0
+        while start < len(order):
+            chosen = order[start : start + self._batch_size]
+            chosen = [i for i in chosen if requests[i].stop_id == requests[chosen[0]].stop_id]
+            self._batch(model, [rows[i] for i in chosen])
+            for i in chosen:
+                answers[i] = self._generation(rows.pop(i))
+            start += len(chosen)
+        return [answer for answer in answers if answer is not None]
+
+    def _model(self, adapter: Path | None) -> Any:
         from peft import PeftModel
 
-        if adapter is None and self._with_adapter is not None:
+        if self._with_adapter is not None and self._with_adapter[0] != adapter:
             self._base, self._with_adapter = self._with_adapter[1].unload(), None
-        if adapter is not None and (self._with_adapter is None or self._with_adapter[0] != adapter):
+        if adapter is not None and self._with_adapter is None:
             self._with_adapter = (adapter, PeftModel.from_pretrained(self._base, adapter).eval())
-        model = self._base if self._with_adapter is None else self._with_adapter[1]
-        longest = int(model.config.max_position_embeddings)
-        answers: dict[int, Generation] = {}
-        order = sorted(range(len(requests)), key=lambda i: (requests[i].choices, len(requests[i].prompt_ids)))
-        for i in order:
-            needed = len(requests[i].prompt_ids) + requests[i].max_tokens
-            if needed > longest:
-                reason = f"prompt_too_long: {needed} tokens with the answer, the model takes {longest}"
-                answers[i] = Generation(None, failure=reason, prompt_tokens=len(requests[i].prompt_ids))
-        order = [i for i in order if i not in answers]
-        for start in range(0, len(order), self._batch_size):
-            chosen = order[start : start + self._batch_size]
-            answers.update(zip(chosen, self._batch(model, [requests[i] for i in chosen]), strict=True))
-        return [answers[i] for i in range(len(requests))]
+        return self._base if self._with_adapter is None else self._with_adapter[1]
 
-    def _batch(self, model: Any, requests: list[Request]) -> list[Generation]:
+    def _batch(self, model: Any, rows: list[Row]) -> None:
+        """Answer rows with one stop id, in place."""
         import torch
+        from transformers import LogitsProcessorList
 
-        if len({(r.temperature, r.stop_id) for r in requests}) > 1 or requests[0].temperature > 0:
-            raise ConfigError("engine `transformers` answers at temperature 0 only; use engine `vllm` to sample.")
-        width = max(len(request.prompt_ids) for request in requests)
-        pad = requests[0].stop_id
-        rows = [[pad] * (width - len(r.prompt_ids)) + list(r.prompt_ids) for r in requests]
-        seen = [[0] * (width - len(r.prompt_ids)) + [1] * len(r.prompt_ids) for r in requests]
-        ids = torch.tensor(rows, device=model.device)
-        with torch.inference_mode():
-            output = model.generate(
-                input_ids=ids,
-                attention_mask=torch.tensor(seen, device=model.device),
-                max_new_tokens=max(request.max_tokens for request in requests),
-                do_sample=False,
-                eos_token_id=pad,
-                pad_token_id=pad,
-                prefix_allowed_tokens_fn=self._only(requests, width),
-                return_dict_in_generate=True,
-                output_logits=any(request.choices for request in requests),
-            )
-        first = output.logits[0].float().softmax(-1) if output.logits else None
-        results = []
-        for number, request in enumerate(requests):
-            generated = output.sequences[number, width:].tolist()
-            ended = request.stop_id in generated[: request.max_tokens]
-            answer = generated[: generated.index(request.stop_id)] if ended else generated[: request.max_tokens]
-            probability = float(first[number, generated[0]]) if first is not None and request.choices else None
-            results.append(
-                Generation(
-                    text=self._tokenizer.decode(answer, skip_special_tokens=True),
-                    finish_reason="stop" if ended else "length",
-                    probability=probability,
-                    prompt_tokens=len(request.prompt_ids),
-                    completion_tokens=len(answer) + ended,
+        prompts = [list(row.request.prompt_ids) for row in rows]
+        width = max(map(len, prompts))
+        end = rows[0].request.stop_id
+        ids = [[end] * (width - len(prompt)) + prompt for prompt in prompts]
+        seen = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+        try:
+            with torch.inference_mode():
+                model.generate(
+                    input_ids=torch.tensor(ids, device=model.device),
+                    attention_mask=torch.tensor(seen, device=model.device),
+                    max_new_tokens=max(row.request.max_tokens for row in rows),
+                    do_sample=False,
+                    eos_token_id=end,
+                    pad_token_id=end,
+                    logits_processor=LogitsProcessorList([Chooser(rows, end)]),
                 )
-            )
-        return results
+        except torch.cuda.OutOfMemoryError as error:
+            raise EngineError(
+                f"the GPU's memory is too small for {len(rows)} prompts of up to {width} tokens at once. Lower the "
+                "engine's batch_size; work that was finished before is kept."
+            ) from error
 
-    def _only(self, requests: list[Request], width: int) -> Any:
-        """Constrain requests with choices to the token sequences of those choices."""
-        if not any(request.choices for request in requests):
-            return None
-        everything = list(range(len(self._tokenizer)))
-        allowed = [
-            [[*self._tokenizer.encode(c, add_special_tokens=False), r.stop_id] for c in r.choices] for r in requests
-        ]
-
-        def next_ids(row: int, ids: Any) -> list[int]:
-            done = ids[width:].tolist()
-            if not allowed[row]:
-                return everything
-            following = {c[len(done)] for c in allowed[row] if len(c) > len(done) and c[: len(done)] == done}
-            return sorted(following) or [requests[row].stop_id]
-
-        return next_ids
+    def _generation(self, row: Row) -> Generation:
+        request = row.request
+        return Generation(
+            text=decode_answer(request, row.ids, self._tokenizer),
+            finish_reason="stop" if row.stopped else "length",
+            probability=min(1.0, math.exp(row.logprobs[0])) if row.logprobs else None,
+            prompt_tokens=len(request.prompt_ids),
+            completion_tokens=len(row.ids),
+            token_ids=tuple(row.ids),
+            logprobs=tuple(row.logprobs) if request.logprobs else None,
+            top_logprobs=tuple(row.likeliest) if request.top_logprobs else None,
+        )

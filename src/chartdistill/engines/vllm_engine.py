@@ -11,12 +11,16 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from chartdistill.engines.contract import Generation, Generator, Request
+from chartdistill.engines.contract import LOWEST_LOGPROB, Generation, Generator, Request, decode_answer, too_long
 from chartdistill.errors import EngineError
+from chartdistill.model_folder import load_tokenizer
 
 
 class VllmEngine(BaseModel):
-    """Options of a vLLM engine. Left out means vLLM's own default."""
+    """Options of a vLLM engine. Left out means vLLM's own default.
+
+    Log-probabilities are vLLM's `raw_logprobs`: before temperature, but among what choices or pattern allow.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -39,6 +43,12 @@ class VllmEngine(BaseModel):
     """For example fp8, to quantise at load time; weights that are quantised on disk need nothing here."""
     enforce_eager: bool | None = None
     """No compilation and no CUDA graphs; None: eager on CPU (starts sooner), compiled on CUDA."""
+    prefix_caching: bool = True
+    """Compute the tokens that prompts share once. Off: only to measure what that is worth."""
+
+    def what_determines_an_answer(self) -> dict[str, Any]:
+        """The options on which answers depend; the others only make it faster or slower."""
+        return {"dtype": self.dtype, "quantization": self.quantization}
 
     @contextmanager
     def open(self, model: Path, lora_rank: int | None = None) -> Iterator[Generator]:
@@ -57,111 +67,164 @@ class VllmEngine(BaseModel):
         except ImportError as error:
             raise EngineError(f"vLLM is not installed here ({error}). Run `make setup`.") from error
         on_cpu = not torch.cuda.is_available()
+        os.environ.update(self.environment(on_cpu))
+        try:
+            engine = LLM(model=str(model), use_tqdm_on_load=False, **self.arguments(on_cpu, lora_rank))
+        except (RuntimeError, ValueError, OSError) as error:
+            raise EngineError(f"vLLM did not start on {model}: {error}") from error
+        try:
+            yield _VllmGenerator(engine, load_tokenizer(model))
+        finally:
+            # On CPU a worker never ends by itself within vLLM's own grace period of 5 s.
+            engine.llm_engine.engine_core.shutdown(timeout=1.0 if on_cpu else None)
+
+    def arguments(self, on_cpu: bool, lora_rank: int | None) -> dict[str, Any]:
+        """vLLM's engine arguments, by the names that both `vllm.LLM` and the command line know."""
         arguments: dict[str, Any] = {
-            "model": str(model),
             "dtype": self.dtype,
-            "max_model_len": self.max_model_len_tokens,
             "tensor_parallel_size": self.tensor_parallel_size,
-            "quantization": self.quantization,
             "enforce_eager": on_cpu if self.enforce_eager is None else self.enforce_eager,
-            "enable_prefix_caching": True,
+            "enable_prefix_caching": self.prefix_caching,
             "generation_config": "vllm",  # sampling options come from our config, not from the model folder
             "disable_log_stats": True,
-            "use_tqdm_on_load": False,  # one progress bar, ours
             "trust_remote_code": False,
         }
-        for name in ("max_num_seqs", "max_num_batched_tokens"):
-            if (value := getattr(self, name)) is not None:
-                arguments[name] = value
+        optional = {
+            "max_model_len": self.max_model_len_tokens,
+            "max_num_seqs": self.max_num_seqs,
+            "max_num_batched_tokens": self.max_num_batched_tokens,
+            "quantization": self.quantization,
+        }
+        arguments |= {name: value for name, value in optional.items() if value is not None}
         if lora_rank is not None:
             # vLLM knows a few ranks only, and pads smaller adapters.
             allowed = next((rank for rank in (8, 16, 32, 64, 128, 256, 320, 512) if rank >= lora_rank), lora_rank)
             arguments |= {"enable_lora": True, "max_lora_rank": allowed, "max_loras": 1}
         if on_cpu:
-            os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(self.cpu_kv_cache_gib)
-            os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")  # "auto" leaves one of two cores idle
-            os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))
-            if arguments["enforce_eager"]:
-                os.environ["TORCHDYNAMO_DISABLE"] = "1"  # the sampler's small kernels would compile for half a minute
             arguments["block_size"] = 32  # the CPU default of 128 wastes up to 127 shared tokens a record
         else:
             arguments["gpu_memory_utilization"] = self.gpu_memory_utilization
-        # Set VLLM_LOGGING_LEVEL=INFO to see how the engine starts; request texts are never logged.
-        os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-        os.environ.setdefault("PYTHONWARNINGS", "ignore")
-        try:
-            engine = LLM(**arguments)
-        except (RuntimeError, ValueError, OSError) as error:
-            raise EngineError(f"vLLM did not start on {model}: {error}") from error
-        try:
-            yield _VllmGenerator(engine)
-        finally:
-            # On CPU a worker never ends by itself within vLLM's own grace period of 5 s.
-            engine.llm_engine.engine_core.shutdown(timeout=1.0 if on_cpu else None)
+        return arguments
+
+    def environment(self, on_cpu: bool) -> dict[str, str]:
+        """Variables of the process vLLM runs in. What the user has set stays, but for the KV cache's size."""
+        variables = {
+            # Set VLLM_LOGGING_LEVEL=INFO to see how the engine starts; request texts are never logged.
+            "VLLM_LOGGING_LEVEL": "ERROR",
+            "PYTHONWARNINGS": "ignore",
+        }
+        if on_cpu:
+            variables["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"  # "auto" leaves one of two cores idle
+            variables["OMP_NUM_THREADS"] = str(os.cpu_count() or 1)
+        variables = {name: os.environ.get(name, value) for name, value in variables.items()}
+        if on_cpu:
+            variables["VLLM_CPU_KVCACHE_SPACE"] = str(self.cpu_kv_cache_gib)
+            if self.enforce_eager is not False:
+                variables["TORCHDYNAMO_DISABLE"] = "1"  # the sampler's small kernels would compile for half a minute
+        return variables
 
 
 class _VllmGenerator:
-    def __init__(self, engine: Any) -> None:
-        self._engine = engine
+    def __init__(self, engine: Any, tokenizer: Any) -> None:
+        self._engine, self._tokenizer = engine, tokenizer
         self._max_tokens = int(engine.llm_engine.model_config.max_model_len)
         self._adapters: dict[Path, int] = {}
+        self.cache_tokens: int | None = _cache_tokens(engine.llm_engine.vllm_config.cache_config)
 
     def generate(self, requests: Sequence[Request], adapter: Path | None = None) -> list[Generation]:
         from vllm.lora.request import LoRARequest
+        from vllm.v1.engine.exceptions import EngineDeadError
 
-        answers: list[Generation | None] = [self._too_long(request) for request in requests]
+        answers = [too_long(request, self._max_tokens) for request in requests]
         asked = [number for number, answer in enumerate(answers) if answer is None]
         lora = None
         if adapter is not None:
             number = self._adapters.setdefault(adapter, len(self._adapters) + 1)
-            lora = LoRARequest(adapter.name, number, str(adapter))
-        outputs = self._engine.generate(
-            [{"prompt_token_ids": list(requests[i].prompt_ids)} for i in asked],
-            [_sampling(requests[i]) for i in asked],
-            use_tqdm=False,
-            lora_request=lora,
-        )
-        for i, output in zip(asked, outputs, strict=True):
-            answers[i] = _generation(output)
+            # vLLM tells adapters apart by name, and the folders of two runs may have the same one.
+            lora = LoRARequest(f"adapter-{number}", number, str(adapter))
+        try:
+            given = self._ask([requests[i] for i in asked], lora)
+        except EngineDeadError as error:
+            raise EngineError(
+                "vLLM's engine process died while it was answering (out of memory, or killed). Work that was finished "
+                "before is kept: run the same command again. If it dies again, set VLLM_LOGGING_LEVEL=INFO to see why, "
+                "or lower the engine's max_num_seqs, max_model_len_tokens or cache."
+            ) from error
+        for i, answer in zip(asked, given, strict=True):
+            answers[i] = answer
         return [answer for answer in answers if answer is not None]
 
-    def _too_long(self, request: Request) -> Generation | None:
-        needed = len(request.prompt_ids) + request.max_tokens
-        if needed <= self._max_tokens:
-            return None
-        reason = f"prompt_too_long: {needed} tokens with the answer, the engine takes {self._max_tokens}"
-        return Generation(None, failure=reason, prompt_tokens=len(request.prompt_ids))
+    def _ask(self, requests: list[Request], lora: Any) -> list[Generation]:
+        """vLLM refuses a whole batch for one bad request, so a refused batch is halved until that one is alone."""
+        from vllm.exceptions import VLLMClientError
+
+        if not requests:
+            return []
+        try:
+            outputs = self._engine.generate(
+                [{"prompt_token_ids": list(request.prompt_ids)} for request in requests],
+                [_sampling(request) for request in requests],
+                use_tqdm=False,
+                lora_request=lora,
+            )
+        except (ValueError, VLLMClientError) as error:  # its words may quote the request
+            if len(requests) == 1:
+                return [Generation(None, failure=f"refused: {type(error).__name__}")]
+            half = len(requests) // 2
+            return self._ask(requests[:half], lora) + self._ask(requests[half:], lora)
+        return [
+            _generation(request, output, self._tokenizer) for request, output in zip(requests, outputs, strict=True)
+        ]
+
+
+def _cache_tokens(cache: Any) -> int | None:
+    if cache.kv_cache_size_tokens is not None:
+        return int(cache.kv_cache_size_tokens)
+    return int(cache.num_gpu_blocks * cache.block_size) if cache.num_gpu_blocks else None
 
 
 def _sampling(request: Request) -> Any:
     from vllm import SamplingParams
     from vllm.sampling_params import StructuredOutputsParams
 
-    choices = StructuredOutputsParams(choice=list(request.choices)) if request.choices else None
+    constraint = None if request.constraint is None else StructuredOutputsParams(regex=request.constraint)
+    wanted = bool(request.choices or request.logprobs or request.top_logprobs)
     return SamplingParams(
         temperature=request.temperature,
         seed=request.seed,
         max_tokens=request.max_tokens,
         stop_token_ids=[request.stop_id],
-        structured_outputs=choices,
-        logprobs=0 if request.choices else None,
-        detokenize=True,
+        structured_outputs=constraint,
+        logprobs=request.top_logprobs if wanted else None,
+        detokenize=False,  # decoded here, so that every engine gives the same text for the same ids
         skip_special_tokens=True,
     )
 
 
-def _generation(output: Any) -> Generation:
+def _generation(request: Request, output: Any, tokenizer: Any) -> Generation:
     answer = output.outputs[0]
     if answer.finish_reason not in ("stop", "length"):
         return Generation(None, failure=f"engine ended the request with {answer.finish_reason!r}")
-    probability = None
+    ids = tuple(answer.token_ids)
+    chosen = None
     if answer.logprobs:
-        probability = min(1.0, math.exp(answer.logprobs[0][answer.token_ids[0]].logprob))
+        chosen = tuple(max(LOWEST_LOGPROB, at[i].logprob) for at, i in zip(answer.logprobs, ids, strict=True))
     return Generation(
-        text=answer.text,
+        text=decode_answer(request, ids, tokenizer),
         finish_reason=answer.finish_reason,
-        probability=probability,
+        probability=min(1.0, math.exp(chosen[0])) if chosen else None,
         prompt_tokens=len(output.prompt_token_ids),
         cached_tokens=output.num_cached_tokens or 0,
-        completion_tokens=len(answer.token_ids),
+        completion_tokens=len(ids),
+        token_ids=ids,
+        logprobs=chosen if request.logprobs else None,
+        top_logprobs=tuple(_likeliest(at, request.top_logprobs) for at in answer.logprobs)
+        if request.top_logprobs
+        else None,
     )
+
+
+def _likeliest(at: Any, count: int) -> tuple[tuple[int, float], ...]:
+    """vLLM adds the token it took to the `count` likeliest, in any order."""
+    ordered = sorted(((int(i), max(LOWEST_LOGPROB, entry.logprob)) for i, entry in at.items()), key=lambda e: -e[1])
+    return tuple(ordered[:count])

@@ -1,0 +1,251 @@
+"""The steps of asking: gates, lists, checks; each is one call to the engine for all records of a window."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+from chartdistill.answers import NONE_FOUND, answer_pattern, format_answer
+from chartdistill.asking.options import LabelOptions
+from chartdistill.asking.reading import GATE_ANSWERS, Reading, finish_reason_of, gate_of, pack_top_logprobs
+from chartdistill.asking.votes import Sample, line_logprobs, vote
+from chartdistill.asking.windows import Passage, merge_items, passages
+from chartdistill.engines import Generation, Generator, Request
+from chartdistill.prompts import PromptBuilder
+from chartdistill.schema import Item, ItemCheck, ItemVote, Label, Record, Task, content_hash
+
+_CHOICE_TOKENS = 12
+_QUOTE_TOKENS = 64
+_RETRY_FACTOR = 4
+
+
+class Asker:
+    """Turns (record, task) pairs into labels with one engine.
+
+    Args:
+        builder: the teacher's prompts.
+        asked_with: content hash of all else that determines an answer (model, system text, ...).
+    """
+
+    def __init__(self, builder: PromptBuilder, tasks: Sequence[Task], options: LabelOptions, asked_with: str) -> None:
+        self.tasks, self.options = tasks, options
+        self._builder = builder
+        self._tokens_per_record = sum(
+            len(builder.branch(question)) + options.max_answer_tokens // 4
+            for task in tasks
+            for question in (task.gate_question, task.extraction_question)
+        )
+        self._hash = {
+            task.name: content_hash(asked_with, task.model_dump(), options.what_determines_an_answer(task.name))
+            for task in tasks
+        }
+
+    def key(self, record: Record, task: Task) -> str:
+        """Content hash of all that determines the label of this record and task."""
+        return content_hash(self._hash[task.name], record.id, record.text)
+
+    def num_tokens(self, record: Record) -> int:
+        """Tokens an engine holds while it answers about a record: its own once, and every question with its answer."""
+        return len(self._builder.prefix(record.text)) + self._tokens_per_record
+
+    def ask(self, generator: Generator, wanted: Sequence[tuple[Record, Task]]) -> list[Label]:
+        """One label per pair, in order."""
+        readings: list[list[Reading]] = []
+        prefixes: dict[str, list[tuple[Passage, list[int]]]] = {}
+        for record, task in wanted:
+            if record.id not in prefixes:
+                prefixes[record.id] = [(p, self._builder.prefix(p.text)) for p in self._passages(record)]
+            key = self.key(record, task)
+            readings.append([Reading(passage, prefix, task, key) for passage, prefix in prefixes[record.id]])
+        flat = [reading for group in readings for reading in group]
+        self._ask_gates(generator, flat)
+        self._ask_lists(generator, flat)
+        self._ask_checks(generator, flat)
+        return [self._label(pair, group) for pair, group in zip(wanted, readings, strict=True)]
+
+    def _passages(self, record: Record) -> list[Passage]:
+        options = self.options
+        return passages(
+            record, lambda text: len(self._builder.plain(text)), options.window_tokens, options.window_overlap_tokens
+        )
+
+    def _request(self, reading: Reading, question: str, max_tokens: int, choices: tuple[str, ...] = ()) -> Request:
+        ids = [*reading.prefix, *self._builder.branch(question)]
+        return Request(
+            ids,
+            max_tokens,
+            self._builder.end_id,
+            choices,
+            messages=self._builder.messages(reading.passage.text, question),
+        )
+
+    def _generate(self, generator: Generator, asked: Sequence[tuple[Reading, Request]]) -> list[Generation]:
+        """Answers in order, counted for their readings."""
+        if not asked:
+            return []
+        answers = generator.generate([request for _, request in asked])
+        for (reading, _), answer in zip(asked, answers, strict=True):
+            reading.count(answer)
+        return answers
+
+    def _ask_gates(self, generator: Generator, readings: Sequence[Reading]) -> None:
+        asked = [
+            (reading, self._request(reading, reading.task.gate_question, _CHOICE_TOKENS, GATE_ANSWERS))
+            for reading in readings
+            if self.options.strategy_of(reading.task.name) != "direct"
+        ]
+        for (reading, _), answer in zip(asked, self._generate(generator, asked), strict=True):
+            reading.gate = answer
+            if answer.failure:
+                reading.fail(answer.failure)
+            elif answer.text not in GATE_ANSWERS:
+                reading.fail("gate_unparsed: the gate answer is none of yes, no, unclear")
+
+    def _ask_lists(self, generator: Generator, readings: Sequence[Reading]) -> None:
+        """List answers; those that were cut are asked once more with more room."""
+        asked: list[tuple[Reading, Request]] = []
+        for reading in readings:
+            if reading.failure is None and (reading.gate is None or reading.gate.text != "no"):
+                asked += [(reading, request) for request in self._list_requests(reading)]
+        answers = self._generate(generator, asked)
+        cut = [i for i, answer in enumerate(answers) if answer.finish_reason == "length"]
+        room = self.options.max_answer_tokens * _RETRY_FACTOR
+        again = self._generate(generator, [(asked[i][0], replace(asked[i][1], max_tokens=room)) for i in cut])
+        for i, answer in zip(cut, again, strict=True):
+            if answer.failure is None:
+                answers[i] = answer
+        for (reading, _), answer in zip(asked, answers, strict=True):
+            reading.answers.append(answer)
+        for reading in readings:
+            if reading.answers and all(answer.failure for answer in reading.answers):
+                reading.fail(str(reading.answers[0].failure))
+
+    def _list_requests(self, reading: Reading) -> list[Request]:
+        """One request per sample."""
+        options = self.options
+        # After an unclear gate the question must leave room for "none"; only a clear no needs no second step.
+        sure = reading.gate is not None and reading.gate.text == "yes"
+        question = reading.task.extraction_question if sure else reading.task.question
+        request = replace(
+            self._request(reading, question, options.max_answer_tokens),
+            pattern=answer_pattern(reading.task) if options.constrain else None,
+            temperature=options.temperature,
+            logprobs=options.confidence or options.samples > 1,
+            top_logprobs=options.top_logprobs,
+        )
+        if not options.temperature:
+            return [request]
+        place = f"{reading.key} {reading.passage.start} {options.seed}"
+        return [replace(request, seed=zlib.crc32(f"{place} {i}".encode())) for i in range(options.samples)]
+
+    def _ask_checks(self, generator: Generator, readings: Sequence[Reading]) -> None:
+        """Under `verify`: does each item hold, with which status, and which words say so?"""
+        places: list[tuple[Reading, Item]] = []
+        for reading in readings:
+            if reading.failure is None and self.options.strategy_of(reading.task.name) == "verify":
+                places += [(reading, item) for item in self._vote(reading)[0] or ()]
+        verdicts = self._check(generator, places, "check", GATE_ANSWERS)
+        held = [i for i, verdict in enumerate(verdicts) if verdict.text == "yes"]
+        quotes = dict(zip(held, self._check(generator, [places[i] for i in held], "quote"), strict=True))
+        with_status = [i for i in held if places[i][0].task.statuses]
+        statuses = dict(
+            zip(with_status, self._check(generator, [places[i] for i in with_status], "status"), strict=True)
+        )
+        for i, ((reading, item), verdict) in enumerate(zip(places, verdicts, strict=True)):
+            answer = next((a for a in GATE_ANSWERS if a == verdict.text), None)
+            if answer is None:
+                reading.fail(verdict.failure or "check_unparsed: the check's answer is none of yes, no, unclear")
+                continue
+            status = statuses[i].text if i in statuses else item.status
+            checked = Item(text=item.text, status=status)
+            reading.checks.append(
+                ItemCheck(
+                    item=checked,
+                    answer=answer,
+                    quote=quotes[i].text if i in quotes else None,
+                    listed_status=item.status if checked != item else None,
+                    probability=verdict.probability,
+                )
+            )
+
+    def _check(
+        self,
+        generator: Generator,
+        places: Sequence[tuple[Reading, Item]],
+        kind: Literal["check", "quote", "status"],
+        choices: tuple[str, ...] = (),
+    ) -> list[Generation]:
+        asked = []
+        for reading, item in places:
+            question = reading.task.item_question(kind, item)
+            allowed = reading.task.statuses if kind == "status" else choices
+            room = _QUOTE_TOKENS if kind == "quote" else _CHOICE_TOKENS
+            asked.append((reading, self._request(reading, question, room, allowed)))
+        answers = self._generate(generator, asked)
+        for (reading, _), answer in zip(asked, answers, strict=True):
+            if answer.failure:
+                reading.fail(f"{kind}: {answer.failure}")
+        return answers
+
+    def _vote(self, reading: Reading) -> tuple[tuple[Item, ...] | None, tuple[ItemVote, ...]]:
+        samples = []
+        for answer in reading.answers:
+            if answer.text is not None and answer.finish_reason != "length":
+                pieces = [self._builder.tokenizer.decode([i]) for i in answer.token_ids] if answer.logprobs else []
+                scores = line_logprobs(pieces, answer.logprobs) if answer.logprobs is not None and pieces else None
+                samples.append(Sample(answer.text, scores))
+        return vote(samples, reading.task)
+
+    def _label(self, pair: tuple[Record, Task], readings: Sequence[Reading]) -> Label:
+        """Put the passages of one record together."""
+        record, task = pair
+        failure = next((reading.failure for reading in readings if reading.failure), None)
+        answers = [answer for reading in readings for answer in reading.answers]
+        votes = tuple(
+            entry.model_copy(update={"item": reading.renamed.get(entry.item, entry.item)})
+            for reading in readings
+            for entry in self._vote(reading)[1]
+        )
+        checks = tuple(check for reading in readings for check in reading.checks)
+        scored = bool(answers) and (self.options.samples > 1 or self.options.confidence)
+        first = answers[0] if answers else None
+        return Label(
+            key=readings[0].key,
+            record=record.id,
+            task=task.name,
+            strategy=self.options.strategy_of(task.name),
+            gate=gate_of(readings),
+            completion=None if failure else self._completion(readings, task),
+            finish_reason=None if failure else finish_reason_of(readings),
+            failure=failure,
+            votes=votes if scored and not failure else None,
+            checks=checks if self.options.strategy_of(task.name) == "verify" and not failure else None,
+            samples=tuple(a.text or "" for a in answers) if self.options.samples > 1 and answers else None,
+            windows=tuple((r.passage.start, r.passage.end) for r in readings) if len(readings) > 1 else None,
+            top_logprobs=pack_top_logprobs(first) if first is not None and len(readings) == 1 and not failure else None,
+            prompts=sum(reading.prompts for reading in readings),
+            prefix_tokens=sum(reading.prompts * len(reading.prefix) for reading in readings),
+            prompt_tokens=sum(reading.prompt_tokens for reading in readings),
+            cached_tokens=sum(reading.cached_tokens for reading in readings),
+            completion_tokens=sum(reading.completion_tokens for reading in readings),
+        )
+
+    def _completion(self, readings: Sequence[Reading], task: Task) -> str:
+        """What the teacher said, word for word where it said it once; otherwise the vote, merge or new statuses."""
+        found: list[tuple[Item, ...]] = []
+        changed = len(readings) > 1
+        for reading in readings:
+            if not reading.answers:
+                found.append(())
+                continue
+            items, _ = self._vote(reading)
+            if items is None:
+                return next(answer.text for answer in reading.answers if answer.text is not None)
+            changed |= len(reading.answers) > 1 or bool(reading.renamed)
+            found.append(tuple(reading.renamed.get(item, item) for item in items))
+        answers = readings[0].answers
+        if not changed and answers:
+            return str(answers[0].text)
+        return format_answer(merge_items(found, task)) if any(found) else NONE_FOUND

@@ -1,0 +1,64 @@
+"""How the teacher labels: what a config may say."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Strategy = Literal["chain", "direct", "verify"]
+
+
+class LabelOptions(BaseModel):
+    """How the teacher labels."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    strategy: Strategy = "chain"
+    """chain: gate question, then the extraction question after a yes. direct: the consolidated question. verify:
+    chain, then one check per item."""
+    strategy_by_task: dict[str, Strategy] = {}
+    """Task name -> strategy, where it is another one."""
+    samples: int = Field(default=1, ge=1, le=64)
+    """Answers drawn per list question; more than one are put to an item-level vote."""
+    temperature: float = Field(default=0.0, ge=0)
+    """Of the list answers; above 0 where `samples` is. Gates and checks are always at 0."""
+    seed: int = 0
+    constrain: bool = True
+    """Only text of the answer format can be generated. Off: whatever the teacher says, for the filters to judge."""
+    confidence: bool = False
+    """Keep the mean log-probability of each item's tokens (always kept when there is a vote)."""
+    top_logprobs: int = Field(default=0, ge=0, le=64)
+    """Keep this many of the most likely tokens at each token of the answer, for the distillation loss."""
+    max_answer_tokens: int = Field(default=256, ge=8)
+    """Room for an answer. A cut answer is asked again with four times as much, then kept as cut and rejected."""
+    window_tokens: int | None = Field(default=None, ge=32)
+    """A record with more tokens than this is read in overlapping passages, and their items are merged. None: never;
+    a record the engine cannot take is then a failure `prompt_too_long`."""
+    window_overlap_tokens: int = Field(default=128, ge=0)
+    """Tokens a passage repeats of the one before."""
+    records_per_window: int = Field(default=256, ge=1)
+    """Records in the engine at once, at most. Finished windows survive a kill."""
+    max_failure_fraction: float = Field(default=0.05, ge=0, le=1)
+    """Above this share of failed requests the verb stops with an error."""
+
+    @model_validator(mode="after")
+    def _options_agree(self) -> Self:
+        if self.samples > 1 and self.temperature == 0:
+            raise ValueError(
+                "samples is above 1 at temperature 0: all samples would be alike; set temperature, e.g. 0.7"
+            )
+        if self.samples > 1 and self.top_logprobs:
+            raise ValueError("top_logprobs needs samples: 1; a vote has no token probabilities of its own")
+        if self.window_tokens is not None and self.window_overlap_tokens >= self.window_tokens:
+            raise ValueError("window_overlap_tokens must be smaller than window_tokens")
+        return self
+
+    def strategy_of(self, task: str) -> Strategy:
+        """The strategy of one task."""
+        return self.strategy_by_task.get(task, self.strategy)
+
+    def what_determines_an_answer(self, task: str) -> dict[str, Any]:
+        """The options that a label of this task depends on."""
+        operational = {"strategy", "strategy_by_task", "records_per_window", "max_failure_fraction"}
+        return {**self.model_dump(exclude=operational), "strategy": self.strategy_of(task)}

@@ -1,0 +1,99 @@
+"""One task asked of one passage, and what is put together out of the passages of a record."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from chartdistill.asking.windows import Passage
+from chartdistill.engines import Generation
+from chartdistill.schema import Gate, Item, ItemCheck, Task, TopLogprobs
+
+GateAnswer = Literal["yes", "no", "unclear"]
+GATE_ANSWERS: tuple[GateAnswer, ...] = ("yes", "no", "unclear")
+
+
+@dataclass
+class Reading:
+    """One task asked of one passage."""
+
+    passage: Passage
+    prefix: list[int]
+    task: Task
+    key: str
+    gate: Generation | None = None
+    answers: list[Generation] = field(default_factory=list)
+    """One per sample; empty after a gate `no` or a failed gate."""
+    checks: list[ItemCheck] = field(default_factory=list)
+    failure: str | None = None
+    """Why this reading gives no answer."""
+    prompts: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+
+    def count(self, generation: Generation) -> None:
+        self.prompts += 1
+        self.prompt_tokens += generation.prompt_tokens
+        self.cached_tokens += generation.cached_tokens
+        self.completion_tokens += generation.completion_tokens
+
+    @property
+    def renamed(self) -> dict[Item, Item]:
+        """The item as listed -> the item with the status its check gave."""
+        return {
+            Item(text=check.item.text, status=check.listed_status): check.item
+            for check in self.checks
+            if check.listed_status is not None
+        }
+
+    def fail(self, reason: str) -> None:
+        """The first failure is the one told."""
+        self.failure = self.failure or reason
+
+
+def gate_of(readings: Sequence[Reading]) -> Gate | None:
+    """Of all passages: yes if one says yes, else unclear if one does; the probability is that passage's."""
+    gates = [reading.gate for reading in readings if reading.gate is not None and reading.gate.text in GATE_ANSWERS]
+    for answer in ("yes", "unclear", "no"):
+        said = [gate for gate in gates if gate.text == answer]
+        if said:
+            best = max((g.probability for g in said if g.probability is not None), default=None)
+            return Gate.model_validate({"answer": answer, "probability": best})
+    return None
+
+
+def finish_reason_of(readings: Sequence[Reading]) -> str | None:
+    """`length` when all answers to one passage were cut; None when no list was asked for."""
+    reasons = [
+        [a.finish_reason for a in reading.answers if a.failure is None] for reading in readings if reading.answers
+    ]
+    if not reasons:
+        return None
+    return "length" if any(set(reading) == {"length"} for reading in reasons) else "stop"
+
+
+def pack_top_logprobs(answer: Generation) -> TopLogprobs | None:
+    """Generation.top_logprobs in arrays; a position with fewer than k tokens repeats its last one at -inf."""
+    if not answer.top_logprobs:
+        return None
+    k = max(len(position) for position in answer.top_logprobs)
+    filled = [
+        [*position, *[(position[-1][0], float("-inf"))] * (k - len(position))] for position in answer.top_logprobs
+    ]
+    ids = np.array([[token for token, _ in position] for position in filled], dtype="<i4")
+    values = np.array([[logprob for _, logprob in position] for position in filled], dtype="<f2")
+    return TopLogprobs(
+        k=k,
+        token_ids=_packed(np.array(answer.token_ids, dtype="<i4")),
+        ids=_packed(ids),
+        logprobs=_packed(values),
+    )
+
+
+def _packed(array: np.ndarray[Any, Any]) -> str:
+    return base64.b64encode(array.tobytes()).decode("ascii")

@@ -1,0 +1,95 @@
+"""Several samples of one answer -> one answer, with each item's support and confidence.
+
+Self-consistency (Wang et al., 2023) at the level of items: a chart's list is not right or wrong as a whole.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from chartdistill.answers import parse_answer
+from chartdistill.grounding import item_key
+from chartdistill.schema import Item, ItemVote, Task
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One completion and, line by line, the mean log-probability of its tokens (None: the engine gave none)."""
+
+    text: str
+    line_logprobs: Sequence[float] | None = None
+
+
+def line_logprobs(pieces: Sequence[str], logprobs: Sequence[float]) -> list[float]:
+    """Mean log-probability of the tokens of each line.
+
+    Args:
+        pieces: the text of each generated token, end token included or not.
+        logprobs: of these tokens, natural log.
+    """
+    lines: list[list[float]] = [[]]
+    for piece, logprob in zip(pieces, logprobs, strict=True):
+        if piece.startswith("\n"):  # the line break belongs to the item it introduces
+            lines.append([])
+        lines[-1].append(logprob)
+        if "\n" in piece[1:]:
+            lines.append([])
+    return [math.fsum(line) / len(line) for line in lines if line]
+
+
+def vote(samples: Sequence[Sample], task: Task) -> tuple[tuple[Item, ...] | None, tuple[ItemVote, ...]]:
+    """The items most samples agree on, and the votes for every item any sample names.
+
+    Only samples that follow the answer format vote. An item is in when more than half of them name it, with its
+    status. When more than half say "none found", none is. When there is no majority for anything, the items with
+    most support are returned: saying "none found" then would be a claim that nobody made, and the filter
+    `agreement` can still reject them by their support.
+
+    Returns:
+        (items, votes); items is None when no sample follows the format.
+    """
+    named: dict[tuple[str, str | None], tuple[Item, list[float]]] = {}
+    support: dict[tuple[str, str | None], int] = {}
+    voters = none = 0
+    for sample in samples:
+        items = parse_answer(sample.text, task)
+        if items is None:
+            continue
+        voters += 1
+        none += not items
+        scores = _scores(sample, task)
+        for item in items:
+            key = (item_key(item.text, task), item.status)
+            named.setdefault(key, (item, []))[1].extend([scores[item]] if item in scores else [])
+        for key in {(item_key(item.text, task), item.status) for item in items}:
+            support[key] = support.get(key, 0) + 1
+    if not voters:
+        return None, ()
+    votes = tuple(
+        ItemVote(
+            item=item,
+            support=support[key],
+            samples=voters,
+            logprob=round(math.fsum(scores) / len(scores), 4) if scores else None,
+        )
+        for key, (item, scores) in named.items()
+    )
+    chosen = tuple(entry.item for entry in votes if 2 * entry.support > voters)
+    if not chosen and 2 * none <= voters:
+        most = max(entry.support for entry in votes)
+        chosen = tuple(entry.item for entry in votes if entry.support == most)
+    return chosen, votes
+
+
+def _scores(sample: Sample, task: Task) -> dict[Item, float]:
+    """Item -> mean log-probability of its line."""
+    lines = sample.text.strip().split("\n")
+    if sample.line_logprobs is None or len(lines) != len(sample.line_logprobs):
+        return {}
+    scores: dict[Item, float] = {}
+    for line, logprob in zip(lines, sample.line_logprobs, strict=True):
+        for item in parse_answer(line, task) or ():
+            scores.setdefault(item, logprob)
+    return scores

@@ -1,0 +1,157 @@
+"""What an endpoint answered, read with suspicion: a Generation with a text only if everything about it is in order."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from chartdistill.engines.contract import LOWEST_LOGPROB, Generation, Request
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+
+class _Cached(_Part):
+    cached_tokens: int | None = None
+
+
+class _Usage(_Part):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    prompt_tokens_details: _Cached | None = None
+
+
+class _CompletionLogprobs(_Part):
+    token_logprobs: list[float | None]
+    top_logprobs: list[dict[str, float] | None] | None = None
+
+
+class _ChatToken(_Part):
+    token: str
+    logprob: float
+
+
+class _ChatPosition(_ChatToken):
+    top_logprobs: list[_ChatToken] = []
+
+
+class _ChatLogprobs(_Part):
+    content: list[_ChatPosition] | None = None
+
+
+class _Message(_Part):
+    content: str | None = None
+
+
+class _CompletionChoice(_Part):
+    text: str
+    finish_reason: str | None
+    token_ids: list[int] | None = None
+    logprobs: _CompletionLogprobs | None = None
+
+
+class _ChatChoice(_Part):
+    message: _Message
+    finish_reason: str | None
+    token_ids: list[int] | None = None
+    logprobs: _ChatLogprobs | None = None
+
+
+class _Completion(_Part):
+    choices: list[_CompletionChoice]
+    usage: _Usage | None = None
+
+
+class _Chat(_Part):
+    choices: list[_ChatChoice]
+    usage: _Usage | None = None
+
+
+def read_reply(body: bytes, request: Request, chat: bool, constrained: bool) -> Generation:
+    """The body of a 200 reply to /completions or /chat/completions (https://platform.openai.com/docs/api-reference).
+
+    Args:
+        constrained: the server was told of `choices` or `pattern`. Otherwise the answer is checked here.
+    """
+    kind: type[_Chat] | type[_Completion] = _Chat if chat else _Completion
+    try:
+        reply = kind.model_validate_json(body)
+    except ValidationError as error:
+        # Only where and what kind of error: the values may be record text.
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the whole body"
+        return _failed("bad_reply", f"{first['type']} at {where}", request)
+    if len(reply.choices) != 1:
+        return _failed("bad_reply", f"{len(reply.choices)} choices instead of one", request)
+    choice = reply.choices[0]
+    text = choice.message.content if isinstance(choice, _ChatChoice) else choice.text
+    if choice.finish_reason not in ("stop", "length"):
+        return _failed("bad_reply", f"finish_reason is {_short(choice.finish_reason)}", request)
+    if text is None:
+        return _failed("bad_reply", "no text", request)
+    if not constrained and (request.choices or request.pattern is not None):
+        text = text.strip()
+        if not _keeps(text, request):
+            return _failed("constraint_not_kept", "this endpoint cannot constrain answers", request)
+    return _generation(text, choice, reply.usage or _Usage(), request)
+
+
+def _generation(text: str, choice: _ChatChoice | _CompletionChoice, usage: _Usage, request: Request) -> Generation:
+    chosen, likeliest = _numbers(choice.logprobs)
+    ids = tuple(choice.token_ids or ())
+    if request.logprobs and (not chosen or (ids and len(chosen) != len(ids))):
+        return _failed("bad_reply", f"{len(chosen)} log-probabilities for {len(ids)} tokens", request)
+    if request.top_logprobs and len(likeliest) != len(ids):
+        return _failed("bad_reply", f"{len(likeliest)} lists of likeliest tokens for {len(ids)} tokens", request)
+    return Generation(
+        text=request.bare(text),
+        finish_reason=choice.finish_reason,
+        probability=min(1.0, math.exp(chosen[0])) if chosen else None,
+        prompt_tokens=usage.prompt_tokens or len(request.prompt_ids),
+        cached_tokens=(usage.prompt_tokens_details or _Cached()).cached_tokens or 0,
+        completion_tokens=usage.completion_tokens,
+        token_ids=ids,
+        logprobs=chosen if request.logprobs else None,
+        top_logprobs=tuple(at[: request.top_logprobs] for at in likeliest) if request.top_logprobs else None,
+    )
+
+
+def _numbers(
+    logprobs: _ChatLogprobs | _CompletionLogprobs | None,
+) -> tuple[tuple[float, ...], tuple[tuple[tuple[int, float], ...], ...]]:
+    """Log-probabilities of the tokens taken, and (token id, log-probability) of the likeliest at each position."""
+    if logprobs is None:
+        return (), ()
+    if isinstance(logprobs, _ChatLogprobs):
+        positions = logprobs.content or []
+        chosen = [at.logprob for at in positions]
+        likeliest = [[(token.token, token.logprob) for token in at.top_logprobs] for at in positions]
+    else:
+        chosen = [LOWEST_LOGPROB if value is None else value for value in logprobs.token_logprobs]
+        likeliest = [list((at or {}).items()) for at in logprobs.top_logprobs or []]
+    return tuple(chosen), tuple(map(_by_id, likeliest))
+
+
+def _by_id(pairs: list[tuple[str, float]]) -> tuple[tuple[int, float], ...]:
+    """vLLM writes tokens as `token_id:5` when asked to. Others write text, which names no id."""
+    found = [(match, value) for token, value in pairs if (match := re.fullmatch(r"token_id:(\d+)", token))]
+    return tuple(sorted(((int(match[1]), value) for match, value in found), key=lambda pair: -pair[1]))
+
+
+def _keeps(text: str, request: Request) -> bool:
+    if request.choices:
+        return text in request.choices
+    return re.fullmatch(request.pattern or "", text) is not None
+
+
+def _failed(code: str, why: str, request: Request) -> Generation:
+    return Generation(None, failure=f"{code}: {why}", prompt_tokens=len(request.prompt_ids))
+
+
+def _short(value: Any) -> str:
+    """A server's own word, as long as it is one: an error text could quote the record."""
+    return repr(value) if value is None or re.fullmatch(r"\w{1,40}", str(value)) else "something else"

@@ -1,0 +1,269 @@
+"""Passages of long records, item-level votes, and the strategies put together, with hand-made answers as oracle."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chartdistill.answers import NONE_FOUND, answer_pattern, parse_answer
+from chartdistill.asking import Asker, LabelOptions
+from chartdistill.asking.votes import Sample, line_logprobs, vote
+from chartdistill.asking.windows import merge_items, passages
+from chartdistill.config import load_task
+from chartdistill.engines import Generation, Request
+from chartdistill.model_folder import load_tokenizer
+from chartdistill.prompts import PromptBuilder
+from chartdistill.schema import Item, Record
+
+ROOT = Path(__file__).resolve().parents[1]
+MEDICATION = load_task(ROOT / "configs/tasks/medication.yaml")
+TESTS = load_task(ROOT / "configs/tasks/tests.yaml")
+
+
+def record(text: str) -> Record:
+    return Record(id="r1", source="made up", text=text, cluster="c", split="train", segments=())
+
+
+def count_words(text: str) -> int:
+    return len(text.split())
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    text=st.text(alphabet="ab .;\n", max_size=300),
+    size=st.integers(min_value=4, max_value=40),
+    overlap=st.integers(min_value=0, max_value=3),
+)
+def test_passages_cover_the_record_and_fit(text: str, size: int, overlap: int) -> None:
+    found = passages(record(text), count_words, size, overlap)
+    assert found[0].start == 0 and found[-1].end == len(text)
+    for passage in found:
+        assert passage.text == text[passage.start : passage.end]
+        assert count_words(passage.text) <= size
+    for before, after in pairwise(found):
+        assert before.start < after.start <= before.end < after.end
+
+
+def test_passages_end_at_sentences_and_overlap() -> None:
+    text = "One two three. Four five six. Seven eight nine. Ten eleven twelve."
+    found = passages(record(text), count_words, 6, 3)
+    assert [passage.text.strip() for passage in found] == [
+        "One two three. Four five six.",
+        "Four five six. Seven eight nine.",
+        "Seven eight nine. Ten eleven twelve.",
+    ]
+
+
+def test_merged_items_are_each_once_and_conflicts_stay() -> None:
+    a, b = Item(text="Velorim 5 mg", status="continue"), Item(text="velorim", status="continue")
+    other = Item(text="Velorim", status="stop")
+    assert merge_items([(a,), (b, other)], MEDICATION) == (a, other)
+
+
+def test_a_vote_counts_items_not_lists() -> None:
+    samples = [
+        Sample("Velorim | start\nDormax | stop", [-0.2, -1.0]),
+        Sample("velorim | start", [-0.4]),
+        Sample("Velorim | start\nDormax | hold", [-0.6, -2.0]),
+        Sample("no list at all", None),
+    ]
+    items, votes = vote(samples, MEDICATION)
+    assert items == (Item(text="Velorim", status="start"),)
+    by_item = {entry.item: entry for entry in votes}
+    assert by_item[Item(text="Velorim", status="start")].support == 3
+    assert by_item[Item(text="Velorim", status="start")].logprob == pytest.approx(-0.4)
+    assert by_item[Item(text="Dormax", status="stop")].support == 1
+    assert all(entry.samples == 3 for entry in votes)
+
+
+def test_no_majority_is_not_a_none() -> None:
+    items, _ = vote([Sample("CBC"), Sample("Chest x-ray")], TESTS)
+    assert items == (Item(text="CBC"), Item(text="Chest x-ray"))
+    assert vote([Sample("CBC"), Sample(NONE_FOUND), Sample(NONE_FOUND)], TESTS)[0] == ()
+    assert vote([Sample("CBC"), Sample(NONE_FOUND)], TESTS)[0] == (Item(text="CBC"),)
+    assert vote([Sample("n/a"), Sample("")], TESTS) == (None, ())
+
+
+def test_log_probabilities_are_meant_over_lines() -> None:
+    pieces = ["Vel", "orim", " | start", "\n", "Dor", "max | stop", ""]
+    assert line_logprobs(pieces, [-1, -2, -3, -1, -1, -1, -1]) == [-2.0, -1.0]
+    assert line_logprobs(["a\nb", "c"], [-1, -3]) == [-1.0, -3.0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [NONE_FOUND, "Velorim | start", "Velorim 5 mg | given-once\nDor-max (XR) | stop", "a | b | stop", " x | stop"],
+)
+def test_the_pattern_takes_what_the_parser_takes(text: str) -> None:
+    taken = re.fullmatch(answer_pattern(MEDICATION), text) is not None
+    assert taken == (parse_answer(text, MEDICATION) is not None and text == text.strip())
+
+
+class Script:
+    """An engine whose answers are a function of the question: the oracle of the strategies' bookkeeping."""
+
+    cache_tokens = None
+
+    def __init__(self, builder: PromptBuilder, answer: Callable[[str, str, Request], str | Generation]) -> None:
+        self._builder, self._answer = builder, answer
+        self.asked: list[str] = []
+
+    def generate(self, requests: Sequence[Request], adapter: Path | None = None) -> list[Generation]:
+        given = []
+        for request in requests:
+            assert request.messages is not None
+            chart, _, question = request.messages[1][1].rpartition("\n\n")
+            assert list(request.prompt_ids) == self._builder.prompt(chart, question)
+            self.asked.append(question)
+            answer = self._answer(chart, question, request)
+            if isinstance(answer, str):
+                assert not request.choices or answer in request.choices
+                ids = (*self._builder.plain(answer), self._builder.end_id)
+                logprobs = (-0.5,) * len(ids) if request.logprobs else None
+                answer = Generation(answer, "stop", probability=0.9, prompt_tokens=10, token_ids=ids, logprobs=logprobs)
+            given.append(answer)
+        return given
+
+
+@pytest.fixture(scope="module")
+def builder(tokenizer_folder: Path) -> PromptBuilder:
+    return PromptBuilder.from_tokenizer(load_tokenizer(tokenizer_folder), "Answer.")
+
+
+CHART = "Start Velorim 5 mg daily. Hold Dormax. His sister takes Quilane."
+
+
+def test_verify_asks_about_each_item_and_corrects_its_status(builder: PromptBuilder) -> None:
+    def answer(chart: str, question: str, request: Request) -> str:
+        if question == MEDICATION.gate_question:
+            return "yes"
+        if question == MEDICATION.extraction_question:
+            return "Velorim | start\nDormax | stop\nQuilane | continue"
+        name = next(name for name in ("Velorim", "Dormax", "Quilane") if f'"{name}"' in question)
+        if question.startswith("Is"):
+            return "no" if name == "Quilane" else "yes"
+        if question.startswith("Quote"):
+            return {"Velorim": "Start Velorim 5 mg daily", "Dormax": "Hold Dormax"}[name]
+        return {"Velorim": "start", "Dormax": "hold"}[name]
+
+    engine = Script(builder, answer)
+    asker = Asker(builder, [MEDICATION], LabelOptions(strategy="verify"), "x")
+    (label,) = asker.ask(engine, [(record(CHART), MEDICATION)])
+    assert label.completion == "Velorim | start\nDormax | hold\nQuilane | continue"
+    assert label.checks is not None
+    assert [(c.item.text, c.answer, c.quote, c.listed_status) for c in label.checks] == [
+        ("Velorim", "yes", "Start Velorim 5 mg daily", None),
+        ("Dormax", "yes", "Hold Dormax", "stop"),
+        ("Quilane", "no", None, None),
+    ]
+    assert {check.item for check in label.checks} == set(parse_answer(label.completion, MEDICATION) or ())
+    assert label.prompts == len(engine.asked) == 2 + 3 + 2 + 2
+    assert label.prefix_tokens == label.prompts * len(builder.prefix(CHART))
+
+
+def test_strategies_go_by_task_and_a_gate_no_ends_the_chain(builder: PromptBuilder) -> None:
+    engine = Script(builder, lambda chart, question, request: "no" if request.choices else "CBC")
+    options = LabelOptions(strategy="chain", strategy_by_task={"tests": "direct"})
+    labels = Asker(builder, [MEDICATION, TESTS], options, "x").ask(
+        engine, [(record(CHART), MEDICATION), (record(CHART), TESTS)]
+    )
+    assert [label.strategy for label in labels] == ["chain", "direct"]
+    assert labels[0].completion == NONE_FOUND and labels[0].finish_reason is None
+    assert labels[1].completion == "CBC" and labels[1].gate is None
+    assert engine.asked == [MEDICATION.gate_question, TESTS.question]
+
+
+def test_samples_have_their_own_seeds_and_are_kept(builder: PromptBuilder) -> None:
+    seeds: list[int | None] = []
+
+    def answer(chart: str, question: str, request: Request) -> str | Generation:
+        seeds.append(request.seed)
+        if len(seeds) == 3:
+            return Generation(None, failure="http 500")
+        return "CBC" if len(seeds) % 2 else "CBC\nBMP"
+
+    options = LabelOptions(strategy="direct", samples=4, temperature=0.7)
+    (label,) = Asker(builder, [TESTS], options, "x").ask(Script(builder, answer), [(record(CHART), TESTS)])
+    assert len(set(seeds)) == 4 and None not in seeds
+    assert label.samples == ("CBC", "CBC\nBMP", "", "CBC\nBMP")
+    assert label.completion == "CBC\nBMP"
+    assert label.votes is not None and [(v.support, v.samples) for v in label.votes] == [(3, 3), (2, 3)]
+
+
+def test_one_failed_part_fails_the_label(builder: PromptBuilder) -> None:
+    def answer(chart: str, question: str, request: Request) -> str | Generation:
+        return "CBC" if "Velorim" in chart else Generation(None, failure="http 500: overloaded")
+
+    options = LabelOptions(strategy="direct", window_tokens=32, window_overlap_tokens=0)
+    long = record("Start Velorim 5 mg daily for the pain in the knee. " * 3 + "\nNothing else to say here at all. " * 6)
+    (label,) = Asker(builder, [TESTS], options, "x").ask(Script(builder, answer), [(long, TESTS)])
+    assert label.completion is None and label.failure == "http 500: overloaded"
+
+
+def test_a_long_record_is_read_in_passages_and_merged(builder: PromptBuilder) -> None:
+    def answer(chart: str, question: str, request: Request) -> str:
+        found = [name for name in ("Velorim", "Dormax") if name in chart]
+        if request.choices:
+            return "yes" if found else "no"
+        return "\n".join(f"{name} | start" for name in found)
+
+    text = "Start Velorim. " + "The lungs are clear and the heart is regular. " * 12 + "Start Dormax."
+    options = LabelOptions(window_tokens=60, window_overlap_tokens=10)
+    (label,) = Asker(builder, [MEDICATION], options, "x").ask(Script(builder, answer), [(record(text), MEDICATION)])
+    assert label.completion == "Velorim | start\nDormax | start"
+    assert label.windows is not None and len(label.windows) > 2
+    assert label.windows[0][0] == 0 and label.windows[-1][1] == len(text)
+    assert label.gate is not None and label.gate.answer == "yes"
+
+
+def test_a_cut_answer_is_asked_again_with_more_room(builder: PromptBuilder) -> None:
+    rooms: list[int] = []
+
+    def answer(chart: str, question: str, request: Request) -> str | Generation:
+        rooms.append(request.max_tokens)
+        return Generation("CBC", "length") if len(rooms) == 1 else "CBC\nBMP"
+
+    options = LabelOptions(strategy="direct", max_answer_tokens=16)
+    (label,) = Asker(builder, [TESTS], options, "x").ask(Script(builder, answer), [(record(CHART), TESTS)])
+    assert rooms == [16, 64] and label.completion == "CBC\nBMP" and label.finish_reason == "stop"
+
+
+def test_top_log_probabilities_are_stored_as_arrays(builder: PromptBuilder) -> None:
+    top = (((5, -0.1), (6, -2.0)), ((7, -0.3), (8, -1.5)))
+    given = Generation("CBC", "stop", token_ids=(5, 7), top_logprobs=top)
+    options = LabelOptions(strategy="direct", top_logprobs=2)
+    (label,) = Asker(builder, [TESTS], options, "x").ask(Script(builder, lambda *_: given), [(record(CHART), TESTS)])
+    stored = label.top_logprobs
+    assert stored is not None and stored.k == 2
+    assert np.frombuffer(base64.b64decode(stored.ids), "<i4").reshape(2, 2).tolist() == [[5, 6], [7, 8]]
+    values = np.frombuffer(base64.b64decode(stored.logprobs), "<f2").reshape(2, 2)
+    assert np.allclose(values, [[-0.1, -2.0], [-0.3, -1.5]], atol=1e-3)
+
+
+def test_only_what_an_option_affects_gets_a_new_key(builder: PromptBuilder) -> None:
+    def keys(**options: object) -> list[str]:
+        asker = Asker(builder, [MEDICATION, TESTS], LabelOptions.model_validate(options), "x")
+        return [asker.key(record(CHART), task) for task in asker.tasks]
+
+    plain = keys()
+    assert keys(records_per_window=3, max_failure_fraction=1) == plain
+    changed = keys(strategy_by_task={"tests": "direct"})
+    assert changed[0] == plain[0] and changed[1] != plain[1]
+    assert all(a != b for a, b in zip(keys(samples=3, temperature=0.5), plain, strict=True))
+
+
+def test_options_that_contradict_each_other_are_refused() -> None:
+    with pytest.raises(ValueError, match="set temperature"):
+        LabelOptions(samples=3)
+    with pytest.raises(ValueError, match="top_logprobs needs samples: 1"):
+        LabelOptions(samples=3, temperature=0.5, top_logprobs=4)
+    with pytest.raises(ValueError, match="must be smaller"):
+        LabelOptions(window_tokens=40, window_overlap_tokens=40)
