@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import stat
 from collections.abc import Sequence
@@ -10,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from chartdistill import store
-from chartdistill.answers import format_answer
+from chartdistill.answers import format_answer, parse_answer
+from chartdistill.cli import main
 from chartdistill.curate import curate
 from chartdistill.demo.charts import write_chart
 from chartdistill.errors import ArtefactError, InputError
-from chartdistill.filters import DEFAULT_FILTERS, Grounding, Truncation
+from chartdistill.filters import DEFAULT_FILTERS, Aberration, Grounding, Truncation
+from chartdistill.filters.ablation import ablation
 from chartdistill.prompts import QUESTION_SEPARATOR
 from chartdistill.schema import CuratedLabel, Item, Label, Record, Split, Task, TrainExample
 
@@ -26,6 +29,7 @@ DRUGS = Task(
     extraction_question="Which?",
     question="List each drug.",
 )
+DEMO = Path(__file__).resolve().parents[1] / "configs" / "demo.yaml"
 TESTS = Task(name="tests", item="test", gate_question="Any?", extraction_question="Which?", question="List each test.")
 
 
@@ -211,7 +215,8 @@ def test_an_unfinished_stage_names_the_verb_to_run(run_dir: Path) -> None:
 def test_files_are_private(run_dir: Path) -> None:
     curate(run_dir, [DRUGS, TESTS], DEFAULT_FILTERS)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (run_dir / "curated").iterdir()}
-    assert modes == dict.fromkeys(("kept.jsonl", "rejected.jsonl", "train.jsonl", "manifest.json"), 0o600)
+    names = "kept.jsonl rejected.jsonl train.jsonl train_messages.jsonl validation_messages.jsonl manifest.json"
+    assert modes == dict.fromkeys(names.split(), 0o600)
 
 
 def test_gold_answers_of_demo_charts_pass_every_filter(tmp_path: Path) -> None:
@@ -228,3 +233,87 @@ def test_gold_answers_of_demo_charts_pass_every_filter(tmp_path: Path) -> None:
             labels.append(label(f"r{number}", format_answer(items), task))
     counts = curate(make_run(tmp_path, records, labels), tasks, DEFAULT_FILTERS)["counts"]
     assert counts["kept"] == counts["read"] == 240
+
+
+def test_examples_are_also_written_as_chat_messages(run_dir: Path) -> None:
+    curate(run_dir, [DRUGS, TESTS], DEFAULT_FILTERS)
+    for split in ("train", "validation"):
+        lines = (run_dir / "curated" / f"{split}_messages.jsonl").read_text().splitlines()
+        chats = [json.loads(line)["messages"] for line in lines]
+        assert [[one["content"] for one in chat] for chat in chats] == [
+            [one.prompt, one.completion] for one in examples_of(run_dir) if one.split == split
+        ]
+        assert all([one["role"] for one in chat] == ["user", "assistant"] for chat in chats)
+
+
+def test_readmission_by_reason_is_recorded_and_remembered(run_dir: Path) -> None:
+    counts = curate(run_dir, [DRUGS, TESTS], DEFAULT_FILTERS, readmit=["invented"])["counts"]
+    assert (counts["kept"], counts["rejected"], counts["readmitted"]) == (6, 2, {"invented": 1})
+    row = next(row for row in rows_of(run_dir, "kept.jsonl") if (row.record, row.task) == ("b", "medication"))
+    assert row.items == (Item(text="Bisolukast", status="start"),)
+    assert {one.reason for one in row.readmitted} == {"invented"}
+    assert row.rejections == ()
+    manifest = curate(run_dir, [DRUGS, TESTS], DEFAULT_FILTERS)  # as the next `run` does
+    assert manifest["counts"]["kept"] == 6
+    assert manifest["options"]["readmit"] == ["invented"]
+    curate(run_dir, [DRUGS, TESTS], DEFAULT_FILTERS, readmit=["d:tests"])
+    assert {row.record for row in rows_of(run_dir, "rejected.jsonl")} == {"c"}  # a failure has nothing to keep
+    assert curate(run_dir, [DRUGS, TESTS], DEFAULT_FILTERS, readmit=["nothing"])["counts"]["kept"] == 5
+
+
+def test_readmission_of_one_record_leaves_the_others(run_dir: Path) -> None:
+    counts = curate(run_dir, [DRUGS, TESTS], DEFAULT_FILTERS, readmit=["b"])["counts"]
+    assert (counts["kept"], counts["readmitted"]) == (6, {"invented": 1})
+    assert {row.record for row in rows_of(run_dir, "rejected.jsonl")} == {"c", "d"}
+
+
+def test_readmitting_what_was_never_rejected_names_the_reasons_there_are(run_dir: Path) -> None:
+    with pytest.raises(InputError, match=r"--readmit no_such.* Reasons here: failed, invented, truncated"):
+        curate(run_dir, [DRUGS, TESTS], DEFAULT_FILTERS, readmit=["no_such"])
+    assert store.read_manifest(run_dir / "curated") is None
+    assert curate(run_dir, [DRUGS, TESTS], DEFAULT_FILTERS)["options"]["readmit"] == []
+
+
+def test_the_command_line_readmits(run_dir: Path) -> None:
+    main(["curate", str(DEMO), "--run-dir", str(run_dir), "--quiet", "--readmit", "invented", "--readmit", "d"])
+    manifest = store.require_manifest(run_dir / "curated", "curate")
+    assert manifest["options"]["readmit"] == ["invented", "d"]
+    assert manifest["counts"]["kept"] == 7
+
+
+def test_a_filter_that_rejects_too_much_stops_the_run_without_record_text(tmp_path: Path) -> None:
+    names = [f"r{number}" for number in range(24)]
+    labels = [label(name, "Bisolukast | start") for name in names[:-1]] + [label(names[-1], "Yasadol | stop")]
+    make_run(tmp_path, [record(name) for name in names], labels)
+    message = r"of 24 labels too many .*`grounding` 23 \(96%, max_rejected_fraction 90%\).*invented 23 .*r0:medication"
+    with pytest.raises(InputError, match=message) as caught:
+        curate(tmp_path, [DRUGS], DEFAULT_FILTERS)
+    assert "Bisolukast" not in str(caught.value)
+    assert store.read_manifest(tmp_path / "curated") is None
+    assert len(rows_of(tmp_path, "rejected.jsonl")) == 23
+    lenient = [one.model_copy(update={"max_rejected_fraction": 1.0}) for one in DEFAULT_FILTERS]
+    assert curate(tmp_path, [DRUGS], lenient)["counts"]["kept"] == 1
+
+
+def test_the_ablation_counts_what_each_filter_alone_rejects(tmp_path: Path) -> None:
+    gold = (Item(text="Yasadol", status="stop"), Item(text="Febenor", status="start"))
+    records = [record(name).model_copy(update={"gold": {"medication": gold}}) for name in "abcd"]
+    right, wrong, long = "Yasadol | stop\nFebenor | start", "Bisolukast | start", "Yasadol | stop\n- Yasadol now | stop"
+    labels = [label("a", right), label("b", wrong), label("c", long), label("d", "Yasadol | stop")]
+    filters = [Grounding(), Aberration()]
+    found = curate(make_run(tmp_path, records, labels), [DRUGS], filters)["ablation"]
+    assert found["labels_with_gold"] == 4
+    assert found["kept_with_all"] == {"labels": 2, "items": 3, "precision": 1.0, "recall": 0.75, "labels_exact": 0.5}
+    assert found["kept_with_none"]["precision"] == round(4 / 6, 4)
+    grounding, aberration = found["filters"]["grounding"], found["filters"]["aberration"]
+    assert (grounding["labels_alone"], aberration["labels_alone"]) == (1, 0)  # both object to c
+    assert grounding["kept_without_it"]["precision"] == 0.75
+    pairs = [(one, tuple(parse_answer(str(one.completion), DRUGS) or ())) for one in labels]
+    assert ablation(pairs, {one.id: one for one in records}, [DRUGS], filters) == found
+
+
+def test_without_gold_the_ablation_claims_nothing_about_correctness(run_dir: Path) -> None:
+    found = curate(run_dir, [DRUGS, TESTS], DEFAULT_FILTERS)["ablation"]
+    assert found["labels_with_gold"] == 0
+    assert found["filters"]["grounding"] == {"labels_alone": 1, "items_alone": 1}
+    assert "kept_with_all" not in found

@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+import statistics
+from collections import Counter
 from typing import Literal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from chartdistill.answers import parse_answer
-from chartdistill.filters import DEFAULT_FILTERS, AnyFilter, Duplicates, Format, Grounding, Shape, Truncation
-from chartdistill.schema import Gate, Label, Record, Rejection, Task
+from chartdistill.filters import (
+    DEFAULT_FILTERS,
+    NO_FACTS,
+    Aberration,
+    Agreement,
+    AnyFilter,
+    Duplicates,
+    Format,
+    Grounding,
+    RunFacts,
+    Status,
+    Truncation,
+    Verification,
+    survey,
+)
+from chartdistill.filters.run_facts import norm_of
+from chartdistill.schema import Gate, Item, ItemCheck, ItemVote, Label, Record, Rejection, Task
 
 DRUGS = Task(
     name="medication",
@@ -42,9 +61,9 @@ def label(completion: str | None, gate: Literal["yes", "no", "unclear"] | None =
     )
 
 
-def check(one: AnyFilter, given: Label, task: Task = DRUGS) -> list[Rejection]:
+def check(one: AnyFilter, given: Label, task: Task = DRUGS, run: RunFacts = NO_FACTS) -> list[Rejection]:
     items = None if given.completion is None else parse_answer(given.completion, task)
-    return one.check(given, items, RECORD, task)
+    return one.check(given, items, RECORD, task, run)
 
 
 def reasons(found: list[Rejection]) -> list[str]:
@@ -154,15 +173,15 @@ def test_the_fuzzy_threshold_decides_about_slips() -> None:
 
 
 def test_one_item_with_two_statuses_conflicts() -> None:
-    found = check(Duplicates(), label("Yasadol | stop\nyasadol. | continue\nFebenor | start"))
+    found = check(Status(), label("Febenor | start\nfebenor. | continue\nYasadol | stop"))
     assert reasons(found) == ["conflicting_status"] * 3
-    assert found[0].evidence == "listed as continue and stop"
+    assert found[0].evidence == "listed as continue and start"
     assert [rejection.item is None for rejection in found] == [False, False, True]
 
 
 def test_a_change_of_dose_and_a_repetition_are_no_conflict() -> None:
-    assert check(Duplicates(), label("Yasadol 20 mg | stop\nYasadol 10 mg | start")) == []
-    assert check(Duplicates(), label("Yasadol | stop\nyasadol | stop")) == []
+    assert check(Status(), label("Febenor 20 mg | continue\nFebenor 10 mg | start")) == []
+    assert check(Status(), label("Yasadol | stop\nyasadol | stop")) == []
 
 
 @pytest.mark.parametrize(
@@ -180,25 +199,29 @@ def test_a_change_of_dose_and_a_repetition_are_no_conflict() -> None:
     ],
 )
 def test_items_of_a_wrong_shape(text: str) -> None:
-    assert reasons(check(Shape(on_item="drop_item"), label(f"{text} | stop"))) == ["wrong_shape"]
+    assert reasons(check(Aberration(on_item="drop_item"), label(f"{text} | stop"))) == ["wrong_shape"]
 
 
 @pytest.mark.parametrize("text", ["Yasadol", "vitamin B12", "5-aminosalicylic acid", "Yasadol 20 mg (at night)"])
 def test_items_of_the_right_shape(text: str) -> None:
-    assert check(Shape(), label(f"{text} | stop")) == []
+    assert check(Aberration(), label(f"{text} | stop")) == []
 
 
 def test_a_prognosis_may_be_longer_than_a_drug() -> None:
     words = " ".join(["word"] * 20)
-    assert check(Shape(), label(words), OUTLOOK) == []
-    assert reasons(check(Shape(), label(words + " more"), OUTLOOK)) == ["wrong_shape"] * 2
-    assert reasons(check(Shape(max_words_by_task={}), label(words), OUTLOOK)) == ["wrong_shape"] * 2
+    assert check(Aberration(), label(words), OUTLOOK) == []
+    assert reasons(check(Aberration(), label(words + " more"), OUTLOOK)) == ["wrong_shape"] * 2
+    assert reasons(check(Aberration(max_words_by_task={}), label(words), OUTLOOK)) == ["wrong_shape"] * 2
 
 
 def test_filters_are_read_from_yaml_by_type_and_unknown_keys_are_errors() -> None:
     adapter: TypeAdapter[AnyFilter] = TypeAdapter(AnyFilter)
     assert adapter.validate_python({"type": "grounding", "on_item": "drop_item"}) == Grounding(on_item="drop_item")
-    for wrong in ({"type": "grounding", "on_items": "drop_item"}, {"type": "kind"}, {"type": "shape", "max_words": 0}):
+    for wrong in (
+        {"type": "grounding", "on_items": "drop_item"},
+        {"type": "shape"},
+        {"type": "aberration", "max_words": 0},
+    ):
         with pytest.raises(ValidationError):
             adapter.validate_python(wrong)
 
@@ -206,4 +229,117 @@ def test_filters_are_read_from_yaml_by_type_and_unknown_keys_are_errors() -> Non
 def test_a_good_label_passes_all_default_filters_and_each_type_is_there_once() -> None:
     good = label("Yasadol 20 mg | stop\nFebenor | start", "yes")
     assert [check(one, good) for one in DEFAULT_FILTERS] == [[]] * len(DEFAULT_FILTERS)
-    assert sorted(one.type for one in DEFAULT_FILTERS) == ["duplicates", "format", "grounding", "shape", "truncation"]
+    types = "aberration abstention agreement duplicates format grounding kind status truncation verification"
+    assert sorted(one.type for one in DEFAULT_FILTERS) == types.split()
+
+
+@pytest.mark.parametrize(
+    ("completion", "cut"),
+    [
+        ("Yasadol, Febenor,", True),
+        ("Yasadol and", True),
+        ("Yasadol 20 mg, Febe", True),  # the chart has "Begin Febenor"; see the record
+        ("The chart says that the drug was stopped and another one was begun instead of", True),
+        ("The outlook of this patient is good and the drug was stopped because of the", True),
+        ("The patient was seen and the drug was stopped and another one begun", True),
+        ("The patient was seen and the drug was stopped and another one begun.", False),
+        ("Yasadol, Febenor", False),
+        ("Vitamin A", False),
+        ("None Found", False),
+    ],
+)
+def test_a_cut_is_seen_in_the_text_where_nothing_else_says_so(completion: str, cut: bool) -> None:
+    record = RECORD.model_copy(update={"text": "Yasadol 20 mg, Febenor 5 mg. Begin Febenor. Vitamin A."})
+    given = label(completion, finish_reason=None)  # type: ignore[arg-type]
+    found = Truncation().check(given, (), record, OUTLOOK)
+    assert reasons(found) == ["truncated"] * cut
+    assert Truncation().check(label(completion), (), record, OUTLOOK) == []  # the engine said it had finished
+
+
+def test_an_answer_that_reaches_the_cap_between_two_items_is_incomplete_not_cut() -> None:
+    drugs = [f"Drug{letter}{letter.lower()}ol {number} mg" for number, letter in enumerate("ABCDEFGHIJKLMNOP", 10)]
+    record = RECORD.model_copy(update={"text": "Takes:\n" + "\n".join(drugs)})
+    given = label("\n".join(drugs[:13]), finish_reason=None)  # type: ignore[arg-type]
+    assert Truncation().check(given, (), record, DRUGS) == []
+
+
+def test_an_answer_given_to_another_record_is_carried_over_only_where_it_does_not_fit() -> None:
+    foreign = (Item(text="Bisolukast", status="start"), Item(text="Masetec", status="stop"))
+    own = (Item(text="Yasadol", status="stop"),)
+    run = survey([("r0", "t", foreign), ("r1", "t", foreign), ("r0", "t", own), ("r1", "t", own), ("r2", "t", None)])
+    found = check(Duplicates(), label("Bisolukast | start\nMasetec | stop"), run=run)
+    assert reasons(found) == ["carried_over"]
+    assert "record r0" in found[0].evidence
+    assert check(Duplicates(), label("Yasadol | stop"), run=run) == []
+    assert check(Duplicates(), label("Bisolukast | start"), run=run) == []  # not the same answer
+    assert check(Duplicates(), label("Bisolukast | start\nMasetec | stop")) == []  # nothing known of the run
+
+
+def test_agreement_asks_for_the_votes() -> None:
+    items = (Item(text="Yasadol", status="stop"), Item(text="Febenor", status="start"))
+    votes = tuple(ItemVote(item=item, support=support, samples=5) for item, support in zip(items, (3, 2), strict=True))
+    given = label("Yasadol | stop\nFebenor | start").model_copy(update={"votes": votes})
+    assert [one.item and one.item.text for one in check(Agreement(on_item="drop_item"), given)] == ["Febenor"]
+    assert reasons(check(Agreement(), given)) == ["low_support"] * 2
+    assert check(Agreement(min_support=0.4), given) == []
+    assert check(Agreement(), label("Febenor | start")) == []
+
+
+def test_verification_asks_for_the_checks() -> None:
+    def with_check(**said: str | None) -> Label:
+        one = ItemCheck.model_validate({"item": {"text": "Yasadol", "status": "stop"}, **said})
+        return label("Yasadol | stop").model_copy(update={"checks": (one,)})
+
+    dropping = Verification(on_item="drop_item")
+    assert reasons(check(dropping, with_check(answer="no"))) == ["unverified"]
+    assert reasons(check(dropping, with_check(answer="unclear"))) == ["unclear"]
+    assert check(Verification(on_unclear="keep"), with_check(answer="unclear")) == []
+    assert check(dropping, with_check(answer="yes", quote="Yasadol 20 mg was stopped")) == []
+    assert reasons(check(dropping, with_check(answer="yes", quote="Take a walk"))) == ["quote_not_in_record"]
+    assert check(dropping, label("Yasadol | stop")) == []
+
+
+def test_outliers_are_measured_against_the_run() -> None:
+    usual = (Item(text="one two"), Item(text="one two"))
+    run = survey((f"r{number}", "prognosis", usual) for number in range(60))
+    many = label("\n".join(f"item {number}" for number in range(20)))
+    assert reasons(check(Aberration(), many, OUTLOOK, run)) == ["outlier_count"]
+    assert check(Aberration(), many, OUTLOOK) == []
+    assert check(Aberration(max_score=20), many, OUTLOOK, run) == []
+    long = label(" ".join(["word"] * 15))
+    assert reasons(check(Aberration(on_item="drop_item"), long, OUTLOOK, run)) == ["outlier_length"]
+    few = survey((f"r{number}", "prognosis", usual) for number in range(20))
+    assert check(Aberration(), many, OUTLOOK, few) == []
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=60))
+def test_a_norm_is_the_median_and_a_spread_of_at_least_one(values: list[int]) -> None:
+    norm = norm_of(Counter(values))
+    assert norm.median == statistics.median_low(values)
+    deviations = [abs(value - statistics.median_low(values)) for value in values]
+    assert norm.spread == pytest.approx(max(1.0, 1.4826 * statistics.median_low(deviations)))
+    assert norm.number == len(values)
+
+
+def test_an_alias_grounds_a_drug_and_a_keyword_does_not() -> None:
+    record = RECORD.model_copy(update={"text": "Give acetaminophen."})
+    task = DRUGS.model_copy(update={"statuses": ()})
+    items = (Item(text="Tylenol"), Item(text="kidney stone"))
+    run = RunFacts(removed={"r1": "urology, kidney stone, stent"})
+    found = Grounding(on_item="drop_item").check(label("x"), items, record, task, run)
+    assert [(one.reason, one.item and one.item.text) for one in found] == [("boilerplate", "kidney stone")]
+    assert reasons(Grounding(lexicon="off", on_item="drop_item").check(label("x"), items, record, task)) == [
+        "invented",
+        "invented",
+    ]
+
+
+def test_free_text_is_grounded_by_its_words_where_that_is_asked_for() -> None:
+    record = RECORD.model_copy(update={"text": "Chronic inflammation of the gall bladder. A stone is seen there."})
+    item = (Item(text="chronic gall bladder inflammation"),)
+    assert reasons(Grounding(on_item="drop_item").check(label("x"), item, record, OUTLOOK)) == ["invented"]
+    assert Grounding(word_share=0.7).check(label("x"), item, record, OUTLOOK) == []
+    other = (Item(text="acute perforation of the gall bladder"),)
+    assert reasons(Grounding(word_share=0.7, on_item="drop_item").check(label("x"), other, record, OUTLOOK)) == [
+        "invented"
+    ]

@@ -1,28 +1,44 @@
 """The verb `curate`: labels -> kept labels, rejected labels, training examples.
 
 In: `records/records.jsonl` and `labels/labels.jsonl` of a run folder, both complete. Out: `curated/kept.jsonl`,
-`curated/rejected.jsonl`, `curated/train.jsonl`, `curated/manifest.json`. Must hold: kept + rejected = read; every
-rejected label names a filter and a reason; no record of the test split enters train.jsonl; the rows are in the order
-of the records, then of the tasks, whatever the order of the labels.
+`rejected.jsonl`, `train.jsonl` (prompt and completion), `train_messages.jsonl` and `validation_messages.jsonl` (the
+same as chat messages), `manifest.json`. Must hold: kept + rejected = read; every rejected label names a filter and a
+reason; no record of the test split enters an example; the rows are in the order of the records, then of the tasks,
+whatever the order of the labels.
 """
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from chartdistill import store
 from chartdistill.answers import format_answer, parse_answer
+from chartdistill.drugs import is_installed
 from chartdistill.errors import ArtefactError, InputError
-from chartdistill.filters import AnyFilter, Format
+from chartdistill.filters import NO_FACTS, AnyFilter, Format, RunFacts, survey
+from chartdistill.filters.ablation import Ablation, left_of
+from chartdistill.filters.readmission import Readmissions, merged
 from chartdistill.prompts import QUESTION_SEPARATOR
-from chartdistill.schema import CuratedLabel, Item, Label, Record, Rejection, Task, TrainExample
+from chartdistill.schema import CuratedLabel, Item, Label, Record, Rejection, Row, Task, TrainExample
+
+READMISSIONS = "readmissions.json"
+"""What a person re-admitted: kept beside the labels, so that a later run re-admits it again."""
 
 _PROGRESS_EVERY = 500
+_MIN_LABELS_FOR_SHARE = 20
+_EXAMPLES = 3
+
+
+class ChatExample(Row):
+    """One line of `train_messages.jsonl`: the chat form of API fine-tuning."""
+
+    messages: tuple[dict[str, str], ...]
 
 
 def curate(
@@ -30,42 +46,53 @@ def curate(
     tasks: Sequence[Task],
     filters: Sequence[AnyFilter],
     progress: Callable[[int, int | None], None] | None = None,
+    readmit: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Filter the labels of a run and write what is kept, what is rejected and what to train on.
 
     Each sample of a record and task is judged by itself; train.jsonl takes the first kept one. `progress` is called
-    with (labels done, all labels). Returns the manifest; does nothing when the folder was made from the same inputs.
+    with (labels done, all labels). `readmit` adds reason codes, record ids or `record:task` whose objections are
+    overridden, now and in later calls; a single `nothing` forgets all of them. Returns the manifest; does nothing when
+    the folder was made from the same inputs.
 
     Raises:
         ArtefactError: `prepare` or `label` is not complete, or its rows do not belong to these records and tasks.
-        InputError: there are no labels, or every label was rejected.
+        InputError: there are no labels, every label was rejected, a filter rejected more than its
+            `max_rejected_fraction`, or something to re-admit was never rejected.
     """
     records_dir, labels_dir, folder = run_dir / "records", run_dir / "labels", run_dir / "curated"
+    wanted = _wanted_readmissions(folder, readmit)
     options = {
         "tasks": [task.model_dump(mode="json") for task in tasks],
         "filters": [item.model_dump(mode="json") for item in filters],
+        "readmit": list(wanted),
     }
     mark = store.fingerprint(
         "curate",
         store.require_manifest(records_dir, "prepare")["fingerprint"],
         store.require_manifest(labels_dir, "label")["fingerprint"],
         options,
+        is_installed(),
     )
     if store.is_done(folder, mark):
         return store.require_manifest(folder, "curate")
     started = store.begin(folder)
     records = {record.id: record for record in store.read_rows(records_dir / "records.jsonl", Record)}
     labels, num_superseded = _read_labels(labels_dir / "labels.jsonl", records, tasks)
-    tally = _write_curated(folder, labels, records, tasks, filters, progress)
-    if not tally.kept:
-        raise InputError(_nothing_kept(folder, labels_dir, tally))
+    work = _Work(records, {task.name: task for task in tasks}, filters, Readmissions(wanted))
+    tally = _write_curated(folder, labels, work, progress)
+    _refuse(folder, labels_dir, tally, work)
+    if readmit:
+        store.write_text(folder / READMISSIONS, json.dumps(list(wanted)) + "\n")
     return store.write_manifest(
         folder,
         mark,
         started,
         counts={**tally.counts(tasks), "superseded": num_superseded},
+        ablation=work.ablation.summary(),
         options=options,
-        versions={name: version(name) for name in ("chartdistill", "rapidfuzz")},
+        drug_lexicon="installed" if is_installed() else "not installed: drug names were judged by the charts alone",
+        versions=_versions("chartdistill", "rapidfuzz", "drug-named-entity-recognition"),
     )
 
 
@@ -84,17 +111,26 @@ class _Tally:
     rejected_by_task: Counter[str] = field(default_factory=Counter)
     none_by_task: Counter[str] = field(default_factory=Counter)
     examples: Counter[str] = field(default_factory=Counter)
+    readmitted: Counter[str] = field(default_factory=Counter)
+    """Overridden reason code -> kept labels."""
+    first_by_reason: dict[str, list[str]] = field(default_factory=dict)
+    """Reason code -> the first few rejected labels, as `record:task`."""
 
     def add(self, label: CuratedLabel) -> None:
         self.read += 1
         if label.items is None:
             self.rejected_by_task[label.task] += 1
             self.by_filter.update({rejection.filter for rejection in label.rejections})
-            self.by_reason.update({rejection.reason for rejection in label.rejections})
+            reasons = {rejection.reason for rejection in label.rejections}
+            self.by_reason.update(reasons)
+            for reason in reasons:
+                if len(first := self.first_by_reason.setdefault(reason, [])) < _EXAMPLES:
+                    first.append(f"{label.record}:{label.task}")
             return
         self.kept += 1
         self.kept_by_task[label.task] += 1
         self.none_by_task[label.task] += not label.items
+        self.readmitted.update({rejection.reason for rejection in label.readmitted})
         self.items_dropped += len({rejection.item for rejection in label.rejections})
 
     def counts(self, tasks: Sequence[Task]) -> dict[str, Any]:
@@ -113,31 +149,69 @@ class _Tally:
                 for task in tasks
             },
             "items_dropped": self.items_dropped,
+            "readmitted": dict(self.readmitted.most_common()),
             "train_examples": {split: self.examples[split] for split in ("train", "validation")},
         }
 
 
-def judge(label: Label, record: Record, task: Task, filters: Sequence[AnyFilter]) -> CuratedLabel:
+@dataclass
+class _Work:
+    """What judging needs beside the labels."""
+
+    records: dict[str, Record]
+    tasks: dict[str, Task]
+    filters: Sequence[AnyFilter]
+    readmissions: Readmissions
+
+    def __post_init__(self) -> None:
+        self.ablation = Ablation(list(dict.fromkeys(one.type for one in self.filters)))
+
+
+def judge(
+    label: Label,
+    record: Record,
+    task: Task,
+    filters: Sequence[AnyFilter],
+    run: RunFacts = NO_FACTS,
+    readmissions: Readmissions | None = None,
+) -> CuratedLabel:
     """Put one label through all filters, so that a rejected label carries every reason against it.
 
     An answer that does not parse is rejected whether or not the `format` filter is among them: there is nothing to
     keep. So is one of which every item was dropped: "none found" would be a claim the teacher did not make.
     """
     items = None if label.completion is None else parse_answer(label.completion, task)
-    rejections = [rejection for item in filters for rejection in item.check(label, items, record, task)]
+    rejections = objections(label, items, record, task, filters, run)
+    readmitted: tuple[Rejection, ...] = ()
+    if readmissions is not None and items is not None:
+        rejections, readmitted = readmissions.split(record.id, task.name, rejections)
+    left = left_of(items, rejections)
+    if left is None and items and not any(rejection.item is None for rejection in rejections):
+        evidence = f"all {len(items)} items were dropped"
+        rejections = (*rejections, Rejection(filter=rejections[-1].filter, reason="all_dropped", evidence=evidence))
+    return CuratedLabel(
+        record=label.record,
+        task=label.task,
+        sample=label.sample,
+        items=left,
+        rejections=rejections,
+        readmitted=readmitted,
+    )
+
+
+def objections(
+    label: Label,
+    items: tuple[Item, ...] | None,
+    record: Record,
+    task: Task,
+    filters: Sequence[AnyFilter],
+    run: RunFacts = NO_FACTS,
+) -> tuple[Rejection, ...]:
+    """Everything the filters have against a label."""
+    rejections = [found for one in filters for found in one.check(label, items, record, task, run)]
     if items is None and all(rejection.item for rejection in rejections):
         rejections += Format().check(label, items, record, task)
-    dropped = {rejection.item for rejection in rejections if rejection.item is not None}
-    left = tuple(item for item in items or () if item not in dropped)
-    rejected = any(rejection.item is None for rejection in rejections)
-    if items and not left and not rejected:
-        last = rejections[-1].filter
-        rejections.append(Rejection(filter=last, reason="all_dropped", evidence=f"all {len(items)} items were dropped"))
-        rejected = True
-    kept: tuple[Item, ...] | None = None if rejected else left
-    return CuratedLabel(
-        record=label.record, task=label.task, sample=label.sample, items=kept, rejections=tuple(rejections)
-    )
+    return tuple(rejections)
 
 
 def _read_labels(path: Path, records: dict[str, Record], tasks: Sequence[Task]) -> tuple[list[Label], int]:
@@ -165,34 +239,58 @@ def _read_labels(path: Path, records: dict[str, Record], tasks: Sequence[Task]) 
 
 
 def _write_curated(
-    folder: Path,
-    labels: Sequence[Label],
-    records: dict[str, Record],
-    tasks: Sequence[Task],
-    filters: Sequence[AnyFilter],
-    progress: Callable[[int, int | None], None] | None,
+    folder: Path, labels: Sequence[Label], work: _Work, progress: Callable[[int, int | None], None] | None
 ) -> _Tally:
-    by_name = {task.name: task for task in tasks}
     tally = _Tally()
     last_taught: tuple[str, str] | None = None
+    run = survey((label.record, label.task, _items(label, work.tasks[label.task])) for label in labels)
     with (
         store.RowWriter(folder / "kept.jsonl") as kept,
         store.RowWriter(folder / "rejected.jsonl") as rejected,
         store.RowWriter(folder / "train.jsonl") as train,
+        store.RowWriter(folder / "train_messages.jsonl") as train_chats,
+        store.RowWriter(folder / "validation_messages.jsonl") as validation_chats,
     ):
         for number, label in enumerate(labels, 1):
-            record, task = records[label.record], by_name[label.task]
-            judged = judge(label, record, task, filters)
+            record, task = work.records[label.record], work.tasks[label.task]
+            judged = judge(label, record, task, work.filters, run, work.readmissions)
             tally.add(judged)
+            gold = (record.gold or {}).get(task.name)
+            work.ablation.add(_items(label, task), (*judged.rejections, *judged.readmitted), gold, task)
             (rejected if judged.items is None else kept).write(judged)
             place = (label.record, label.task)
             if judged.items is not None and record.split != "test" and place != last_taught:
-                train.write(_example(record, task, judged.items))
+                example = _example(record, task, judged.items)
+                train.write(example)
+                (train_chats if record.split == "train" else validation_chats).write(_chat(example))
                 tally.examples[record.split] += 1
                 last_taught = place
             if progress and (number % _PROGRESS_EVERY == 0 or number == len(labels)):
                 progress(number, len(labels))
     return tally
+
+
+def _items(label: Label, task: Task) -> tuple[Item, ...] | None:
+    return None if label.completion is None else parse_answer(label.completion, task)
+
+
+def _wanted_readmissions(folder: Path, asked: Sequence[str]) -> tuple[str, ...]:
+    """What to re-admit: what was asked for earlier and what is asked for now; `nothing` forgets it all."""
+    if list(asked) == ["nothing"]:
+        (folder / READMISSIONS).unlink(missing_ok=True)
+        return ()
+    path = folder / READMISSIONS
+    return merged(json.loads(path.read_text(encoding="utf-8")) if path.exists() else (), asked)
+
+
+def _versions(*names: str) -> dict[str, str]:
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
 
 
 def _example(record: Record, task: Task, items: tuple[Item, ...]) -> TrainExample:
@@ -215,4 +313,40 @@ def _nothing_kept(folder: Path, labels_dir: Path, tally: _Tally) -> str:
         f"{folder}: all {tally.read} labels were rejected ({reasons}). Look at rejected.jsonl there: `failed` points "
         "to the engine, format reasons to a teacher that does not follow the answer format (try `strategy: direct` or "
         "a larger model), `truncated` to label.max_answer_tokens, `invented` to the teacher or to `fuzzy_threshold`."
+    )
+
+
+def _chat(example: TrainExample) -> ChatExample:
+    user = {"role": "user", "content": example.prompt}
+    return ChatExample(messages=(user, {"role": "assistant", "content": example.completion}))
+
+
+def _refuse(folder: Path, labels_dir: Path, tally: _Tally, work: _Work) -> None:
+    """Stop where the outcome cannot be meant. Ids, reasons and counts only: what was said is in rejected.jsonl."""
+    if not tally.kept:
+        raise InputError(_nothing_kept(folder, labels_dir, tally))
+    too_strict = [
+        f"`{one.type}` {tally.by_filter[one.type]} ({tally.by_filter[one.type] / tally.read:.0%}, "
+        f"max_rejected_fraction {one.max_rejected_fraction:.0%})"
+        for one in work.filters
+        if tally.by_filter[one.type] > one.max_rejected_fraction * tally.read
+    ]
+    if too_strict and tally.read >= _MIN_LABELS_FOR_SHARE:
+        raise InputError(
+            f"{folder}: of {tally.read} labels too many were rejected by {', '.join(too_strict)}. All reasons: "
+            f"{_reasons(tally)}. Look at rejected.jsonl there, then change the filter's options, leave the filter out, "
+            "raise its max_rejected_fraction, or label with another teacher."
+        )
+    if unmet := work.readmissions.unmet():
+        raise InputError(
+            f"--readmit {', '.join(unmet)}: no label that could be kept was rejected for this reason, or has this id. "
+            f"Reasons here: {', '.join(sorted({*tally.by_reason, *tally.readmitted})) or 'none'}. An id is a record's "
+            "id, or `record:task`."
+        )
+
+
+def _reasons(tally: _Tally) -> str:
+    return "; ".join(
+        f"{reason} {count} (for example {', '.join(tally.first_by_reason[reason])})"
+        for reason, count in tally.by_reason.most_common()
     )

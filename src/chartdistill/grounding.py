@@ -7,6 +7,7 @@ given. Must hold: pure functions, no state, offsets always on word boundaries, `
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,6 +25,10 @@ MAX_FUZZY_WORDS = 60
 DRUG_ITEMS = frozenset({"medication", "drug"})
 """`Task.item` of the tasks whose items are drugs: dose, route and frequency at the end do not name the drug."""
 
+_MIN_INITIALS = 3
+_MIN_WORD = 4
+_SAME_BEGINNING = 0.7
+_NO_INITIALS = frozenset("of the a an and with in on to for".split())
 _EDGE = " \t\r\n.,;:!?'\"`“”‘’"
 _SPACE = str.maketrans(dict.fromkeys("\t\r\n\v\f\u00a0", " "))
 _WORD = re.compile(r"\w+")
@@ -51,9 +56,10 @@ class Alignment:
 
     start: int
     end: int
-    how: Literal["exact", "fuzzy"]
+    how: Literal["exact", "alias", "fuzzy", "words"]
+    """The same words; another name or the initials; similar words; the same words in another order."""
     score: float
-    """Similarity, 0 to 100; 100 for exact."""
+    """Similarity, 0 to 100; 100 for exact and alias. For `words`, the share of the item's words that are there."""
 
 
 def plain_key(text: str) -> str:
@@ -81,21 +87,65 @@ def locate(item_text: str, record_text: str, threshold: float = FUZZY_THRESHOLD)
     off). A window must hold the same numbers as the item, and a single word may differ by one letter only: "5 mg" is
     not "50 mg", prednisone not prednisolone.
     """
-    item, record = _fold(item_text).strip(_EDGE), _fold(record_text)
-    item = " ".join(item.split())
-    if not item:
+    item, record = " ".join(_fold(item_text).strip(_EDGE).split()), _fold(record_text)
+    for start, end in _occurrences(item, record):
+        return Alignment(start, end, "exact", 100.0)
+    return _locate_fuzzy(item, record, threshold) if item and threshold <= 100 else None
+
+
+def locate_item(
+    item: Item,
+    record_text: str,
+    task: Task,
+    threshold: float = FUZZY_THRESHOLD,
+    aliases: Callable[[str], tuple[str, ...]] | None = None,
+    abbreviations: bool = False,
+) -> Alignment | None:
+    """Where an item of `task` stands in a record: its text, or its key (the drug without the dose), or an alias.
+
+    `aliases` gives a drug's other names (`drugs.Drugs.aliases`); None: no other name counts. With `abbreviations` a
+    name of three words or more is also found by its capital initials ("CAD").
+    """
+    key = item_key(item.text, task)
+    found = locate(item.text, record_text, threshold) or locate(key, record_text, threshold)
+    if found is not None:
+        return found
+    folded = _fold(record_text)
+    for name in aliases(key) if aliases else ():
+        for start, end in _occurrences(_fold(name), folded):
+            return Alignment(start, end, "alias", 100.0)
+    if abbreviations and len(initials := _initials(key)) >= _MIN_INITIALS:
+        for start, end in _occurrences(initials, record_text):
+            return Alignment(start, end, "alias", 100.0)
+    return None
+
+
+def locate_words(text: str, record_text: str, share: float) -> Alignment | None:
+    """The stretch of `record_text` that holds the words of a statement, in any order; None below `share` (0 to 1).
+
+    For free text, which says what a chart says in other words. Words of fewer than four letters do not count; two
+    words are the same when they share a beginning of 70% of the longer one ("dizzy", "dizziness"). A stretch is twice
+    as long as the statement.
+    """
+    wanted = list(dict.fromkeys(word for word in _WORD.findall(_fold(text)) if len(word) >= _MIN_WORD))
+    if not wanted:
         return None
-    at = record.find(item)
-    while at >= 0:
-        if _is_whole(record, at, at + len(item)):
-            return Alignment(at, at + len(item), "exact", 100.0)
-        at = record.find(item, at + 1)
-    return _locate_fuzzy(item, record, threshold) if threshold <= 100 else None
+    words = [(match.group(), *match.span()) for match in _WORD.finditer(_fold(record_text))]
+    same = {word: {known for known in wanted if _same_word(word, known)} for word, _, _ in words}
+    size = 2 * len(_WORD.findall(text)) + 2
+    places = [index for index, (word, _, _) in enumerate(words) if same[word]]
+    best: Alignment | None = None
+    for first in places:
+        inside = [index for index in places if first <= index < first + size]
+        score = len(set().union(*(same[words[index][0]] for index in inside))) / len(wanted)
+        if score >= share and (best is None or 100 * score > best.score):
+            best = Alignment(words[first][1], words[inside[-1]][2], "words", 100 * score)
+    return best
 
 
-def locate_item(item: Item, record_text: str, task: Task, threshold: float = FUZZY_THRESHOLD) -> Alignment | None:
-    """Where an item of `task` stands in a record: its text, or else its key (the drug without the dose)."""
-    return locate(item.text, record_text, threshold) or locate(item_key(item.text, task), record_text, threshold)
+def occurrences(name: str, text: str) -> Iterator[tuple[int, int]]:
+    """Every place where `name` stands in `text` as whole words, in any case and any white space."""
+    return _occurrences(" ".join(_fold(name).strip(_EDGE).split()), _fold(text))
 
 
 def numbers(text: str) -> list[str]:
@@ -122,6 +172,25 @@ def _locate_fuzzy(item: str, record: str, threshold: float) -> Alignment | None:
             continue
         best = Alignment(*spans[index], "fuzzy", float(score))
     return best
+
+
+def _occurrences(name: str, text: str) -> Iterator[tuple[int, int]]:
+    """As `occurrences`, for a name and a text that are already folded."""
+    at = text.find(name) if name else -1
+    while at >= 0:
+        if _is_whole(text, at, at + len(name)):
+            yield at, at + len(name)
+        at = text.find(name, at + 1)
+
+
+def _same_word(one: str, other: str) -> bool:
+    shared = next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    return shared >= _MIN_WORD and shared >= _SAME_BEGINNING * max(len(one), len(other))
+
+
+def _initials(text: str) -> str:
+    """ "coronary artery disease" -> "CAD"."""
+    return "".join(word[0] for word in _WORD.findall(text) if word not in _NO_INITIALS).upper()
 
 
 def _is_whole(text: str, start: int, end: int) -> bool:

@@ -2,11 +2,13 @@
 
 A filter is one frozen class whose fields are its YAML keys, with one method:
 
-    check(label, items, record, task) -> list[Rejection]
+    check(label, items, record, task, run) -> list[Rejection]
 
 `items` is `schema.parse_answer(label.completion, task)`, or None where there is no completion or it does not parse.
-A rejection without item rejects the label; one with an item drops that item, and is the evidence of the label's
-rejection where both come together. An empty list means nothing to object to. To add a filter: one file, one line here.
+`run` holds what is known of the run's other labels (`run_facts.RunFacts`); only `duplicates` and `aberration` ask it
+about them. A rejection without item rejects the label; one with an item drops that item, and is the evidence of the
+label's rejection where both come together. An empty list means nothing to object to. To turn a filter off: leave it
+out of the config's `filters:`. To add one: one file, one line here.
 """
 
 from __future__ import annotations
@@ -15,15 +17,51 @@ from typing import Annotated
 
 from pydantic import Field
 
+from chartdistill.filters.aberration import Aberration
+from chartdistill.filters.abstention import Abstention
+from chartdistill.filters.agreement import Agreement
 from chartdistill.filters.duplicates import Duplicates
 from chartdistill.filters.format import Format
 from chartdistill.filters.grounding import Grounding
-from chartdistill.filters.shape import Shape
+from chartdistill.filters.kind import Kind
+from chartdistill.filters.run_facts import NO_FACTS, RunFacts, survey
+from chartdistill.filters.status import Status
 from chartdistill.filters.truncation import Truncation
+from chartdistill.filters.verification import Verification
 
-AnyFilter = Annotated[Format | Truncation | Grounding | Duplicates | Shape, Field(discriminator="type")]
+AnyFilter = Annotated[
+    Format | Truncation | Duplicates | Grounding | Kind | Status | Abstention | Agreement | Verification | Aberration,
+    Field(discriminator="type"),
+]
 
-DEFAULT_FILTERS: tuple[AnyFilter, ...] = (Format(), Truncation(), Grounding(), Duplicates(), Shape())
-"""All filters with their defaults, cheapest first."""
+DEFAULT_FILTERS: tuple[AnyFilter, ...] = (
+    Format(),
+    Truncation(),
+    Duplicates(),
+    Grounding(),
+    Kind(),
+    Status(),
+    Abstention(),
+    Agreement(),
+    Verification(),
+    Aberration(),
+)
+"""All filters with their defaults."""
 
-__all__ = ["AnyFilter", "DEFAULT_FILTERS", "Duplicates", "Format", "Grounding", "Shape", "Truncation"]
+__all__ = [
+    "NO_FACTS",
+    "Aberration",
+    "Abstention",
+    "Agreement",
+    "AnyFilter",
+    "DEFAULT_FILTERS",
+    "Duplicates",
+    "Format",
+    "Grounding",
+    "Kind",
+    "RunFacts",
+    "Status",
+    "Truncation",
+    "Verification",
+    "survey",
+]

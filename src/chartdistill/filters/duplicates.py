@@ -1,28 +1,41 @@
-"""Rejects labels that contradict themselves: one item with two statuses."""
+"""Rejects answers carried over from another record: the same items again, in a chart that does not have them."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from chartdistill.filters.items import ItemFilter
-from chartdistill.grounding import plain_key
+from chartdistill.filters.items import LabelFilter
+from chartdistill.filters.run_facts import NO_FACTS, RunFacts
+from chartdistill.grounding import locate_item, locate_words
 from chartdistill.schema import Item, Label, Record, Rejection, Task
 
+_SAME_WORDS = 0.75
 
-class Duplicates(ItemFilter):
-    """Reason code `conflicting_status`. "X 10 mg | stop" beside "X 20 mg | start" is a change of dose, no conflict."""
+
+class Duplicates(LabelFilter):
+    """Reason code `carried_over`: another record was given the same answer, and most of it is not in this one."""
 
     type: Literal["duplicates"] = "duplicates"
 
-    def check(self, label: Label, items: tuple[Item, ...] | None, record: Record, task: Task) -> list[Rejection]:
-        """Reject every item whose text also occurs with another status; under `drop_item` all of them go."""
-        statuses: dict[str, set[str | None]] = {}
-        for item in items or ():
-            statuses.setdefault(plain_key(item.text), set()).add(item.status)
-        findings = []
-        for item in items or ():
-            said = statuses[plain_key(item.text)]
-            if len(said) > 1:
-                names = " and ".join(sorted(str(status) for status in said))
-                findings.append(self.finding("conflicting_status", item, f"listed as {names}"))
-        return self.verdict(findings, len(items or ()))
+    def check(
+        self,
+        label: Label,
+        items: tuple[Item, ...] | None,
+        record: Record,
+        task: Task,
+        run: RunFacts = NO_FACTS,
+    ) -> list[Rejection]:
+        """Reject the label when at least half of an answer that another record was given is missing from this one."""
+        others = run.others_with(items, record.id) if items else ()
+        if not items or not others:
+            return []
+        missing = sum(
+            locate_item(item, record.text, task) is None and locate_words(item.text, record.text, _SAME_WORDS) is None
+            for item in items
+        )
+        if 2 * missing < len(items):
+            return []
+        evidence = (
+            f"{missing} of {len(items)} items are not in the record; record {others[0]} was given the same answer"
+        )
+        return [self.objection("carried_over", evidence)]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from chartdistill.answers import FIELD_SEPARATOR, NONE_FOUND, says_none
+from chartdistill.filters.items import LabelFilter
+from chartdistill.filters.run_facts import NO_FACTS, RunFacts
 from chartdistill.schema import Item, Label, Record, Rejection, Task
 
 
-class Format(BaseModel):
+class Format(LabelFilter):
     """Reason codes:
 
     - `failed`: the engine gave no answer; `empty`: it gave an empty one.
@@ -19,14 +19,19 @@ class Format(BaseModel):
     - `gate_unclear`, `yes_with_none`, `no_with_items`: the gate and the list do not go together.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     type: Literal["format"] = "format"
 
-    def check(self, label: Label, items: tuple[Item, ...] | None, record: Record, task: Task) -> list[Rejection]:
+    def check(
+        self,
+        label: Label,
+        items: tuple[Item, ...] | None,
+        record: Record,
+        task: Task,
+        run: RunFacts = NO_FACTS,
+    ) -> list[Rejection]:
         """Reject the whole label, once, for the first thing that is wrong with its form."""
         reason, evidence = self._objection(label, items, task)
-        return [Rejection(filter=self.type, reason=reason, evidence=evidence)] if reason else []
+        return [self.objection(reason, evidence)] if reason else []
 
     def _objection(self, label: Label, items: tuple[Item, ...] | None, task: Task) -> tuple[str, str]:
         if label.completion is None:

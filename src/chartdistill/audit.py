@@ -1,0 +1,317 @@
+"""`chartdistill audit`: judge a fine-tuning file that an API version wrote, with no records folder and no model.
+
+In: JSONL, one `{"prompt": "<record>\\n\\nLIST ALL MEDICATION: ", "completion": " ..."}` or chat `{"messages": [...]}`
+per line. Out: one :class:`LineVerdict` per line that can be read, one :class:`BrokenLine` for each that cannot, and
+counts per task. Must hold: verdicts + broken lines = lines; the verdict of a line names every reason against it; the
+file is streamed twice, never held.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from chartdistill.answers import FIELD_SEPARATOR
+from chartdistill.cleaning import clean
+from chartdistill.errors import InputError
+from chartdistill.filters import (
+    Aberration,
+    Abstention,
+    AnyFilter,
+    Duplicates,
+    Grounding,
+    Kind,
+    RunFacts,
+    Status,
+    Truncation,
+    survey,
+)
+from chartdistill.freeform import parse_free_answer
+from chartdistill.grounding import plain_key
+from chartdistill.schema import Item, Label, Record, Rejection, Row, Task, content_hash
+from chartdistill.store import RowWriter
+
+AUDIT_FILTERS: tuple[AnyFilter, ...] = (
+    Truncation(),
+    Duplicates(),
+    Grounding(word_share=0.7),
+    Kind(),
+    Status(),
+    Abstention(),
+    Aberration(max_words=40, max_words_by_task={}),
+)
+"""The filters that need no model, set for free text: items may be sentences, and say things in other words."""
+
+_TASK_WORDS = {
+    "diagnosis": re.compile(r"\bdiagnos", re.IGNORECASE),
+    "prognosis": re.compile(r"\bprognos|\bexpected\s+course\b", re.IGNORECASE),
+    "medication": re.compile(r"\bmedications?\b|\bdrugs?\b|\bmedicines?\b", re.IGNORECASE),
+    "tests": re.compile(r"\btests?\b|\blabs?\b", re.IGNORECASE),
+}
+_LIST_ALL = re.compile(r"\bLIST\s+ALL\s+(?P<task>[A-Za-z][A-Za-z ]*?)\s*:?\s*\Z")
+
+
+class LineVerdict(Row):
+    """What the audit says of one line."""
+
+    number: int = Field(serialization_alias="line")
+    """0-based; written as `line`, which every row already has as a method."""
+    task: str
+    """As the prompt spells it, for example `MEDICATION`."""
+    verdict: Literal["keep", "reject"]
+    reasons: tuple[str, ...]
+    """Reason codes, each once, in the order of the filters."""
+    items: tuple[str, ...]
+    """What the completion lists; empty for an answer of none."""
+    findings: tuple[Rejection, ...] = ()
+    """Every objection, with filter, item, evidence and the span in the cleaned record."""
+
+    def line(self) -> str:
+        """The row as one JSON line."""
+        return self.model_dump_json(by_alias=True)
+
+
+class BrokenLine(Row):
+    """A line that could not be judged."""
+
+    number: int = Field(serialization_alias="line")
+    """0-based."""
+    error: str
+
+    def line(self) -> str:
+        """The row as one JSON line."""
+        return self.model_dump_json(by_alias=True)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditLine:
+    """A line taken apart."""
+
+    record: Record
+    removed: str
+    """What cleaning cut from the record."""
+    task: Task
+    task_name: str
+    """As the prompt spells it."""
+    completion: str
+    items: tuple[Item, ...]
+    key: str
+    """The same for lines with the same prompt and completion."""
+
+
+@dataclass
+class AuditSummary:
+    """Counts per task, filled while the verdicts are read."""
+
+    verdicts: dict[str, Counter[str]] = field(default_factory=dict)
+    """Task -> `keep` and `reject`."""
+    reasons: dict[str, Counter[str]] = field(default_factory=dict)
+    """Task -> reason code -> lines."""
+    broken: list[int] = field(default_factory=list)
+    """0-based numbers of the broken lines."""
+
+    def add(self, row: LineVerdict | BrokenLine) -> None:
+        """Count one line."""
+        if isinstance(row, BrokenLine):
+            self.broken.append(row.number)
+            return
+        self.verdicts.setdefault(row.task, Counter())[row.verdict] += 1
+        self.reasons.setdefault(row.task, Counter()).update(row.reasons)
+
+    def text(self) -> str:
+        """The summary as lines of text: task, kept, rejected, reasons."""
+        lines = [f"{'task':<12} {'lines':>6} {'keep':>6} {'reject':>6}  reasons"]
+        for task, verdicts in sorted(self.verdicts.items()):
+            reasons = ", ".join(f"{reason} {count}" for reason, count in self.reasons[task].most_common())
+            counts = f"{verdicts.total():>6} {verdicts['keep']:>6} {verdicts['reject']:>6}"
+            lines.append(f"{task:<12} {counts}  {reasons or '-'}")
+        if self.broken:
+            lines.append(f"broken lines: {len(self.broken)}")
+        return "\n".join(lines)
+
+
+def audit(path: Path, filters: Sequence[AnyFilter] = AUDIT_FILTERS) -> Iterator[LineVerdict | BrokenLine]:
+    """Judge every line of a file, in order.
+
+    Raises:
+        InputError: the file is missing, cannot be read, or has no line at all.
+    """
+    removed: dict[str, str] = {}
+    nones: Counter[str] = Counter()
+    facts = survey(_surveyed(path, removed, nones), removed)
+    none = max(nones, key=lambda text: nones[text], default="")
+    first_seen: dict[str, int] = {}
+    for number, text in _lines(path):
+        try:
+            line = take_apart(json.loads(text))
+        except ValueError as error:
+            yield BrokenLine(number=number, error=str(error))
+            continue
+        yield _judge(number, line, filters, facts, first_seen, none)
+    if not first_seen and not _has_lines(path):
+        raise InputError(f"{path} has no lines. Expected one JSON object with `prompt` and `completion` per line.")
+
+
+def take_apart(values: Any) -> AuditLine:
+    """One parsed JSON line -> record, task, completion, items.
+
+    Raises:
+        ValueError: what is missing or not understood; never with the record's text.
+    """
+    prompt, completion = _prompt_and_completion(values)
+    body, separator, question = prompt.rstrip().rpartition("\n\n")
+    match = _LIST_ALL.search(question)
+    spelled = match["task"].strip() if match else ""
+    name = _task_name(spelled or question)
+    if not separator or name is None:
+        raise ValueError(
+            "the prompt does not end in an empty line and a question about medication, prognosis, diagnosis or tests, "
+            "for example `LIST ALL MEDICATION:`"
+        )
+    cleaned = clean(body)
+    end = max((start + length for _, start, length in cleaned.segments), default=0)
+    key = content_hash(cleaned.text)
+    record = Record(id=key, source="audit", text=cleaned.text, cluster=key, split="train", segments=cleaned.segments)
+    task = _task(name)
+    items = _items(completion, task)
+    return AuditLine(record, body[end:], task, spelled or name, completion, items, content_hash(prompt, completion))
+
+
+def _judge(
+    number: int, line: AuditLine, filters: Sequence[AnyFilter], facts: RunFacts, first_seen: dict[str, int], none: str
+) -> LineVerdict:
+    label = Label(
+        key=line.key, record=line.record.id, task=line.task.name, strategy="audit", completion=line.completion
+    )
+    findings: list[Rejection] = []
+    if line.key in first_seen:
+        evidence = f"the same prompt and completion as line {first_seen[line.key]}"
+        findings.append(Rejection(filter="audit", reason="duplicate_line", evidence=evidence))
+    first_seen.setdefault(line.key, number)
+    if not line.completion.strip():
+        findings.append(Rejection(filter="audit", reason="empty", evidence="the completion is empty"))
+        filters = ()
+    elif not line.items and line.completion.strip() != none:
+        evidence = f"another way to say none than the file's own, {none!r}: a student would learn both"
+        findings.append(Rejection(filter="audit", reason="none_spelling", evidence=evidence))
+    for one in filters:
+        findings += one.check(label, line.items, line.record, line.task, facts)
+    return LineVerdict(
+        number=number,
+        task=line.task_name,
+        verdict="reject" if findings else "keep",
+        reasons=tuple(dict.fromkeys(finding.reason for finding in findings)),
+        items=tuple(item.text for item in line.items),
+        findings=tuple(findings),
+    )
+
+
+def _surveyed(
+    path: Path, removed: dict[str, str], nones: Counter[str]
+) -> Iterator[tuple[str, str, tuple[Item, ...] | None]]:
+    """What `survey` wants of every readable line; collects what cleaning removed and how none is said on the way."""
+    seen: set[str] = set()
+    for _, text in _lines(path):
+        try:
+            line = take_apart(json.loads(text))
+        except ValueError:
+            continue
+        if line.removed:
+            removed[line.record.id] = line.removed
+        if line.key not in seen:
+            seen.add(line.key)
+            if not line.items and line.completion.strip():
+                nones[line.completion.strip()] += 1
+            yield line.record.id, line.task.name, line.items
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """(0-based number, text) of every line that is not blank."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as stream:
+            for number, text in enumerate(stream):
+                if text.strip():
+                    yield number, text
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}. Give the path of a JSONL file.") from error
+
+
+def _has_lines(path: Path) -> bool:
+    return next(_lines(path), None) is not None
+
+
+def _prompt_and_completion(values: Any) -> tuple[str, str]:
+    if not isinstance(values, dict):
+        raise ValueError(f"the line holds a JSON {type(values).__name__}, not an object")
+    if "messages" in values:
+        messages = values["messages"]
+        said = {
+            str(message["role"]): message["content"]
+            for message in (messages if isinstance(messages, list) else [])
+            if isinstance(message, dict) and "role" in message and isinstance(message.get("content"), str)
+        }
+        if "user" not in said or "assistant" not in said:
+            raise ValueError("`messages` must hold one with role `user` and one with role `assistant`, each with text")
+        return said["user"], said["assistant"]
+    for key in ("prompt", "completion"):
+        if not isinstance(values.get(key), str):
+            raise ValueError(
+                f"`{key}` is missing or is not a text; a line needs `prompt` and `completion`, or `messages`"
+            )
+    return values["prompt"], values["completion"]
+
+
+def _task_name(question: str) -> str | None:
+    found = [name for name, pattern in _TASK_WORDS.items() if pattern.search(question)]
+    return found[0] if found else None
+
+
+def _task(name: str) -> Task:
+    item = {"tests": "test"}.get(name, name)
+    return Task(name=name, item=item, gate_question="-", extraction_question="-", question="-")
+
+
+def _items(completion: str, task: Task) -> tuple[Item, ...]:
+    """The items of a free-form completion, or of one in this package's own format, whose statuses are left aside."""
+    text = completion.strip()
+    if FIELD_SEPARATOR in text:
+        texts = [line.split(FIELD_SEPARATOR)[0].strip() for line in text.split("\n")]
+        return tuple(Item(text=one) for one in dict.fromkeys(texts) if plain_key(one))
+    return parse_free_answer(text, task).items
+
+
+def run_audit(path: Path, out: Path | None = None, as_json: bool = False) -> None:
+    """Audit a file for the command line: a table per task, or one JSON line per verdict (`as_json`).
+
+    The terminal shows counts and reason codes; items only with `as_json`, a record's text never. `out` gets every
+    finding, with its item, evidence and span.
+
+    Raises:
+        InputError: the file cannot be read; or, after all other lines were judged, some lines are broken.
+    """
+    summary = AuditSummary()
+    writer = RowWriter(out) if out is not None else None
+    with writer or nullcontext():
+        for row in audit(path):
+            summary.add(row)
+            if writer is not None:
+                writer.write(row)
+            if as_json:
+                print(row.model_dump_json(by_alias=True, exclude={"findings"}))
+            if isinstance(row, BrokenLine):
+                print(f"{path}:{row.number + 1}: {row.error}", file=sys.stderr)
+    print(summary.text(), file=sys.stderr if as_json else sys.stdout)
+    if summary.broken:
+        shown = ", ".join(str(number + 1) for number in summary.broken[:20])
+        raise InputError(
+            f"{path}: {len(summary.broken)} lines are broken and were not judged: {shown}. The others were."
+        )

@@ -1,0 +1,73 @@
+"""Rejects items and answers unlike all others: of a shape no item has, or far longer than the run's own."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from pydantic import Field
+
+from chartdistill.filters.items import ItemFilter
+from chartdistill.filters.run_facts import NO_FACTS, RunFacts
+from chartdistill.schema import Item, Label, Record, Rejection, Task
+
+_ARTEFACT = re.compile(r"</?[a-z_]+>|\[/?INST]|```|###|[\x00-\x1f\x7f\ufffd]|^(?:answer|question)\b\s*:", re.IGNORECASE)
+_LIST_MARK = re.compile(r"^(?:[-*•]|\(?\d{1,2}[.)])\s")
+
+
+class Aberration(ItemFilter):
+    """Reason codes: `wrong_shape`, an item that is too long, a question, begins with a list mark, has no letter or
+    holds an artefact of the prompt; `outlier_length` and `outlier_count`, an item's words or a label's number of items
+    far above the median of the run's labels for the task."""
+
+    type: Literal["aberration"] = "aberration"
+    max_words: int = Field(default=12, ge=1)
+    """Longest item, in words."""
+    max_words_by_task: dict[str, int] = Field(default={"prognosis": 20})
+    """Task name -> longest item, where a task's items are longer than most: a prognosis is a quoted clause."""
+    max_score: float = Field(default=8, gt=0)
+    """Robust z from which a value is an outlier: (value - median) / max(1, 1.4826 x median absolute deviation)."""
+    min_labels: int = Field(default=50, ge=2)
+    """Fewer labels (or items) of a task than this have no distribution to lie outside of."""
+
+    def check(
+        self,
+        label: Label,
+        items: tuple[Item, ...] | None,
+        record: Record,
+        task: Task,
+        run: RunFacts = NO_FACTS,
+    ) -> list[Rejection]:
+        """Reject each item of a shape no item of the task has, and the label with far too many."""
+        limit = self.max_words_by_task.get(task.name, self.max_words)
+        findings = []
+        for item in items or ():
+            if evidence := _objection(item.text, limit):
+                findings.append(self.finding("wrong_shape", item, evidence))
+            elif evidence := self._outlier("words", len(item.text.split()), task.name, run):
+                findings.append(self.finding("outlier_length", item, evidence))
+        rejections = self.verdict(findings, len(items or ()))
+        if evidence := self._outlier("items", len(items or ()), task.name, run):
+            rejections.append(self.objection("outlier_count", evidence))
+        return rejections
+
+    def _outlier(self, what: Literal["words", "items"], value: int, task: str, run: RunFacts) -> str:
+        norm = (run.item_words if what == "words" else run.num_items).get(task)
+        if norm is None or norm.number < self.min_labels or norm.score(value) <= self.max_score:
+            return ""
+        return f"{value} {what}; the median of the run is {norm.median:g}, robust z {norm.score(value):.1f}"
+
+
+def _objection(text: str, limit: int) -> str | None:
+    """What is wrong with the shape of an item; None when nothing is."""
+    if len(text.split()) > limit:
+        return f"{len(text.split())} words; at most {limit} are allowed"
+    if text.endswith("?"):
+        return "a question"
+    if _ARTEFACT.search(text):
+        return "holds a control token or another trace of the prompt"
+    if _LIST_MARK.match(text):
+        return "begins with a list mark"
+    if not any(character.isalpha() for character in text):
+        return "holds no letter"
+    return None

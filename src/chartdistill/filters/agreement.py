@@ -1,0 +1,36 @@
+"""Rejects items that too few of the teacher's samples name."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from chartdistill.filters.items import ItemFilter
+from chartdistill.filters.run_facts import NO_FACTS, RunFacts
+from chartdistill.schema import Item, Label, Record, Rejection, Task
+
+
+class Agreement(ItemFilter):
+    """Reason code `low_support`. Does nothing where a label has no votes (one sample per prompt)."""
+
+    type: Literal["agreement"] = "agreement"
+    min_support: float = Field(default=0.5, gt=0, le=1)
+    """Smallest share of the well-formed samples that must name an item."""
+
+    def check(
+        self,
+        label: Label,
+        items: tuple[Item, ...] | None,
+        record: Record,
+        task: Task,
+        run: RunFacts = NO_FACTS,
+    ) -> list[Rejection]:
+        """Reject each item whose vote is below the limit. An item without a vote has no support to judge by."""
+        votes = {vote.item: vote for vote in label.votes or ()}
+        findings = []
+        for item in items or ():
+            vote = votes.get(item)
+            if vote is not None and vote.support < self.min_support * vote.samples:
+                findings.append(self.finding("low_support", item, f"{vote.support} of {vote.samples} samples name it"))
+        return self.verdict(findings, len(items or ()))

@@ -1,0 +1,232 @@
+"""What the words around a mention say about it: denied, a relative's, an allergy, stopped, ordered, done ...
+
+Rules in the manner of NegEx (Chapman 2001) and ConText (Harkema 2009), written anew and kept few: a cue counts only
+within the mention's own clause, and only in the direction it works in. Silence is no cue.
+
+Must hold: pure; a cue is only reported when the words allow no other reading that a chart would use.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from chartdistill.filters.clauses import Mention
+
+Cue = Literal[
+    "negated",
+    "family",
+    "allergy",
+    "stopped",
+    "held",
+    "started",
+    "continued",
+    "changed",
+    "tried",
+    "once",
+    "considered",
+    "declined",
+    "screened",
+]
+
+_FEW = r"(?:\W+\w[\w'-]*){0,%d}?\W*$"  # at most so many words up to the mention
+_FEW_UNBROKEN = r"(?:[^\w,;:]+\w[\w'-]*){0,%d}?[^\w,;]*$"
+
+
+def _before(words: str, gap: int = 3) -> re.Pattern[str]:
+    return re.compile(rf"\b(?:{words})\b" + _FEW % gap, re.IGNORECASE)
+
+
+def _right_before(words: str, gap: int = 2) -> re.Pattern[str]:
+    """As `_before`, but no comma may come between: a verb of change has its object right after it."""
+    return re.compile(rf"\b(?:{words})\b" + _FEW_UNBROKEN % gap, re.IGNORECASE)
+
+
+def _after(words: str, gap: int = 4) -> re.Pattern[str]:
+    return re.compile(rf"^\W*(?:[\w'.%/-]+\W+){{0,{gap}}}?(?:{words})\b", re.IGNORECASE)
+
+
+_RELATIVES = (
+    r"(?:grand)?(?:mother|father|parents?)|mom|dad|sisters?|brothers?|siblings?|aunts?|uncles?|cousins?|sons?|daughters?"
+    r"|spouse|wife|husband|nephew|niece|relatives?"
+)
+_BE = r"(?:is|was|were|are|has\s+been|have\s+been|had\s+been|be|been|being)"
+
+_BEFORE: dict[Cue, tuple[re.Pattern[str], ...]] = {
+    "negated": (
+        _before(r"no\s+(?:evidence|signs?|history|indication|complaints?|suggestion)\s+(?:of|for)", 6),
+        _before(r"(?:denie[sd]|denying|negative\s+for|free\s+of|without(?:\s+evidence\s+of)?|absence\s+of)", 6),
+        _before(r"(?:rule[sd]?|ruling)\s+out|r/o", 3),
+        _before(r"(?:never|not)\s+(?:had|taken|used|received|been\s+(?:on|given|treated\s+with)|taking|use|given)", 2),
+        re.compile(
+            r"(?:^|\W)(?:no|nor|not(?:\s+on)?(?:\s+any)?)\s+(?:known\s+|acute\s+|focal\s+|other\s+)?$", re.IGNORECASE
+        ),
+    ),
+    "family": (
+        re.compile(
+            rf"\b(?:{_RELATIVES})\W+(?:also\W+|who\W+)?(?:ha[sd]|takes?|took|uses?|with|on|{_BE}|died|suffers?|suffered)\b"
+            r"[^.;]*$|\bfamily\s+history\b[^.;]*$",
+            re.IGNORECASE,
+        ),
+    ),
+    "allergy": (
+        _before(r"allerg(?:ic|y|ies)(?:\s+(?:to|include|are))?|intoleran(?:t|ce)(?:\s+(?:to|of))?|hypersensitiv\w+", 6),
+        _before(r"(?:adverse\s+)?reactions?\s+to|avoid(?:s|ing)?|contraindicat\w+", 3),
+    ),
+    "stopped": (
+        _right_before(
+            r"discontinu(?:e|ed|ing)|d/?c(?:'?e?d)?|stop(?:ped|ping|s)?|quit|cease[d]?|no\s+longer\s+(?:takes?|on|taking)",
+            2,
+        ),
+        _right_before(
+            r"(?:taken|came|weaned|be|is|was|now|been)\s+off(?:\s+of)?|switch(?:ed|ing)?\s+from|chang(?:e|ed)\s+from", 1
+        ),
+    ),
+    "held": (_right_before(r"hold|held|holding|withh[eo]ld(?:ing)?", 2),),
+    "started": (
+        _right_before(
+            r"start(?:ed|ing)?|begin|began|begun|initiat(?:e|ed)|prescrib(?:e|ed)|add(?:ed)?|rx|try|placed\s+on", 2
+        ),
+        _right_before(
+            r"(?:switch|chang)(?:e|ed)?\s+to|prescription\s+for|(?<!prior )(?<!previous )(?<!past )(?:trial"
+            r"|course)\s+of",
+            1,
+        ),
+    ),
+    "continued": (
+        _right_before(
+            r"continu(?:e|es|ed|ing)(?:\s+(?:on|with))?|resum(?:e|ed)|remains\s+on|stays?\s+on|restart(?:ed)?", 2
+        ),
+        _right_before(r"(?:currently|presently)(?:\s+(?:on|taking))?|takes|taking|keep", 1),
+    ),
+    "changed": (
+        _right_before(
+            r"(?:in|de)creas(?:e|ed|ing)|reduc(?:e|ed|ing)|titrat(?:e|ed|ing)|taper(?:ed|ing)?|adjust(?:ed)?", 3
+        ),
+        _right_before(r"dose\s+of", 1),
+    ),
+    "tried": (
+        _right_before(r"failed|previously\s+(?:\w+\s+)?(?:treated\s+with|on|took|tried)", 2),
+        _right_before(r"(?:prior|previous|past)\s+(?:trial|course)\s+of", 1),
+    ),
+    "once": (_right_before(r"(?:one|single|a)\s+dose\s+of|x\s?1\s+(?:dose\s+)?of", 1),),
+    "considered": (
+        _before(r"consider(?:ed|ing)?|discuss(?:ed|ing)?|could|might|option\s+of|possib(?:le|ly|ility\s+of)|if", 4),
+    ),
+    "declined": (_before(r"declin(?:e|es|ed)|refus(?:e|es|ed)|no\s+need\s+for|deferred?|not\s+recommend\w*", 4),),
+    "screened": (
+        _before(r"(?:screen(?:ing|ed)?|prophylaxis|evaluat\w+|risk|suspected|suspicion|concern)\s+(?:for|of)", 2),
+    ),
+}
+_AFTER: dict[Cue, tuple[re.Pattern[str], ...]] = {
+    "negated": (
+        _after(
+            rf"{_BE}\s+(?:ruled\s+out|excluded|not\s+(?:seen|present|found|given|noted|identified)|negative|absent)"
+        ),
+        re.compile(r"^\W*(?:ruled\s+out|unlikely)\b", re.IGNORECASE),
+    ),
+    "allergy": (
+        re.compile(
+            r"^\W*(?:allergy|intolerance|causes|caused|gives\s+(?:him|her|me)|makes\s+(?:him|her))\b", re.IGNORECASE
+        ),
+        _after(r"must\s+not\s+be\s+(?:given|used)|contraindicated", 2),
+    ),
+    "stopped": (
+        _after(rf"{_BE}\s+(?:\w+ly\s+)?(?:discontinued|stopped|ceased|d/c'?d|replaced|weaned|removed|taken\s+off)"),
+        _after(r"(?:will|should|to|can)\s+(?:be\s+)?(?:discontinued?|stop(?:ped)?)"),
+    ),
+    "held": (_after(rf"(?:{_BE}|will\s+be)\s+(?:\w+ly\s+|being\s+)?(?:held|on\s+hold|withheld)"),),
+    "started": (_after(rf"{_BE}\s+(?:\w+ly\s+)?(?:started|begun|initiated|prescribed|added)"),),
+    "continued": (_after(rf"(?:(?:{_BE}|will\s+be)\s+)(?:\w+ly\s+)?(?:continued|resumed|restarted)"),),
+    "changed": (
+        _after(rf"{_BE}\s+(?:\w+ly\s+)?(?:increased|decreased|reduced|tapered|titrated|doubled|halved|changed)"),
+    ),
+    "tried": (
+        re.compile(
+            r"[^;]{0,40}\b(?:years\s+ago|in\s+the\s+past|without\s+(?:benefit|relief|success))\b", re.IGNORECASE
+        ),
+    ),
+    "once": (re.compile(r"[^,;]{0,30}\b(?:given\s+once|x\s?1\b|times\s+one\b)", re.IGNORECASE),),
+    "considered": (_after(rf"(?:{_BE}|was\s+also)\s+(?:discussed|considered|offered)|(?:may|might|could)\s+be"),),
+    "declined": (_after(rf"{_BE}\s+(?:declined|refused|deferred|not\s+(?:needed|indicated|necessary|recommended))"),),
+}
+_PSEUDO = re.compile(
+    r"\bno\s+(?:change|changes|increase|further|improvement)\b|\bnot\s+only\b|\bwithout\s+(?:difficulty|benefit)\b"
+    r"|\bcontinue\s+to\s+hold\b|\bnon[- ]",
+    re.IGNORECASE,
+)
+_HEADINGS: tuple[tuple[re.Pattern[str], Cue], ...] = (
+    (re.compile(r"\bfamily\b"), "family"),
+    (re.compile(r"\ballerg"), "allergy"),
+)
+
+
+def cues(mention: Mention) -> frozenset[Cue]:
+    """What the mention's clause and heading say about it; empty when nothing is said."""
+    found: set[Cue] = {cue for pattern, cue in _HEADINGS if pattern.search(mention.heading) and mention.listed}
+    before, after = _PSEUDO.sub(" _ ", mention.before), mention.after
+    found |= {cue for cue, patterns in _BEFORE.items() if any(pattern.search(before) for pattern in patterns)}
+    found |= {cue for cue, patterns in _AFTER.items() if any(pattern.search(after) for pattern in patterns)}
+    return frozenset(found)
+
+
+ORDER = re.compile(
+    r"""\b(?: order(?:ed|s|ing)? | obtain | schedul(?:e|ed|ing) | re-?check(?:ed)? | repeat | check | send | get
+        | arrange(?:d|ments)? | recommend(?:ed|s|ation)? | request(?:ed|ing)? | plan(?:s|ned|ning)? | proceed
+        | needs? | require[sd]? | undergo | set\s+up | pending | refer(?:red)? | advis(?:e|ed) | await(?:ing)?
+        | will | shall | should | to\s+be | is\s+to | return\s+for | follow\W?up\s+(?:with|by) | suggest(?:ed)? | today
+        | (?:has|have)\s+been\s+(?:ordered|scheduled) | going\s+to | prior\s+to\s+(?:his|her|the)\s+(?:next|return)
+    )\b""",
+    re.VERBOSE | re.IGNORECASE,
+)
+"""A sentence that orders or plans."""
+
+DONE = re.compile(
+    r"""\b(?: show(?:ed|s|n|ing) | reveal(?:ed|s|ing) | demonstrat(?:ed|es|ing) | (?:was|were|is|are)\s+(?:\w+ly\s+)?(?:
+            normal|negative|positive|unremarkable|reviewed|obtained|performed|done|taken|carried\s+out|made|completed
+            |noted|elevated|within|consistent|not\s+remarkable|drawn|accomplished|used|introduced|inserted)
+        | (?:we|i)\s+(?:performed|obtained|did) | underwent | had\s+(?:an?|his|her|the) | status\s+post | s/p
+        | (?:has|have|had)\s+(?:had|been\s+(?:done|performed|reviewed)) | last\s+(?:year|week|month) | consistent\s+with
+        | came\s+back | compared\s+(?:to|with) | on\s+\d+/\d+ | recent | previous | prior\s+(?!to)
+    )\b""",
+    re.VERBOSE | re.IGNORECASE,
+)
+"""A sentence that reports a result or a thing done."""
+
+ONLY_CONSIDERED = re.compile(
+    r"\b(?:consider(?:ed|ing|ation)?|discussed|(?:potential|possible|possibility\s+of|option\s+of)\s+(?:the\s+)?need"
+    r"|options?\s+(?:of|include)|if\b[^.]*\b(?:recurs?|persists?|returns?|worsens?|continues?)|declin(?:e|es|ed)|refus(?:e|es|ed)"
+    r"|no\s+need|not\s+(?:need(?:ed)?|necessary|indicated|in\s+need)|deferred)\b",
+    re.IGNORECASE,
+)
+"""A sentence that weighs a thing, or says it will not be done."""
+
+_DRUG_VERB = (
+    r"tak(?:e|es|en|ing)|took|on|off|start(?:ed|ing)?|begin|began|begun|initiat(?:e|ed)|continu(?:e|ed|es)|resum(?:e|ed)"
+    r"|restart(?:ed)?|discontinu(?:e|ed|ing)|d/?c(?:'?e?d)?|stop(?:ped|ping)?|hold|held|holding|prescri(?:be|bed|ption)|rx|refill"
+    r"|give|gave|given|receiv(?:e|ed|ing)|us(?:e|es|ed|ing)|doses?|trial|course|add(?:ed)?|increas(?:e|ed)|decreas(?:e|ed)"
+    r"|reduc(?:e|ed)|taper(?:ed)?|titrat(?:e|ed)|switch(?:ed)?|change[d]?|fail(?:ed)?|tr(?:y|ied)|appl(?:y|ied)|inject(?:ed)?"
+    r"|administer(?:ed)?|infus(?:e|ed)|treat(?:ed)?|therapy|avoid|allerg(?:ic|y)|intoleran(?:t|ce)|reaction|keep|iv|oral|topical"
+    r"|medications?|meds|drugs?|consider|declined|discussed|placed|replaced|anesthetized|sedat(?:ed|ion)|irrigat(?:ed|ion)"
+)
+_USED_BEFORE = re.compile(rf"\b(?:{_DRUG_VERB})\b[^;]{{0,120}}$", re.IGNORECASE)
+_USED_AFTER = re.compile(
+    r"^\W*(?:[\w.%/-]+\W+){0,2}?(?:\d[\d.,]*\s?(?:mg|mcg|g|ml|cc|units?|%|tab\w*|puffs?)"
+    r"|p\.?o|p\.?r\.?n|q\.?d|q\.?h\.?s|[bt]\.?i\.?d|daily|nightly|cream|ointment|drops?|inhaler|tablets?|capsules?|patch|iv"
+    r"|therapy|allergy|causes|must\s+not|may\s+be|is\s+working|is\s+on\s+hold"
+    r"|(?:is|was|were|has\s+been|will\s+be|be|being)\s+(?:\w+ly\s+)?(?:started|stopped|discontinued|given|added|held|continued"
+    r"|increased|decreased|reduced|tapered|replaced|prescribed|administered|used|applied|instilled|injected|infused|placed|switched|changed|doubled|on\s+hold))\b",
+    re.IGNORECASE,
+)
+_DRUG_HEADING = re.compile(
+    r"\b(?:medications?|meds|medicines?|drugs?|allerg\w+|prescriptions?|an(?:a)?esthe\w+|treatments?|rx)\b"
+)
+
+
+def used_like_a_drug(mention: Mention) -> bool:
+    """Whether the words around a name are those around a drug: a dose, "start", "allergic to", a medication list."""
+    return bool(
+        _DRUG_HEADING.search(mention.heading)
+        or _USED_BEFORE.search(mention.before)
+        or _USED_AFTER.search(mention.after)
+    )

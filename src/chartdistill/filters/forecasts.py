@@ -1,0 +1,117 @@
+"""The grammar of a forecast: a sentence that says how a patient's condition will go on.
+
+In: sentences of a chart, or a free-form answer. Out: whether they forecast. What is left out matters as much: plans
+("will be followed"), dispositions ("discharged in good condition"), present states ("tolerated the procedure well"),
+consent talk ("the risks include"), hopes and conditions. Must hold: pure.
+"""
+
+from __future__ import annotations
+
+import re
+
+from chartdistill.filters.clauses import outline
+from chartdistill.grounding import locate, locate_words
+
+_QUALITY = (
+    r"(?:(?:very|fairly|quite|extremely|relatively)\s+)?(?:good|excellent|fair|guarded|poor|grave|favou?rable|unfavou?rable"
+    r"|uncertain|dismal|bleak|unknown|limited|hopeful|terminal|bad|bright|satisfactory)"
+)
+_OUTCOME = r"""(?: (?:do|does|fare|feel)\s+(?:very\s+|quite\s+|fairly\s+|extremely\s+)?(?:well|better|fine|poorly)
+    | (?:make|have)\s+an?\s+(?:\w+\s+){0,2}(?:recovery|outcome|result|course|prognosis)
+    | recover | improve | resolve | heal | worsen | deteriorate | progress | relapse | recur | subside
+    | settle\s+down | survive | regress
+    | return\s+to\s+(?:\w+\s+){0,3}(?:work|activit\w+|function\w*|baseline|school|duty|driving|sports?|normal|health)
+    | regain | remain\s+(?:stable|free|disabled|sterile) | become\s+(?!a\s+patient)
+    | resume\s+(?:\w+\s+)?(?:driving|activit\w+|work)
+    | be(?:come)?\s+(?:\w+\s+)?(?:cured|sterile|disabled|free\s+of|able\s+to|independent|permanent|well|better|normal)
+    | need\s+(?:\w+\s+){0,2}(?:dialysis|surgery|transplant\w*|support)
+    | require\s+(?:further|more|additional|lifelong)\s+(?!imaging|stud|test|evaluation|work)\w+
+    | walk | die | lead\s+to | get\s+(?:better|worse|well) | take\s+(?:\w+\s+){1,4}to\s+(?:heal|recover|resolve|improve)
+    | (?:last|persist)\s+for | continue\s+to\s+(?:\w+ly\s+)?(?:improve|decline|worsen|do\s+well|progress|recover)
+)\b"""
+_MODAL = r"(?:will|should|would|is\s+going\s+to|are\s+going\s+to|may|can)"
+_DEGREE = (
+    r"(?:(?:very|most|quite|more)\s+)?(?:likely|probably|eventually|ultimately|certainly|hopefully|gradually|never|not)"
+)
+
+_FORECAST = re.compile(
+    rf"""\bprognosis\b[^.]{{0,60}}?(?:\b(?:is|remains?|was|appears|seems|as|considered|for)\b|:|,|-)
+        [^.]{{0,60}}?\b{_QUALITY}\b
+    | \b{_QUALITY}\s+(?:\w+\s+)?(?:prognosis|outlook)\b
+    | \b(?:outlook|life\s+expectancy|(?:expected\s+)?survival)\b\W+(?:\w+\W+){{0,6}}?(?:is|remains|appears|of|:)\b
+    | \b(?:{_MODAL})\s+(?:{_DEGREE}\s+)?{_OUTCOME}
+    | \bexpect(?:s|ed|ation)?\b\W+(?:\w+\W+){{0,6}}?(?:to\s+)?{_OUTCOME}
+    | \bexpect(?:s|ed)?\s+(?:an?\s+)?(?:\w+\s+)?(?:full|complete|good|uneventful|excellent|slow|rapid)\s+
+        (?:recovery|outcome|result)
+    | \banticipat(?:e|es|ed)\b\W+(?:\w+\W+){{0,8}}?{_OUTCOME}
+    | \b(?:likely|unlikely|apt|bound)\s+to\s+(?:{_OUTCOME}|be\s+\w+|have\s+\w+|require|need)
+    | \b(?:chances?|likelihood|probability|odds)\s+(?:\w+\s+){{0,3}}(?:of|for|that)\s+(?:\w+\s+){{0,3}}
+        (?:cure|recovery|survival|recurrence|success|healing|improvement|relapse|return)
+    | \b(?:can|do|may)\s+expect\b
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+_NO_FORECAST = re.compile(
+    r"""\b(?: risks? | complications?\s+(?:includ\w+|such) | informed | consent(?:ed)? | explain(?:ed|ing)?
+    | hop(?:es?|ing|eful)
+        | wish(?:es)? | wants?\s+to | goal | would\s+like | if | unless
+        | should\s+(?:he|she|they|you|any|there|symptoms) | until
+        | once | not\s+discussed | reviewed | deferred | was\s+expecting | whether | in\s+order\s+to | so\s+that
+        | such\s+that
+        | whenever | as\s+long\s+as | to\s+see\s+(?:if|how)
+    )\b""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_PLAN = re.compile(
+    r"""\b(?: (?:will|should|to)\s+(?:also\s+|then\s+)?(?:be\s+(?:\w+ly\s+)?(?:followed|seen|treated|discharged
+        |started|scheduled
+            |transferred|admitted|given|placed|kept|monitored|continued|referred|sent|re-?evaluated|re-?checked|advised|put
+            |observed|called|contacted|maintained|instructed)
+            | follow | return\s+(?!to\s+(?:\w+\s+){0,3}(?:work|activit|function|baseline|normal))| start | schedule
+            | obtain
+            | call | see | come\s+back | undergo | proceed | take)
+        | discharged | referred | recommend\w* | encouraged | advised | tolerated | follow(?:ed)?[- ]?up
+        | transferred | instructed | stable\s+condition | good\s+condition | satisfactory\s+condition
+        | most\s+likely\s+related
+    )\b""",
+    re.VERBOSE | re.IGNORECASE,
+)
+_SECTION = re.compile(r"\b(?:prognosis|rehabilitation\s+potential|rehab\s+potential)\b")
+_RATED = re.compile(rf"\b{_QUALITY}\b", re.IGNORECASE)
+_SCAFFOLD = re.compile(
+    r"\b(?:the|his|her|overall|patient'?s?|prognosis|is|are|that|will|should|expected|likely|to|remains?|and|with|from|of|a|an"
+    r"|has|have|be|been|appears|very|most|probably)\b",
+    re.IGNORECASE,
+)
+SUPPORT_SHARE = 0.6
+"""Share of a forecast's content words that one forecasting sentence of the chart must hold."""
+
+
+def is_forecast(sentence: str) -> bool:
+    """Whether a sentence says how a condition will go on, and is not a plan, a hope or a condition."""
+    if _FORECAST.search(sentence) is None or _NO_FORECAST.search(sentence):
+        return False
+    # "will be discharged and is expected to recover": what is left without the plan must still forecast.
+    return _FORECAST.search(_PLAN.sub(" _ ", sentence)) is not None
+
+
+def forecasts_of(chart: str) -> list[tuple[int, int]]:
+    """The spans of a chart's forecasting sentences, and of what stands under a heading "prognosis"."""
+    found = [(sentence.start, sentence.end) for sentence in outline(chart).sentences if is_forecast(sentence.text)]
+    return found + [
+        (span.start, min(span.end, span.start + 300))
+        for span in outline(chart).section(_SECTION)
+        if _RATED.search(span.text[:200]) and not _NO_FORECAST.search(span.text[:60])
+    ]
+
+
+def support_of(statement: str, chart: str) -> tuple[int, int] | None:
+    """The forecasting sentence of a chart that says what a statement says, or None."""
+    content = " ".join(_SCAFFOLD.sub(" ", statement).split()).strip(" .,;:")
+    for start, end in forecasts_of(chart):
+        sentence = chart[start:end]
+        if locate(statement, sentence) or (content and locate(content, sentence)):
+            return start, end
+        if content and locate_words(content, sentence, SUPPORT_SHARE):
+            return start, end
+    return None

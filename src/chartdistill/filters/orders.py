@@ -1,0 +1,96 @@
+"""Whether a chart orders a test, reports it as done, or only weighs it.
+
+In: a test's name and a chart. Out: :class:`TestUse`. A name is looked for as written, then by its words in one
+sentence ("a knee MRI" for "MRI of the knee"). Must hold: pure; one sentence that orders is enough.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from chartdistill.filters.clauses import Mention, Outline, outline
+from chartdistill.filters.cues import DONE, ONLY_CONSIDERED, ORDER
+
+_PLAN_SECTION = re.compile(
+    r"\b(?:plans?|recommendations?|orders?|follow-?\s?up|disposition|discharge\s+instructions|instructions|to\s+do|advice)\b"
+)
+_TITLE_SECTION = re.compile(
+    r"\b(?:exam(?:ination)?|procedures?(?:\s+performed)?|operations?(?:\s+performed)?|title|study|type\s+of\s+\w+|technique|reason"
+    r"|indications?|history|findings|laborator\w+|labs?|data|results?|studies|diagnostic\w*|x-?rays?|radiology|imaging)\b"
+)
+_FILLER = re.compile(
+    r"\b(?:an?|the|repeat|follow-?\s?up|another|new|further|routine|scan|test(?:ing)?|study|of|and|for|levels?|his|her)\b",
+    re.IGNORECASE,
+)
+
+_NO_TEST_ALONE = frozenset("bone breath exercise sleep stool stress swallow urine blood heart visual".split())
+
+
+@dataclass(frozen=True, slots=True)
+class TestUse:
+    """What a chart does with a test, and where."""
+
+    what: Literal["ordered", "done", "considered", "mentioned", "absent"]
+    span: tuple[int, int] | None = None
+
+
+def use_of(name: str, chart: str) -> TestUse:
+    """The most binding use of a test: ordered before considered before done before a bare mention."""
+    plan = outline(chart)
+    mentions = plan.mentions([name]) or _scattered(name, plan)
+    found: dict[str, Mention] = {}
+    for mention in mentions:
+        found.setdefault(_use(mention, plan), mention)
+    for what in ("ordered", "considered", "done", "mentioned"):
+        if what in found:
+            return TestUse(what, (found[what].start, found[what].end))
+    return TestUse("absent")
+
+
+def _use(mention: Mention, plan: Outline) -> Literal["ordered", "done", "considered", "mentioned"]:
+    if plan.in_heading(mention.start):
+        return "done"
+    sentence = mention.sentence.text
+    if ONLY_CONSIDERED.search(sentence):
+        return "considered"
+    done = DONE.search(mention.clause) is not None
+    if _PLAN_SECTION.search(mention.heading) and not done:
+        return "ordered"
+    if _orders(mention):
+        return "ordered"
+    if done or _TITLE_SECTION.search(mention.heading):
+        return "done"
+    return "mentioned"
+
+
+def _orders(mention: Mention) -> bool:
+    """Whether the sentence orders: an order's verb before the test, or "is ordered" after it, and no result."""
+    ordered = re.search(
+        r"\b(?:order(?:ed)?|schedul\w+|request(?:ed)?|recommend\w*|plan(?:ned)?|pending|arranged|to\s+be\s+\w+|will\s+be|sent"
+        r"|advised|suggested|needed)\b",
+        mention.after,
+        re.IGNORECASE,
+    )
+    before = mention.sentence.text[: max(0, mention.start - mention.sentence.start)]
+    asked = ORDER.search(before)
+    if ordered and not re.search(r"\b(?:showed|revealed|normal|negative)\b", mention.after, re.IGNORECASE):
+        return True
+    return asked is not None and DONE.search(mention.clause) is None
+
+
+def _scattered(name: str, plan: Outline) -> list[Mention]:
+    """Sentences that hold all the words which make the test's name."""
+    words = [word for word in re.findall(r"[a-z0-9]+", _FILLER.sub(" ", name.casefold())) if len(word) > 1]
+    if not words or (len(words) == 1 and words[0] in _NO_TEST_ALONE):
+        return []
+    found = []
+    for sentence in plan.sentences:
+        low = sentence.text.casefold()
+        places = [re.search(rf"\b{re.escape(word[:6])}", low) for word in words]
+        if all(places):
+            first = min(place.start() for place in places if place)
+            last = max(place.end() for place in places if place)
+            found.append(plan.mention(sentence.start + first, sentence.start + last))
+    return found

@@ -1,0 +1,43 @@
+"""Objections that a person overrides: every one of a reason code, or every one against a label.
+
+In: `--readmit` arguments. Out: which rejections still count. Must hold: an overridden objection is never lost, it
+moves to `CuratedLabel.readmitted`; an answer that does not parse cannot be re-admitted, there is nothing to keep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from chartdistill.schema import Rejection
+
+
+@dataclass
+class Readmissions:
+    """What to re-admit, and what of it was met."""
+
+    wanted: tuple[str, ...] = ()
+    """Reason codes, record ids, or `record:task`."""
+    met: set[str] = field(default_factory=set)
+    """Those of `wanted` that overrode something."""
+
+    def split(
+        self, record: str, task: str, rejections: Sequence[Rejection]
+    ) -> tuple[tuple[Rejection, ...], tuple[Rejection, ...]]:
+        """(rejections that stand, rejections that are overridden)."""
+        names = {name for name in (record, f"{record}:{task}") if name in self.wanted}
+        if names and rejections:
+            self.met |= names
+            return (), tuple(rejections)
+        overridden = tuple(one for one in rejections if one.reason in self.wanted)
+        self.met |= {one.reason for one in overridden}
+        return tuple(one for one in rejections if one not in overridden), overridden
+
+    def unmet(self) -> list[str]:
+        """What was asked for and overrode nothing."""
+        return [name for name in self.wanted if name not in self.met]
+
+
+def merged(earlier: Iterable[str], asked: Iterable[str]) -> tuple[str, ...]:
+    """Earlier and new arguments, each once, in order."""
+    return tuple(dict.fromkeys([*earlier, *asked]))

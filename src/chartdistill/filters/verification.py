@@ -1,0 +1,50 @@
+"""Rejects items that the teacher itself does not stand by, when asked about them one by one."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from chartdistill.filters.items import ItemFilter
+from chartdistill.filters.run_facts import NO_FACTS, RunFacts
+from chartdistill.grounding import FUZZY_THRESHOLD, locate
+from chartdistill.schema import Item, ItemCheck, Label, Record, Rejection, Task
+
+
+class Verification(ItemFilter):
+    """Reason codes: `unverified`, the check was answered no; `unclear`, neither yes nor no; `quote_not_in_record`, the
+    check was answered yes with a quote that the record does not have. Does nothing where a label has no checks."""
+
+    type: Literal["verification"] = "verification"
+    on_unclear: Literal["reject", "keep"] = "reject"
+    """What an answer of neither yes nor no means."""
+    quote_threshold: float = Field(default=FUZZY_THRESHOLD, ge=50, le=101)
+    """Similarity (0 to 100) from which a stretch of the record counts as the quote. 101: only the same words count."""
+
+    def check(
+        self,
+        label: Label,
+        items: tuple[Item, ...] | None,
+        record: Record,
+        task: Task,
+        run: RunFacts = NO_FACTS,
+    ) -> list[Rejection]:
+        """Reject each item whose check speaks against it."""
+        checks = {check.item: check for check in label.checks or ()}
+        findings = []
+        for item in items or ():
+            said = checks.get(item)
+            reason, evidence = self._objection(said, record.text) if said is not None else ("", "")
+            if reason:
+                findings.append(self.finding(reason, item, evidence))
+        return self.verdict(findings, len(items or ()))
+
+    def _objection(self, said: ItemCheck, text: str) -> tuple[str, str]:
+        if said.answer == "no":
+            return "unverified", "asked about the item, the teacher answered no"
+        if said.answer == "unclear" and self.on_unclear == "reject":
+            return "unclear", "asked about the item, the teacher answered neither yes nor no"
+        if said.quote and locate(said.quote, text, self.quote_threshold) is None:
+            return "quote_not_in_record", "what the teacher quoted is not in the record"
+        return "", ""
