@@ -1,130 +1,222 @@
-"""Shared-prefix rows against separate rows through plain transformers: same logits, same gradients."""
+"""The LoRA loop: what a run logs, keeps, resumes, and refuses."""
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from chartdistill.errors import TrainingError
+from chartdistill.errors import ModelError, TrainingError
 from chartdistill.training import LoraOptions, TrainOptions
-from chartdistill.training.rows import IGNORE, Branch, Example, collate
-from chartdistill.training.trainer import _loss_sum, check_sharing, load_student, run_training
+from chartdistill.training.losses import pass_loss
+from chartdistill.training.rows import Example, collate
+from chartdistill.training.steps import StepSampler
+from chartdistill.training.student import load_student, why_not_packed
+from chartdistill.training.trainer import Rows, Score, run_training
+from training_shapes import make_example, make_model
+from training_worker import examples
 
-PAD = 2
-
-
-def example(record: str, size: int, answers: tuple[int, ...], seed: int = 0) -> Example:
-    draw = torch.Generator().manual_seed(seed)
-
-    def ids(count: int) -> list[int]:
-        return torch.randint(10, 1000, (count,), generator=draw).tolist()
-
-    return Example(record, ids(size), tuple(Branch(f"t{i}", ids(3 + i), ids(n)) for i, n in enumerate(answers)))
-
-
-EXAMPLES = [example("a", 17, (4, 1, 9), 1), example("b", 1, (2, 6), 2), example("c", 40, (3,), 3)]
-
-
-def adapted(folder: Path) -> torch.nn.Module:
-    model = load_student(folder, TrainOptions(dtype="float32", lora=LoraOptions(rank=4)))
-    torch.manual_seed(5)
-    with torch.no_grad():  # a fresh adapter is zero: give it values, so that its gradients are full
-        for name, parameter in model.named_parameters():
-            if "lora_B" in name:
-                parameter.normal_(std=0.1)
-    return model
+EXAMPLES = [
+    make_example("a", 17, [(3, 4), (2, 1), (4, 9)], 1),
+    make_example("b", 1, [(2, 2), (1, 6)], 2),
+    make_example("c", 40, [(5, 3)], 3),
+]
+LORA = LoraOptions(rank=4)
+ROWS = Rows("split", True, 0)
 
 
-def gradients(model: torch.nn.Module, rows: list[Example]) -> dict[str, torch.Tensor]:
-    model.zero_grad()
-    _loss_sum(model, collate(rows, PAD, torch.float32)).backward()
-    return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
-
-
-def plain_loss(model: torch.nn.Module, rows: list[Example]) -> float:
-    """Oracle: one unpadded sequence per answer, no mask of ours, positions left to transformers."""
-    total = 0.0
-    for row in rows:
-        for branch in row.branches:
-            ids = [*row.prefix_ids, *branch.question_ids, *branch.answer_ids]
-            logits = model(input_ids=torch.tensor([ids])).logits[0]
-            start = len(ids) - len(branch.answer_ids)
-            target = torch.tensor(branch.answer_ids)
-            total += torch.nn.functional.cross_entropy(logits[start - 1 : -1], target, reduction="sum").item()
-    return total
-
-
-def test_shared_rows_equal_separate_rows_in_loss_and_gradients(tiny_model: Path) -> None:
-    model = adapted(tiny_model)
-    shared = gradients(model, EXAMPLES)
-    separate = gradients(model, [row for e in EXAMPLES for row in e.separate()])
-    assert shared.keys() == separate.keys() and len(shared) > 10
-    for name, value in shared.items():
-        scale = separate[name].norm()
-        assert scale > 0, name
-        assert (value - separate[name]).norm() / scale < 1e-5, name
-    with torch.no_grad():
-        loss = _loss_sum(model, collate(EXAMPLES, PAD, torch.float32)).item()
-        assert loss == pytest.approx(plain_loss(model, EXAMPLES), rel=1e-5)
-
-
-def test_labels_are_the_answer_tokens_and_nothing_else() -> None:
-    batch = collate(EXAMPLES, PAD, torch.float32)
-    for row, each in enumerate(EXAMPLES):
-        trained = batch["labels"][row][batch["labels"][row] != IGNORE].tolist()
-        assert trained == [token for branch in each.branches for token in branch.answer_ids]
-
-
-def test_the_self_check_catches_branches_that_see_each_other(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import chartdistill.training.rows as rows
-
-    model = adapted(tiny_model)
-    assert check_sharing(model, EXAMPLES[0], PAD) < 1e-5
-
-    def leaky(branch_of: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-        columns = branch_of.shape[1]
-        visible = torch.ones(columns, columns, dtype=torch.bool).tril().expand(len(branch_of), -1, -1)
-        return torch.zeros(visible.shape, dtype=dtype).masked_fill(~visible, torch.finfo(dtype).min)[:, None]
-
-    monkeypatch.setattr(rows, "_additive_mask", leaky)
-    with pytest.raises(TrainingError, match="shared_prefix"):
-        check_sharing(model, EXAMPLES[0], PAD)
-
-
-def test_training_lowers_the_loss_and_logs_no_text(tiny_model: Path, tmp_path: Path) -> None:
-    options = TrainOptions(
-        epochs=30, learning_rate=2e-2, records_per_step=2, records_per_pass=1, dtype="float32", lora=LoraOptions(rank=4)
+def options_of(**values: Any) -> TrainOptions:
+    return TrainOptions(
+        **{"dtype": "float32", "lora": LORA, "learning_rate": 2e-2, "validation_passes": 0, "checkpoints": 1, **values}
     )
-    model = load_student(tiny_model, options)
+
+
+def run(
+    model: Path, folder: Path, options: TrainOptions, rows: Rows = ROWS, train: Sequence[Example] = EXAMPLES,
+    validation: Sequence[Example] = (), score: Score | None = None, steps: list[int] | None = None,
+) -> tuple[Any, dict[str, Any]]:  # fmt: skip
+    """Train, and give back the model and the facts."""
+    student = load_student(model, options)
+
+    def progress(done: int, total: int | None = None, tokens: int = 0) -> None:
+        if steps is not None:
+            steps.append(done)
+
+    return student, run_training(student, train, validation, options, folder, rows, progress, score)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = load_file(folder / "adapter_model.safetensors")
+    return found
+
+
+def log_of(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "training_log.jsonl").read_text().splitlines()]
+
+
+def assert_same_weights(one: Path, other: Path, relative: float) -> None:
+    first, second = weights(one), weights(other)
+    assert first.keys() == second.keys() and len(first) >= 28
+    for name, value in first.items():
+        assert (value - second[name]).norm() <= relative * second[name].norm(), name
+
+
+def test_training_lowers_the_loss_and_logs_numbers_only(tiny_model: Path, tmp_path: Path) -> None:
+    options = options_of(epochs=15, records_per_step=2, validation_passes=3, keep="last", tensorboard=True)
     steps: list[int] = []
-    facts = run_training(
-        model, EXAMPLES, EXAMPLES[:1], options, tmp_path, PAD, lambda done, total=None, tokens=0: steps.append(done)
-    )
-    rows = [json.loads(line) for line in (tmp_path / "training_log.jsonl").read_text().splitlines()]
+    _, facts = run(tiny_model, tmp_path, options, validation=EXAMPLES[:1], steps=steps)
+    rows = log_of(tmp_path)
     losses = [row["loss"] for row in rows if "loss" in row]
     assert losses[-1] < 0.5 * losses[0]
-    assert facts["steps"] == steps[-1] == 60
-    assert any("validation_loss" in row for row in rows)
-    assert {key for row in rows for key in row} <= {"step", "epoch", "loss", "learning_rate", "validation_loss"}
+    assert facts["steps"] == steps[-1] == 30
+    assert [row["step"] for row in rows if "validation_loss" in row] == [10, 20, 30]
+    assert {key for row in rows for key in row} <= {
+        "step", "epoch", "loss", "grad_norm", "learning_rate", "validation_loss",
+    }  # fmt: skip
+    assert list((tmp_path / "tensorboard").glob("events*"))
+    assert json.loads((tmp_path / "adapter_config.json").read_text())["r"] == 4
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(tiny_model: Path, tmp_path: Path) -> None:
-    options = TrainOptions(epochs=1, dtype="float32", lora=LoraOptions(rank=4))
-    model = load_student(tiny_model, options)
+@pytest.mark.parametrize("change", ["separate", "plain", "small_passes", "checkpointing"])
+def test_how_rows_are_computed_does_not_change_the_adapter(change: str, tiny_model: Path, tmp_path: Path) -> None:
+    """Also the records of a step stay the same: a step is so many records, never so many rows."""
+    values: dict[str, Any] = {
+        "small_passes": {"tokens_per_pass": 20},
+        "checkpointing": {"gradient_checkpointing": True},
+    }
+    rows = {"separate": Rows("split", False, 0), "plain": Rows("plain", False, 0)}.get(change, ROWS)
+    _, facts = run(tiny_model, tmp_path / "a", options_of(epochs=2, records_per_step=2))
+    run(tiny_model, tmp_path / "b", options_of(epochs=2, records_per_step=2, **values.get(change, {})), rows)
+    assert facts["steps"] == 4
+    assert_same_weights(tmp_path / "a", tmp_path / "b", 1e-3)
+
+
+def test_the_saved_adapter_is_the_trained_one(tiny_model: Path, tmp_path: Path) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    model, _ = run(tiny_model, tmp_path, options_of(epochs=3))
+    loaded = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_model), tmp_path).eval()
+    ids = torch.tensor([[5, 6, 7, 8]])
     with torch.no_grad():
-        next(p for p in model.parameters() if p.requires_grad).fill_(float("nan"))
-    with pytest.raises(TrainingError, match="loss is nan"):
-        run_training(model, EXAMPLES, [], options, tmp_path, PAD, lambda done, total=None, tokens=0: None)
+        torch.testing.assert_close(loaded(ids).logits, model.eval()(ids).logits)
+
+
+def worse_each_time() -> Score:
+    scores = iter([0.5, 0.4, 0.3, 0.2, 0.1])
+    return lambda model: {"joint_f1": next(scores)}
+
+
+def test_the_best_adapter_is_kept(tiny_model: Path, tmp_path: Path) -> None:
+    options = options_of(epochs=9, records_per_step=3, validation_passes=3)
+    model, facts = run(tiny_model, tmp_path / "a", options, validation=EXAMPLES, score=worse_each_time())
+    assert (facts["steps"], facts["kept_step"], facts["kept_validation"]["joint_f1"]) == (9, 3, 0.5)
+    loss = sum(pass_loss(model, one).item() for one in collate(EXAMPLES, "split"))
+    tokens = sum(one.total_weight for one in collate(EXAMPLES, "split"))
+    assert loss / tokens == pytest.approx(facts["kept_validation"]["loss"], rel=1e-4)
+    _, last = run(tiny_model, tmp_path / "b", options.model_copy(update={"keep": "last"}), validation=EXAMPLES,
+                  score=worse_each_time())  # fmt: skip
+    assert last["kept_step"] == 9
+
+
+def test_training_stops_when_validations_get_worse(tiny_model: Path, tmp_path: Path) -> None:
+    options = options_of(epochs=50, records_per_step=3, validation_passes=10, stop_after_worse=2)
+    _, facts = run(tiny_model, tmp_path, options, validation=EXAMPLES, score=worse_each_time())
+    assert (facts["steps"], facts["kept_step"]) == (15, 5)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_records(tmp_path: Path) -> None:
+    options = options_of(tokens_per_pass=16, records_per_step=3)
+    model = make_model("llama")
+    with torch.no_grad():
+        model.get_input_embeddings().weight[1] = float("nan")  # a token that no other record has
+    bad = replace(EXAMPLES[2], prefix_ids=[1, 5, 6])
+    with pytest.raises(TrainingError, match=r"loss is nan at step 1, on records c\. "):
+        run_training(model, [bad, EXAMPLES[0]], [], options, tmp_path, ROWS, lambda done, total=None, tokens=0: None)
+    assert not (tmp_path / "adapter_model.safetensors").exists()
+
+
+def test_memory_that_runs_out_names_what_to_turn(tiny_model: Path, tmp_path: Path) -> None:
+    options = options_of()
+    model = load_student(tiny_model, options)
+    model.get_base_model().lm_head.register_forward_hook(lambda *_: torch.empty(1 << 55))
+    with pytest.raises(TrainingError, match=r"Lower train\.tokens_per_pass \(now 8192.*train\.gradient_checkpointing"):
+        run_training(model, EXAMPLES, [], options, tmp_path, ROWS, lambda done, total=None, tokens=0: None)
 
 
 def test_4bit_student_trains(tiny_model: Path, tmp_path: Path) -> None:
-    options = TrainOptions(epochs=10, learning_rate=2e-2, load_in_4bit=True, lora=LoraOptions(rank=4))
-    model = load_student(tiny_model, options)
-    kinds = {type(module).__name__ for module in model.modules()}
-    assert any("4bit" in kind for kind in kinds)
-    before = _loss_sum(model, collate(EXAMPLES, PAD, torch.float32)).item()
-    run_training(model, EXAMPLES, [], options, tmp_path, PAD, lambda done, total=None, tokens=0: None)
-    assert _loss_sum(model, collate(EXAMPLES, PAD, torch.float32)).item() < before
+    options = options_of(epochs=10, load_in_4bit=True)
+    fresh = load_student(tiny_model, options)
+    assert any("4bit" in type(module).__name__ for module in fresh.modules())
+    one = collate(EXAMPLES, "split")[0]
+    before = pass_loss(fresh, one).item()
+    model, _ = run(tiny_model, tmp_path, options)
+    assert pass_loss(model, one).item() < before
+
+
+def worker(model: Path, folder: Path, values: dict[str, Any], *more: str) -> subprocess.CompletedProcess[str]:
+    script = Path(__file__).with_name("training_worker.py")
+    command = [sys.executable, str(script), str(model), str(folder), json.dumps(values), *more]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, env={**os.environ}, check=False)
+
+
+def test_a_killed_run_goes_on_to_the_same_weights(tiny_model: Path, tmp_path: Path) -> None:
+    values = {"epochs": 4, "records_per_step": 4, "checkpoints": 8, "validation_passes": 4, "dtype": "float32",
+              "lora": {"rank": 4, "dropout": 0.2}, "learning_rate": 1e-2}  # fmt: skip
+    assert worker(tiny_model, tmp_path / "whole", values).returncode == 0
+    # 16 steps, a checkpoint every two: killed after step 7, it goes on from 6, in the middle of an epoch.
+    killed = worker(tiny_model, tmp_path / "killed", values, "7")
+    assert killed.returncode == -9, killed.stderr
+    assert not (tmp_path / "killed" / "adapter_model.safetensors").exists()
+    resumed = worker(tiny_model, tmp_path / "killed", values)
+    assert resumed.returncode == 0, resumed.stderr
+    one, other = weights(tmp_path / "whole"), weights(tmp_path / "killed")
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+    validations = [[r for r in log_of(tmp_path / n) if "validation_loss" in r] for n in ("whole", "killed")]
+    assert validations[0] == validations[1] and len(validations[0]) == 4
+
+
+def test_a_step_has_the_same_records_for_any_number_of_processes() -> None:
+    for processes in (1, 2, 3, 7):
+        shares = [list(StepSampler(13, 4, 5, process, processes)) for process in range(processes)]
+        steps = [{index for share in shares for index in share[step]} for step in range(4)]
+        whole = [set(step) for step in StepSampler(13, 4, 5)]
+        assert steps == whole and [len(step) for step in steps] == [4, 4, 4, 1]
+    sampler = StepSampler(13, 4, 5)
+    first = list(sampler)
+    sampler.set_epoch(1)
+    assert list(sampler) != first and sorted(index for step in sampler for index in step) == list(range(13))
+
+
+def test_models_that_cannot_share_say_why(tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM, Gemma2Config, MambaConfig, MistralConfig, Qwen3Config
+
+    shape = {"vocab_size": 97, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2,
+             "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8}  # fmt: skip
+    cases: dict[str, Any] = {
+        "window": MistralConfig(**shape, sliding_window=8),
+        "sliding": Qwen3Config(**shape, use_sliding_window=True, sliding_window=8, max_window_layers=1),
+        "caps": Gemma2Config(**shape, layer_types=["full_attention"] * 2),
+        "linear_attention": MambaConfig(vocab_size=97, hidden_size=16, num_hidden_layers=1),
+    }
+    for name, config in cases.items():
+        AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / name)
+        if name == "linear_attention":
+            with pytest.raises(ModelError, match=r"Set train\.lora\.target_modules"):
+                load_student(tmp_path / name, options_of())
+        modules: Any = ("in_proj", "x_proj") if name == "linear_attention" else "all-linear"
+        model = load_student(tmp_path / name, options_of(lora=LoraOptions(target_modules=modules)))
+        assert name in (why_not_packed(model) or ""), name
+        one = collate(examples()[:2], "plain", shared=False)[0]
+        loss = pass_loss(model, one)
+        loss.backward()
+        assert loss.isfinite(), name

@@ -1,5 +1,5 @@
 """The trainer's parts: examples and shared-prefix rows, the collator, the LoRA loop."""
 
-from chartdistill.training.options import LoraOptions, TrainOptions
+from chartdistill.training.options import DistillationOptions, LoraOptions, TrainOptions
 
-__all__ = ["LoraOptions", "TrainOptions"]
+__all__ = ["DistillationOptions", "LoraOptions", "TrainOptions"]

@@ -18,6 +18,22 @@ class LoraOptions(BaseModel):
     dropout: float = Field(default=0.0, ge=0, lt=1)
     target_modules: tuple[str, ...] | Literal["all-linear"] = "all-linear"
     use_rslora: bool = False
+    use_dora: bool = False
+    """DoRA: the length of each weight column is learned apart from its direction. Slower."""
+
+
+class DistillationOptions(BaseModel):
+    """Learn the teacher's whole distribution at each answer token, not its choice alone.
+
+    Needs `label.top_logprobs`, and a teacher and student with the same vocabulary.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    weight: float = Field(default=0.5, gt=0, le=1)
+    """Share of the distillation loss; the rest is cross entropy on the label."""
+    temperature: float = Field(default=1.0, gt=0)
+    """Above 1 the teacher's less likely tokens count for more."""
 
 
 class TrainOptions(BaseModel):
@@ -31,20 +47,41 @@ class TrainOptions(BaseModel):
     warmup_fraction: float = Field(default=0.03, ge=0, lt=1)
     """Share of the steps during which the learning rate rises; then it falls along a cosine."""
     records_per_step: int = Field(default=8, ge=1)
-    """Records (with all their tasks) per optimizer step and process."""
-    records_per_pass: int | None = Field(default=None, ge=1)
-    """Records per forward pass; lower it when memory runs out. None: all of a step's at once."""
+    """Records (with all their tasks) per optimizer step, over all processes."""
+    tokens_per_pass: int = Field(default=8192, ge=16)
+    """Room of one forward pass: so many tokens of a step's records are packed into one row. Lower it when memory runs
+    out; the result stays the same. A record that is longer has a pass of its own."""
     max_tokens: int = Field(default=4096, ge=16)
     """Longest example (record, question and answer). A longer one stops the run before the first step."""
     max_grad_norm: float = Field(default=1.0, gt=0)
     shared_prefix: bool = True
     """Compute a record once for all of its answers. Same gradients as separate rows, several times faster."""
+    attention: Literal["auto", "split", "dense", "flex", "plain"] = "auto"
+    """How a packed row is attended to. split: two calls per record, no full mask; dense: one call with a full mask;
+    flex: FlexAttention (CUDA). plain: no packing, one padded row per answer. auto: split, or plain where the model
+    needs it (recurrent layers, sliding windows)."""
     load_in_4bit: bool = False
     """QLoRA: the frozen student in NF4 (bitsandbytes)."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the frozen student. auto: bfloat16 on CUDA where the card has it, else float32."""
     gradient_checkpointing: bool = False
     """Less memory for about a third more time."""
+    distillation: DistillationOptions | None = None
+    """None: cross entropy on the labels alone."""
+    task_weights: dict[str, float] = {}
+    """Task name -> weight of its answers; 1 where a task is not named, 0 leaves it out."""
+    source_weights: dict[str, float] = {}
+    """Pattern of record sources (* and ?) -> weight of their answers; the first that fits counts, else 1."""
     validation_passes: int = Field(default=3, ge=0)
-    """How often, spread over the run, the validation loss is measured."""
+    """How often, spread over the run, the validation records are looked at."""
+    validation_records: int = Field(default=32, ge=0)
+    """On so many of them answers are generated and scored against their kept labels; 0: loss only."""
+    keep: Literal["best", "last"] = "best"
+    """best: the adapter of the validation with the highest joint F1 (then the lowest loss). last: the final one."""
+    stop_after_worse: int | None = Field(default=None, ge=1)
+    """Stop after so many validations in a row that are not better than the best. None: never."""
+    checkpoints: int = Field(default=10, ge=1)
+    """How often, spread over the run, its state is saved; a killed run goes on from the last one."""
+    tensorboard: bool = False
+    """Also write the numbers of training_log.jsonl as TensorBoard events under adapter/tensorboard."""
     seed: int = 0

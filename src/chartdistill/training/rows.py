@@ -1,28 +1,28 @@
 """Examples, and the rows of token ids that a forward pass sees.
 
-A row is one record with all of its answers behind it:
+A packed row is several records, each with all of its answers behind it, and no padding:
 
-    [padding] [prefix: the record] [branch 1] [branch 2] ... [padding]
+    [record 1] [branch 1] [branch 2] ... [record 2] [branch 1] ...
 
-A branch (question + answer) sees the record and itself, never another branch, and its positions continue from the
-record's end; so every answer gets exactly the logits it would get in a row of its own, while the record is computed
-once. Prefixes are aligned at their end, so that the columns that carry answers are about the same in all rows and
-the logits of the others need not be computed.
+A branch (question + answer) sees its record and itself, nothing else, and its positions continue from the record's
+end; so every answer gets exactly the logits it would get in a row of its own, while the record is computed once.
+Logits are computed at the columns that predict an answer token; the record's last token may predict the first token
+of several branches.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import torch
 
-IGNORE = -100
-"""Label of a column that is not trained (the value torch's cross entropy ignores)."""
+    from chartdistill.training.distillation import TeacherTokens
 
-_PADDING = -1
+RowForm = Literal["split", "dense", "flex", "plain"]
+"""How a row is laid out and attended to; plain: padded rows and transformers' own masks."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,10 @@ class Branch:
     question_ids: Sequence[int]
     answer_ids: Sequence[int]
     """With the end id; these are the trained tokens."""
+    weight: float = 1.0
+    """Of each answer token in the loss."""
+    teacher: TeacherTokens | None = None
+    """What the teacher held likely at each answer token, for distillation."""
 
 
 @dataclass(frozen=True)
@@ -48,62 +52,170 @@ class Example:
         """Tokens of the longest prompt plus answer."""
         return len(self.prefix_ids) + max(len(b.question_ids) + len(b.answer_ids) for b in self.branches)
 
+    @property
+    def size(self) -> int:
+        """Tokens of the row: the record once, and all branches (an answer's last token is predicted, never read)."""
+        return len(self.prefix_ids) + sum(self.branch_sizes)
+
+    @property
+    def branch_sizes(self) -> list[int]:
+        """Tokens each branch takes in the row."""
+        return [len(b.question_ids) + len(b.answer_ids) - 1 for b in self.branches]
+
     def separate(self) -> list[Example]:
         """The same answers, each in an example of its own."""
-        return [Example(self.record, self.prefix_ids, (branch,)) for branch in self.branches]
+        return [replace(self, branches=(branch,)) for branch in self.branches]
 
 
-def collate(examples: Sequence[Example], pad_id: int, dtype: torch.dtype) -> dict[str, torch.Tensor]:
-    """Rows of equal length.
+def sharing_gain(examples: Sequence[Example]) -> float:
+    """How many times more tokens separate rows would compute than shared ones."""
+    shared = sum(example.size for example in examples)
+    return sum(row.size for example in examples for row in example.separate()) / shared
 
-    Returns:
-        input_ids, position_ids [rows, columns]; attention_mask [rows, 1, columns, columns], additive, in `dtype`
-        (a bool mask is added as 0/1 by some attention implementations); logits_to_keep [kept], the columns whose
-        logits are needed; labels and shift_labels [rows, kept], the token each kept column predicts, or IGNORE.
+
+def plan_passes(examples: Sequence[Example], tokens_per_pass: int) -> list[list[Example]]:
+    """Distribute examples over as few passes as go: the longest first, each into the first pass with room for it."""
+    passes: list[list[Example]] = []
+    room: list[int] = []
+    for example in sorted(examples, key=lambda one: -one.size):
+        place = next((i for i, left in enumerate(room) if left >= example.size), len(passes))
+        if place == len(passes):
+            passes.append([])
+            room.append(tokens_per_pass)
+        passes[place].append(example)
+        room[place] -= example.size
+    return passes
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one forward pass computes.
+
+    `inputs` go to the model. `trained` [tokens] are the places of the trained tokens among the flattened logits, None
+    when all logits are; `targets`, `weights` [tokens] belong to them, and so do `teacher_ids` and `teacher_logprobs`
+    [tokens, k] (-inf where the teacher said nothing), None when no label brings any.
     """
+
+    records: tuple[str, ...]
+    inputs: dict[str, Any]
+    trained: torch.Tensor | None
+    targets: torch.Tensor
+    weights: torch.Tensor
+    total_weight: float
+    teacher_ids: torch.Tensor | None = None
+    teacher_logprobs: torch.Tensor | None = None
+
+    def to(self, device: torch.device) -> Pass:
+        """The same pass on a device."""
+        if self.targets.device == device:
+            return self
+        moved: dict[str, Any] = {
+            name: None if (value := getattr(self, name)) is None else value.to(device, non_blocking=True)
+            for name in ("trained", "targets", "weights", "teacher_ids", "teacher_logprobs")
+        }
+        inputs = {name: value.to(device, non_blocking=True) for name, value in self.inputs.items()}
+        return replace(self, inputs=inputs, **moved)
+
+
+def collate(
+    examples: Sequence[Example],
+    form: RowForm,
+    shared: bool = True,
+    tokens_per_pass: int = 1 << 30,
+    dtype: torch.dtype | None = None,
+    pad_id: int = 0,
+) -> list[Pass]:
+    """The passes of some examples. `dtype` is the model's (float32 if None); `pad_id` fills padding, never seen.
+
+    `shared` False gives every answer a row of its own; the trained tokens and their weights stay the same.
+    """
+    rows = list(examples) if shared else [row for example in examples for row in example.separate()]
+    build = _plain if form == "plain" else _packed
+    return [build(group, form, dtype, pad_id) for group in plan_passes(rows, tokens_per_pass)]
+
+
+def _packed(examples: Sequence[Example], form: RowForm, dtype: torch.dtype | None, pad_id: int) -> Pass:
     import torch
 
-    prefix_width = max(len(example.prefix_ids) for example in examples)
-    # An answer's last token is predicted, never read.
-    widths = [sum(len(b.question_ids) + len(b.answer_ids) - 1 for b in e.branches) for e in examples]
-    shape = (len(examples), prefix_width + max(widths))
-    ids = torch.full(shape, pad_id)
-    positions = torch.zeros(shape, dtype=torch.long)
-    branch_of = torch.full(shape, _PADDING)
-    labels = torch.full(shape, IGNORE)
-    for row, example in enumerate(examples):
+    from chartdistill.training.attention import RowLayout
+
+    ids: list[int] = []
+    positions: list[int] = []
+    kept: list[int] = []
+    for example in examples:
         size = len(example.prefix_ids)
-        first = prefix_width - size
-        ids[row, first:prefix_width] = torch.tensor(example.prefix_ids)
-        positions[row, first:prefix_width] = torch.arange(size)
-        branch_of[row, first:prefix_width] = 0
-        column = prefix_width
-        for number, branch in enumerate(example.branches, 1):
+        if not size or not example.branches or not all(branch.answer_ids for branch in example.branches):
+            raise ValueError(f"record {example.record}: an empty prefix, no branch, or an answer without tokens")
+        last_of_prefix = len(ids) + size - 1
+        ids += example.prefix_ids
+        positions += range(size)
+        for branch in example.branches:
             tokens = [*branch.question_ids, *branch.answer_ids[:-1]]
-            end = column + len(tokens)
-            ids[row, column:end] = torch.tensor(tokens)
-            positions[row, column:end] = torch.arange(size, size + len(tokens))
-            branch_of[row, column:end] = number
-            labels[row, column + len(branch.question_ids) - 1 : end] = torch.tensor(branch.answer_ids)
-            column = end
-    kept = (labels != IGNORE).any(0).nonzero().squeeze(1)
-    return {
-        "input_ids": ids,
-        "position_ids": positions,
-        "attention_mask": _additive_mask(branch_of, dtype),
-        "logits_to_keep": kept,
-        "labels": labels[:, kept],
-        "shift_labels": labels[:, kept],
+            first = len(ids) + len(branch.question_ids) - 1
+            kept.append(first if branch.question_ids else last_of_prefix)
+            kept += range(first + 1, first + len(branch.answer_ids))
+            ids += tokens
+            positions += range(size, size + len(tokens))
+    sizes = [(len(example.prefix_ids), *example.branch_sizes) for example in examples]
+    layout = RowLayout(sizes, form, dtype or torch.float32)
+    ids += [pad_id] * (layout.width - len(ids))
+    positions += [0] * (layout.width - len(positions))
+    inputs = {
+        "input_ids": torch.tensor([ids]),
+        "position_ids": torch.tensor([positions]),
+        # Any 4D tensor keeps transformers from making a mask of its own; the layout says who sees whom.
+        "attention_mask": torch.zeros(1, 1, 1, 1),
+        "row_layout": layout,
+        "logits_to_keep": torch.tensor(kept),
     }
+    return Pass(tuple(e.record for e in examples), inputs, None, **_targets(examples))
 
 
-def _additive_mask(branch_of: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+def _plain(examples: Sequence[Example], form: RowForm, dtype: torch.dtype | None, pad_id: int) -> Pass:
+    """Rows padded on the right, one answer each, with nothing that plain transformers does not know."""
     import torch
 
-    columns = branch_of.shape[1]
-    query, key = branch_of[:, :, None], branch_of[:, None, :]
-    causal = torch.ones(columns, columns, dtype=torch.bool).tril()
-    visible = causal & ((query == key) | (key == 0)) & (key != _PADDING)
-    visible |= torch.eye(columns, dtype=torch.bool)  # padding sees itself: a row without any key is not a number
-    mask = torch.zeros(visible.shape, dtype=dtype)
-    return mask.masked_fill_(~visible, torch.finfo(dtype).min)[:, None]
+    rows = [
+        [*example.prefix_ids, *branch.question_ids, *branch.answer_ids[:-1]]
+        for example in examples
+        for branch in example.branches
+    ]
+    width = max(map(len, rows))
+    starts = [len(row) - len(b.answer_ids) for row, b in zip(rows, _branches(examples), strict=True)]
+    wanted = [range(start, len(row)) for start, row in zip(starts, rows, strict=True)]
+    kept = sorted({column for columns in wanted for column in columns})
+    place = {column: number for number, column in enumerate(kept)}
+    inputs = {
+        "input_ids": torch.tensor([[*row, *[pad_id] * (width - len(row))] for row in rows]),
+        "attention_mask": torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows]),
+        "logits_to_keep": torch.tensor(kept),
+    }
+    trained = [number * len(kept) + place[column] for number, columns in enumerate(wanted) for column in columns]
+    return Pass(tuple(e.record for e in examples), inputs, torch.tensor(trained), **_targets(examples))
+
+
+def _branches(examples: Sequence[Example]) -> list[Branch]:
+    return [branch for example in examples for branch in example.branches]
+
+
+def _targets(examples: Sequence[Example]) -> dict[str, Any]:
+    import torch
+
+    branches = _branches(examples)
+    weights = [branch.weight for branch in branches for _ in branch.answer_ids]
+    targets = [token for branch in branches for token in branch.answer_ids]
+    facts = {"targets": torch.tensor(targets), "weights": torch.tensor(weights), "total_weight": sum(weights)}
+    if any(branch.teacher for branch in branches):
+        k = max(branch.teacher.ids.shape[1] for branch in branches if branch.teacher)
+        ids = torch.zeros(len(targets), k, dtype=torch.long)
+        logprobs = torch.full((len(targets), k), float("-inf"))
+        start = 0
+        for branch in branches:
+            end = start + len(branch.answer_ids)
+            if branch.teacher:
+                columns = branch.teacher.ids.shape[1]
+                ids[start:end, :columns] = torch.from_numpy(branch.teacher.ids)
+                logprobs[start:end, :columns] = torch.from_numpy(branch.teacher.logprobs)
+            start = end
+        facts |= {"teacher_ids": ids, "teacher_logprobs": logprobs}
+    return facts

@@ -1,115 +1,177 @@
-"""The LoRA loop: transformers' Trainer with our rows and our loss, and the check that sharing is exact."""
+"""The LoRA loop: transformers' Trainer with our rows, our loss and our validation."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+from transformers import PrinterCallback, Trainer, TrainingArguments
+
 from chartdistill.errors import TrainingError
-from chartdistill.progress import ProgressCallback
+from chartdistill.store import make_folder
+from chartdistill.training.adapter import BEST, adapter_tensors, load_tensors, put_tensors, save_adapter, save_tensors
+from chartdistill.training.log import EndCallback, LogCallback, StopCallback, is_better
+from chartdistill.training.losses import pass_loss
 from chartdistill.training.options import TrainOptions
-from chartdistill.training.rows import IGNORE, Example, collate
+from chartdistill.training.rows import Example, Pass, RowForm, collate
+from chartdistill.training.steps import StepLoader, StepSampler
+from chartdistill.training.student import compute_dtype
 
 if TYPE_CHECKING:
-    import torch
+    from chartdistill.progress import ProgressCallback
 
-_TOLERANCE = {"float32": 1e-4, "bfloat16": 5e-2}
-"""Relative difference of the loss allowed between shared and separate rows, by dtype."""
+Score = Callable[[Any], dict[str, float]]
+"""Generates and scores answers of a model; called on every process, returns the same on each."""
 
 
-def load_student(folder: Path, options: TrainOptions) -> Any:
-    """The frozen student with a fresh LoRA adapter, in the dtype the hardware does well."""
-    import torch
-    from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+@dataclass(frozen=True)
+class Rows:
+    """How examples become passes."""
 
-    torch.manual_seed(options.seed)  # the adapter's first values
-    dtype = _dtype(options)
-    quantization = None
-    if options.load_in_4bit:
-        quantization = BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype, bnb_4bit_use_double_quant=True
+    form: RowForm
+    shared: bool
+    pad_id: int
+
+
+class LoraTrainer(Trainer):  # type: ignore[misc]
+    """One call of `training_step` is one optimizer step: it runs all the passes that the step's records need."""
+
+    control: Any
+
+    def __init__(
+        self,
+        model: Any,
+        args: Any,
+        train: Sequence[Example],
+        validation: Sequence[Example],
+        options: TrainOptions,
+        rows: Rows,
+        score: Score | None,
+        best: Path,
+    ) -> None:
+        self.options, self.rows, self.score, self.best = options, rows, score, best
+        self.train_examples, self.validation_examples = train, validation
+        super().__init__(model=model, args=args, train_dataset=list(train), eval_dataset=list(validation) or None)
+
+    @cached_property
+    def _dtype(self) -> torch.dtype:
+        return compute_dtype(self.accelerator.unwrap_model(self.model))
+
+    def passes_of(self, examples: Sequence[Example]) -> list[Pass]:
+        """The passes that some examples need."""
+        return collate(
+            examples, self.rows.form, self.rows.shared, self.options.tokens_per_pass, self._dtype, self.rows.pad_id
         )
-    # sdpa takes the 4D mask; flash attention does not, and would be silently wrong.
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=dtype, attn_implementation="sdpa", quantization_config=quantization, local_files_only=True
-    )
-    model.config.use_cache = False
-    if options.load_in_4bit:
-        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=options.gradient_checkpointing)
-    lora = options.lora
-    modules = lora.target_modules if isinstance(lora.target_modules, str) else list(lora.target_modules)
-    config = LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=modules,
-        use_rslora=lora.use_rslora,
-        task_type="CAUSAL_LM",
-    )
-    return get_peft_model(model, config)
 
-
-def _dtype(options: TrainOptions) -> torch.dtype:
-    import torch
-
-    if options.dtype != "auto":
-        return torch.bfloat16 if options.dtype == "bfloat16" else torch.float32
-    return torch.bfloat16 if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else torch.float32
-
-
-def why_not_shared(model: Any) -> str | None:
-    """Why this architecture cannot share prefixes by a mask; None when it can."""
-    config = model.config.get_text_config()
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    if kinds != {"full_attention"}:
-        return f"layers of kind {', '.join(sorted(kinds - {'full_attention'}))} do not follow an attention mask"
-    if getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True):
-        return f"a sliding window of {config.sliding_window} tokens would be lost"
-    return None
-
-
-def check_sharing(model: Any, example: Example, pad_id: int) -> float:
-    """Compare the loss of one shared row with that of separate rows; return the relative difference.
-
-    Raises:
-        TrainingError: they differ by more than rounding.
-    """
-    import torch
-
-    dtype = next(parameter.dtype for parameter in model.parameters() if not parameter.requires_grad)
-    dtype = dtype if dtype.is_floating_point else torch.float32
-    training = model.training
-    model.eval()
-    with torch.no_grad():
-        shared, separate = (
-            _loss_sum(model, collate(rows, pad_id, dtype)).item() for rows in ([example], example.separate())
+    def get_train_dataloader(self) -> StepLoader:
+        sampler = StepSampler(
+            len(self.train_examples),
+            self.options.records_per_step,
+            self.options.seed,
+            self.args.process_index,
+            self.args.world_size,
         )
-    model.train(training)
-    difference = abs(shared - separate) / max(abs(separate), 1e-9)
-    allowed = _TOLERANCE.get(str(dtype).removeprefix("torch."), 5e-2)
-    if not difference <= allowed:
+        return StepLoader(self.train_examples, sampler, self.passes_of)
+
+    def floating_point_ops(self, inputs: Any) -> int:
+        return 0  # transformers' formula would count a shared record as it counts a separate one
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
+        """Forward and backward of a step's passes. Returns this process's part of the step's mean loss, times the
+        number of processes, as both the Trainer and gradient averaging divide by it.
+
+        Raises:
+            TrainingError: the loss is not finite; names the records.
+        """
+        model.train()
+        passes: list[Pass] = inputs["passes"]
+        total, most = self._over_processes(sum(one.total_weight for one in passes), len(passes))
+        # Sharded parameters are gathered in every pass, so all processes must run equally many.
+        count = most if self.is_fsdp_enabled else max(1, len(passes))
+        losses = []
+        for number in range(count):
+            idle = number >= len(passes)
+            one = (self._idle_pass if idle else passes[number]).to(self.args.device)
+            synced = number == count - 1 or self.is_fsdp_enabled
+            with contextlib.nullcontext() if synced else self.accelerator.no_sync(model):
+                with self.compute_loss_context_manager():
+                    loss = pass_loss(model, one, self.options.distillation) / total * self.args.world_size
+                loss = loss * 0 if idle else loss
+                self.accelerator.backward(loss)
+            losses.append(loss.detach())
+        values = torch.stack(losses)
+        if not torch.isfinite(values).all():
+            self._not_finite(values, passes)
+        return values.sum()
+
+    def _over_processes(self, weight: float, passes: int) -> tuple[float, int]:
+        """The step's total weight, and the most passes of any process."""
+        if self.args.world_size == 1:
+            return weight, passes
+        mine = torch.tensor([[weight, passes]], device=self.args.device, dtype=torch.float64)
+        facts = self.accelerator.gather(mine)
+        return float(facts[:, 0].sum()), max(1, int(facts[:, 1].max()))
+
+    @cached_property
+    def _idle_pass(self) -> Pass:
+        return self.passes_of(self.train_examples[:1])[0]
+
+    def _not_finite(self, values: torch.Tensor, passes: Sequence[Pass]) -> None:
+        bad = [name for value, one in zip(values, passes, strict=False) if not value.isfinite() for name in one.records]
+        value = values[~values.isfinite()][0].item()
         raise TrainingError(
-            f"shared-prefix rows give loss {shared:.6f}, separate rows {separate:.6f} on record {example.record} "
-            f"(relative difference {difference:.1e}, allowed {allowed:.0e}). This model's attention does not follow "
-            "the mask: set train.shared_prefix to false."
+            f"the loss is {value} at step {self.state.global_step + 1}, on records {', '.join(bad[:20])}"
+            f"{', ...' if len(bad) > 20 else ''}. Lower train.learning_rate (now {self.options.learning_rate}), set "
+            "train.dtype to float32, or leave these records out."
         )
-    return difference
 
+    def evaluate(self, *arguments: Any, **options: Any) -> dict[str, float]:
+        """Validation loss, and the score of generated answers; keeps the adapter if it is the best so far."""
+        was_training = self.model.training
+        self.model.eval()
+        metrics = {"eval_loss": self._validation_loss()}
+        if self.score is not None and not self.is_fsdp_enabled:
+            found = self.score(self.accelerator.unwrap_model(self.model))
+            metrics |= {f"eval_{name}": value for name, value in found.items()}
+        self.model.train(was_training)
+        earlier = [row for row in self.state.log_history if "eval_loss" in row and row["step"] < self.state.global_step]
+        if self.options.keep == "best" and all(is_better(metrics, row) for row in earlier):
+            tensors = self.tensors()
+            if self.is_world_process_zero():
+                save_tensors(self.best, tensors)
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
 
-def _loss_sum(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Cross entropy summed over the answer tokens of a batch."""
-    import torch
+    def _validation_loss(self) -> float:
+        """Mean cross entropy per weighted answer token over all validation examples."""
+        mine = self.validation_examples[self.args.process_index :: self.args.world_size]
+        passes = self.passes_of(mine) if mine else []
+        _, most = self._over_processes(0.0, len(passes))
+        sums = torch.zeros(2, dtype=torch.float64)
+        with torch.no_grad():
+            for number in range(most if self.is_fsdp_enabled else len(passes)):
+                one = (passes[number] if number < len(passes) else self._idle_pass).to(self.args.device)
+                with self.compute_loss_context_manager():
+                    loss = pass_loss(self.model_wrapped if self.is_fsdp_enabled else self.model, one)
+                if number < len(passes):
+                    sums += torch.tensor([loss.item(), one.total_weight])
+        if self.args.world_size > 1:
+            sums = self.accelerator.gather(sums[None].to(self.args.device)).sum(0)
+        return float(sums[0] / sums[1])
 
-    device = next(model.parameters()).device
-    inputs = {name: value.to(device) for name, value in batch.items() if name not in ("labels", "shift_labels")}
-    labels = batch["labels"].to(device)
-    logits = model(**inputs, use_cache=False).logits
-    trained = labels != IGNORE
-    return torch.nn.functional.cross_entropy(logits[trained].float(), labels[trained], reduction="sum")
+    def tensors(self) -> dict[str, Any]:
+        """The adapter's weights as they are now. Called on every process."""
+        full = self.accelerator.get_state_dict(self.model_wrapped) if self.is_fsdp_enabled else None
+        return adapter_tensors(self.accelerator.unwrap_model(self.model), full)
 
 
 def run_training(
@@ -118,65 +180,49 @@ def run_training(
     validation: Sequence[Example],
     options: TrainOptions,
     folder: Path,
-    pad_id: int,
+    rows: Rows,
     progress: ProgressCallback,
+    score: Score | None = None,
 ) -> dict[str, Any]:
-    """Tune the adapter; writes training_log.jsonl and checkpoints under `folder`. Returns facts for the manifest.
+    """Tune the adapter and write it to `folder`, with training_log.jsonl. Returns facts for the manifest.
+
+    A run that was killed goes on from the last whole checkpoint under `folder`, to the same weights.
 
     Raises:
         TrainingError: loss not finite, or out of memory (names the options to change).
     """
-    import torch
-    from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+    total = max(1, math.ceil(math.ceil(len(train) / options.records_per_step) * options.epochs))
+    arguments = _arguments(options, folder, total, bool(validation))
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # several GPUs are used by several processes, never by DataParallel
+    best = folder / "checkpoints" / BEST
+    trainer = LoraTrainer(model, arguments, train, validation, options, rows, score, best)
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(LogCallback(folder, options.tensorboard, lambda done: progress(done, total)))
+    trainer.add_callback(EndCallback(bool(validation) and options.validation_passes > 0))
+    if options.stop_after_worse is not None:
+        trainer.add_callback(StopCallback(options.stop_after_worse))
+    resume = last_checkpoint(folder / "checkpoints")
+    if resume is None:
+        best.unlink(missing_ok=True)
+    try:
+        trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        raise TrainingError(
+            f"memory ran out. Lower train.tokens_per_pass (now {options.tokens_per_pass}; the result stays the same)"
+            f"{'' if options.gradient_checkpointing else ', or set train.gradient_checkpointing to true (slower)'}"
+            f"{'' if options.load_in_4bit else ', or train.load_in_4bit to true'}."
+        ) from error
+    return _finish(trainer, folder, best)
 
-    dtype = next(parameter.dtype for parameter in model.parameters() if not parameter.requires_grad)
-    dtype = dtype if dtype.is_floating_point else torch.float32
-    per_pass = min(options.records_per_pass or options.records_per_step, options.records_per_step)
-    accumulate = math.ceil(options.records_per_step / per_pass)
-    steps_per_epoch = math.ceil(len(train) / (per_pass * accumulate))
-    total = max(1, round(steps_per_epoch * options.epochs))
-    log_path = folder / "training_log.jsonl"
 
-    class LoraTrainer(Trainer):  # type: ignore[misc]
-        loss_is_scaled_for_ga = True
-
-        def compute_loss(
-            self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
-        ) -> Any:
-            tokens = (inputs["labels"] != IGNORE).sum() if num_items_in_batch is None else num_items_in_batch
-            loss = _loss_sum(model, inputs) / tokens
-            if not torch.isfinite(loss):
-                raise TrainingError(
-                    f"the loss is {loss.item()} at step {self.state.global_step + 1}. Lower train.learning_rate "
-                    f"(now {options.learning_rate}), or train in float32."
-                )
-            if num_items_in_batch is not None:
-                loss = loss * self.accelerator.num_processes  # gradients are averaged over processes
-            return (loss, {"loss": loss}) if return_outputs else loss
-
-    class Log(TrainerCallback):  # type: ignore[misc]
-        def on_log(self, arguments: Any, state: Any, control: Any, logs: Any = None, **rest: Any) -> None:
-            if not state.is_world_process_zero or not logs:
-                return
-            row: dict[str, Any] = {"step": state.global_step, "epoch": round(state.epoch or 0.0, 4)}
-            if "loss" in logs:
-                row |= {"loss": logs["loss"], "learning_rate": logs["learning_rate"]}
-            elif "eval_loss" in logs:
-                row |= {"validation_loss": logs["eval_loss"]}
-            else:
-                return
-            with log_path.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(row) + "\n")
-
-        def on_step_end(self, arguments: Any, state: Any, control: Any, **rest: Any) -> None:
-            progress(state.global_step, total)
-
-    arguments = TrainingArguments(
-        output_dir=str(folder / "checkpoints"),
+def _arguments(options: TrainOptions, folder: Path, total: int, has_validation: bool) -> Any:
+    on_cpu = not torch.cuda.is_available()
+    validated = has_validation and options.validation_passes > 0
+    return TrainingArguments(
+        output_dir=str(make_folder(folder / "checkpoints")),
         num_train_epochs=options.epochs,
-        per_device_train_batch_size=per_pass,
-        per_device_eval_batch_size=per_pass,
-        gradient_accumulation_steps=accumulate,
         learning_rate=options.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=options.warmup_fraction,
@@ -184,42 +230,64 @@ def run_training(
         weight_decay=0.0,
         logging_steps=max(1, total // 100),
         logging_nan_inf_filter=False,
-        eval_strategy="steps" if validation and options.validation_passes else "no",
-        eval_steps=max(1, total // max(1, options.validation_passes)),
-        save_strategy="epoch",
+        eval_strategy="steps" if validated else "no",
+        eval_steps=math.ceil(total / max(1, options.validation_passes)),
+        save_strategy="steps",
+        save_steps=math.ceil(total / options.checkpoints),
         save_total_limit=1,
         seed=options.seed,
         data_seed=options.seed,
         report_to="none",
         disable_tqdm=True,
         remove_unused_columns=False,
-        label_names=["labels"],
-        prediction_loss_only=True,
         gradient_checkpointing=options.gradient_checkpointing,
         gradient_checkpointing_kwargs={"use_reentrant": False},
-        dataloader_pin_memory=torch.cuda.is_available(),
-        use_cpu=not torch.cuda.is_available(),
+        ddp_find_unused_parameters=False,
+        ddp_broadcast_buffers=False,  # it would do so in every pass, and processes differ in passes
+        use_cpu=on_cpu,
     )
-    trainer = LoraTrainer(
-        model=model,
-        args=arguments,
-        train_dataset=list(train),
-        eval_dataset=list(validation) or None,
-        data_collator=lambda examples: collate(examples, pad_id, dtype),
-        callbacks=[Log()],
-    )
-    trainer.model_accepts_loss_kwargs = True  # so that accumulated passes are weighted by their answer tokens
-    trainer.remove_callback(PrinterCallback)
-    checkpoints = sorted((folder / "checkpoints").glob("checkpoint-*"))
-    try:
-        result = trainer.train(resume_from_checkpoint=str(checkpoints[-1]) if checkpoints else None)
-    except torch.cuda.OutOfMemoryError as error:
-        raise TrainingError(
-            "the GPU ran out of memory. Lower train.records_per_pass "
-            f"(now {per_pass}; the result stays the same), or set train.gradient_checkpointing to true."
-        ) from error
-    return {
-        "steps": result.global_step,
-        "train_loss": result.training_loss,
-        "processes": trainer.accelerator.num_processes,
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest whole checkpoint. Its trainer_state.json is written last; one that does not parse was cut off."""
+    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
+    for path in found:
+        with contextlib.suppress(OSError, ValueError):
+            json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))
+            return path
+    return None
+
+
+def _finish(trainer: LoraTrainer, folder: Path, best: Path) -> dict[str, Any]:
+    history = trainer.state.log_history
+    validations = [row for row in history if "eval_loss" in row]
+    losses = [row["loss"] for row in history if "loss" in row]
+    facts: dict[str, Any] = {
+        "steps": trainer.state.global_step,
+        "train_loss": losses[-1] if losses else None,
+        "processes": trainer.args.world_size,
+        "kept_step": trainer.state.global_step,
     }
+    tensors = trainer.tensors()
+    if trainer.options.keep == "best" and validations:
+        chosen = validations[0]
+        for row in validations[1:]:
+            chosen = row if is_better(row, chosen) else chosen
+        facts |= {"kept_step": chosen["step"], "kept_validation": _numbers(chosen)}
+        trainer.accelerator.wait_for_everyone()
+        tensors = load_tensors(best)
+        if not trainer.is_fsdp_enabled:
+            put_tensors(trainer.accelerator.unwrap_model(trainer.model), tensors)
+    if trainer.is_world_process_zero():
+        save_adapter(trainer.accelerator.unwrap_model(trainer.model), tensors, folder)
+        if facts["kept_step"] < facts["steps"]:
+            print(f"train: kept the adapter of step {facts['kept_step']} of {facts['steps']}", file=sys.stderr)
+    return facts
+
+
+def _numbers(row: dict[str, Any]) -> dict[str, float]:
+    return {name.removeprefix("eval_"): value for name, value in row.items() if name.startswith("eval_")}

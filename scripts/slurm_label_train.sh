@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+#SBATCH --job-name=chartdistill
+#SBATCH --nodes=2
+#SBATCH --ntasks-per-node=1
+#SBATCH --gpus-per-node=8
+#SBATCH --cpus-per-task=32
+#SBATCH --time=12:00:00
+# Label on one node, then train on all of them. Submit from the repository, on a shared file system:
+#   sbatch scripts/slurm_label_train.sh configs/gpu-80gb.yaml /shared/charts /shared/runs/mine
+# Preempted or timed out? Submit the same line again: both verbs go on where they were.
+set -euo pipefail
+config=$1 records=$2 run_dir=$3
+python=${PYTHON:-.venv/bin/python}
+gpus=${SLURM_GPUS_ON_NODE:-8}
+host=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+port=$((20000 + SLURM_JOB_ID % 20000))
+options=("$config" --records "$records" --run-dir "$run_dir")
+
+# The teacher labels on the first node; its GPUs are used as the config's engine says (tensor_parallel_size).
+srun --nodes=1 --ntasks=1 "$python" -m chartdistill run "${options[@]}" --until curate
+
+# One launcher per node; the records stay on the shared file system, only gradients travel between the nodes.
+export PYTHON=$python HOST=$host PORT=$port GPUS=$gpus CONFIG=$config RECORDS=$records RUN_DIR=$run_dir
+# shellcheck disable=SC2016 # the variables belong to each node's own shell
+srun --kill-on-bad-exit=1 bash -c '
+    exec "$(dirname "$PYTHON")/accelerate" launch --config_file configs/accelerate/multi-node.yaml \
+        --num_machines "$SLURM_NNODES" --num_processes "$((SLURM_NNODES * GPUS))" \
+        --machine_rank "$SLURM_NODEID" --main_process_ip "$HOST" --main_process_port "$PORT" \
+        -m chartdistill train "$CONFIG" --records "$RECORDS" --run-dir "$RUN_DIR" --quiet'
+
+srun --nodes=1 --ntasks=1 "$python" -m chartdistill run "${options[@]}" --from evaluate

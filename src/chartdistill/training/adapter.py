@@ -1,0 +1,54 @@
+"""Adapter weights on disk: the best one so far, and the final one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+BEST = "best.safetensors"
+
+
+def adapter_tensors(model: Any, full_state: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The adapter's weights by the names PEFT stores them under. `full_state`: gathered weights of a sharded model."""
+    from peft import get_peft_model_state_dict
+
+    state = get_peft_model_state_dict(model, state_dict=full_state, save_embedding_layers=False)
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+
+
+def save_tensors(path: Path, tensors: dict[str, Any]) -> None:
+    """Write weights whole or not at all."""
+    from safetensors.torch import save_file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.partial")
+    save_file(tensors, temporary, metadata={"format": "pt"})
+    os.chmod(temporary, 0o600)
+    os.replace(temporary, path)
+
+
+def load_tensors(path: Path) -> dict[str, Any]:
+    """Read what `save_tensors` wrote."""
+    from safetensors.torch import load_file
+
+    tensors: dict[str, Any] = load_file(path)
+    return tensors
+
+
+def put_tensors(model: Any, tensors: dict[str, Any]) -> None:
+    """Give a model these adapter weights."""
+    from peft import set_peft_model_state_dict
+
+    set_peft_model_state_dict(model, tensors)
+
+
+def save_adapter(model: Any, tensors: dict[str, Any], folder: Path) -> None:
+    """Write a PEFT adapter folder: adapter_model.safetensors and adapter_config.json."""
+    config = model.peft_config[model.active_adapter]
+    kept, config.inference_mode = config.inference_mode, True
+    try:
+        config.save_pretrained(folder)
+    finally:
+        config.inference_mode = kept
+    save_tensors(folder / "adapter_model.safetensors", tensors)

@@ -1,0 +1,78 @@
+"""The teacher's stored distributions, made ready for the distillation loss, and when they may be used."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chartdistill.errors import InputError, TrainingError
+from chartdistill.schema import TopLogprobs, content_hash
+
+
+@dataclass(frozen=True)
+class TeacherTokens:
+    """What the teacher held likely at each token of an answer: `ids`, `logprobs` (natural log) [tokens, k]."""
+
+    ids: NDArray[np.int64]
+    logprobs: NDArray[np.float32]
+
+
+def teacher_tokens(stored: TopLogprobs, answer_ids: Sequence[int]) -> TeacherTokens | None:
+    """The distributions of an answer, if it is the one that is trained; else None.
+
+    A label that a filter changed, or that the teacher spelled in other tokens, has no distribution for the tokens
+    that are trained. A teacher that ended by another id than ours keeps its distributions for all tokens before.
+
+    Raises:
+        InputError: the arrays do not fit together.
+    """
+    tokens = _array(stored.token_ids, "<i4", "token_ids")
+    ids = _array(stored.ids, "<i4", "ids").astype(np.int64)
+    logprobs = _array(stored.logprobs, "<f2", "logprobs").astype(np.float32)
+    if ids.size != logprobs.size or ids.size != len(tokens) * stored.k:
+        raise InputError(
+            f"top_logprobs of a label hold {len(tokens)} tokens, {ids.size} ids and {logprobs.size} log-probabilities "
+            f"at k = {stored.k}; they must be tokens x k. The file was edited: run `chartdistill label CONFIG` again."
+        )
+    if tokens.tolist() != list(answer_ids):
+        return None
+    return TeacherTokens(ids.reshape(-1, stored.k), logprobs.reshape(-1, stored.k))
+
+
+def _array(text: str, kind: str, name: str) -> NDArray[Any]:
+    try:
+        return np.frombuffer(base64.b64decode(text, validate=True), dtype=kind)
+    except (binascii.Error, ValueError) as error:
+        raise InputError(
+            f"top_logprobs.{name} of a label is not base64 of {kind} numbers ({error}). The file was edited: run "
+            "`chartdistill label CONFIG` again."
+        ) from None
+
+
+def vocabulary_hash(tokenizer: Any) -> str:
+    """Hash of token -> id, special tokens included: equal for tokenizers whose ids mean the same."""
+    return content_hash(sorted(tokenizer.get_vocab().items(), key=lambda entry: (entry[1], entry[0])))
+
+
+def check_vocabularies(teacher: Any, student: Any) -> None:
+    """Refuse to distil where a token id means one thing to the teacher and another to the student.
+
+    Raises:
+        TrainingError: the vocabularies differ; says how.
+    """
+    hashes = vocabulary_hash(teacher), vocabulary_hash(student)
+    if hashes[0] == hashes[1]:
+        return
+    ours, theirs = student.get_vocab(), teacher.get_vocab()
+    different = sum(theirs.get(token) != number for token, number in ours.items())
+    raise TrainingError(
+        f"train.distillation needs a teacher and a student with the same vocabulary; these have hashes {hashes[0]} "
+        f"({len(theirs)} tokens) and {hashes[1]} ({len(ours)} tokens), and {different} of the student's tokens have "
+        "another id at the teacher. Remove train.distillation, or choose a student of the teacher's family."
+    )

@@ -1,0 +1,49 @@
+"""Greedy answers of the model that is being trained, for validation."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+_PROMPTS_PER_BATCH = 32
+
+
+def generate_everywhere(model: Any, prompts: Sequence[Sequence[int]], end_id: int, max_tokens: int) -> list[list[int]]:
+    """Answers to all prompts, on every process; each process generates its share.
+
+    Returns:
+        Token ids, without the end id; an answer that did not end within `max_tokens` is as it stands then.
+    """
+    processes, process = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    mine = range(process, len(prompts), processes)
+    answers = dict(zip(mine, _generate(model, [prompts[i] for i in mine], end_id, max_tokens), strict=True))
+    if processes > 1:
+        from accelerate.utils import gather_object
+
+        answers = dict(gather_object(list(answers.items())))
+    return [answers[i] for i in range(len(prompts))]
+
+
+def _generate(model: Any, prompts: Sequence[Sequence[int]], end_id: int, max_tokens: int) -> list[list[int]]:
+    import torch
+    from transformers import GenerationConfig
+
+    config = GenerationConfig(max_new_tokens=max_tokens, do_sample=False, eos_token_id=end_id, pad_token_id=end_id)
+    answers: list[list[int]] = [[] for _ in prompts]
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))  # long prompts are not padded for short ones
+    for start in range(0, len(order), _PROMPTS_PER_BATCH):
+        chosen = order[start : start + _PROMPTS_PER_BATCH]
+        width = max(len(prompts[i]) for i in chosen)
+        ids = [[end_id] * (width - len(prompts[i])) + list(prompts[i]) for i in chosen]
+        seen = [[0] * (width - len(prompts[i])) + [1] * len(prompts[i]) for i in chosen]
+        with torch.no_grad():
+            output = model.generate(
+                input_ids=torch.tensor(ids, device=model.device),
+                attention_mask=torch.tensor(seen, device=model.device),
+                generation_config=config,
+                use_cache=True,
+            )
+        for i, row in zip(chosen, output[:, width:].tolist(), strict=True):
+            answers[i] = row[: row.index(end_id)] if end_id in row else row
+    return answers

@@ -1,0 +1,138 @@
+"""The student: loaded frozen, with a fresh LoRA adapter, and what its architecture allows."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chartdistill.errors import ModelError
+from chartdistill.training.options import TrainOptions
+
+if TYPE_CHECKING:
+    import torch
+
+
+def load_student(folder: Path, options: TrainOptions) -> Any:
+    """The frozen student with a fresh LoRA adapter, in the dtype the hardware does well.
+
+    Raises:
+        ModelError: the weights cannot be loaded.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
+
+    from chartdistill.training.attention import ATTENTION, register_attention
+
+    register_attention()
+    dtype = chosen_dtype(options)
+    quantization = None
+    if options.load_in_4bit:
+        quantization = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype, bnb_4bit_use_double_quant=True
+        )
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        attention = ATTENTION if _takes_attention(config) else None
+        if _caps_scores(config.get_text_config()):
+            attention = "eager"  # the others would drop the cap without a word
+        model = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=dtype,
+            attn_implementation=attention,
+            quantization_config=quantization,
+            device_map=_device_map(),
+            local_files_only=True,
+        )
+    except (OSError, ValueError, ImportError) as error:
+        raise ModelError(f"the student in {folder} cannot be loaded for training: {error}") from error
+    return add_adapter(model, options)
+
+
+def add_adapter(model: Any, options: TrainOptions) -> Any:
+    """Freeze a model and put a fresh LoRA adapter on it."""
+    import torch
+    from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+    from transformers import GenerationConfig
+
+    model.config.use_cache = False
+    model.generation_config = GenerationConfig()  # the folder's may sample, or punish repetition
+    if options.load_in_4bit:
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+        for module in model.modules():
+            # Or bitsandbytes repacks the weights for good, and rounds their scales, at the first validation on a CPU.
+            if hasattr(module, "support_avx512bf16_for_cpu"):
+                module.support_avx512bf16_for_cpu = False
+    lora = options.lora
+    modules = lora.target_modules if isinstance(lora.target_modules, str) else list(lora.target_modules)
+    config = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=modules,
+        use_rslora=lora.use_rslora,
+        use_dora=lora.use_dora,
+        task_type="CAUSAL_LM",
+    )
+    torch.manual_seed(options.seed)  # the adapter's first values
+    try:
+        return get_peft_model(model, config)
+    except ValueError as error:
+        raise ModelError(f"no adapter fits the student: {error} Set train.lora.target_modules.") from error
+
+
+def _device_map() -> dict[str, int] | None:
+    """This process's own GPU; None on a CPU, and where FSDP is to distribute the weights itself."""
+    import torch
+
+    if not torch.cuda.is_available() or os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true":
+        return None
+    return {"": int(os.environ.get("LOCAL_RANK", "0"))}
+
+
+def chosen_dtype(options: TrainOptions) -> torch.dtype:
+    """Of the frozen weights: as the options say, or what the hardware does well."""
+    import torch
+
+    if options.dtype != "auto":
+        return torch.bfloat16 if options.dtype == "bfloat16" else torch.float32
+    return torch.bfloat16 if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else torch.float32
+
+
+def compute_dtype(model: Any) -> torch.dtype:
+    """The dtype attention computes in: that of the frozen floating-point weights."""
+    import torch
+
+    kinds = [p.dtype for p in model.parameters() if not p.requires_grad and p.dtype.is_floating_point]
+    embedding = model.get_input_embeddings().weight.dtype
+    return embedding if embedding in kinds or not kinds else torch.float32
+
+
+def why_not_packed(model: Any) -> str | None:
+    """Why this architecture cannot follow a row layout, so that it needs plain padded rows; None when it can."""
+    from chartdistill.training.attention import ATTENTION
+
+    config = model.config.get_text_config()
+    layers = getattr(config, "layer_types", None)
+    if kinds := sorted(set(layers or ()) - {"full_attention"}):
+        return f"layers of kind {', '.join(kinds)} do not follow an attention mask"
+    if not layers and getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True):
+        return f"a sliding window of {config.sliding_window} tokens would be lost"
+    base = model.get_base_model()
+    if getattr(base, "_is_stateful", False):
+        return "it carries a state from token to token"
+    if _caps_scores(config):
+        return "it caps attention scores"
+    if config._attn_implementation != ATTENTION:
+        return f"{type(base).__name__} does not take an attention function of ours"
+    return None
+
+
+def _takes_attention(config: Any) -> bool:
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    kind = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(config), None)
+    return bool(getattr(kind, "_supports_attention_backend", False))
+
+
+def _caps_scores(config: Any) -> bool:
+    return bool(getattr(config, "attn_logit_softcapping", None))
