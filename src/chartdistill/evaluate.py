@@ -1,32 +1,47 @@
 """`evaluate`: teacher, base student and tuned student on the same held-out records. Writes predictions/.
 
 The teacher's answers are its labels for these records, already made by `label`. Base and student answer the
-consolidated question in one engine life, the adapter switched on for the student. Stored predictions can be scored
-again without an engine.
+consolidated question in one engine life, the adapter switched on for the student; with `evaluate.interventions` some
+records are asked again in changed form (see `interventions.py`). Answers that are stored are not asked again, and when
+all are stored no engine is started: scores can be made anew at any time.
 """
 
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from chartdistill.answers import parse_answer
+from chartdistill.asking import Asker
 from chartdistill.config import Run
-from chartdistill.engines import Generation, Generator, Request
 from chartdistill.errors import InputError
-from chartdistill.metrics import agreement, difference, score_arm
-from chartdistill.metrics.intervals import Estimate
-from chartdistill.model_folder import load_tokenizer, model_fingerprint, read_json
+from chartdistill.interventions import (
+    Asking,
+    askings,
+    cost,
+    read_variants,
+    score_interventions,
+    write_variants,
+)
+from chartdistill.metrics.comparison import compare_arms
+from chartdistill.metrics.keys import lexicon_used
+from chartdistill.metrics.overlap import find_overlap, naive_leak
+from chartdistill.model_folder import load_tokenizer, model_fingerprint
+from chartdistill.perturbations import InterventionOptions
 from chartdistill.progress import ProgressCallback
 from chartdistill.prompts import PromptBuilder
-from chartdistill.schema import Label, Prediction, Record, Task, TrainExample, content_hash
+from chartdistill.schema import Label, Prediction, Record, RejectedRecord, Task, TrainExample, content_hash
+from chartdistill.sheets import Sheet, ask_sheets, plain_questions, stored_answers, windows
 from chartdistill.store import (
     Journal,
     RowWriter,
     begin,
+    count_by,
     fingerprint,
     is_done,
     read_manifest,
@@ -36,79 +51,104 @@ from chartdistill.store import (
     write_text,
 )
 
-ARMS = ("teacher", "base", "student")
-_RECORDS_PER_WINDOW = 256
+PAIRS = (("student", "base"), ("student", "teacher"))
+"""Arms compared: the first minus the second."""
+VARIANTS = "variants"
+"""Folder, in predictions/, of records in changed form and the answers to them."""
+_NEEDS = {"records": "prepare", "labels": "label", "curated": "curate", "adapter": "train"}
+_SAME_WORDS = re.compile(r"kept as record (.+)$")
+"""How `prepare` names the record that a rejected duplicate repeats."""
 
 
 def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     """Predict with all arms, score them, and return the manifest.
 
     Raises:
-        InputError: the split is empty, or the student was trained on a record (or near-duplicate) of it.
+        InputError: the split is empty, or the student has seen a record (or near-duplicate) of it.
     """
-    options, student = run.config.evaluate, run.config.student
-    folder, adapter = run.dir / "predictions", run.dir / "adapter"
+    options = run.config.evaluate
+    folder = run.dir / "predictions"
     upstream = [require_manifest(run.dir / stage, verb)["fingerprint"] for stage, verb in _NEEDS.items()]
     model = run.model_folder("student")
-    mark = fingerprint(upstream, options.model_dump(), run.config.system, model_fingerprint(model))
+    changes = intervention_options(run)
+    teacher_model = model_fingerprint(run.model_folder("teacher")) if changes.records and changes.teacher else None
+    mark = fingerprint(
+        upstream, options.model_dump(), changes.model_dump(), run.config.system, model_fingerprint(model),
+        teacher_model, lexicon_used(),
+    )  # fmt: skip
     if is_done(folder, mark):
         return read_manifest(folder) or {}
     started = begin(folder)
-    records = held_out_records(run.dir, options.split)
-    teacher = teacher_predictions(run.dir, records, run.tasks)
+    records, learned = held_out_records(run.dir, options.split)
+    by_id = {record.id: record for record in records}
+    labels = [row for row in read_rows(run.dir / "labels" / "labels.jsonl", Label) if row.record in by_id]
+    teacher = teacher_predictions(labels, run.tasks)
     with RowWriter(folder / "teacher.jsonl") as out:
         out.write(*teacher)
-    arms = {"teacher": teacher}
-    seconds: dict[str, float] = {"teacher": require_manifest(run.dir / "labels", "label")["seconds"]}
-    builder = PromptBuilder.from_tokenizer(load_tokenizer(model), run.config.system, student.template_options)
-    rank = int(read_json(adapter / "adapter_config.json")["r"])
-    with student.engine.open(model, lora_rank=rank) as generator:
-        for number, (arm, folder_or_none) in enumerate((("base", None), ("student", adapter))):
-            begin_arm = time.monotonic()
-            asked = _Asked(builder, run.tasks, options.max_answer_tokens, arm, folder_or_none)
-            arm_mark = content_hash(
-                model_fingerprint(model), upstream if arm == "student" else None, student.engine.model_dump()
-            )
-            _predict(asked, records, generator, folder, arm_mark, number * len(records), 2 * len(records), progress)
-            arms[arm] = list(read_rows(folder / f"{arm}.jsonl", Prediction))
-            seconds[arm] = time.monotonic() - begin_arm
-    scores = _scores(arms, {r.id: r for r in records}, run.tasks, options.seed, options.bootstrap_resamples)
+    changed = _changed(folder, records, run.tasks, teacher, changes)
+    seconds = _ask_student(run, folder, records, changed, upstream, progress)
+    seconds["teacher"] = require_manifest(run.dir / "labels", "label")["seconds"]
+    if changes.teacher and changed:
+        seconds["interventions teacher"] = _ask_teacher(run, folder, changed, changes)
+    arms = {"teacher": teacher} | {arm: stored_answers(folder / f"{arm}.jsonl") for arm in ("base", "student")}
+    gates = {(row.record, row.task): row.gate.answer for row in labels if row.gate is not None and row.sample == 0}
+    scores = compare_arms(
+        arms, by_id, run.tasks, PAIRS, options.seed, options.bootstrap_resamples, "teacher",
+        {"teacher": gates} if gates else None,
+    )  # fmt: skip
     for arm, rows in arms.items():
         scores["arms"][arm]["cost"] = _cost(rows, seconds[arm])
+    scores["overlap"] = find_overlap(learned, records) | {"naive_leak": _naive_leak(run.dir)}
+    asked = ["base", "student", *(["teacher"] if changes.teacher else [])]
+    scores["interventions"], taken = _score_changed(folder, {arm: arms[arm] for arm in asked}, by_id, run, seconds)
     write_text(folder / "scores.json", json.dumps(scores, indent=1) + "\n")
     return write_manifest(
         folder, mark, started,
         split=options.split, options=options.model_dump(), arms=list(arms), model=str(model),
-        counts={"records": len(records), "predictions": {arm: len(rows) for arm, rows in arms.items()}},
+        counts={
+            "records": len(records),
+            "predictions": {arm: len(rows) for arm, rows in arms.items()},
+            "changed": taken.get("prompts", {}),
+        },
+        interventions=taken, arm_seconds={name: round(value, 2) for name, value in seconds.items()},
     )  # fmt: skip
 
 
-_NEEDS = {"records": "prepare", "labels": "label", "curated": "curate", "adapter": "train"}
+def intervention_options(run: Run) -> InterventionOptions:
+    """The run's options for records in changed form."""
+    options: InterventionOptions = getattr(run.config.evaluate, "interventions", InterventionOptions())
+    return options
 
 
-def held_out_records(run_dir: Path, split: str) -> list[Record]:
-    """Records of a split, after checking that no near-duplicate of them was trained on."""
-    records = [record for record in read_rows(run_dir / "records" / "records.jsonl", Record) if record.split == split]
+def held_out_records(run_dir: Path, split: str) -> tuple[list[Record], list[Record]]:
+    """Records of a split, and those the student learned from, after checking that no cluster holds both.
+
+    Validation records count as seen unless they are the ones scored on: training may have stopped by them.
+    """
+    path = run_dir / "records" / "records.jsonl"
+    records = [record for record in read_rows(path, Record) if record.split == split]
     if not records:
         raise InputError(
             f"{run_dir / 'records'} has no record in the split {split!r}, so there is nothing to score on. Raise "
             "prepare.test_fraction, or give more records."
         )
     examples = read_rows(run_dir / "curated" / "train.jsonl", TrainExample)
-    trained = {row.record for row in examples if row.split == "train"}
-    clusters = {r.cluster for r in read_rows(run_dir / "records" / "records.jsonl", Record) if r.id in trained}
-    seen = [record.id for record in records if record.cluster in clusters]
-    if seen:
+    seen = {row.record for row in examples if row.split != split}
+    learned = [record for record in read_rows(path, Record) if record.id in seen]
+    clusters = {record.cluster for record in learned}
+    leaked = [record.id for record in records if record.id in seen or record.cluster in clusters]
+    if leaked:
         raise InputError(
-            f"{len(seen)} of {len(records)} records of the split {split!r} are near-duplicates of training records "
-            f"({', '.join(seen[:5])}): a score on them would be worthless. Run `chartdistill prepare` again."
+            f"{len(leaked)} of {len(records)} records of the split {split!r} are near-duplicates of records the "
+            f"student has seen ({', '.join(leaked[:5])}): a score on them would be worthless. Run `chartdistill "
+            "prepare` again."
         )
-    return records
+    return records, learned
 
 
-def teacher_predictions(run_dir: Path, records: Sequence[Record], tasks: Sequence[Task]) -> list[Prediction]:
-    """The teacher's labels of these records as predictions of the arm `teacher`, before any filter."""
-    wanted, by_name = {record.id for record in records}, {task.name: task for task in tasks}
+def teacher_predictions(labels: Iterable[Label], tasks: Sequence[Task]) -> list[Prediction]:
+    """The teacher's labels as predictions of the arm `teacher`, before any filter."""
+    by_name = {task.name: task for task in tasks}
     return [
         Prediction(
             key=row.key,
@@ -122,106 +162,129 @@ def teacher_predictions(run_dir: Path, records: Sequence[Record], tasks: Sequenc
             prompt_tokens=row.prompt_tokens,
             completion_tokens=row.completion_tokens,
         )
-        for row in read_rows(run_dir / "labels" / "labels.jsonl", Label)
-        if row.record in wanted and row.task in by_name and row.sample == 0
+        for row in labels
+        if row.task in by_name and row.sample == 0
     ]
 
 
-class _Asked:
-    """The consolidated questions, for one arm."""
-
-    def __init__(
-        self, builder: PromptBuilder, tasks: Sequence[Task], max_tokens: int, arm: str, adapter: Path | None
-    ) -> None:
-        self.builder, self.tasks, self.arm, self.adapter = builder, tasks, arm, adapter
-        self._max_tokens = max_tokens
-
-    def request(self, record: Record, task: Task) -> Request:
-        ids = self.builder.prompt(record.text, task.question)
-        return Request(ids, self._max_tokens, self.builder.end_id)
-
-    def prediction(self, key: str, record: Record, task: Task, answer: Generation) -> Prediction:
-        return Prediction(
-            key=key,
-            record=record.id,
-            task=task.name,
-            arm=self.arm,
-            completion=answer.text,
-            finish_reason=answer.finish_reason,
-            items=None if answer.text is None else parse_answer(answer.text, task),
-            failure=answer.failure,
-            prompt_tokens=answer.prompt_tokens,
-            completion_tokens=answer.completion_tokens,
-        )
-
-
-def _predict(
-    asked: _Asked,
-    records: Sequence[Record],
-    generator: Generator,
+def _changed(
     folder: Path,
-    mark: str,
-    done_before: int,
-    total: int,
-    progress: ProgressCallback,
-) -> None:
-    tokens = 0
-    keys: list[str] = []
-    with Journal(folder / f"{asked.arm}.jsonl", Prediction) as journal:
-        for start in range(0, len(records), _RECORDS_PER_WINDOW):
-            window = records[start : start + _RECORDS_PER_WINDOW]
-            pairs = []
-            for record in window:
-                for task in asked.tasks:
-                    request = asked.request(record, task)
-                    key = content_hash(
-                        mark, asked.arm, record.id, task.name, list(request.prompt_ids), request.max_tokens
-                    )
-                    keys.append(key)
-                    if key not in journal:
-                        pairs.append((key, record, task, request))
-            answers = generator.generate([request for *_, request in pairs], asked.adapter)
-            rows = [asked.prediction(k, r, t, answer) for (k, r, t, _), answer in zip(pairs, answers, strict=True)]
-            journal.add(rows)
-            tokens += sum(row.prompt_tokens + row.completion_tokens for row in rows)
-            progress(done_before + start + len(window), total, tokens)
-        journal.finish(keys)
-
-
-def _scores(
-    arms: Mapping[str, list[Prediction]],
-    records: Mapping[str, Record],
+    records: Sequence[Record],
     tasks: Sequence[Task],
-    seed: int,
-    resamples: int,
-) -> dict[str, Any]:
-    """scores.json: whether there is gold, every arm's metrics by task, and the student's paired differences."""
-    scores: dict[str, Any] = {"gold": {}, "arms": {}, "differences": {}}
-    for task in tasks:
-        scores["gold"][task.name] = any(task.name in (record.gold or {}) for record in records.values())
-    for arm, rows in arms.items():
-        metrics = score_arm(rows, records, tasks, seed=seed, resamples=resamples)
-        for task_name, values in agreement(
-            rows, arms["teacher"], records, tasks, seed=seed, resamples=resamples
-        ).items():
-            metrics.setdefault(task_name, {}).update(values)
-        scores["arms"][arm] = _as_json(metrics)
-    for other in ("teacher", "base"):
-        differences = difference(
-            arms["student"],
-            arms[other],
-            records,
-            tasks,
-            seed=seed,
-            resamples=resamples,
-            reference_predictions=arms["teacher"],
+    teacher: Sequence[Prediction],
+    options: InterventionOptions,
+) -> list[Asking]:
+    """The records in changed form; none, and the folder of earlier ones gone, where the options ask for none."""
+    if not options.records:
+        shutil.rmtree(folder / VARIANTS, ignore_errors=True)
+        return []
+    found = {(row.record, row.task): row for row in teacher}
+    variants = write_variants(folder / VARIANTS, records, tasks, found, options)
+    return askings(variants, {record.id: record for record in records}, tasks, options)
+
+
+def _ask_student(
+    run: Run,
+    folder: Path,
+    records: Sequence[Record],
+    changed: Sequence[Asking],
+    upstream: Sequence[str],
+    progress: ProgressCallback,
+) -> dict[str, float]:
+    """Base and student on all records and variants, in one engine life; returns the seconds of each part."""
+    plain = plain_questions(records, run.tasks)
+    again = [(one.record, one.task, one.temperature) for one in changed]
+    sheets = []
+    for arm, adapter, mark in (("base", None, None), ("student", run.dir / "adapter", list(upstream))):
+        sheets.append(Sheet(arm, folder / f"{arm}.jsonl", arm, adapter, mark, plain))
+        if again:
+            path = folder / VARIANTS / f"{arm}.jsonl"
+            sheets.append(Sheet(f"interventions {arm}", path, arm, adapter, mark, again))
+    return ask_sheets(run, sheets, progress)
+
+
+def _ask_teacher(run: Run, folder: Path, changed: Sequence[Asking], changes: InterventionOptions) -> float:
+    """The teacher on all variants, asked as for labels; returns the seconds, without those of starting its engine."""
+    teacher, model, seconds = run.config.teacher, run.model_folder("teacher"), 0.0
+    builder = PromptBuilder.from_tokenizer(load_tokenizer(model), run.config.system, teacher.template_options)
+    asked_with = content_hash(model_fingerprint(model), teacher.template_options, run.config.system)
+    by_temperature = {
+        temperature: Asker(
+            builder, run.tasks,
+            run.config.label.model_copy(update={"samples": 1, "temperature": temperature, "top_logprobs": 0}),
+            asked_with,
         )
-        scores["differences"][f"student-{other}"] = _as_json(differences)
-    return scores
+        for temperature in {one.temperature for one in changed}
+    }  # fmt: skip
+    keys = [content_hash(by_temperature[a.temperature].key(a.record, a.task), a.task.question) for a in changed]
+    with Journal(folder / VARIANTS / "teacher.jsonl", Prediction) as journal:
+        missing = [(key, one) for key, one in zip(keys, changed, strict=True) if key not in journal]
+        if missing:
+            with teacher.engine.open(model) as generator:
+                begun = time.monotonic()
+                for window in windows(missing):
+                    for temperature, asker in by_temperature.items():
+                        own = [(key, one) for key, one in window if one.temperature == temperature]
+                        labels = asker.ask(generator, [(one.record, one.task) for _, one in own])
+                        rows = teacher_predictions(labels, run.tasks)
+                        journal.add([
+                            row.model_copy(update={"key": key}) for (key, _), row in zip(own, rows, strict=True)
+                        ])  # fmt: skip
+                seconds = time.monotonic() - begun
+        journal.finish(keys)
+    return seconds
 
 
-def _as_json(estimates: dict[str, dict[str, Estimate]]) -> dict[str, dict[str, Any]]:
-    return {task: {metric: e.model_dump() for metric, e in metrics.items()} for task, metrics in estimates.items()}
+def _score_changed(
+    folder: Path,
+    arms: Mapping[str, Sequence[Prediction]],
+    records: Mapping[str, Record],
+    run: Run,
+    seconds: Mapping[str, float],
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Figures of the interventions by arm, and what they cost; both empty where there are none.
+
+    `arms`: those asked in this run only; a file that an earlier run left answers other variants.
+    """
+    options, variants = run.config.evaluate, read_variants(folder / VARIANTS)
+    if not variants:
+        return {}, {}
+    answers = {arm: stored_answers(folder / VARIANTS / f"{arm}.jsonl") for arm in arms}
+    figures = {
+        arm: score_interventions(
+            variants,
+            {(row.record, row.task): row for row in arms[arm]},
+            {(row.record, row.task): row for row in rows},
+            records, run.tasks, options.seed, options.bootstrap_resamples,
+        )
+        for arm, rows in answers.items()
+    }  # fmt: skip
+    spent = {arm: round(seconds.get(f"interventions {arm}", 0.0), 2) for arm in answers}
+    return figures, cost(variants, answers) | {"seconds": spent}
+
+
+def _naive_leak(run_dir: Path) -> dict[str, Any]:
+    """What splitting single entries at random, at the same sizes, would have put on both sides.
+
+    Duplicates that `prepare` dropped count with their cluster: a naive split would have kept them.
+    """
+    records = list(read_rows(run_dir / "records" / "records.jsonl", Record))
+    clusters = {record.id: record.cluster for record in records}
+    sizes = count_by(record.cluster for record in records)
+    dropped = 0
+    for row in read_rows(run_dir / "records" / "rejected.jsonl", RejectedRecord):
+        found = _SAME_WORDS.search(row.detail) if row.reason == "duplicate" else None
+        if found is not None and found[1] in clusters:
+            sizes[clusters[found[1]]] += 1
+            dropped += 1
+    share = sum(record.split == "train" for record in records) / len(records)
+    total = len(records) + dropped
+    return {
+        "entries": total,
+        "dropped_duplicates": dropped,
+        "clusters": len(sizes),
+        "expected_leak": naive_leak(list(sizes.values()), round(share * total)),
+    }
 
 
 def _cost(rows: Iterable[Prediction], seconds: float) -> dict[str, float]:

@@ -17,7 +17,7 @@ from chartdistill.report_pages.claims import Findings, state_findings
 from chartdistill.report_pages.facts import RunFacts, input_files, read_facts, training_summary
 from chartdistill.report_pages.markdown import render_markdown
 from chartdistill.report_pages.page import render_page
-from chartdistill.report_pages.tables import METRICS
+from chartdistill.report_pages.tables import CHANGED_METRICS, METRICS
 from chartdistill.schema import Task
 from chartdistill.store import begin, fingerprint, is_done, require_manifest, write_manifest, write_text
 
@@ -53,6 +53,7 @@ def build_figures(facts: RunFacts, findings: Findings) -> dict[str, Any]:
     scores = facts.scores
     arms: dict[str, Any] = {}
     differences: dict[str, Any] = {}
+    written: dict[str, Any] = {}
     if scores is not None:
         written = scores.model_dump(mode="json")
         arms = {arm: {**figures, "cost": scores.costs[arm]} for arm, figures in written["arms"].items()}
@@ -63,13 +64,14 @@ def build_figures(facts: RunFacts, findings: Findings) -> dict[str, Any]:
         "gold": None if scores is None else scores.gold,
         "arms": arms,
         "differences": differences,
+        **{name: written.get(name) for name in ("p_values", "gates", "overlap", "interventions", "matching")},
         "records": facts.counts("records"),
         "labels": facts.counts("labels"),
         "curated": facts.counts("curated"),
         "training": training_summary(facts),
         "claims": list(findings.claims),
         "limits": list(findings.limits),
-        "metrics": {metric.name: metric.meaning for metric in METRICS},
+        "metrics": {metric.name: metric.meaning for metric in (*METRICS, *CHANGED_METRICS)},
     }
 
 

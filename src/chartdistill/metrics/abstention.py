@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from chartdistill.metrics.matching import Ratio, with_gold
+from chartdistill.metrics.matching import Metric, Ratio, with_gold
 
-METRICS: dict[str, Ratio] = {
+METRICS: dict[str, Metric] = {
     "abstention_specificity": Ratio(
         "records without gold items",
         with_gold(lambda outcome, gold: (outcome.none_found and not gold.items, not gold.items)),

@@ -1,17 +1,24 @@
 """What happened in one prediction, as counts: every metric is a ratio of sums of these.
 
 In: emitted items, gold items, a record. Out: a `Matching`, an `Outcome`. Must hold: items match one to one, on equal
-keys (`grounding.item_key`); as many texts match as possible, and among those matchings as many statuses as possible.
+keys (`keys.match_key`); as many texts match as possible, and among those matchings as many statuses as possible.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
-from chartdistill.grounding import item_key, locate_item
+from chartdistill.drugs import lexicon
+from chartdistill.grounding import DRUG_ITEMS, item_key, locate_item, numbers, occurrences, plain_key
+from chartdistill.metrics.keys import match_key
 from chartdistill.schema import Item, Prediction, Record, Task
+
+_NEAR_CHARS = 80
+"""A drug's dose stands within so many characters after its name (or, rarely, before it)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +31,19 @@ class Matching:
 
 
 @dataclass(frozen=True, slots=True)
+class StatusCounts:
+    """Of one status: items that match in text and status, emitted with it, in gold with it."""
+
+    right: int
+    emitted: int
+    gold: int
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """Counts for one scored prediction. Those of gold are None where the record has no gold for the task."""
 
+    task: str
     valid: bool
     """Follows the answer format (another spelling of none does not).
 
@@ -34,8 +51,12 @@ class Outcome:
     """
     cut: bool
     emitted: int
-    invented: int
-    """Emitted items that match no gold item and cannot be located in the record."""
+    invented: int | None
+    """Emitted items that match no gold item and cannot be located in the record; None without the record's text."""
+    detailed: int | None
+    """Emitted drugs that come with a number (a dose, a frequency) and stand in the record; None without its text."""
+    misdetailed: int
+    """Of these, those whose numbers do not all stand beside the drug in the record."""
     gold: GoldOutcome | None
 
     @property
@@ -51,10 +72,17 @@ class GoldOutcome:
     items: int
     matched: int
     matched_joint: int
-    wrong_kind: int
-    """Emitted items that can be located in the record but have the text of no gold item."""
+    matched_raw: int
+    """Items whose text is that of a gold item to the last character."""
+    unsupported: int
+    """Emitted items that have the text of no gold item: invented or of the wrong kind."""
     contradicted: int
     """Emitted items that have the text of a gold item, but a status that no gold item of this text has."""
+    has_statuses: bool
+    statuses: Mapping[str, StatusCounts]
+    """Status -> counts, for those that occur."""
+    confused: Mapping[tuple[str, str], int]
+    """(gold status, emitted status) -> items of one key left over after equal statuses were matched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +95,27 @@ class Ratio:
     """(numerator, denominator) of one prediction; None where it says nothing about the metric."""
     bounded: bool = True
     """Whether the value lies between 0 and 1."""
+    needs_text: bool = False
+    """Whether it needs the record's text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """A metric: the unweighted mean of the ratios of groups (statuses, tasks). Groups without denominator are left
+    out, of the value as of each resample."""
+
+    unit: str
+    groups: Callable[[Outcome], Mapping[str, tuple[float, float]]]
+    """Group -> (numerator, denominator) of one prediction."""
+    bounded: bool = True
+    needs_text: bool = False
+
+
+Metric = Ratio | Mean
 
 
 def with_gold(
-    count: Callable[[Outcome, GoldOutcome], tuple[float, float]],
+    count: Callable[[Outcome, GoldOutcome], tuple[float, float] | None],
 ) -> Callable[[Outcome], tuple[float, float] | None]:
     """A count that only predictions on records with gold take part in."""
     return lambda outcome: None if outcome.gold is None else count(outcome, outcome.gold)
@@ -82,11 +127,25 @@ def match(items: Sequence[Item], gold: Sequence[Item], task: Task) -> Matching:
     Items match when their keys are equal, so the graph falls apart into complete pieces, one per key: in each, the
     smaller side is matched whole, and statuses are matched first. No assignment matches more of either.
     """
-    emitted_texts = Counter(item_key(item.text, task) for item in items)
-    gold_texts = Counter(item_key(item.text, task) for item in gold)
-    emitted_pairs = Counter((item_key(item.text, task), item.status) for item in items)
-    gold_pairs = Counter((item_key(item.text, task), item.status) for item in gold)
-    return Matching((emitted_texts & gold_texts).total(), (emitted_pairs & gold_pairs).total())
+    emitted_pairs, gold_pairs = _pairs(items, task), _pairs(gold, task)
+    return Matching(
+        (_texts(emitted_pairs) & _texts(gold_pairs)).total(),
+        (emitted_pairs & gold_pairs).total(),
+    )
+
+
+_Pairs = Counter[tuple[str, str | None]]
+
+
+def _pairs(items: Sequence[Item], task: Task) -> _Pairs:
+    return Counter((match_key(item.text, task), item.status) for item in items)
+
+
+def _texts(pairs: _Pairs) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for (key, _), number in pairs.items():
+        found[key] += number
+    return found
 
 
 def outcome(prediction: Prediction, gold: Sequence[Item] | None, record: Record, task: Task) -> Outcome:
@@ -95,24 +154,90 @@ def outcome(prediction: Prediction, gold: Sequence[Item] | None, record: Record,
     items = (prediction.items or ()) if valid else ()
     statuses: dict[str, set[str | None]] = {}
     for item in gold or ():
-        statuses.setdefault(item_key(item.text, task), set()).add(item.status)
-    invented = wrong_kind = contradicted = 0
-    for item in items:
-        key = item_key(item.text, task)
-        if key in statuses:
-            contradicted += item.status not in statuses[key]
-        elif locate_item(item, record.text, task) is None:
-            invented += 1
-        else:
-            wrong_kind += 1
+        statuses.setdefault(match_key(item.text, task), set()).add(item.status)
+    strangers = [item for item in items if match_key(item.text, task) not in statuses]
+    known = [item for item in items if match_key(item.text, task) in statuses]
     against: GoldOutcome | None = None
     if gold is not None:
-        found = match(items, gold, task)
-        against = GoldOutcome(len(gold), found.text, found.joint, wrong_kind, contradicted)
+        contradicted = sum(item.status not in statuses[match_key(item.text, task)] for item in known)
+        against = _against(items, gold, task, len(strangers), contradicted)
+    details = [found for item in items if (found := _details(item, record, task)) is not None]
     return Outcome(
+        task=task.name,
         valid=valid,
         cut=prediction.finish_reason == "length",
         emitted=len(items),
-        invented=invented,
+        invented=sum(not is_located(item, record, task) for item in strangers) if record.text else None,
+        detailed=len(details) if record.text else None,
+        misdetailed=sum(not right for right in details),
         gold=against,
     )
+
+
+def _against(
+    items: Sequence[Item], gold: Sequence[Item], task: Task, unsupported: int, contradicted: int
+) -> GoldOutcome:
+    emitted_pairs, gold_pairs = _pairs(items, task), _pairs(gold, task)
+    right = emitted_pairs & gold_pairs
+    statuses: dict[str, StatusCounts] = {}
+    confused: Counter[tuple[str, str]] = Counter()
+    if task.statuses:
+        by_status = [_by_status(pairs) for pairs in (right, emitted_pairs, gold_pairs)]
+        statuses = {name: StatusCounts(*(found[name] for found in by_status)) for name in by_status[1] + by_status[2]}
+        for (key, status), number in (gold_pairs - right).items():
+            for (other_key, other), others in (emitted_pairs - right).items():
+                if key == other_key and status is not None and other is not None:
+                    confused[status, other] += min(number, others)
+    return GoldOutcome(
+        items=len(gold),
+        matched=(_texts(emitted_pairs) & _texts(gold_pairs)).total(),
+        matched_joint=right.total(),
+        matched_raw=(Counter(item.text for item in items) & Counter(item.text for item in gold)).total(),
+        unsupported=unsupported,
+        contradicted=contradicted,
+        has_statuses=bool(task.statuses),
+        statuses=statuses,
+        confused=confused,
+    )
+
+
+def _by_status(pairs: _Pairs) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for (_, status), number in pairs.items():
+        if status is not None:
+            found[status] += number
+    return found
+
+
+def is_located(item: Item, record: Record, task: Task) -> bool:
+    """Whether the item, or another name of the same drug, stands in the record."""
+    return _is_located(item.text, record.text, task.item, task.item.casefold() in DRUG_ITEMS)
+
+
+@lru_cache(maxsize=1 << 14)
+def _is_located(item_text: str, text: str, item: str, is_drug: bool) -> bool:
+    """Kept, because arms often say the same of the same record and finding that something is not there is slow."""
+    known = lexicon("auto") if is_drug else None
+    task = Task(name="any", item=item, gate_question="", extraction_question="", question="")
+    return (
+        locate_item(Item(text=item_text), text, task, aliases=known.aliases if known else None, abbreviations=True)
+        is not None
+    )
+
+
+def _details(item: Item, record: Record, task: Task) -> bool | None:
+    """Whether the numbers of an emitted drug's directions stand beside the drug; None where it has none to check."""
+    if task.item.casefold() not in DRUG_ITEMS or not record.text:
+        return None
+    key = item_key(item.text, task)
+    said = set(numbers(plain_key(item.text)[len(key) :]))
+    places = list(occurrences(key, record.text))
+    if not said or not places:
+        return None
+    return any(said <= set(numbers(_beside(record.text, start, end))) for start, end in places)
+
+
+def _beside(text: str, start: int, end: int) -> str:
+    """The line a name stands in, at most 80 characters to either side."""
+    before = re.split(r"\n", text[max(0, start - _NEAR_CHARS) : start])[-1]
+    return before + " " + re.split(r"\n", text[end : end + _NEAR_CHARS])[0]

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from chartdistill.metrics import ALL_TASKS
 from chartdistill.metrics.intervals import Estimate
+from chartdistill.metrics.randomisation import PValue
+from chartdistill.report_pages.changed import changed_claims, overlap_limits
 from chartdistill.report_pages.facts import RunFacts, Scores
 from chartdistill.report_pages.tables import (
     BY_NAME,
@@ -28,6 +30,8 @@ from chartdistill.report_pages.tables import (
 )
 
 JOINT = BY_NAME["joint_f1"]
+ALPHA = 0.05
+"""Corrected p values below this confirm a difference."""
 USUAL_ARMS = ("teacher", "base", "student")
 
 
@@ -49,8 +53,14 @@ def state_findings(facts: RunFacts) -> Findings:
     tasks = task_order(facts, scores)
     gold = [task for task in tasks if scores.has_gold(task)]
     plain = [task for task in tasks if not scores.has_gold(task)]
-    claims = [*_gold_claims(facts, scores, gold), *_plain_claims(scores, plain), *_reject_claims(facts)]
+    claims = [
+        *_gold_claims(facts, scores, gold),
+        *_plain_claims(scores, plain),
+        *changed_claims(facts, scores),
+        *_reject_claims(facts),
+    ]
     limits = [
+        *overlap_limits(scores.overlap),
         *_gold_limits(gold, plain),
         *_missing_stages(facts),
         *_number_limits(facts, scores, tasks),
@@ -148,11 +158,21 @@ def _compare(pair: str, task: str, metric: Metric, scores: Scores) -> str:
     gap = metric.write(estimate.value, signed=True)
     span = f"{gap}, 95% interval {metric.write_range(estimate.low, estimate.high, signed=True)}, {write_n(estimate)}"
     shown, _ = verdict(estimate, metric)
+    test = _tested(scores.p_value(pair, task, metric.name), shown)
     if shown != "no difference shown":
-        return f"{first} is {shown} than {second} ({span})"
+        return f"{first} is {shown} than {second} ({span}{test})"
     worst = abs(estimate.low if metric.better == "higher" else estimate.high)
     margin = metric.write(worst, signed=True).lstrip("+")
-    return f"no difference shown between {first} and {second} ({span}); {first} may be as much as {margin} worse"
+    return f"no difference shown between {first} and {second} ({span}{test}); {first} may be as much as {margin} worse"
+
+
+def _tested(test: PValue | None, shown: str) -> str:
+    """The corrected p value, and a warning where it does not bear out what the interval shows."""
+    if test is None or test.holm is None:
+        return ""
+    doubt = ": NOT confirmed after correction" if test.holm >= ALPHA and shown != "no difference shown" else ""
+    p = "below 0.001" if test.holm < 0.001 else f"{test.holm:.3f}"
+    return f", corrected p {p}{doubt}"
 
 
 def _plain_claims(scores: Scores, tasks: list[str]) -> Iterator[str]:
@@ -240,8 +260,10 @@ def _number_limits(facts: RunFacts, scores: Scores, tasks: tuple[str, ...]) -> I
             yield f"{arm_title(arm)}: {count} answers missing (engine failure); its figures leave them out."
     if compared:
         yield (
-            f"The {compared} headline comparisons are not corrected for their number: of comparisons without any true "
-            "difference about 1 in 20 would still exclude 0. No difference shown does not mean that there is none."
+            f"The intervals of the {compared} headline comparisons are not corrected for their number: of comparisons "
+            "without any true difference about 1 in 20 would still exclude 0. Corrected p values (approximate "
+            "randomisation; Holm, over the three headline metrics of a pair of arms) are given where they were "
+            "computed. No difference shown does not mean that there is none."
         )
     if "student" in scores.arms:
         yield "One training run: how much the student would vary over seeds is not in the intervals."
@@ -252,6 +274,11 @@ def _stage_limits(facts: RunFacts) -> Iterator[str]:
         yield (
             f"{facts.num_synthetic} of {facts.num_records} records are synthetic charts written by templates; figures "
             "on them do not carry over to real charts."
+        )
+    if (facts.manifests.get("labels", {}).get("options") or {}).get("constrain") and facts.scores is not None:
+        yield (
+            "The teacher could give only answers in the format (label.constrain); base and student were not held to "
+            "it, so format errors are theirs alone to make."
         )
     for stage in ("records", "curated"):
         counts = facts.counts(stage) or {}

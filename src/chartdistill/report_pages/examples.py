@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from chartdistill.grounding import item_key, locate_item
+from chartdistill.grounding import locate_item
+from chartdistill.metrics.keys import match_key
+from chartdistill.metrics.matching import is_located
 from chartdistill.report_pages.facts import RunFacts
 from chartdistill.schema import Item, Prediction, Record, Task, content_hash
 
@@ -99,12 +101,12 @@ class _Answered:
 
     def _keys(self, arm: str, task: Task) -> frozenset[tuple[str, str | None]] | None:
         items = self.items(arm, task.name)
-        return None if items is None else frozenset((item_key(item.text, task), item.status) for item in items)
+        return None if items is None else frozenset((match_key(item.text, task), item.status) for item in items)
 
     def invents(self) -> bool:
         """Whether the student emits an item that cannot be located in the record."""
         return any(
-            locate_item(item, self.record.text, task) is None
+            not is_located(item, self.record, task)
             for task in self.tasks
             for item in self.items("student", task.name) or ()
         )
@@ -177,8 +179,8 @@ def _arm_answer(answered: _Answered, task: Task, arm: str) -> Answer:
     if prediction.completion is None:
         return Answer(arm, "failed")
     gold = answered.items(GOLD, task.name)
-    emitted = {item_key(item.text, task) for item in prediction.items or ()}
-    num_missed = sum(item_key(item.text, task) not in emitted for item in gold or ())
+    emitted = {match_key(item.text, task) for item in prediction.items or ()}
+    num_missed = sum(match_key(item.text, task) not in emitted for item in gold or ())
     if prediction.items is None:
         return Answer(arm, "bad format", raw=prediction.completion, num_missed=num_missed)
     items = []
@@ -190,8 +192,8 @@ def _arm_answer(answered: _Answered, task: Task, arm: str) -> Answer:
 
 def judge(item: Item, gold: tuple[Item, ...] | None, located: bool, task: Task) -> Judgement:
     """How an item stands to gold and chart, as the scores see it."""
-    key = item_key(item.text, task)
-    same = [other for other in gold or () if item_key(other.text, task) == key]
+    key = match_key(item.text, task)
+    same = [other for other in gold or () if match_key(other.text, task) == key]
     if any(other.status == item.status for other in same):
         return "right"
     if same:

@@ -18,6 +18,7 @@ from pydantic_core import from_json
 from chartdistill.errors import InputError
 from chartdistill.metrics import ALL_TASKS
 from chartdistill.metrics.intervals import Estimate
+from chartdistill.metrics.randomisation import PValue
 from chartdistill.schema import CuratedLabel, Label, Prediction, Record, Rejection, Row, Task
 from chartdistill.store import MANIFEST, read_manifest, read_rows, require_manifest
 
@@ -37,15 +38,66 @@ TaskScores = dict[str, dict[str, Estimate]]
 """Task name (or `all`) -> metric name -> figure."""
 
 
-class Scores(BaseModel):
-    """predictions/scores.json, with each arm's cost apart from its figures."""
-
+class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+
+class LongestRun(_Part):
+    """The longest run of words that a scored record shares with one learned from."""
+
+    words: int
+    scored_record: str | None
+    trained_record: str | None
+    records_by_words: dict[str, int]
+    """Words in a row -> scored records that share so many with a record learned from."""
+
+
+class NaiveLeak(_Part):
+    """What a split of single entries at random would have leaked."""
+
+    entries: int
+    dropped_duplicates: int
+    clusters: int
+    expected_leak: float | None
+    """Share of held-out entries with a near-duplicate in training."""
+
+
+class Overlap(_Part):
+    """What the records scored have in common with those learned from (see `metrics.overlap`)."""
+
+    trained: int
+    scored: int
+    same_id: int
+    same_cluster: int
+    same_text: int
+    near_duplicates: int
+    largest_share: float | None
+    longest_run: LongestRun
+    naive_leak: NaiveLeak | None = None
+
+
+class Changed(_Part):
+    """How one arm answered records in changed form (see `interventions`)."""
+
+    effects: TaskScores
+    consistency: dict[str, TaskScores]
+    """Kind of change -> figures."""
+
+
+class Scores(_Part):
+    """predictions/scores.json, with each arm's cost apart from its figures."""
+
     gold: dict[str, bool]
+    matching: dict[str, str] = {}
+    """What items were matched by."""
     arms: dict[str, TaskScores]
     costs: dict[str, dict[str, CostValue]]
     differences: dict[str, TaskScores] = {}
+    p_values: dict[str, dict[str, dict[str, PValue]]] = {}
+    gates: dict[str, dict[str, dict[str, dict[str, Estimate | int]]]] = {}
+    """Arm -> task -> what its gate said -> records and figures."""
+    overlap: Overlap | None = None
+    interventions: dict[str, Changed] = {}
 
     def has_gold(self, task: str) -> bool:
         """Whether answers of this task could be compared with gold; for `all`, whether any task's could."""
@@ -58,6 +110,10 @@ class Scores(BaseModel):
     def difference(self, pair: str, task: str, metric: str) -> Estimate | None:
         """A paired difference (`student-base`: student minus base), or None when it was not computed."""
         return self.differences.get(pair, {}).get(task, {}).get(metric)
+
+    def p_value(self, pair: str, task: str, metric: str) -> PValue | None:
+        """The p value of a paired difference, or None when it was not computed."""
+        return self.p_values.get(pair, {}).get(task, {}).get(metric)
 
 
 class LogRow(Row):

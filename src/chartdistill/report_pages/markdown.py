@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from chartdistill.report_pages.changed import consistency_tables, effect_tables, gate_tables, overlap_grid
 from chartdistill.report_pages.claims import Findings
 from chartdistill.report_pages.facts import RunFacts
 from chartdistill.report_pages.stages import (
@@ -34,7 +35,11 @@ def render_markdown(facts: RunFacts, findings: Findings) -> str:
         parts += [_table(table) for table in headline_tables(facts, facts.scores)]
         parts.append("## All figures, by task")
         parts += [_table(table) for table in task_tables(facts, facts.scores)]
+        parts += _section("Changed charts: does the answer follow?", effect_tables(facts, facts.scores))
+        parts += _section("The same chart in other forms", consistency_tables(facts, facts.scores))
+        parts += _section("Right and wrong gates", gate_tables(facts, facts.scores))
     for title, grid, absent in (
+        ("Leak check", overlap_grid(facts.scores), "Not checked in this run."),
         ("Cost by arm", cost_grid(facts), "No cost was recorded."),
         ("Stages", stage_grid(facts), ""),
         ("Training", training_grid(facts), "Training has not finished in this run."),
@@ -51,6 +56,10 @@ def render_markdown(facts: RunFacts, findings: Findings) -> str:
 
 def _bullets(title: str, sentences: Sequence[str], absent: str) -> list[str]:
     return [f"## {title}", "\n".join(f"- {_inline(sentence)}" for sentence in sentences) or absent]
+
+
+def _section(title: str, tables: Sequence[Table]) -> list[str]:
+    return [f"## {title}", *map(_table, tables)] if tables else []
 
 
 def _table(table: Table) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from chartdistill.report_pages import charts, stages
+from chartdistill.report_pages import changed, charts, stages
 from chartdistill.report_pages.claims import Findings
 from chartdistill.report_pages.examples import GOLD, choose_examples
 from chartdistill.report_pages.facts import RunFacts, Scores
@@ -49,11 +49,15 @@ def render_page(facts: RunFacts, findings: Findings) -> str:
         headline=headline_tables(facts, scores) if scores else (),
         plots=_interval_plots(facts, scores) if scores else (),
         by_task=task_tables(facts, scores) if scores else (),
+        effects=changed.effect_tables(facts, scores) if scores else (),
+        consistency=changed.consistency_tables(facts, scores) if scores else (),
+        gates=changed.gate_tables(facts, scores) if scores else (),
         loss_plot=_loss_plot(facts),
         label_plot=_label_plot(facts),
         reject_plot=_reject_plot(facts),
         grids={
             "stages": stages.stage_grid(facts),
+            "overlap": changed.overlap_grid(scores),
             "cost": stages.cost_grid(facts),
             "training": stages.training_grid(facts),
             "labels": stages.label_grid(facts),

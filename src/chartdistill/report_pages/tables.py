@@ -53,12 +53,21 @@ METRICS = (
     Metric("precision", "Precision", "emitted items that are right (text only), of all emitted", form="score"),
     Metric("recall", "Recall", "gold items that were emitted (text only), of all gold items", form="score"),
     Metric("f1", "F1", "harmonic mean of precision and recall (text only)", form="score"),
+    Metric("joint_f1_macro", "Joint F1, tasks alike", "mean over tasks of the joint F1 of each", form="score"),
     Metric("f1_macro", "F1 per record", "mean over records; 1 where there is none and none was emitted", form="score"),
     Metric("record_exact", "Record exact", "records whose whole answer is right"),
+    Metric("raw_f1", "F1, raw text", "as F1, but the text must be the same to the last character", form="score"),
+    Metric("status_accuracy", "Status right", "of the items that the arm itself matched; joint F1 is fairer"),
+    Metric("status_f1_macro", "Status F1", "mean over statuses of the joint F1 of each", form="score"),
+    Metric("stop_as_continue_rate", "Stopped, called continued", "gold items stopped that were called continued",
+           "lower"),
+    Metric("avoid_as_start_rate", "Avoided, called started", "gold items to avoid that were called started", "lower"),
+    Metric("hold_as_continue_rate", "Held, called continued", "gold items on hold that were called continued", "lower"),
     Metric("invented_rate", "Invented", "emitted items that are nowhere in the chart", "lower", needs_gold=False),
     Metric("wrong_kind_rate", "Wrong kind", "emitted items in the chart that are not what was asked for", "lower"),
     Metric("contradicted_rate", "Contradicted", "emitted items whose status the chart contradicts", "lower"),
-    Metric("attribute_error_rate", "Attribute error", "emitted items with a detail that is not theirs", "lower"),
+    Metric("attribute_error_rate", "Attribute error",
+           "drugs emitted with a number (a dose) that does not stand beside them", "lower", needs_gold=False),
     Metric("false_abstention_rate", "False none", "answered none, of the records that have items", "lower"),
     Metric("format_valid_rate", "Format valid", "answers that follow the answer format", needs_gold=False),
     Metric("truncated_rate", "Cut off", "answers that ran out of room", "lower", needs_gold=False),
@@ -69,6 +78,23 @@ METRICS = (
     Metric("teacher_joint_f1", "Joint F1 to teacher", "agreement with the teacher's items and status; not correctness",
            "neither", "score", False),
 )  # fmt: skip
+CHANGED_METRICS = (
+    Metric("vanish_rate", "Vanishes", "its sentence deleted, an item named before is named no more", needs_gold=False),
+    Metric("appear_rate", "Appears", "a sentence inserted, its item is named, with its status", needs_gold=False),
+    Metric("flip_rate", "Follows", "continue turned into stop (or back), a status right before is right after",
+           needs_gold=False),
+    Metric("consistent_right", "Always the same, right", "all answers alike, and exactly the gold"),
+    Metric("consistent_wrong", "Always the same, WRONG", "all answers alike, and not the gold", "lower"),
+    Metric("inconsistent_right", "Right at first, then other", "the chart as it is answered right, another form not so",
+           "neither"),
+    Metric("inconsistent_wrong", "Wrong at first, then other", "the chart as it is answered wrong, another form not so",
+           "neither"),
+    Metric("share_identical", "Same answer", "all answers alike; says nothing about whether they are right",
+           needs_gold=False),
+    Metric("alpha", "Krippendorff's alpha", "agreement of the answers over items beyond chance; 1 is always the same",
+           form="score", needs_gold=False),
+)  # fmt: skip
+"""Figures of records in changed form."""
 BY_NAME = {metric.name: metric for metric in METRICS}
 GOLD_HEADLINE = ("joint_f1", "confabulation_rate", "abstention_specificity")
 PLAIN_HEADLINE = ("invented_rate", "format_valid_rate", "teacher_joint_f1")

@@ -1,0 +1,255 @@
+"""What an answer hangs on: held-out records asked again in changed form, and what came of it.
+
+In: records, an arm's way of asking, its answers to the records as they are. Out: predictions/variants/ and the
+figures. Two kinds of change (see `perturbations`):
+
+- with a known effect: the item deleted must vanish (`vanish_rate`, of those the arm named before), the item inserted
+  must appear (`appear_rate`), the status flipped must follow (`flip_rate`, of those the arm had right before). These
+  need no gold, and say whether an answer is connected to its input;
+- without effect: the answer must stay the same; see `metrics.consistency`.
+
+Must hold: all arms get the same variants; an answer that breaks the format has neither lost nor found an item.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chartdistill.grounding import occurrences
+from chartdistill.metrics.consistency import BROKEN, AnswerSet, ItemSet, consistency, share_estimates
+from chartdistill.metrics.counting import ALL_TASKS
+from chartdistill.metrics.keys import match_key
+from chartdistill.perturbations import (
+    EFFECTS,
+    SAME,
+    InterventionOptions,
+    Variant,
+    choose_records,
+    make_edits,
+    make_noise,
+)
+from chartdistill.schema import Item, Prediction, Record, Task
+from chartdistill.store import RowWriter, count_by, read_rows
+
+VARIANTS = "variants.jsonl"
+ANY_NOISE = "any"
+"""Consistency over all kinds of noise together."""
+
+RATES = {"deleted": "vanish_rate", "inserted": "appear_rate", "flipped": "flip_rate"}
+
+Answers = Mapping[tuple[str, str], Prediction]
+"""(record or variant id, task) -> an arm's answer."""
+
+
+@dataclass(frozen=True)
+class Asking:
+    """A variant as an engine is asked it: a record with the changed text, and a task with the changed question."""
+
+    variant: Variant
+    record: Record
+    task: Task
+    temperature: float
+    """0 for the likeliest answer."""
+
+
+AskAll = Callable[[Sequence[Asking]], list[Prediction]]
+"""Answers in order; each prediction's `record` is the variant's id."""
+
+
+def write_variants(
+    folder: Path, records: Sequence[Record], tasks: Sequence[Task], teacher: Answers, options: InterventionOptions
+) -> list[Variant]:
+    """Make the variants of the chosen records and write them; what they change is gold, else the teacher's answer."""
+    edited, noisy = choose_records(records, options)
+    found = [v for r in edited for v in make_edits(r, tasks, _known_items(r, tasks, teacher), options)]
+    found += [v for r in noisy for v in make_noise(r, tasks, _known_items(r, tasks, teacher), options)]
+    place = {record.id: number for number, record in enumerate(records)}
+    found.sort(key=lambda variant: place[variant.record])  # the variants of a record together: they share prefixes
+    with RowWriter(folder / VARIANTS) as out:
+        out.write(*found)
+    return found
+
+
+def read_variants(folder: Path) -> list[Variant]:
+    """The variants as written; none where there is no such file."""
+    return list(read_rows(folder / VARIANTS, Variant)) if (folder / VARIANTS).exists() else []
+
+
+def _known_items(record: Record, tasks: Sequence[Task], teacher: Answers) -> dict[str, tuple[Item, ...]]:
+    known = {}
+    for task in tasks:
+        answer = teacher.get((record.id, task.name))
+        said = () if answer is None else answer.items or ()
+        known[task.name] = (record.gold or {}).get(task.name, said)
+    return known
+
+
+def askings(
+    variants: Sequence[Variant], records: Mapping[str, Record], tasks: Sequence[Task], options: InterventionOptions
+) -> list[Asking]:
+    """One per variant and task, the variants of a record together, so that what their texts share is computed once."""
+    return [
+        Asking(
+            variant,
+            records[variant.record].model_copy(update={"id": variant.id, "text": variant.text}),
+            _rephrased(task, variant.question),
+            options.temperature if variant.sample is not None else 0.0,
+        )
+        for variant in variants
+        for task in tasks
+        if variant.task in (None, task.name)
+    ]
+
+
+def _rephrased(task: Task, pattern: str) -> Task:
+    questions = ("gate_question", "extraction_question", "question")
+    return task.model_copy(update={name: pattern.format(question=getattr(task, name)) for name in questions})
+
+
+def score_interventions(
+    variants: Sequence[Variant],
+    before: Answers,
+    after: Answers,
+    records: Mapping[str, Record],
+    tasks: Sequence[Task],
+    seed: int,
+    resamples: int,
+) -> dict[str, Any]:
+    """Figures of one arm: {"effects": {task: {rate: Estimate}}, "consistency": {kind: {task: {metric: Estimate}}}}.
+
+    `before`: answers to the records as they are; `after`: to the variants.
+    """
+    names = {task.name: [task] for task in tasks} | {ALL_TASKS: list(tasks)}
+    return {
+        "effects": {
+            name: _effects(variants, before, after, records, some, seed, resamples) for name, some in names.items()
+        },
+        "consistency": {
+            kind: {
+                name: _consistency(variants, kind, before, after, records, some, seed, resamples)
+                for name, some in names.items()
+            }
+            for kind in (*SAME, ANY_NOISE)
+            if any(kind in (variant.kind, ANY_NOISE) and variant.kind in SAME for variant in variants)
+        },
+    }
+
+
+def _effects(
+    variants: Sequence[Variant],
+    before: Answers,
+    after: Answers,
+    records: Mapping[str, Record],
+    tasks: Sequence[Task],
+    seed: int,
+    resamples: int,
+) -> dict[str, Any]:
+    by_name = {task.name: task for task in tasks}
+    clusters: list[str] = []
+    counts: dict[str, list[tuple[float, float]]] = {kind: [] for kind in EFFECTS}
+    unscored = dict.fromkeys(EFFECTS, 0)
+    for variant in variants:
+        if variant.kind not in EFFECTS or variant.task not in by_name:
+            continue
+        task = by_name[variant.task]
+        pair = before.get((variant.record, task.name)), after.get((variant.id, task.name))
+        if any(answer is None or answer.completion is None for answer in pair):
+            unscored[variant.kind] += 1
+            continue
+        clusters.append(records[variant.record].cluster)
+        for kind in EFFECTS:
+            counts[kind].append(_effect(variant, *pair, task) if variant.kind == kind else (0, 0))
+    units = {
+        "deleted": "deleted items that the arm named before",
+        "inserted": "inserted items",
+        "flipped": "flipped items that the arm had right before",
+    }
+    return {
+        RATES[kind]: share_estimates(clusters, {"rate": (units[kind], counts[kind])}, unscored[kind], seed, resamples)[
+            "rate"
+        ].model_dump()
+        for kind in EFFECTS
+    }
+
+
+def _effect(variant: Variant, before: Prediction | None, after: Prediction | None, task: Task) -> tuple[float, float]:
+    """(had the effect, could have had it)."""
+    assert variant.item is not None and before is not None and after is not None
+    was, now = _statuses(variant.item, before, task), _statuses(variant.item, after, task)
+    if variant.kind == "deleted":
+        return (after.items is not None and not now, 1) if was else (0, 0)
+    if variant.kind == "inserted":
+        return (0, 0) if was else ((variant.status in now) if task.statuses else bool(now), 1)
+    return (now == {variant.status}, 1) if was == {variant.item.status} else (0, 0)
+
+
+def _statuses(item: Item, answer: Prediction, task: Task) -> set[str | None]:
+    """The statuses an answer gives an item; empty where it does not name it."""
+    key = match_key(item.text, task)
+    return {
+        said.status
+        for said in answer.items or ()
+        if match_key(said.text, task) == key or next(occurrences(item.text, said.text), None) is not None
+    }
+
+
+def _consistency(
+    variants: Sequence[Variant],
+    kind: str,
+    before: Answers,
+    after: Answers,
+    records: Mapping[str, Record],
+    tasks: Sequence[Task],
+    seed: int,
+    resamples: int,
+) -> dict[str, Any]:
+    groups: dict[tuple[str, str], list[Variant]] = {}
+    for variant in variants:
+        if variant.kind in SAME and kind in (variant.kind, ANY_NOISE):
+            for task in tasks:
+                groups.setdefault((variant.record, task.name), []).append(variant)
+    by_name = {task.name: task for task in tasks}
+    sets, unscored = [], 0
+    for (record_id, task_name), group in groups.items():
+        record, task = records[record_id], by_name[task_name]
+        first = before.get((record_id, task_name))
+        others = [(variant, after.get((variant.id, task_name))) for variant in group]
+        answers = [_item_set(answer, task, variant.renamed) for variant, answer in others if _answered(answer)]
+        if not _answered(first) or not answers:
+            unscored += 1
+            continue
+        gold = (record.gold or {}).get(task_name)
+        own = _item_set(first, task, ())
+        right = None if gold is None else own == _keys(gold, task, ())
+        sets.append(AnswerSet(record.cluster, (own, *answers), right))
+    found = consistency(sets, unscored, seed, resamples)
+    return {name: estimate.model_dump() for name, estimate in found.items()}
+
+
+def _answered(answer: Prediction | None) -> bool:
+    return answer is not None and answer.completion is not None
+
+
+def _item_set(answer: Prediction | None, task: Task, renamed: Sequence[tuple[str, str]]) -> ItemSet:
+    return BROKEN if answer is None or answer.items is None else _keys(answer.items, task, renamed)
+
+
+def _keys(items: Sequence[Item], task: Task, renamed: Sequence[tuple[str, str]]) -> ItemSet:
+    old = {match_key(new, task): match_key(name, task) for new, name in renamed}
+    keys = ((match_key(item.text, task), item.status) for item in items)
+    return frozenset((old.get(key, key), status) for key, status in keys)
+
+
+def cost(variants: Sequence[Variant], answers: Mapping[str, Sequence[Prediction]]) -> dict[str, Any]:
+    """What the interventions took, for the manifest: variants by kind, prompts and tokens by arm."""
+    return {
+        "edited_records": len({variant.record for variant in variants if variant.kind in EFFECTS}),
+        "records": len({variant.record for variant in variants if variant.kind in SAME}),
+        "variants": count_by(variant.kind for variant in variants),
+        "prompts": {arm: len(rows) for arm, rows in answers.items()},
+        "prompt_tokens": {arm: sum(row.prompt_tokens for row in rows) for arm, rows in answers.items()},
+        "completion_tokens": {arm: sum(row.completion_tokens for row in rows) for arm, rows in answers.items()},
+    }

@@ -1,0 +1,181 @@
+"""Counts -> values with intervals: of one arm, and of the paired difference of two.
+
+In: `Counted` rows and metrics. Out: metric -> `Estimate`. Must hold: an undefined value is None with the reason; a
+difference uses only predictions that both arms have a score for, and one set of resamples for both.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from chartdistill.metrics.counting import Counted
+from chartdistill.metrics.intervals import (
+    Estimate,
+    FloatArray,
+    cluster_sums,
+    interval,
+    resampled_ratios,
+    undefined,
+)
+from chartdistill.metrics.matching import Mean, Metric, Outcome
+
+Metrics = Mapping[str, Metric]
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Numerators and denominators, predictions x columns. A `Ratio` has one column, a `Mean` one per group."""
+
+    above: FloatArray
+    below: FloatArray
+    of: Mapping[str, slice]
+    """Metric -> its columns."""
+
+
+def _layout(metrics: Metrics, outcomes: Sequence[Outcome]) -> dict[str, list[str]]:
+    """Metric -> its groups, one unnamed for a ratio."""
+    return {
+        name: sorted({group for one in outcomes for group in metric.groups(one)}) if isinstance(metric, Mean) else [""]
+        for name, metric in metrics.items()
+    }
+
+
+def _columns(outcomes: Sequence[Outcome], metrics: Metrics, layout: Mapping[str, Sequence[str]]) -> _Columns:
+    """0 over 0 where a prediction has no part in a metric."""
+    parts: list[list[tuple[float, float]]] = []
+    for one in outcomes:
+        row: list[tuple[float, float]] = []
+        for name, metric in metrics.items():
+            if isinstance(metric, Mean):
+                found = metric.groups(one)
+                row += [found.get(group, (0.0, 0.0)) for group in layout[name]]
+            else:
+                row.append(metric.count(one) or (0.0, 0.0))
+        parts.append(row)
+    width = sum(len(groups) for groups in layout.values())
+    array = np.asarray(parts, dtype=np.float64).reshape(len(outcomes), width, 2)
+    places, start = {}, 0
+    for name, groups in layout.items():
+        places[name] = slice(start, start + len(groups))
+        start += len(groups)
+    return _Columns(array[:, :, 0], array[:, :, 1], places)
+
+
+def _mean(ratios: FloatArray) -> FloatArray:
+    """Mean over the last axis, leaving out NaN; NaN where nothing is left."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # numpy warns of a mean of nothing; NaN is what is wanted
+        found: FloatArray = np.nanmean(ratios, axis=-1)
+    return found
+
+
+def _value(above: FloatArray, below: FloatArray) -> float | None:
+    """Mean over groups of ratios of sums over clusters; None when every denominator is 0."""
+    tops, bottoms = above.sum(axis=0), below.sum(axis=0)
+    used = bottoms > 0
+    return float(np.mean(tops[used] / bottoms[used])) if used.any() else None
+
+
+def why_undefined(rows: Sequence[Counted], scored: Sequence[bool], metric: Metric) -> str:
+    """Why a denominator is 0; `scored` says of each row whether it took part."""
+    if not rows:
+        return "no predictions"
+    if not any(scored):
+        return "no prediction could be scored"
+    if metric.needs_text and not any(row.has_text for row in rows):
+        return f"no {metric.unit}; the text of the records was not given"
+    if not any(row.has_gold for row in rows):
+        return f"no {metric.unit}; the records have no gold for this task"
+    return f"no {metric.unit}"
+
+
+def estimates(rows: Sequence[tuple[Counted]], metrics: Metrics, seed: int, resamples: int) -> dict[str, Estimate]:
+    """The metrics of one arm, with intervals."""
+    flat = [row for (row,) in rows]
+    done = [(row.cluster, row.outcome) for row in flat if row.outcome is not None]
+    unscored, scored = len(flat) - len(done), [row.outcome is not None for row in flat]
+    if not done:
+        return {name: undefined(why_undefined(flat, scored, metric), unscored) for name, metric in metrics.items()}
+    clusters, outcomes = [cluster for cluster, _ in done], [one for _, one in done]
+    columns = _columns(outcomes, metrics, _layout(metrics, outcomes))
+    above, below = cluster_sums(columns.above, clusters), cluster_sums(columns.below, clusters)
+    draws = resampled_ratios([above], [below], resamples, seed)[0]
+    found = {}
+    for name, metric in metrics.items():
+        own = columns.of[name]
+        value = _value(above[:, own], below[:, own])
+        if value is None:
+            found[name] = undefined(why_undefined(flat, scored, metric), unscored)
+            continue
+        num_clusters = int((below[:, own] > 0).any(axis=1).sum())
+        span = interval(value, _mean(draws[:, own]), num_clusters, (0.0, 1.0) if metric.bounded else None)
+        found[name] = _estimate(value, span, round(float(below[:, own].sum())), unscored)
+    return found
+
+
+def differences(
+    pairs: Sequence[tuple[Counted, Counted]], metrics: Metrics, seed: int, resamples: int
+) -> dict[str, Estimate]:
+    """The metrics of the first arm minus those of the second, with intervals from one set of resamples."""
+    firsts = [first for first, _ in pairs]
+    done = [(a.cluster, a.outcome, b.outcome) for a, b in pairs if a.outcome is not None and b.outcome is not None]
+    scored = [a.outcome is not None and b.outcome is not None for a, b in pairs]
+    unscored = len(pairs) - len(done)
+    if not done:
+        return {name: undefined(why_undefined(firsts, scored, metric), unscored) for name, metric in metrics.items()}
+    clusters = [cluster for cluster, _, _ in done]
+    layout = _layout(metrics, [one for _, *both in done for one in both])
+    arms = [_columns([row[place] for row in done], metrics, layout) for place in (1, 2)]  # type: ignore[misc]
+    above, below = ([cluster_sums(counts, clusters) for counts in side] for side in _sides(arms))
+    drawn = resampled_ratios(above, below, resamples, seed)
+    found = {}
+    for name, metric in metrics.items():
+        own = arms[0].of[name]
+        values = [_value(above[arm][:, own], below[arm][:, own]) for arm in (0, 1)]
+        if values[0] is None or values[1] is None:
+            where = "" if values[0] is values[1] else f" in the {'first' if values[0] is None else 'second'} arm"
+            found[name] = undefined(why_undefined(firsts, scored, metric) + where, unscored)
+            continue
+        draws = _mean(drawn[0][:, own]) - _mean(drawn[1][:, own])
+        value = values[0] - values[1]
+        num_clusters = int(((below[0] > 0) | (below[1] > 0))[:, own].any(axis=1).sum())
+        taking_part = int(((arms[0].below > 0) | (arms[1].below > 0))[:, own].any(axis=1).sum())
+        span = interval(value, draws, num_clusters, (-1.0, 1.0) if metric.bounded else None)
+        found[name] = _estimate(value, span, taking_part, unscored)
+    return found
+
+
+def _sides(arms: Sequence[_Columns]) -> tuple[list[FloatArray], list[FloatArray]]:
+    return [arm.above for arm in arms], [arm.below for arm in arms]
+
+
+def _estimate(value: float, found: tuple[float, float] | None, n: int, unscored: int) -> Estimate:
+    low, high = found or (None, None)
+    reason = None if found else "no interval: one cluster, or all clusters alike"
+    return Estimate(value=value, low=low, high=high, n=n, unscored=unscored, reason=reason)
+
+
+def paired_sums(
+    pairs: Sequence[tuple[Counted, Counted]], metrics: Metrics
+) -> tuple[dict[str, tuple[FloatArray, FloatArray, FloatArray, FloatArray]], int]:
+    """Per metric (ratios only) the sums by cluster: first above, first below, second above, second below.
+
+    Returns them with the number of clusters.
+    """
+    done = [(a.cluster, a.outcome, b.outcome) for a, b in pairs if a.outcome is not None and b.outcome is not None]
+    if not done:
+        return {}, 0
+    clusters = [cluster for cluster, _, _ in done]
+    layout = _layout(metrics, [])
+    first = _columns([one for _, one, _ in done], metrics, layout)
+    second = _columns([two for _, _, two in done], metrics, layout)
+    sums = [cluster_sums(part, clusters) for part in (first.above, first.below, second.above, second.below)]
+    named = {
+        name: (sums[0][:, own.start], sums[1][:, own.start], sums[2][:, own.start], sums[3][:, own.start])
+        for name, own in first.of.items()
+    }
+    return named, len(sums[0])

@@ -1,0 +1,141 @@
+"""The key by which an emitted item and a gold item are the same item.
+
+In: an item's text, its task. Out: a key. For tasks about drugs the key is the set of ingredients: case, dose, route,
+frequency, dosage form, release mark and salt do not count; a brand is its ingredients where the drug lexicon
+(`drugs.py`) or the table below knows it; a combination is the set of its parts, in any order. For all other tasks it
+is the plain key. Must hold: pure; a name nobody knows keeps its own words, so made-up names still match themselves.
+
+`lexicon_used` belongs beside every score: with and without the lexicon, the same answers can score differently.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+
+from chartdistill.drugs import lexicon
+from chartdistill.grounding import DRUG_ITEMS, item_key
+from chartdistill.schema import Task
+
+COMBINATIONS = {
+    name: frozenset(parts.split("+"))
+    for line in """
+    vicodin lortab norco lorcet = hydrocodone+acetaminophen
+    percocet roxicet endocet tylox = oxycodone+acetaminophen
+    percodan = oxycodone+aspirin
+    darvocet = propoxyphene+acetaminophen
+    ultracet = tramadol+acetaminophen
+    augmentin = amoxicillin+clavulanate
+    unasyn = ampicillin+sulbactam
+    zosyn = piperacillin+tazobactam
+    bactrim septra co-trimoxazole tmp-smx = sulfamethoxazole+trimethoprim
+    advair = fluticasone+salmeterol
+    symbicort = budesonide+formoterol
+    combivent duoneb = albuterol+ipratropium
+    hyzaar = losartan+hydrochlorothiazide
+    zestoretic prinzide = lisinopril+hydrochlorothiazide
+    dyazide maxzide = triamterene+hydrochlorothiazide
+    ziac = bisoprolol+hydrochlorothiazide
+    tenoretic = atenolol+chlorthalidone
+    lotrel = amlodipine+benazepril
+    caduet = amlodipine+atorvastatin
+    vytorin = ezetimibe+simvastatin
+    glucovance = glyburide+metformin
+    janumet = sitagliptin+metformin
+    avandamet = rosiglitazone+metformin
+    sinemet = carbidopa+levodopa
+    aggrenox = aspirin+dipyridamole
+    suboxone = buprenorphine+naloxone
+    entresto = sacubitril+valsartan
+    cosopt = dorzolamide+timolol
+    """.strip().splitlines()
+    for names, parts in [line.strip().split(" = ")]
+    for name in names.split()
+}
+"""Common brands with several ingredients, from general knowledge of United States brand names."""
+
+SHORT_NAMES = {
+    "asa": "aspirin", "apap": "acetaminophen", "hctz": "hydrochlorothiazide", "ntg": "nitroglycerin",
+    "pcn": "penicillin", "inh": "isoniazid", "mtx": "methotrexate", "clavulanic acid": "clavulanate",
+}  # fmt: skip
+"""Written-out names of abbreviations that charts use without saying what they mean."""
+
+_SALTS = re.compile(
+    r"\s+(?:hydrochloride|hcl|hydrobromide|sodium|potassium|calcium|magnesium|sulfate|sulphate|succinate|tartrate"
+    r"|maleate|mesylate|besylate|fumarate|citrate|acetate|phosphate|nitrate|bromide|chloride|carbonate|gluconate"
+    r"|bitartrate|disoproxil|trihydrate|monohydrate|anhydrous|dihydrate|medoxomil|axetil)\b"
+)
+_ELEMENTS = re.compile(r"(?:sodium|potassium|calcium|magnesium|zinc|iron|ferrous|ferric|aluminum|lithium|silver)\b")
+"""Of these the salt is the drug: calcium carbonate is not calcium gluconate."""
+_FORMS = re.compile(
+    r"\s+(?:tab(?:let)?s?|cap(?:sule)?s?|pills?|cream|ointment|lotion|gel|drops|eye\s?drops|inhaler|nebuli[sz]ers?|patch"
+    r"(?:es)?|suppositor(?:y|ies)|syrup|elixir|suspension|spray|lozenges?|drip|solution|injections?|infusion"
+    r"|[xsec]r|xl|la|er|ec|cd|odt|extended[\s-]release|sustained[\s-]release|enteric[\s-]coated|chewable)\b"
+)
+_BRACKET = re.compile(r"\s*\([^()]*\)")
+_JOINTS = re.compile(r"\s*(?:\+|&|(?<!\d)/(?!\d))\s*|\s+(?:and|with|plus)\s+")
+
+
+@lru_cache(maxsize=1 << 16)
+def _key(task_key: str, is_drug: bool) -> str:
+    if not is_drug:
+        return task_key
+    known = lexicon("auto")
+    return " + ".join(sorted(ingredients(task_key, None if known is None else known.canonical)))
+
+
+def match_key(text: str, task: Task) -> str:
+    """The key of an item of `task`; equal keys match."""
+    is_drug = task.item.casefold() in DRUG_ITEMS
+    return _key(item_key(text, task), is_drug)
+
+
+def ingredients(key: str, canonical: Callable[[str], str | None] | None = None) -> frozenset[str]:
+    """The ingredients of a drug, from its plain key (see `grounding.item_key`). Never empty.
+
+    `canonical` gives the lexicon's name of a drug, or None; without it only salts, forms, abbreviations and the
+    combinations of this file are resolved.
+    """
+    bare = _BRACKET.sub("", key).strip() or key
+    for name in (key, bare, _stripped(bare)):
+        found = _known(name, canonical)
+        if found is not None:
+            return found
+    parts = [part for part in _JOINTS.split(_stripped(bare)) if part.strip()]
+    if len(parts) < 2:
+        return frozenset({_stripped(bare)})
+    return frozenset().union(*(_known(part, canonical) or {_stripped(part.strip())} for part in parts))
+
+
+def _known(name: str, canonical: Callable[[str], str | None] | None) -> frozenset[str] | None:
+    """The ingredients of a name that a table or the lexicon has, each under the lexicon's own name."""
+    name = SHORT_NAMES.get(name, name)
+    drug = None if canonical is None else canonical(name)
+    if name in COMBINATIONS:
+        parts = COMBINATIONS[name]
+    elif drug is not None:
+        parts = frozenset(part for part in _JOINTS.split(drug.casefold()) if part)
+    elif name in SHORT_NAMES.values():
+        parts = frozenset({name})
+    else:
+        return None
+    parts = frozenset(SHORT_NAMES.get(part, part) for part in parts)
+    return parts if canonical is None else frozenset((canonical(part) or part).casefold() for part in parts)
+
+
+def _stripped(name: str) -> str:
+    """Without dosage form, release mark and salt, as long as something is left."""
+    bare = _FORMS.sub("", name)
+    return bare if _ELEMENTS.match(bare) else _SALTS.sub("", bare)
+
+
+def lexicon_used() -> str:
+    """Which drug lexicon the keys go by, with its version; `none` where it is not installed."""
+    if lexicon("auto") is None:
+        return "none"
+    try:
+        return f"drug-named-entity-recognition {version('drug-named-entity-recognition')}"
+    except PackageNotFoundError:
+        return "drug-named-entity-recognition, version unknown"

@@ -1,0 +1,78 @@
+"""Records in another form, to see what an answer hangs on: edits whose effect is known, and noise without effect.
+
+In: records, tasks, the items they hold (gold where there is gold, else the teacher's). Out: `Variant`s, the same for
+every arm. Must hold: a variant depends on the record, the items and the seed only; no edit is made whose effect on the
+answer is not certain (it is left out, and the counts say how many there are of each kind).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from chartdistill.perturbations import edits, noise
+from chartdistill.perturbations.variant import EFFECTS, SAME, Kind, Variant
+from chartdistill.schema import Item, Record, Task, content_hash
+
+__all__ = ["EFFECTS", "SAME", "InterventionOptions", "Kind", "Variant", "choose_records", "make_edits", "make_noise"]
+
+
+class InterventionOptions(BaseModel):
+    """Asking some held-out records again in changed form: is the answer tied to the chart, and does it stay the same?
+
+    Costs, for each arm and task, about 1.6 prompts per edited record, and 6.5 + `resamples` for each of `records`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    records: int = Field(default=0, ge=0)
+    """Held-out records to ask again in all forms that must not change the answer, drawn by the hash of their id; 0: no
+    interventions at all."""
+    edited_records: int | None = Field(default=None, ge=1)
+    """Held-out records to edit with a known effect (an item deleted, inserted, its status flipped), those of `records`
+    among them. None: four times `records`, since an edit is one prompt."""
+    resamples: int = Field(default=2, ge=0, le=10)
+    """Answers drawn at `temperature` for each record and task."""
+    temperature: float = Field(default=0.7, gt=0, le=2)
+    teacher: bool = False
+    """Ask the teacher too, as it was asked for labels; its engine is then started once more."""
+    seed: int = 0
+
+
+def choose_records(records: Sequence[Record], options: InterventionOptions) -> tuple[list[Record], list[Record]]:
+    """The records to edit, and the records to ask in forms that must not change the answer."""
+    drawn = sorted(records, key=lambda record: content_hash(options.seed, record.id))
+    edited = 4 * options.records if options.edited_records is None else options.edited_records
+    return drawn[: edited if options.records else 0], drawn[: options.records]
+
+
+def make_edits(
+    record: Record, tasks: Sequence[Task], items: Mapping[str, Sequence[Item]], options: InterventionOptions
+) -> list[Variant]:
+    """Variants whose answer must change in a known way. `items`: task name -> what the record holds."""
+    rng = random.Random(f"edits {options.seed} {record.id}")
+    found: list[Variant | None] = []
+    for task in tasks:
+        known = items.get(task.name, ())
+        found += [edits.delete(record, task, known, rng), edits.insert(record, task, rng)]
+        found.append(edits.flip(record, task, known, rng))
+    return [variant for variant in found if variant is not None]
+
+
+def make_noise(
+    record: Record, tasks: Sequence[Task], items: Mapping[str, Sequence[Item]], options: InterventionOptions
+) -> list[Variant]:
+    """Variants whose answer must stay the same. `items`: task name -> what the record holds."""
+    rng = random.Random(f"noise {options.seed} {record.id}")
+    found: list[Variant | None] = [
+        *noise.resample(record, options.resamples),
+        *noise.rephrase(record),
+        noise.add_tail(record, items, rng),
+        noise.respace(record),
+        noise.rehead(record),
+        noise.rename(record, tasks, items, rng),
+        noise.add_nothing(record, rng),
+    ]
+    return [variant for variant in found if variant is not None]

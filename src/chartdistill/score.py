@@ -1,0 +1,393 @@
+"""`score`: two JSONL files, answers and gold -> every metric. No engine, no run folder, no network.
+
+    chartdistill score PREDICTIONS.jsonl GOLD.jsonl [--against OTHER.jsonl ...] [--tasks TASK.yaml ...] [--out FILE]
+
+GOLD, one record per line; also the records.jsonl of a run:
+
+    {"id": "chart-1", "gold": {"medication": [{"text": "aspirin", "status": "stop"}], "tests": []}, "text": "..."}
+
+`[]` is gold that says there is none; a task that is left out has no gold. Items of tasks without statuses may be plain
+strings. `text`, where given, tells invented items from items of the wrong kind. `cluster` names near-duplicates; where
+it is not given, near-duplicates are found by `text`, and without that every record counts as independent.
+
+PREDICTIONS, either one answer per line, as `evaluate` writes them, or one record per line, as `predict` does:
+
+    {"record": "chart-1", "task": "medication", "arm": "student", "completion": "aspirin | stop"}
+    {"record": "chart-1", "task": "medication", "items": [{"text": "aspirin", "status": "stop"}]}
+    {"id": "chart-1", "tasks": {"medication": {"items": [...]}, "tests": {"items": null, "failure": "bad_format"}}}
+
+`items: null` is an answer that does not follow the format (a wrong answer); `failure` without `completion` is an
+engine that failed (unscored). Without `arm` the arm is called as its file. Every record and task of the gold that an
+arm has no line for is unscored too, and counted: an arm that skips hard records must not look better unnoticed.
+
+Must hold: a line that cannot be used is an error that names file and line, never skipped; no record text in errors.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from chartdistill.answers import parse_answer
+from chartdistill.clusters import cluster_records
+from chartdistill.errors import InputError
+from chartdistill.metrics import HEADLINE
+from chartdistill.metrics.comparison import compare_arms
+from chartdistill.metrics.counting import ALL_TASKS
+from chartdistill.schema import Item, Prediction, Record, Task
+
+_ERRORS_SHOWN = 20
+_DRUG_TASKS = frozenset({"medication", "medications", "drug", "drugs"})
+_BROKEN = ("truncated", "bad_format")
+"""How `predict` begins the failures that are the model's, not the engine's."""
+
+_FoundT = TypeVar("_FoundT")
+
+
+class _Line(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _GoldLine(_Line):
+    """One line of GOLD; the keys below `text` are those of a run's records.jsonl."""
+
+    id: str
+    gold: dict[str, tuple[Item | str, ...]] | None = None
+    text: str = ""
+    cluster: str | None = None
+    source: str = ""
+    split: str | None = None
+    segments: Any = None
+
+
+class _SaidItem(Item):
+    """An item, with what `predict` adds to it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class _Answer(_Line):
+    """An answer to one task."""
+
+    completion: str | None = None
+    items: tuple[_SaidItem | str, ...] | None = None
+    failure: str | None = None
+    finish_reason: str | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> _Answer:
+        if not {"completion", "items", "failure"} & self.model_fields_set:
+            raise ValueError("holds none of completion, items and failure")
+        return self
+
+
+class _AnswerLine(_Answer):
+    """One answer per line."""
+
+    record: str
+    task: str
+    arm: str | None = None
+    key: str = ""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class _RecordLine(_Line):
+    """One record per line."""
+
+    id: str
+    arm: str | None = None
+    source: str = ""
+    tasks: dict[str, _Answer] = {}
+    failure: str | None = None
+
+
+def score_files(
+    predictions: Sequence[Path],
+    gold: Path,
+    tasks: Sequence[Task] | None = None,
+    seed: int = 0,
+    resamples: int = 2000,
+    reference: str | None = None,
+) -> dict[str, Any]:
+    """Score all arms in the files of predictions, and all pairs of them, in the order they first occur.
+
+    `tasks`: None takes them from the gold: every status that occurs there is allowed, and a task called medication
+    (or drug) is about drugs. `reference`: the arm that agreement is measured with, for records without gold.
+
+    Returns:
+        The figures of `metrics.comparison.compare_arms`, and `records`, `tasks`, `missing` (arm -> record-task pairs
+        of the gold that it has no line for).
+
+    Raises:
+        InputError: a file that is missing or empty, or lines that cannot be used, each named.
+    """
+    records, lines = _read_gold(gold)
+    tasks = list(tasks) if tasks is not None else _infer_tasks(records)
+    _check_gold(records, lines, tasks, gold)
+    arms: dict[str, dict[tuple[str, str], Prediction]] = {}
+    for path in predictions:
+        _read_predictions(path, records, tasks, arms)
+    missing = {arm: _add_missing(arm, found, records, tasks) for arm, found in arms.items()}
+    figures = compare_arms(
+        {arm: list(found.values()) for arm, found in arms.items()},
+        records, tasks, list(combinations(arms, 2)), seed, resamples, reference,
+    )  # fmt: skip
+    return {
+        "records": len(records),
+        "clusters": len({record.cluster for record in records.values()}),
+        "with_text": sum(bool(record.text) for record in records.values()),
+        "tasks": [task.model_dump(include={"name", "item", "statuses"}) for task in tasks],
+        "missing": missing,
+        **figures,
+    }
+
+
+def _lines(path: Path, read: Callable[[Any], _FoundT]) -> Iterator[tuple[int, _FoundT]]:
+    """(line number, what `read` makes of its JSON), for all lines that are not blank.
+
+    Raises:
+        InputError: after the last line, naming all lines that could not be read (up to 20).
+    """
+    problems = []
+    num_lines = 0
+    try:
+        stream = path.open(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}. Give a JSONL file.") from None
+    with stream:
+        try:
+            for number, line in enumerate(stream, 1):
+                if not line.strip():
+                    continue
+                num_lines += 1
+                try:
+                    yield number, read(json.loads(line))
+                except json.JSONDecodeError as error:
+                    problems.append(f"{path}:{number}: not JSON: {error.msg} at character {error.pos}")
+                except ValidationError as error:
+                    problems.append(f"{path}:{number}: {_fault(error)}")
+                except InputError as error:
+                    problems.append(f"{path}:{number}: {error}")
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path} is not UTF-8 (byte {error.start}); convert it.") from None
+    _raise_if_any(problems)
+    if not num_lines:
+        raise InputError(f"{path} is empty; expected one JSON object per line.")
+
+
+def _fault(error: ValidationError) -> str:
+    problem = error.errors(include_input=False, include_context=False, include_url=False)[0]
+    where = ".".join(str(part) for part in problem["loc"] if part not in ("_SaidItem", "Item", "str")) or "line"
+    if problem["type"] == "extra_forbidden":
+        return f"{where}: unknown key; see `chartdistill score --help` for the format"
+    return f"{where}: {problem['msg']}"
+
+
+def _raise_if_any(problems: Sequence[str]) -> None:
+    if problems:
+        more = f"\n... and {len(problems) - _ERRORS_SHOWN} more" if len(problems) > _ERRORS_SHOWN else ""
+        raise InputError(f"{len(problems)} lines cannot be used:\n" + "\n".join(problems[:_ERRORS_SHOWN]) + more)
+
+
+def _read_gold(path: Path) -> tuple[dict[str, Record], dict[str, int]]:
+    """Records by id, and the line of each."""
+    found: dict[str, _GoldLine] = {}
+    lines: dict[str, int] = {}
+    twice = []
+    for number, row in _lines(path, _GoldLine.model_validate):
+        if row.id in found:
+            twice.append(f"{path}:{number}: record {row.id!r} stands in line {lines[row.id]} already")
+        found.setdefault(row.id, row)
+        lines.setdefault(row.id, number)
+    _raise_if_any(twice)
+    rows = list(found.values())
+    if all(row.text for row in rows):
+        clusters = cluster_records(row.text for row in rows)
+    else:
+        clusters = [f"{place}: {row.id}" for place, row in enumerate(rows)]
+    records = {
+        row.id: Record(
+            id=row.id,
+            source=row.source or f"{path.name}:{lines[row.id]}",
+            text=row.text,
+            cluster=row.cluster or cluster,
+            split="test",
+            segments=(),
+            gold=None
+            if row.gold is None
+            else {task: tuple(_item(item) for item in items) for task, items in row.gold.items()},
+        )
+        for row, cluster in zip(rows, clusters, strict=True)
+    }
+    return records, lines
+
+
+def _item(item: Item | str) -> Item:
+    return Item(text=item) if isinstance(item, str) else Item(text=item.text, status=item.status)
+
+
+def _infer_tasks(records: Mapping[str, Record]) -> list[Task]:
+    """One task per name in the gold, in the order of first occurrence."""
+    statuses: dict[str, dict[str, None]] = {}
+    for record in records.values():
+        for name, items in (record.gold or {}).items():
+            statuses.setdefault(name, {}).update({item.status: None for item in items if item.status is not None})
+    if not statuses:
+        raise InputError("no record of the gold file has `gold`, so there is no task to score; give --tasks or gold.")
+    try:
+        return [
+            Task(
+                name=name,
+                item="medication" if name in _DRUG_TASKS else name,
+                statuses=tuple(sorted(found)),
+                gate_question="-",
+                extraction_question="-",
+                question="-",
+            )
+            for name, found in statuses.items()
+        ]
+    except ValidationError as error:
+        raise InputError(f"a task of the gold cannot be scored: {_fault(error)}") from None
+
+
+def _check_gold(records: Mapping[str, Record], lines: Mapping[str, int], tasks: Sequence[Task], path: Path) -> None:
+    """Tasks and statuses of the gold are those asked for; either all items of a task have a status or none."""
+    by_name = {task.name: task for task in tasks}
+    problems = []
+    for record in records.values():
+        where = f"{path}:{lines[record.id]}"
+        for name, items in (record.gold or {}).items():
+            if name not in by_name:
+                problems.append(f"{where}: gold for the task {name!r}, which is not among {', '.join(by_name)}")
+                continue
+            problems += [
+                f"{where}: task {name!r}: {fault}" for item in items if (fault := _misfit(item, by_name[name]))
+            ]
+    _raise_if_any(problems)
+
+
+def _misfit(item: Item, task: Task) -> str:
+    """What is wrong with an item's status; empty when nothing is."""
+    if task.statuses and item.status is None:
+        return f"an item has no status; give one of {', '.join(task.statuses)}"
+    if item.status is not None and item.status not in task.statuses:
+        return f"status {item.status!r} is not one of {', '.join(task.statuses) or 'none: the task has no statuses'}"
+    return ""
+
+
+def _read_predictions(
+    path: Path,
+    records: Mapping[str, Record],
+    tasks: Sequence[Task],
+    arms: dict[str, dict[tuple[str, str], Prediction]],
+) -> None:
+    """Add the predictions of one file to those of their arms."""
+    by_name = {task.name: task for task in tasks}
+
+    def read(value: Any) -> list[Prediction]:
+        if isinstance(value, dict) and "id" in value:
+            row = _RecordLine.model_validate(value)
+            if not row.tasks and row.failure is None:
+                raise InputError("holds neither tasks nor failure")
+            answers = row.tasks or {name: _Answer(failure=row.failure) for name in by_name}
+            named = [(row.id, name, row.arm, answer) for name, answer in answers.items()]
+        else:
+            line = _AnswerLine.model_validate(value)
+            named = [(line.record, line.task, line.arm, line)]
+        return [_prediction(*one, path.stem, records, by_name) for one in named]
+
+    problems = []
+    for number, found in _lines(path, read):
+        for prediction in found:
+            place = (prediction.record, prediction.task)
+            if place in arms.setdefault(prediction.arm, {}):
+                problems.append(
+                    f"{path}:{number}: arm {prediction.arm!r} has an answer for record {place[0]!r}, task {place[1]!r} "
+                    "already"
+                )
+            arms[prediction.arm][place] = prediction
+    _raise_if_any(problems)
+
+
+def _prediction(
+    record: str,
+    task_name: str,
+    arm: str | None,
+    answer: _Answer,
+    default_arm: str,
+    records: Mapping[str, Record],
+    tasks: Mapping[str, Task],
+) -> Prediction:
+    if record not in records:
+        raise InputError(f"record {record!r} is not in the gold file")
+    if task_name not in tasks:
+        raise InputError(f"task {task_name!r} is not among {', '.join(tasks)}")
+    task = tasks[task_name]
+    broken = answer.failure is not None and answer.failure.startswith(_BROKEN)
+    items: tuple[Item, ...] | None = None
+    if answer.items is not None:
+        items = tuple(_item(item) for item in answer.items)
+        items = None if any(_misfit(item, task) for item in items) else items
+    elif answer.completion is not None:
+        items = parse_answer(answer.completion, task)
+    failed = answer.failure is not None and not broken and answer.completion is None and answer.items is None
+    cut = answer.finish_reason == "length" or (broken and str(answer.failure).startswith("truncated"))
+    return Prediction(
+        key="",
+        record=record,
+        task=task_name,
+        arm=arm or default_arm,
+        completion=None if failed else (answer.completion or ""),
+        finish_reason="length" if cut else answer.finish_reason,
+        items=items,
+        failure=answer.failure if failed else None,
+    )
+
+
+def _add_missing(
+    arm: str, found: dict[tuple[str, str], Prediction], records: Mapping[str, Record], tasks: Sequence[Task]
+) -> int:
+    """Failures in the place of answers that the gold asks for and the arm does not have; how many."""
+    wanted = [(r.id, task.name) for r in records.values() for task in tasks if task.name in (r.gold or {})]
+    missing = [place for place in wanted if place not in found]
+    for record, task in missing:
+        found[record, task] = Prediction(
+            key="", record=record, task=task, arm=arm, completion=None, items=None, failure="missing: no such line"
+        )
+    return len(missing)
+
+
+def write_summary(figures: Mapping[str, Any]) -> str:
+    """The headline figures as text, with interval and n; then differences with p values."""
+    lines = [f"{figures['records']} records in {figures['clusters']} clusters; value [95% interval] n"]
+    names = (*(task["name"] for task in figures["tasks"]), ALL_TASKS)
+    for arm, by_task in figures["arms"].items():
+        lines.append(f"\n{arm}" + _missing_note(figures["missing"].get(arm, 0)))
+        for task in names:
+            shown = (f"{metric} {_shown(by_task[task][metric])}" for metric in HEADLINE)
+            lines.append(f"  {task}: " + "; ".join(shown))
+    for pair, by_task in figures["differences"].items():
+        lines.append(f"\n{pair} (paired; p by randomisation, corrected by Holm for {len(HEADLINE)} metrics)")
+        for metric in HEADLINE:
+            tested = figures["p_values"][pair][ALL_TASKS][metric]
+            p = "no p" if tested["holm"] is None else f"p {tested['holm']:.4f}"
+            lines.append(f"  {ALL_TASKS}: {metric} {_shown(by_task[ALL_TASKS][metric], '+')} {p}")
+    return "\n".join(lines) + "\n"
+
+
+def _missing_note(number: int) -> str:
+    return f" - {number} answers MISSING, left out of every figure" if number else ""
+
+
+def _shown(estimate: Mapping[str, Any], sign: str = "") -> str:
+    if estimate["value"] is None:
+        return f"not defined ({estimate['reason']})"
+    low, high = ("?" if estimate[end] is None else f"{estimate[end]:{sign}.3f}" for end in ("low", "high"))
+    unscored = f", {estimate['unscored']} unscored" if estimate["unscored"] else ""
+    return f"{estimate['value']:{sign}.3f} [{low}, {high}] n {estimate['n']}{unscored}"

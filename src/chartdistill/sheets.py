@@ -1,0 +1,146 @@
+"""Arms of the student, asked the consolidated questions: one engine life for the base and any number of adapters.
+
+In: sheets (an arm, its adapter, its questions). Out: one JSONL of predictions per sheet, in the order of the questions.
+Must hold: an answer that is stored is not asked again; when all are stored, no engine is started; after a kill only
+what is missing is asked.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+from chartdistill.answers import parse_answer
+from chartdistill.config import Run
+from chartdistill.engines import Generation, Generator, Request
+from chartdistill.model_folder import load_tokenizer, model_fingerprint, read_json
+from chartdistill.progress import ProgressCallback
+from chartdistill.prompts import PromptBuilder
+from chartdistill.schema import Prediction, Record, Task, content_hash
+from chartdistill.store import Journal, read_rows
+
+Question = tuple[Record, Task, float]
+"""(record, task, temperature)."""
+_QUESTIONS_PER_WINDOW = 1024
+_RowT = TypeVar("_RowT")
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """What one arm is asked, and where its answers go."""
+
+    name: str
+    """Under which its seconds are reported."""
+    path: Path
+    arm: str
+    adapter: Path | None
+    """PEFT folder; None for the base student."""
+    made_from: Any
+    """What the adapter was made from, as plain values: other than before, and everything is asked again."""
+    questions: Sequence[Question]
+
+
+def plain_questions(records: Iterable[Record], tasks: Sequence[Task]) -> list[Question]:
+    """Every task of every record, answered by the likeliest tokens."""
+    return [(record, task, 0.0) for record in records for task in tasks]
+
+
+def stored_answers(path: Path) -> list[Prediction]:
+    """The predictions of a sheet that has been answered."""
+    return list(read_rows(path, Prediction))
+
+
+def windows(rows: Iterable[_RowT]) -> Iterator[list[_RowT]]:
+    """As many at a time as go to the engine together."""
+    left = iter(rows)
+    while window := list(islice(left, _QUESTIONS_PER_WINDOW)):
+        yield window
+
+
+def ask_sheets(run: Run, sheets: Sequence[Sheet], progress: ProgressCallback) -> dict[str, float]:
+    """Answer all sheets with the run's student; returns the seconds of each, without those of starting the engine.
+
+    Raises:
+        EngineError: the engine did not start, or died; answers given before are kept.
+    """
+    student = run.config.student
+    model = run.model_folder("student")
+    builder = PromptBuilder.from_tokenizer(load_tokenizer(model), run.config.system, student.template_options)
+    known = content_hash(model_fingerprint(model), student.engine.model_dump())
+    ranks = [int(read_json(s.adapter / "adapter_config.json")["r"]) for s in sheets if s.adapter is not None]
+    seconds: dict[str, float] = {}
+    total, done = sum(len(sheet.questions) for sheet in sheets), 0
+    with ExitStack() as stack:
+        generator: Generator | None = None
+        for sheet in sheets:
+            begun = time.monotonic()
+            journal = stack.enter_context(Journal(sheet.path, Prediction))
+            keys: list[str] = []
+            for window in windows(_keyed(sheet, builder, run.config.evaluate.max_answer_tokens, known)):
+                keys += [key for key, *_ in window]
+                missing = [one for one in window if one[0] not in journal]
+                if missing and generator is None:
+                    waited = time.monotonic()
+                    generator = stack.enter_context(student.engine.open(model, lora_rank=max(ranks, default=None)))
+                    begun += time.monotonic() - waited  # no arm's cost: it starts once for all
+                tokens = _answer(sheet, missing, generator, journal) if missing and generator is not None else 0
+                done += len(window)
+                tasks = max(1, len(run.tasks))
+                progress(done // tasks, total // tasks, tokens)
+            journal.finish(keys)
+            seconds[sheet.name] = time.monotonic() - begun
+    return seconds
+
+
+def _keyed(sheet: Sheet, builder: PromptBuilder, room: int, known: str) -> Iterator[tuple[str, Record, Task, Request]]:
+    """Each question with the content hash of all that determines its answer."""
+    for record, task, temperature in sheet.questions:
+        ids = builder.prompt(record.text, task.question)
+        seed = zlib.crc32(f"{record.id} {task.name}".encode()) if temperature else None
+        request = Request(
+            ids,
+            room,
+            builder.end_id,
+            temperature=temperature,
+            seed=seed,
+            messages=builder.messages(record.text, task.question),
+        )
+        key = content_hash(known, sheet.made_from, sheet.arm, record.id, task.name, ids, room, temperature, seed)
+        yield key, record, task, request
+
+
+def _answer(
+    sheet: Sheet,
+    missing: Sequence[tuple[str, Record, Task, Request]],
+    generator: Generator,
+    journal: Journal[Prediction],
+) -> int:
+    """Ask what is missing; the answers are on disk when this returns. Returns tokens."""
+    answers = generator.generate([request for *_, request in missing], sheet.adapter)
+    rows = [
+        _prediction(key, sheet.arm, record, task, answer)
+        for (key, record, task, _), answer in zip(missing, answers, strict=True)
+    ]
+    journal.add(rows)
+    return sum(row.prompt_tokens + row.completion_tokens for row in rows)
+
+
+def _prediction(key: str, arm: str, record: Record, task: Task, answer: Generation) -> Prediction:
+    return Prediction(
+        key=key,
+        record=record.id,
+        task=task.name,
+        arm=arm,
+        completion=answer.text,
+        finish_reason=answer.finish_reason,
+        items=None if answer.text is None else parse_answer(answer.text, task),
+        failure=answer.failure,
+        prompt_tokens=answer.prompt_tokens,
+        completion_tokens=answer.completion_tokens,
+    )

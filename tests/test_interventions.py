@@ -1,0 +1,257 @@
+"""Changed records and what is made of the answers: exact edits, known readers, Krippendorff's own example."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chartdistill.cleaning import clean
+from chartdistill.config import load_task
+from chartdistill.grounding import locate_item
+from chartdistill.interventions import Asking, askings, score_interventions, write_variants
+from chartdistill.metrics.consistency import AnswerSet, alpha, coincidences, consistency, item_units
+from chartdistill.perturbations import EFFECTS, SAME, InterventionOptions, Variant, make_edits, make_noise
+from chartdistill.perturbations.sentences import sentence_spans, without
+from chartdistill.schema import Item, Prediction, Record, Task
+from chartdistill.sources.synthetic import SyntheticSource
+from conftest import ROOT
+
+OPTIONS = InterventionOptions(records=40, resamples=2)
+TASKS = [load_task(ROOT / f"configs/tasks/{name}.yaml") for name in ("medication", "prognosis", "diagnosis", "tests")]
+
+
+def charts(count: int, seed: int = 3) -> dict[str, Record]:
+    return {
+        entry.id: Record(
+            id=entry.id, source=entry.source, text=clean(entry.text).text, cluster=entry.id, split="test",
+            segments=(), gold=entry.gold,
+        )
+        for entry in SyntheticSource(pool="heldout", count=count, seed=seed).read()
+        if not hasattr(entry, "reason")
+    }  # fmt: skip
+
+
+RECORDS = charts(60)
+
+
+def variants_of(records: dict[str, Record], options: InterventionOptions = OPTIONS) -> list[Variant]:
+    made = (make_edits, make_noise)
+    return [v for r in records.values() for make in made for v in make(r, TASKS, r.gold or {}, options)]
+
+
+def test_edits_do_what_they_say() -> None:
+    by_name = {task.name: task for task in TASKS}
+    seen: Counter[str] = Counter()
+    for variant in variants_of(RECORDS):
+        before, seen[variant.kind] = RECORDS[variant.record].text, seen[variant.kind] + 1
+        if variant.kind == "deleted":
+            assert variant.item is not None
+            assert variant.task is not None
+            assert locate_item(variant.item, before, by_name[variant.task]) is not None
+            assert locate_item(variant.item, variant.text, by_name[variant.task]) is None
+            assert len(variant.text) < len(before)
+        if variant.kind == "inserted":
+            assert variant.item is not None
+            assert variant.task is not None
+            assert locate_item(variant.item, before, by_name[variant.task]) is None
+            assert variant.item.text in variant.text
+            assert sorted(before.split()) == sorted(set_minus(variant.text.split(), before.split()))
+        if variant.kind == "flipped":
+            assert variant.item is not None
+            assert {variant.item.status, variant.status} == {"continue", "stop"}
+            changed = [(a, b) for a, b in zip(before.splitlines(), variant.text.splitlines(), strict=True) if a != b]
+            assert len(changed) == 1
+            assert variant.item.text in changed[0][1]
+    assert set(seen) == {*EFFECTS, *SAME}
+    assert seen["inserted"] == 4 * len(RECORDS)
+    assert seen["deleted"] > 2 * len(RECORDS)
+    assert seen["flipped"] >= 5
+
+
+def set_minus(words: list[str], kept: list[str]) -> list[str]:
+    """The words that are also in `kept`, as often as there."""
+    return list((Counter(words) & Counter(kept)).elements())
+
+
+@pytest.mark.parametrize(
+    ("sentence", "status", "after"),
+    [
+        ("Continue Yasadol 5 mg.", "continue", "Discontinue Yasadol 5 mg."),
+        ("He remains on Yasadol 5 mg.", "continue", "He is no longer on Yasadol 5 mg."),
+        ("She is currently taking Yasadol for pain.", "continue", "She is no longer taking Yasadol for pain."),
+        ("She takes Yasadol daily.", "continue", "She no longer takes Yasadol daily."),
+        ("Yasadol is fine and will be continued.", "continue", "Yasadol is fine and will be discontinued."),
+        ("D/C Yasadol.", "stop", "Continue Yasadol."),
+        ("Yasadol was stopped owing to itching.", "stop", "Yasadol was continued owing to itching."),
+        ("Stop Yasadol if the rash persists.", "stop", None),
+        ("His mother takes Yasadol.", "continue", None),
+        ("Continue Yasadol and Febenor.", "continue", None),
+        ("Yasadol 5 mg.", "continue", None),
+        ("Continue Yasadol 5 mg.", "start", None),
+    ],
+)  # fmt: skip
+def test_flips(sentence: str, status: str, after: str | None) -> None:
+    text = f"A man with pain. {sentence} He is well."
+    gold = {"medication": (Item(text="Yasadol", status=status), Item(text="Febenor", status="continue"))}
+    record = Record(id="a", source="s", text=text, cluster="c", split="test", segments=())
+    found = [v for v in make_edits(record, TASKS[:1], gold, OPTIONS) if v.kind == "flipped"]
+    assert [v.text for v in found] == ([] if after is None else [f"A man with pain. {after} He is well."])
+
+
+@given(st.text(alphabet="ab .\n!?1", max_size=60))
+@settings(max_examples=200, deadline=None)
+def test_sentences_are_the_text(text: str) -> None:
+    spans = sentence_spans(text)
+    assert "".join(text[start:end] for start, end in spans) == text
+    assert without(text, []) == text.rstrip() + ("\n" if text.endswith("\n") else "")
+
+
+def test_sentences_know_abbreviations_and_lists() -> None:
+    text = "Dr. Ada gave it p.o. b.i.d. for pain. He slept.\n1. Rest.\n2. Fluids; walk."
+    assert [text[a:b].strip() for a, b in sentence_spans(text)] == [
+        "Dr. Ada gave it p.o. b.i.d. for pain.", "He slept.", "1. Rest.", "2. Fluids;", "walk.",
+    ]  # fmt: skip
+
+
+def test_variants_are_the_same_for_the_same_seed() -> None:
+    assert variants_of(RECORDS) == variants_of(RECORDS)
+    other = OPTIONS.model_copy(update={"seed": 1})
+    assert variants_of(RECORDS) != variants_of(RECORDS, other)
+    names = [variant.id for variant in variants_of(RECORDS)]
+    assert len(set(names)) == len(names)
+
+
+def test_more_records_are_edited_than_asked_in_all_forms(tmp_path: Path) -> None:
+    options = OPTIONS.model_copy(update={"records": 3})
+    found = write_variants(tmp_path, list(RECORDS.values()), TASKS, {}, options)
+    edited, noisy = ({v.record for v in found if v.kind in kinds} for kinds in (EFFECTS, SAME))
+    assert (len(edited), len(noisy)) == (12, 3)
+    assert noisy < edited
+    fewer = write_variants(
+        tmp_path, list(RECORDS.values()), TASKS, {}, options.model_copy(update={"edited_records": 5})
+    )
+    assert len({v.record for v in fewer if v.kind in EFFECTS}) == 5
+    assert not write_variants(tmp_path, list(RECORDS.values()), TASKS, {}, InterventionOptions())
+
+
+class Reader:
+    """Answers from the text alone: each gold item that still stands there, and what an insertion or a flip says."""
+
+    def __init__(self, records: dict[str, Record]) -> None:
+        self.records = records
+
+    def answer(self, asking: Asking) -> Prediction:
+        variant, task = asking.variant, asking.task
+        found = []
+        for item in (self.records[variant.record].gold or {}).get(task.name, ()):
+            new = next((n for n, old in variant.renamed if old == item.text.lower()), item.text)
+            if locate_item(Item(text=new), asking.record.text, task) is not None:
+                flipped = variant.kind == "flipped" and variant.item == item
+                found.append(Item(text=new, status=variant.status if flipped else item.status))
+        if variant.kind == "inserted" and variant.item is not None:
+            found.append(variant.item)
+        return said(asking.record.id, task, tuple(found))
+
+
+def said(record: str, task: Task, items: tuple[Item, ...] | None, failed: bool = False) -> Prediction:
+    completion = None if failed else ""
+    return Prediction(key="", record=record, task=task.name, arm="x", completion=completion, items=items)
+
+
+def by_place(answers: list[Prediction]) -> dict[tuple[str, str], Prediction]:
+    return {(answer.record, answer.task): answer for answer in answers}
+
+
+def test_a_reader_follows_the_chart_and_a_parrot_does_not(tmp_path: Path) -> None:
+    variants = write_variants(tmp_path, list(RECORDS.values()), TASKS, {}, OPTIONS)
+    asked = askings(variants, RECORDS, TASKS, OPTIONS)
+    before = by_place([said(r.id, task, (r.gold or {})[task.name]) for r in RECORDS.values() for task in TASKS])
+    reader = by_place([Reader(RECORDS).answer(one) for one in asked])
+    parrot = by_place([
+        said(one.record.id, one.task, before[one.variant.record, one.task.name].items) for one in asked
+    ])  # fmt: skip
+    found = score_interventions(variants, before, reader, RECORDS, TASKS, 0, 200)
+    for task in (*TASKS, None):
+        name = "all" if task is None else task.name
+        rates = found["effects"][name]
+        assert rates["vanish_rate"]["value"] == 1
+        assert rates["appear_rate"]["value"] == 1
+        assert found["consistency"]["any"][name]["share_identical"]["value"] == 1
+        assert found["consistency"]["any"][name]["consistent_right"]["value"] == 1
+    assert found["effects"]["medication"]["flip_rate"]["value"] == 1
+    assert found["effects"]["tests"]["flip_rate"]["value"] is None
+    deaf = score_interventions(variants, before, parrot, RECORDS, TASKS, 0, 200)["effects"]["all"]
+    assert [deaf[rate]["value"] for rate in ("vanish_rate", "appear_rate", "flip_rate")] == [0, 0, 0]
+    assert 0 < deaf["flip_rate"]["high"] < 1, "no event still has a bound"
+
+
+def test_consistently_wrong_is_told_from_consistently_right(tmp_path: Path) -> None:
+    task = TASKS[3]
+    options = OPTIONS.model_copy(update={"records": len(RECORDS)})
+    variants = write_variants(tmp_path, list(RECORDS.values()), [task], {}, options)
+    asked = askings(variants, RECORDS, [task], options)
+    wrong = (Item(text="wand waving"),)
+    before = by_place([said(name, task, wrong) for name in RECORDS])
+    same = by_place([said(one.record.id, task, wrong) for one in asked])
+    found = score_interventions(variants, before, same, RECORDS, [task], 0, 200)["consistency"]["any"]["tests"]
+    assert (found["share_identical"]["value"], found["consistent_wrong"]["value"]) == (1, 1)
+    assert found["consistent_right"]["value"] == found["inconsistent_wrong"]["value"] == 0
+    assert found["alpha"]["value"] is None
+    assert "without variation" in found["alpha"]["reason"]
+    rng = random.Random(1)
+    mixed = by_place([said(one.record.id, task, rng.choice([wrong, (), None])) for one in asked])
+    found = score_interventions(variants, before, mixed, RECORDS, [task], 0, 200)["consistency"]["any"]["tests"]
+    assert found["inconsistent_wrong"]["value"] > 0.9
+    assert found["alpha"]["value"] < 0.3
+
+
+def test_answers_that_break_the_format_pass_no_intervention(tmp_path: Path) -> None:
+    variants = write_variants(tmp_path, list(RECORDS.values()), TASKS, {}, OPTIONS)
+    asked = askings(variants, RECORDS, TASKS, OPTIONS)
+    before = by_place([said(r.id, task, (r.gold or {})[task.name]) for r in RECORDS.values() for task in TASKS])
+    broken = by_place([said(one.record.id, one.task, None) for one in asked])
+    rates = score_interventions(variants, before, broken, RECORDS, TASKS, 0, 100)["effects"]["all"]
+    assert rates["vanish_rate"]["value"] == rates["appear_rate"]["value"] == 0
+    failed = by_place([said(one.record.id, one.task, None, failed=True) for one in asked])
+    rates = score_interventions(variants, before, failed, RECORDS, TASKS, 0, 100)["effects"]["all"]
+    assert rates["vanish_rate"]["value"] is None
+    assert rates["vanish_rate"]["unscored"] > 0
+
+
+def test_a_renamed_drug_is_the_same_answer(tmp_path: Path) -> None:
+    renamed = [variant for variant in variants_of(RECORDS) if variant.kind == "renamed"]
+    assert len(renamed) > 20
+    for variant in renamed:
+        new, old = variant.renamed[0]
+        assert new.lower() in variant.text.lower()
+        assert old not in variant.text.lower()
+
+
+def test_alpha_of_krippendorffs_example() -> None:
+    """Four observers, twelve units, nominal: 0.743 (Krippendorff 2011, "Computing Krippendorff's alpha-reliability",
+    section C); a unit that one observer alone saw pairs with nothing."""
+    rows = ("1 2 3 3 2 1 4 1 2 . . .", "1 2 3 3 2 2 4 1 2 5 . 3", ". 3 3 3 2 3 4 2 2 5 1 .", "1 2 3 3 2 4 4 1 2 5 1 .")
+    units = [[value for value in unit if value != "."] for unit in zip(*(row.split() for row in rows), strict=True)]
+    matrix = sum(coincidences(unit, list("12345")) for unit in units)
+    totals = matrix.sum(axis=0)  # type: ignore[union-attr]
+    n = totals.sum()
+    seen = n - matrix.trace()  # type: ignore[union-attr]
+    assert 1 - (n - 1) * seen / (n**2 - (totals**2).sum()) == pytest.approx(0.743, abs=5e-4)
+
+
+def test_alpha_over_items() -> None:
+    yes, no = frozenset({("a", None)}), frozenset[tuple[str, str | None]]()
+    agree = [AnswerSet(f"c{i}", (yes, yes), None) for i in range(4)]
+    differ = [AnswerSet(f"d{i}", (yes, no), None) for i in range(4)]
+    assert item_units((yes, no)) == [["present", "absent"]]
+    # 8 units of two: present 12, absent 4; pairs that differ 8 of 16. 1 - 15 * 8 / (256 - 144 - 16) = -0.25
+    assert alpha([*agree, *differ], 0, 0, 100).value == pytest.approx(1 - 15 * 8 / 96)
+    found = consistency([*agree, *differ], 2, 0, 100)
+    assert (found["share_identical"].value, found["share_identical"].unscored) == (0.5, 2)
+    assert found["consistent_right"].value is None
+    assert consistency([], 0, 0, 100)["alpha"].reason == "no items: no answer names any"

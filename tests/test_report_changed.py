@@ -1,0 +1,140 @@
+"""Report tables of changed charts, gates and leaks: consistency is never shown without correctness, leaks are loud."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chartdistill.metrics.randomisation import PValue
+from chartdistill.report import report
+from chartdistill.report_pages.changed import changed_claims, consistency_tables, effect_tables, overlap_limits
+from chartdistill.report_pages.claims import state_findings
+from chartdistill.report_pages.facts import Overlap, RunFacts, read_facts
+from chartdistill.store import write_text
+from report_run import TASKS, invent_scores, write_run
+
+OVERLAP: dict[str, Any] = {
+    "trained": 36, "scored": 24, "same_id": 0, "same_cluster": 0, "same_text": 0, "near_duplicates": 2,
+    "largest_share": 0.84,
+    "longest_run": {
+        "words": 31, "scored_record": "chart-003", "trained_record": "chart-040",
+        "records_by_words": {"10": 12, "20": 3, "50": 0},
+    },
+    "naive_leak": {"entries": 64, "dropped_duplicates": 4, "clusters": 40, "expected_leak": 0.412},
+}  # fmt: skip
+
+
+def figure(value: float | None, n: int = 40) -> dict[str, Any]:
+    if value is None:
+        return {"value": None, "low": None, "high": None, "n": 0, "unscored": 0, "reason": "no deleted items"}
+    return {"value": value, "low": value - 0.04, "high": value + 0.04, "n": n, "unscored": 0, "reason": None}
+
+
+def changed(gold: bool) -> dict[str, Any]:
+    crossed = {
+        "consistent_right": 0.31,
+        "consistent_wrong": 0.42,
+        "inconsistent_right": 0.11,
+        "inconsistent_wrong": 0.16,
+    }
+    figures = {"alpha": figure(0.77), "share_identical": figure(0.73)}
+    figures |= {name: figure(value if gold else None) for name, value in crossed.items()}
+    effects = {"vanish_rate": figure(0.93), "appear_rate": figure(0.81), "flip_rate": figure(None)}
+    return {
+        "effects": {"all": effects, "medication": effects},
+        "consistency": {kind: {"all": figures, "medication": figures} for kind in ("any", "tailed")},
+    }
+
+
+def facts_of(folder: Path, gold: bool, **more: Any) -> RunFacts:
+    write_run(folder, gold=gold)
+    scores = invent_scores(gold) | {"interventions": {"student": changed(gold)}, "overlap": OVERLAP} | more
+    write_text(folder / "predictions" / "scores.json", json.dumps(scores))
+    return read_facts(folder, TASKS, "Changed")
+
+
+def test_consistency_stands_beside_correctness(tmp_path: Path) -> None:
+    facts = facts_of(tmp_path, gold=True)
+    assert facts.scores is not None
+    first, *others = consistency_tables(facts, facts.scores)
+    assert [row.label for row in first.rows][:2] == ["Always the same, right", "Always the same, WRONG"]
+    assert [row.cells[0].value for row in first.rows] == ["31.0%", "42.0%", "11.0%", "16.0%", "73.0%", "0.770"]
+    assert {table.title for table in others} >= {"Always the same, WRONG, by change", "Always the same, WRONG, by task"}
+    claims = " ".join(changed_claims(facts, facts.scores))
+    assert "always the same and right 31% (95% interval 27 to 35%, n 40)" in claims
+    assert "always the same and WRONG 42%" in claims
+    assert "a flipped status follows in (not defined: no deleted items)" in claims
+
+
+def test_without_gold_the_tables_say_what_is_not_known(tmp_path: Path) -> None:
+    facts = facts_of(tmp_path, gold=False)
+    assert facts.scores is not None
+    tables = consistency_tables(facts, facts.scores)
+    assert "whether the same answer is the right one is not known" in tables[0].meaning
+    assert not any("right" in table.title.lower() for table in tables)
+    claims = " ".join(changed_claims(facts, facts.scores))
+    assert "the same answer 73%" in claims
+    assert "not known without gold" in claims
+    assert "WRONG" not in claims
+    assert "inserted item appears in 81%" in claims, "following a change needs no gold"
+
+
+def test_effects_leave_out_what_was_not_tried(tmp_path: Path) -> None:
+    facts = facts_of(tmp_path, gold=True)
+    assert facts.scores is not None
+    tables = effect_tables(facts, facts.scores)
+    assert [table.title for table in tables] == ["Vanishes", "Appears"]
+    assert [row.label for row in tables[0].rows] == ["All tasks", "medication"]
+
+
+def test_the_leak_check_is_in_every_format(tmp_path: Path) -> None:
+    facts_of(tmp_path, gold=True)
+    report(tmp_path, TASKS, "Changed")
+    text, page = ((tmp_path / "report" / name).read_text() for name in ("report.md", "report.html"))
+    for shown in (
+        "31 words (chart-003 with chart-040)",
+        "41.2% (of 64 entries in 40 clusters; 4 duplicates were dropped)",
+    ):
+        assert shown in text
+        assert shown in page
+    limits = json.loads((tmp_path / "report" / "report.json").read_text())["limits"]
+    assert any(limit.startswith("2 of 24 scored records share 80% or more") for limit in limits)
+
+
+@pytest.mark.parametrize("which", ["same_id", "same_text", "same_cluster"])
+def test_a_leak_is_loud(which: str) -> None:
+    found = list(overlap_limits(Overlap.model_validate(OVERLAP | {which: 3})))
+    assert found[0].startswith("LEAK: 3 scored records were learned from too")
+    assert not any("LEAK" in limit for limit in overlap_limits(Overlap.model_validate(OVERLAP)))
+    assert "was not checked" in next(iter(overlap_limits(None)))
+
+
+def test_a_difference_that_correction_takes_away_is_not_confirmed(tmp_path: Path) -> None:
+    def tested(p: float) -> dict[str, Any]:
+        values = {"joint_f1": PValue(p=p / 3, holm=p, clusters=24).model_dump()}
+        return {"student-base": {"all": values}, "student-teacher": {"all": values}}
+
+    claims = state_findings(facts_of(tmp_path / "a", gold=True, p_values=tested(0.12))).claims
+    better = next(claim for claim in claims if "is better than base student" in claim)
+    assert "corrected p 0.120: NOT confirmed after correction" in better
+    claims = state_findings(facts_of(tmp_path / "b", gold=True, p_values=tested(0.0003))).claims
+    better = next(claim for claim in claims if "is better than base student" in claim)
+    assert "corrected p below 0.001)" in better
+
+
+def test_gates_are_shown_by_what_they_said(tmp_path: Path) -> None:
+    wrong = {"records": 7} | {name: figure(0.8) for name in ("confabulation_rate", "invented_rate")}
+    right = {"records": 90} | {name: figure(0.1) for name in ("confabulation_rate", "invented_rate")}
+    facts_of(tmp_path, gold=True, gates={"teacher": {"all": {"right yes": right, "wrong yes": wrong}}})
+    report(tmp_path, TASKS, "Gates")
+    text = (tmp_path / "report" / "report.md").read_text()
+    lines = [line for line in text.splitlines() if line.startswith("| All tasks: ")]
+    assert [line.split("|")[1].strip().split(" (")[0] for line in lines] == [
+        "All tasks: wrong yes",
+        "All tasks: right yes",
+    ]
+    assert "gate yes, but the chart has none; 7 records" in lines[0]
+    assert "80.0%" in lines[0]

@@ -1,0 +1,161 @@
+"""score: two files to figures; every line that cannot be used is named; what an arm leaves out is counted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chartdistill.errors import InputError
+from chartdistill.metrics import METRICS, score_arm
+from chartdistill.schema import Prediction, Record, Task
+from chartdistill.score import score_files, write_summary
+
+TEXT = "Headache. Stop Yasadol 20 mg daily. Begin Febenor. Order an EEG."
+GOLD: list[dict[str, Any]] = [
+    {"id": "a", "text": TEXT, "gold": {"medication": [{"text": "Yasadol", "status": "stop"}], "tests": ["EEG"]}},
+    {"id": "b", "text": TEXT + " He rests.", "gold": {"medication": [], "tests": []}},
+    {"id": "c", "text": "A note of other words, about nothing that matters here at all.", "gold": {"tests": []}},
+]
+
+
+def write(path: Path, *rows: Any) -> Path:
+    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+    return path
+
+
+def said(record: str, completion: str | None, task: str = "medication", arm: str = "student") -> dict[str, Any]:
+    failure = None if completion is not None else "engine: died"
+    return {"record": record, "task": task, "arm": arm, "completion": completion, "failure": failure}
+
+
+def test_figures_are_those_of_the_metrics(tmp_path: Path) -> None:
+    gold = write(tmp_path / "gold.jsonl", *GOLD)
+    rows = [said("a", "Yasadol 20 mg | stop\nHeadache | stop"), said("b", "None found"),
+            said("a", "EEG\nMRI", "tests"), said("b", "None found", "tests"), said("c", "none", "tests")]  # fmt: skip
+    found = score_files([write(tmp_path / "p.jsonl", *rows)], gold, resamples=100)
+    student = found["arms"]["student"]
+    assert student["medication"]["precision"]["value"] == 0.5
+    assert (student["medication"]["wrong_kind_rate"]["value"], student["medication"]["invented_rate"]["value"]) == (
+        0.5,
+        0,
+    )
+    assert student["tests"]["invented_rate"]["value"] == 0.5, "MRI is nowhere in the text"
+    assert student["tests"]["format_valid_rate"]["value"] == pytest.approx(2 / 3)
+    assert found["missing"] == {"student": 0}
+    assert found["clusters"] == 2, "b repeats a: their texts are near-duplicates"
+    assert found["matching"]["drug_lexicon"]
+    json.dumps(found, allow_nan=False)
+    assert "student" in write_summary(found)
+
+
+def test_the_forms_of_a_prediction_are_one(tmp_path: Path) -> None:
+    gold = write(tmp_path / "gold.jsonl", *GOLD)
+    item = {"text": "Yasadol", "status": "stop", "span": [15, 22], "grounded": True, "match": "exact"}
+    by_record = [
+        {"id": "a", "source": "x", "tasks": {"medication": {"items": [item]}, "tests": {"items": ["EEG"]}}},
+        {"id": "b", "tasks": {"medication": {"items": None, "failure": "truncated: too long"}, "tests": {"items": []}}},
+        {"id": "c", "tasks": {"medication": {"items": []}, "tests": {"items": None, "failure": "engine: died"}}},
+    ]
+    by_answer = [
+        said("a", "Yasadol | stop"), said("a", "EEG", "tests"), said("b", "None found", "tests"),
+        said("c", "None found"), {**said("b", "Yasad"), "finish_reason": "length"}, said("c", None, "tests"),
+    ]  # fmt: skip
+    one = score_files([write(tmp_path / "student.jsonl", *by_record)], gold, resamples=100)
+    two = score_files([write(tmp_path / "other.jsonl", *by_answer)], gold, resamples=100)
+    assert one["arms"] == two["arms"]
+    assert one["arms"]["student"]["medication"]["truncated_rate"]["value"] == pytest.approx(1 / 3)
+    assert one["arms"]["student"]["tests"]["recall"]["unscored"] == 1
+
+
+def test_what_an_arm_leaves_out_is_counted(tmp_path: Path) -> None:
+    gold = write(tmp_path / "gold.jsonl", *GOLD)
+    found = score_files([write(tmp_path / "p.jsonl", said("a", "Yasadol | stop"))], gold, resamples=100)
+    assert found["missing"] == {"student": 4}
+    assert found["arms"]["student"]["medication"]["recall"]["unscored"] == 1
+    assert found["arms"]["student"]["tests"]["recall"]["reason"] == "no prediction could be scored"
+    assert "4 answers MISSING" in write_summary(found)
+
+
+def test_arms_are_compared_in_pairs(tmp_path: Path) -> None:
+    rows = [{"id": f"r{i}", "gold": {"tests": ["EEG"] if i % 2 else []}} for i in range(40)]
+    gold = write(tmp_path / "gold.jsonl", *rows)
+    good = write(tmp_path / "good.jsonl", *(
+        {"record": row["id"], "task": "tests", "items": row["gold"]["tests"]} for row in rows
+    ))  # fmt: skip
+    bad = write(tmp_path / "bad.jsonl", *({"record": row["id"], "task": "tests", "items": ["MRI"]} for row in rows))
+    found = score_files([good, bad], gold, resamples=200)
+    assert list(found["differences"]) == ["good-bad"]
+    assert found["differences"]["good-bad"]["all"]["joint_f1"]["value"] == 1
+    tested = found["p_values"]["good-bad"]["all"]["joint_f1"]
+    assert tested["p"] < 0.001
+    assert tested["p"] <= tested["holm"] <= 3 * tested["p"]
+    invented = found["arms"]["bad"]["all"]["invented_rate"]
+    assert invented["value"] is None
+    assert "the text of the records was not given" in invented["reason"]
+    assert found["arms"]["bad"]["all"]["confabulation_rate"]["value"] == 1, "needs no text"
+
+
+def test_a_run_folder_scores_as_it_did(tmp_path: Path) -> None:
+    task = Task(name="tests", item="test", gate_question="?", extraction_question="?", question="?")
+    records = [
+        Record(id=row["id"], source="s", text=row["text"], cluster=f"c{i}", split="test", segments=((0, 3, 4),),
+               gold={"tests": ()})
+        for i, row in enumerate(GOLD)
+    ]  # fmt: skip
+    answers = [
+        Prediction(key="k", record=record.id, task="tests", arm="base", completion="None found", items=(),
+                   finish_reason="stop", prompt_tokens=3)
+        for record in records
+    ]  # fmt: skip
+    gold = write(tmp_path / "records.jsonl", *(record.line() for record in records))
+    found = score_files([write(tmp_path / "base.jsonl", *(a.line() for a in answers))], gold, [task], resamples=100)
+    expected = score_arm(answers, {record.id: record for record in records}, [task], resamples=100)
+    assert set(found["arms"]["base"]["tests"]) == set(METRICS)
+    for metric, estimate in expected["tests"].items():
+        assert found["arms"]["base"]["tests"][metric] == estimate.model_dump()
+
+
+@pytest.mark.parametrize(
+    ("predictions", "gold", "problem"),
+    [
+        ([said("zz", "None found")], GOLD, r"p\.jsonl:1: record 'zz' is not in the gold file"),
+        ([said("a", "None found", "prognosis")], GOLD, r"p\.jsonl:1: task 'prognosis' is not among medication, tests"),
+        ([said("a", "None found"), said("a", "None found")], GOLD, r"p\.jsonl:2: arm 'student' has an answer"),
+        ([{"record": "a", "task": "tests"}], GOLD, r"p\.jsonl:1: .*none of completion, items and failure"),
+        ([{"id": "a"}], GOLD, r"p\.jsonl:1: holds neither tasks nor failure"),
+        ([{**said("a", "x"), "temprature": 1}], GOLD, r"p\.jsonl:1: temprature: unknown key"),
+        (["{torn"], GOLD, r"p\.jsonl:1: not JSON"),
+        ([said("a", "None found")], [GOLD[0], GOLD[0]], r"gold\.jsonl:2: record 'a' stands in line 1 already"),
+        ([said("a", "None found")], [{"id": "a"}], "no record of the gold file has `gold`"),
+        ([said("a", "None found")], [{"id": "a", "gold": {"tests": [{"txt": "EEG"}]}}], r"gold\.jsonl:1: gold\.tests"),
+        (
+            [said("a", "None found")],
+            [{"id": "a", "gold": {"medication": [{"text": "x", "status": "stop"}, "y"]}}],
+            r"gold\.jsonl:1: task 'medication': an item has no status",
+        ),
+        ([said("a", "None found")], [], "is empty"),
+    ],
+)
+def test_lines_that_cannot_be_used_are_named(tmp_path: Path, predictions: Any, gold: Any, problem: str) -> None:
+    files = write(tmp_path / "p.jsonl", *predictions), write(tmp_path / "gold.jsonl", *gold)
+    with pytest.raises(InputError, match=problem) as raised:
+        score_files([files[0]], files[1], resamples=100)
+    assert "Yasadol" not in str(raised.value), "no record text in errors"
+
+
+def test_all_faulty_lines_are_told_at_once(tmp_path: Path) -> None:
+    gold = write(tmp_path / "gold.jsonl", *GOLD)
+    rows = [said("zz", "None found"), said("a", "None found"), "{", said("a", "x", "nope")]
+    with pytest.raises(InputError, match="3 lines cannot be used") as raised:
+        score_files([write(tmp_path / "p.jsonl", *rows)], gold)
+    assert [f":{number}:" in str(raised.value) for number in (1, 2, 3, 4)] == [True, False, True, True]
+
+
+def test_a_status_outside_the_task_is_a_broken_answer(tmp_path: Path) -> None:
+    gold = write(tmp_path / "gold.jsonl", *GOLD[:1])
+    rows = [{"record": "a", "task": "medication", "items": [{"text": "Yasadol", "status": "paused"}]}]
+    found = score_files([write(tmp_path / "p.jsonl", *rows)], gold, resamples=100)
+    assert found["arms"]["p"]["medication"]["format_valid_rate"]["value"] == 0
