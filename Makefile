@@ -2,7 +2,12 @@
 # make distill CONFIG=configs/demo.yaml RECORDS=path/to/charts RUN_DIR=runs/mine
 # make test               the tests (sets up first if needed)
 # make check              format, lint, types, structure
-# make demo-models        train the embedded models again from scratch (about 70 minutes on 2 cores)
+# make demo-models        train the embedded models again from scratch (about an hour on 2 cores)
+# make bundle BUNDLE=dir [TARGET=cpu] [MODELS="name ..."]   every wheel and model, for a machine without network
+# make install BUNDLE=dir                                    install there, with no network at all
+# make lock               resolve the lock files again
+# make bench-label        how fast the teacher labels, beside the other ways to do it
+# make bench-train        how fast the student is trained, beside TRL and separate rows
 
 PYTHON ?= python3.11
 VENV   ?= .venv
@@ -11,10 +16,11 @@ READY  := $(VENV)/.ready
 RUN_ARGS = $(if $(RECORDS),--records $(RECORDS)) \
            $(if $(RUN_DIR),--run-dir $(RUN_DIR),$(if $(RECORDS),--run-dir runs/$(notdir $(patsubst %/,%,$(RECORDS)))))
 
-.PHONY: distill test check setup demo-models clean
+.PHONY: distill test check setup demo-models bench-label bench-train lock bundle install clean
 
 distill: $(READY)
 	@config="$(CONFIG)"; [ -n "$$config" ] || config=$$($(PY) scripts/pick_config.py) || exit $$?; \
+	$(PY) -m chartdistill doctor "$$config" $(RUN_ARGS) --quiet || exit $$?; \
 	exec $(PY) -m chartdistill run "$$config" $(RUN_ARGS)
 
 test: $(READY)
@@ -24,17 +30,37 @@ check: $(READY)
 	$(PY) -m ruff format --check src tests scripts
 	$(PY) -m ruff check src tests scripts
 	$(PY) -m mypy
+	$(PY) scripts/lock.py cpu --check && $(PY) scripts/lock.py cuda --check
 	$(PY) -m pytest tests/test_structure.py
 
 setup: $(READY)
 
-$(READY): requirements-cpu.lock requirements-cuda.txt pyproject.toml scripts/setup.sh
+$(READY): requirements-cpu.lock requirements-cuda.lock pyproject.toml scripts/setup.sh
 	PYTHON=$(PYTHON) VENV=$(VENV) bash scripts/setup.sh
 
+demo-models: MODEL = src/chartdistill/demo/models
 demo-models: $(READY)
 	$(PY) scripts/train_demo_models.py tokenizer
-	$(PY) scripts/train_demo_models.py teacher --minutes 68 --threads 1 & \
-	$(PY) scripts/train_demo_models.py student --minutes 68 --threads 1 & wait
+	$(PY) scripts/train_demo_models.py teacher --steps 6500 --seed 11
+	$(PY) scripts/train_demo_models.py teacher --steps 1500 --seed 12 --start $(MODEL)/teacher --learning-rate 1e-3
+	$(PY) scripts/train_demo_models.py teacher --steps 2200 --seed 13 --start $(MODEL)/teacher --learning-rate 1e-3 \
+		--focus medication --trunk build/trunk
+	$(PY) scripts/train_demo_models.py student --steps 400 --start build/trunk --learning-rate 1e-3
+
+bench-label: $(READY)
+	$(PY) scripts/bench_label.py
+
+bench-train: $(READY)
+	$(PY) scripts/bench_train.py
+
+lock: $(READY)
+	$(PY) scripts/lock.py cpu && $(PY) scripts/lock.py cuda
+
+bundle: $(READY)
+	$(PY) scripts/bundle.py $(BUNDLE) --target $(or $(TARGET),cuda) $(foreach m,$(MODELS),--model $(m))
+
+install:
+	PYTHON=$(PYTHON) VENV=$(VENV) BUNDLE=$(BUNDLE) bash scripts/install.sh
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -22,6 +22,8 @@ def pick(memory_mib: list[int]) -> tuple[str, str]:
         return "configs/demo.yaml", "no CUDA GPU found, so the embedded demo runs on the CPU"
     smallest = min(memory_mib)
     found = f"{len(memory_mib)} GPU(s), the smallest with {smallest / 1024:.0f} GiB"
+    if smallest >= 78_000 and len(memory_mib) >= 8:
+        return "configs/node-8gpu.yaml", f"{found}: a node with eight cards"
     if smallest >= 78_000:
         return "configs/gpu-80gb.yaml", f"{found}: 80 GB class"
     if smallest >= 22_000:

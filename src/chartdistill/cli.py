@@ -1,4 +1,4 @@
-"""The command line: `chartdistill run CONFIG`, each verb alone, and `predict`."""
+"""The command line: `chartdistill run CONFIG`, each verb alone, `predict`, and `audit`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from chartdistill import __version__, privacy
 from chartdistill.errors import ChartDistillError
 from chartdistill.store import private_umask
+
+if TYPE_CHECKING:
+    from chartdistill.config import Run
 
 _VERBS = {
     "prepare": "read and clean the charts, find near-duplicates, split",
@@ -21,6 +25,10 @@ _VERBS = {
     "evaluate": "compare teacher, base and student on held-out records",
     "report": "write report.json, report.md and report.html",
 }
+
+
+NO_GO = 9
+"""Exit code of `doctor` when the run cannot succeed here."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -35,12 +43,39 @@ def build_parser() -> argparse.ArgumentParser:
     everything.add_argument("--from", dest="first", choices=_VERBS, default="prepare", help="start here")
     everything.add_argument("--until", dest="last", choices=_VERBS, default="report", help="stop after this")
     for name, text in _VERBS.items():
-        _common(commands.add_parser(name, help=text, description=text))
+        verb = commands.add_parser(name, help=text, description=text)
+        _common(verb)
+        if name == "curate":
+            verb.add_argument(
+                "--readmit",
+                action="append",
+                default=[],
+                metavar="REASON_OR_ID",
+                help="keep what was rejected for this reason code, or this record (`id` or `id:task`); repeatable, "
+                "remembered for later runs; `nothing` forgets",
+            )
     _common(everything)
     everything.add_argument("--dry-run", action="store_true", help="print the resolved plan and stop")
     predict = commands.add_parser("predict", help="answer the tasks for new charts with a trained adapter")
     _common(predict)
     predict.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSONL to write")
+    doctor = commands.add_parser("doctor", help="will this config run on this machine? go or no-go")
+    _common(doctor)
+    doctor.add_argument("--json", action="store_true", help="everything as JSON")
+    doctor.add_argument("--cards", metavar="NAME[:COUNT]", help="plan for these cards (h100:8), not for this machine's")
+    doctor.add_argument("--hashes", action="store_true", help="compare the weights with the hashes of their download")
+    audit = commands.add_parser("audit", help="judge an API version's fine-tuning file; no model, no config")
+    audit.add_argument("file", type=Path, metavar="FILE.jsonl", help="lines with prompt and completion, or messages")
+    audit.add_argument("--json", action="store_true", help="one verdict per line on standard output, with the items")
+    audit.add_argument("--out", type=Path, metavar="FILE", help="JSONL to write: verdicts with every finding")
+    score = commands.add_parser("score", help="every metric from two JSONL files, answers and gold; no engine")
+    score.add_argument("predictions", type=Path, metavar="PREDICTIONS.jsonl", help="answers of one or more arms")
+    score.add_argument("gold", type=Path, metavar="GOLD.jsonl", help="records with gold; records.jsonl of a run fits")
+    score.add_argument("--against", type=Path, nargs="+", default=[], metavar="FILE", help="more arms, for differences")
+    score.add_argument("--tasks", type=Path, nargs="+", metavar="TASK.yaml", help="task files; else found in the gold")
+    score.add_argument("--out", type=Path, metavar="FILE", help="JSON to write")
+    study = commands.add_parser("study", help="many runs, one report: who can teach the student, from how much?")
+    study.add_argument("config", type=Path, metavar="STUDY.yaml", help="see configs/study-demo.yaml")
     return parser
 
 
@@ -68,6 +103,19 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _dispatch(arguments: argparse.Namespace) -> None:
     # Before any library is imported: they read the offline variables once, at import.
     privacy.enforce()
+    if arguments.command == "audit":
+        from chartdistill.audit import run_audit
+
+        run_audit(arguments.file, arguments.out, arguments.json)
+        return
+    if arguments.command == "score":
+        _score(arguments)
+        return
+    if arguments.command == "study":
+        from chartdistill.study import study
+
+        study(arguments.config)
+        return
     from chartdistill.config import load_run
 
     run = load_run(arguments.config, arguments.records, arguments.run_dir)
@@ -75,6 +123,14 @@ def _dispatch(arguments: argparse.Namespace) -> None:
         privacy.enforce(run.config.privacy.allowed_hosts)
     # `datasets` and others cache in the home folder by default; charts stay in the run folder.
     os.environ["HF_DATASETS_CACHE"] = str((run.dir / "cache").resolve())
+    if arguments.command == "doctor":
+        from chartdistill.doctor import diagnose, show
+        from chartdistill.machine import parse_cards
+
+        planned = parse_cards(arguments.cards) if arguments.cards else None
+        found = diagnose(run, planned, arguments.hashes)
+        print(found.as_json() if arguments.json else show(found, arguments.config, arguments.quiet))
+        sys.exit(0 if found.go else NO_GO)
     if arguments.command == "predict":
         from chartdistill.predict import predict
 
@@ -91,10 +147,34 @@ def _dispatch(arguments: argparse.Namespace) -> None:
 
     if arguments.command == "run":
         run_all(run, _own_arguments(arguments), arguments.first, arguments.last)
+    elif arguments.command == "curate" and arguments.readmit:
+        _curate_again(run, arguments.readmit)
     else:
         run_verb(run, arguments.command)
     if not arguments.quiet:
         print_summary(run)
+
+
+def _score(arguments: argparse.Namespace) -> None:
+    from chartdistill.config import load_task
+    from chartdistill.score import score_files, write_summary
+    from chartdistill.store import write_text
+
+    tasks = None if arguments.tasks is None else [load_task(path) for path in arguments.tasks]
+    figures = score_files([arguments.predictions, *arguments.against], arguments.gold, tasks=tasks)
+    if arguments.out is not None:
+        write_text(arguments.out, json.dumps(figures, indent=1) + "\n")
+    print(write_summary(figures))
+
+
+def _curate_again(run: Run, readmit: Sequence[str]) -> None:
+    """The verb `curate`, with what a person re-admits."""
+    from chartdistill.curate import curate
+    from chartdistill.progress import StageBar
+    from chartdistill.store import lock
+
+    with lock(run.dir), StageBar("curate", unit="records") as bar:
+        curate(run.dir, run.tasks, run.config.filters, bar, readmit)
 
 
 def _own_arguments(arguments: argparse.Namespace) -> list[str]:

@@ -13,7 +13,8 @@ from typing import Any, Literal, Self, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from chartdistill.engines import AnyEngine, VllmEngine
+from chartdistill.asking import LabelOptions
+from chartdistill.engines import AnyEngine, OpenAIEngine, VllmEngine
 from chartdistill.errors import ConfigError
 from chartdistill.filters import DEFAULT_FILTERS, AnyFilter
 from chartdistill.model_folder import resolve_model
@@ -39,19 +40,6 @@ class ModelOptions(_Section):
     """Who generates."""
     template_options: dict[str, Any] = {}
     """Passed to the chat template, for example {enable_thinking: false}."""
-
-
-class LabelOptions(_Section):
-    """How the teacher labels."""
-
-    strategy: Literal["chain", "direct"] = "chain"
-    """chain: gate question, then the extraction question after a yes. direct: the consolidated question."""
-    max_answer_tokens: int = Field(default=256, ge=8)
-    """Room for an answer. A cut answer is asked again with four times as much, then kept as cut and rejected."""
-    records_per_window: int = Field(default=256, ge=1)
-    """Records in the engine at once. Finished windows survive a kill."""
-    max_failure_fraction: float = Field(default=0.05, ge=0, le=1)
-    """Above this share of failed requests the verb stops with an error."""
 
 
 class EvaluateOptions(_Section):
@@ -117,7 +105,8 @@ class Run:
     def model_folder(self, role: Literal["teacher", "student"]) -> Path:
         """The checked folder of the teacher's or the student's model."""
         options: ModelOptions = getattr(self.config, role)
-        return resolve_model(options.model, self.base, options.revision)
+        served_elsewhere = role == "teacher" and isinstance(options.engine, OpenAIEngine) and bool(options.engine.urls)
+        return resolve_model(options.model, self.base, options.revision, with_weights=not served_elsewhere)
 
 
 def load_run(path: Path, records: Path | None = None, run_dir: Path | None = None) -> Run:

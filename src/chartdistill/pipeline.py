@@ -23,6 +23,7 @@ from chartdistill.curate import curate
 from chartdistill.errors import ChartDistillError
 from chartdistill.evaluate import evaluate
 from chartdistill.label import label
+from chartdistill.machine import require_free_cards
 from chartdistill.prepare import prepare
 from chartdistill.progress import ProgressCallback, StageBar
 from chartdistill.report import report
@@ -67,6 +68,7 @@ def run_all(run: Run, arguments: list[str], first: str = "prepare", last: str = 
 
 
 def _run_in_child(verb: str, arguments: list[str]) -> None:
+    require_free_cards(0.9)
     command = [sys.executable, "-m", "chartdistill", verb, *arguments, "--quiet"]
     if verb == "train" and (gpus := _gpu_count()) > 1:
         launch = Path(sys.executable).with_name("accelerate")

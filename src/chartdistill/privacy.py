@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import socket
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -34,6 +35,9 @@ PROCESS_VARIABLES = {
     "TOKENIZERS_PARALLELISM": "false",  # forks after tokenizing otherwise warn, or hang
     "VLLM_HOST_IP": "127.0.0.1",  # engine processes talk over loopback, not over the machine's address
     "GLOO_SOCKET_IFNAME": "lo",
+    "NCCL_SOCKET_IFNAME": "lo",  # cards of one machine; set it yourself to train over several
+    "OTEL_SDK_DISABLED": "true",  # opentelemetry, which vLLM brings along
+    "RAY_USAGE_STATS_ENABLED": "0",
 }
 _ALLOWED = "CHARTDISTILL_ALLOWED_HOSTS"
 _installed = False
@@ -65,21 +69,37 @@ def _install() -> None:
 
 
 def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
-    if event == "socket.connect" or event == "socket.sendto":
+    if event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
         address = arguments[1]
         host = address[0] if isinstance(address, tuple) and address else None
-    elif event == "socket.getaddrinfo":
+    elif event in ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"):
         host = arguments[0]
     else:
         return
     if not isinstance(host, str | bytes):  # a unix socket path, or "any address" for a server
         return
     name = host.decode() if isinstance(host, bytes) else host
-    if not is_local(name) and name not in os.environ.get(_ALLOWED, "").split(","):
+    check_host(name)
+
+
+def check_host(name: str) -> None:
+    """Raise PrivacyError unless a host name or address is this machine or is allowed by the config.
+
+    Connections are made to addresses, so an address that an allowed name has now is allowed too.
+    """
+    allowed = [host for host in os.environ.get(_ALLOWED, "").split(",") if host]
+    if not is_local(name) and name not in allowed and not any(name in _addresses(host) for host in allowed):
         raise PrivacyError(
             f"refused to connect to {name!r}: charts may not leave this machine. If this host may see them, add it to "
             "privacy.allowed_hosts in the config; if a library tried on its own, report it: that is a bug."
         )
+
+
+def _addresses(host: str) -> set[str]:
+    try:
+        return {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
+    except OSError:
+        return set()
 
 
 def is_local(host: str) -> bool:

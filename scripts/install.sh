@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Install from a bundle made by scripts/bundle.py, with no network at all. Called by `make install BUNDLE=dir`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+bundle=${BUNDLE:-}
+if [ -z "$bundle" ] || [ ! -f "$bundle/SHA256SUMS" ]; then
+    echo "install: BUNDLE=${bundle:-(not given)} has no SHA256SUMS. Give the folder that \`make bundle\` made; if it is" \
+         "that one, it was not copied to its end." >&2
+    exit 2
+fi
+bundle=$(cd "$bundle" && pwd)
+echo "install: checking the hashes of $(wc -l < "$bundle/SHA256SUMS") files"
+(cd "$bundle" && sha256sum --quiet --check SHA256SUMS) || {
+    echo "install: the files named above are not as they were bundled. Copy the bundle again." >&2
+    exit 3
+}
+# A file that is not listed was not signed off, and must not be installed.
+unlisted=$(cd "$bundle" && find . -type f ! -name SHA256SUMS -printf '%P\n' | sort |
+    comm -23 - <(sed 's/^[0-9a-f]*  //' SHA256SUMS | sort))
+[ -z "$unlisted" ] || {
+    echo "install: not listed in SHA256SUMS: $(echo "$unlisted" | head -3 | tr '\n' ' '). Make the bundle again." >&2
+    exit 3
+}
+for target in cpu cuda; do
+    if [ -f "$bundle/requirements-$target.lock" ]; then export TARGET=$target; fi
+done
+cmp -s "$bundle/requirements-$TARGET.lock" "requirements-$TARGET.lock" || {
+    echo "install: the bundle was made for another version of this program (requirements-$TARGET.lock differs)." \
+         "Use its own: tar xf $bundle/chartdistill.tar.gz" >&2
+    exit 2
+}
+BUNDLE=$bundle bash scripts/setup.sh
+if [ -d "$bundle/models" ]; then
+    echo "install: models are in $bundle/models; set \`model:\` of your config to their folders:"
+    ls "$bundle/models"
+fi

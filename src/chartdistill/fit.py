@@ -1,0 +1,284 @@
+"""Whether a run fits on a card, and how long it takes at least: memory and time from shapes alone.
+
+Every figure is a sum of named parts with its formula in words, so that it can be checked by hand. Memory of training
+follows what autograd keeps for the trainer in `training/` (found by listing every saved tensor of a real step, and
+held to within 10% of a measured one by tests/test_memory_plan.py). vLLM's own start-up measures its part again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from chartdistill.engines import VllmEngine
+from chartdistill.machine import Card
+from chartdistill.model_shape import ModelShape
+from chartdistill.training import TrainOptions
+
+GIB = 1 << 30
+CARD_RESERVE_BYTES = 1.5 * GIB
+"""CUDA context, kernels' workspaces, CUDA graphs, the allocator's gaps. Typical, not computed."""
+PEAK_SHARE = {"label": 0.4, "train": 0.3}
+"""Share of a card's peak that is taken as likely. Published LoRA training of 8B models on H100 reaches 0.41-0.43 (NeMo
+AutoModel), small models 0.25-0.4; labelling is bound by computing, too. Not measured with this program."""
+FULL_BATCH_BYTES = 70 * GIB
+"""From this card memory on, vLLM 0.32 computes 16,384 tokens a step and decodes 1,024 requests at once, else 8,192
+and 256 (vllm/engine/arg_utils.py); an A100 keeps the smaller numbers."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is asked of the models."""
+
+    records: int
+    record_tokens: int
+    """Of a typical record, with the system text."""
+    tasks: int
+    prompts_per_task: int
+    """Two in a chain: gate, then extraction."""
+    question_tokens: int
+    answer_tokens: int
+    """Of a typical answer."""
+    longest_answer_tokens: int
+    """Room that is given to an answer."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a sum, in bytes on one card."""
+
+    name: str
+    bytes: float
+    how: str
+    """The formula, with its numbers."""
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Memory of one process on one card (or on the machine, without cards)."""
+
+    parts: tuple[Part, ...]
+    room_bytes: float
+    """What it may take."""
+    cache_tokens: int | None = None
+    """Tokens the KV cache holds, for an engine."""
+    records_at_once: int | None = None
+
+    @property
+    def bytes(self) -> float:
+        """All parts."""
+        return sum(part.bytes for part in self.parts)
+
+    @property
+    def fits(self) -> bool:
+        """Whether the parts are no more than the room."""
+        return self.bytes <= self.room_bytes
+
+
+def label_plan(
+    shape: ModelShape, engine: VllmEngine, card: Card | None, work: Work, weight_bytes: float, ram_bytes: int = 0
+) -> MemoryPlan:
+    """Memory of a vLLM engine; the KV cache takes what the other parts leave, as vLLM does.
+
+    Args:
+        card: None for a CPU; then `ram_bytes` is the machine's memory.
+        weight_bytes: of the whole model, before it is divided over cards.
+    """
+    ways = engine.tensor_parallel_size
+    large = card is not None and card.memory_bytes >= FULL_BATCH_BYTES and "a100" not in card.name.lower()
+    step = engine.max_num_batched_tokens or (4096 if card is None else 16384 if large else 8192)
+    rows = engine.max_num_seqs or (1024 if large else 256)
+    act = 4 if engine.dtype == "float32" else 2
+    wide = (3 * shape.intermediate / ways + 4 * shape.hidden) * act * step
+    parts = [
+        Part("weights", weight_bytes / ways, f"{_count(shape.parameters)}, {weight_bytes / 1e9:.2f} GB"
+             f" over {ways} card(s)"),
+        Part("one step's activations", wide, f"{step} tokens x (3 x {shape.intermediate // ways} + 4 x {shape.hidden})"
+             f" x {act} bytes"),
+        Part("logits", rows * shape.vocab * 8.0, f"{rows} requests x {shape.vocab} x (4 + 4) bytes"),
+    ]  # fmt: skip
+    token = kv_bytes_per_card(shape, ways) * (2 if engine.dtype == "float32" else 1)
+    if card is None:
+        cache = float(engine.cpu_kv_cache_gib * GIB)
+        room = float(ram_bytes)
+    else:
+        parts.append(Part("CUDA context and graphs", CARD_RESERVE_BYTES, "typical"))
+        room = card.memory_bytes * engine.gpu_memory_utilization
+        cache = max(0.0, room - sum(part.bytes for part in parts))
+    tokens = int(cache / token)
+    parts.append(Part("KV cache", cache, f"{tokens:,} tokens x {token:,} bytes"))
+    return MemoryPlan(tuple(parts), room, tokens, tokens // tokens_at_once(work))
+
+
+def kv_bytes_per_card(shape: ModelShape, ways: int) -> int:
+    """Bytes of one token's keys and values (16 bits) on each of `ways` cards; a card has at least one head."""
+    return 2 * shape.layers * math.ceil(shape.kv_heads / ways) * shape.head_dim * 2
+
+
+def tokens_at_once(work: Work) -> int:
+    """KV cache of one record with all its questions in flight; the record itself is there once."""
+    return work.record_tokens + work.tasks * (work.question_tokens + work.longest_answer_tokens)
+
+
+def parallel_problem(shape: ModelShape, ways: int) -> str | None:
+    """Why a model cannot be divided over so many cards; None when it can."""
+    if shape.heads % ways or (shape.kv_heads % ways and ways % shape.kv_heads):
+        return f"{shape.heads} heads with {shape.kv_heads} for keys and values do not divide by {ways}"
+    width = shape.expert_intermediate or shape.intermediate
+    block = (shape.quantization.get("weight_block_size") or [1])[0]
+    if width % (ways * block):
+        return f"feed-forward width {width} does not divide into {ways} parts of whole blocks of {block}"
+    return None
+
+
+def train_plan(shape: ModelShape, options: TrainOptions, room_bytes: float, work: Work, on_card: bool) -> MemoryPlan:
+    """Memory of training at the token budget, on one card: a pass full of typical records, or the longest record that
+    `train.max_tokens` allows with all of its answers, whichever needs more."""
+    wide = options.dtype == "float32" or (options.dtype == "auto" and not on_card)
+    branches = work.tasks * (work.question_tokens + work.longest_answer_tokens)
+    longest = (options.max_tokens - branches // work.tasks, branches)
+    many = max(1, options.tokens_per_pass // (work.record_tokens + branches))
+    plans = [
+        training_memory(shape, options, 4 if wide else 2, sizes, len(sizes) * work.tasks * work.longest_answer_tokens,
+                        room_bytes, on_card)
+        for sizes in ([longest], [(work.record_tokens, branches)] * many)
+    ]  # fmt: skip
+    return max(plans, key=lambda plan: plan.bytes)
+
+
+def training_memory(
+    shape: ModelShape,
+    options: TrainOptions,
+    dtype_bytes: int,
+    sizes: Sequence[tuple[int, int]],
+    trained: int,
+    room_bytes: float,
+    on_card: bool,
+) -> MemoryPlan:
+    """Peak memory of a training step with packed rows.
+
+    Args:
+        dtype_bytes: of the frozen student; what is not quantised.
+        sizes: per record of the pass, the tokens of the record and of all its branches.
+        trained: answer tokens in the pass.
+    """
+    tokens = sum(prefix + branches for prefix, branches in sizes)
+    # QLoRA's preparation turns embeddings and norms to 32 bits, and with them everything that flows between layers.
+    act = 4 if options.load_in_4bit else dtype_bytes
+    weights = shape.weight_bytes("float32" if act == 4 else "bfloat16", "nf4" if options.load_in_4bit else None) or 0.0
+    adapter = shape.adapter_parameters(options.lora.rank, options.lora.target_modules)
+    layer = saved_bytes_per_token(shape, options, act, on_card)
+    mask = sum(branches * (prefix + branches) for prefix, branches in sizes) * act
+    backward = tokens * (8.0 * shape.intermediate + 2 * shape.hidden * act)
+    loss = trained * shape.vocab * 12.0
+    if options.gradient_checkpointing:
+        kept, how = tokens * shape.layers * shape.hidden * act, f"{shape.layers} layers x {shape.hidden * act:,} bytes"
+        backward += tokens * layer
+    else:
+        kept, how = tokens * shape.layers * layer, f"{shape.layers} layers x {layer:,} bytes"
+    parts = [
+        Part("weights", weights, _count(shape.parameters)),
+        Part("adapter", 4.0 * adapter, f"{adapter:,} parameters x 4 bytes"),
+        Part("gradients and AdamW", 12.0 * adapter, "x (4 + 8) bytes"),
+        Part("activations", kept, f"{tokens:,} tokens x {how}"),
+        Part("attention masks", float(mask), f"branches x (record + branches) x {act} bytes"),
+        Part(
+            "loss, or one layer's backward, whichever is larger",
+            max(loss, backward),
+            f"{trained:,} answer tokens x {shape.vocab} x 12 bytes; {backward / GIB:.2f} GiB",
+        ),
+    ]
+    if on_card:
+        parts.append(Part("CUDA context and gaps", CARD_RESERVE_BYTES, "typical"))
+    return MemoryPlan(tuple(parts), room_bytes)
+
+
+def saved_bytes_per_token(shape: ModelShape, options: TrainOptions, act: int, on_card: bool) -> int:
+    """What autograd keeps of one token in one layer, in bytes.
+
+    Two RMSNorm inputs in 32 bits; queries, keys, values and the result of attention (on a card also keys and values
+    repeated for every head, for the branches); gate, its activation and up; each adapted layer's input in 32 bits (a
+    copy each, unless all is 32 bits: then layers with the same input share it) and its product with A. Weights are
+    frozen, so nothing else is needed.
+    """
+    h, f = shape.hidden, shape.intermediate
+    a, kv = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    targets = options.lora.target_modules
+    names = set(shape.linear_widths) if isinstance(targets, str) else set(targets) & set(shape.linear_widths)
+    inputs = {"o_proj": a, "down_proj": f}
+    if act == 4:
+        same = {"o_proj": "o", "down_proj": "down", "gate_proj": "mlp", "up_proj": "mlp"}
+        copies = sum({same.get(name, "attention"): inputs.get(name, h) for name in names}.values())
+    else:
+        copies = sum(inputs.get(name, h) for name in names)
+    attention = 2 * a + 2 * kv + (2 * a if on_card and a != kv else 0)
+    norms = 2 * h + (a + kv if shape.query_key_norm else 0)
+    return 4 * norms + act * attention + 3 * act * f + 4 * copies + 4 * options.lora.rank * len(names)
+
+
+def _count(parameters: int) -> str:
+    return f"{parameters / 1e9:.2f} billion" if parameters >= 1e8 else f"{parameters / 1e6:.2f} million"
+
+
+@dataclass(frozen=True)
+class TimePlan:
+    """Seconds: the least that physics allows, and what is likely."""
+
+    floor_s: float
+    likely_s: float
+    how: str
+
+
+def label_time(
+    shape: ModelShape, card: Card, cards: int, work: Work, weight_bytes: float, cache_tokens: int
+) -> TimePlan | None:
+    """Floor of labelling; None when the card's figures are not known.
+
+    Computing: 2 x active parameters per token, and 2 x layers x heads x head_dim x record tokens^2 for attention,
+    each record computed once. Reading: weights and cache once for each token decoded by all requests in flight.
+    """
+    eight_bit = shape.quantization.get("quant_method") == "fp8" and card.fp8_tflops is not None
+    peak = card.fp8_tflops if eight_bit else card.tflops
+    if peak is None or card.gbytes_per_s is None:
+        return None
+    asked = work.tasks * work.prompts_per_task
+    decoded = work.tasks * work.answer_tokens + (asked - work.tasks)
+    tokens = work.record_tokens + asked * work.question_tokens + decoded
+    attention = 2 * shape.layers * shape.heads * shape.head_dim * work.record_tokens**2
+    flops = work.records * (2.0 * shape.active_parameters * tokens + attention)
+    computing = flops / (cards * peak * 1e12)
+    in_flight = max(1, min(256, cache_tokens // tokens_at_once(work)) * work.tasks)
+    steps = work.records * decoded / in_flight
+    cache = in_flight * (work.record_tokens + work.question_tokens) * shape.kv_bytes_per_token
+    reading = steps * (weight_bytes + cache) / (cards * card.gbytes_per_s * 1e9)
+    floor = max(computing, reading)
+    how = (
+        f"max({flops:.2e} FLOP / {cards} x {peak:.0f} TFLOP/s = {computing:.0f} s, {steps:.0f} steps x "
+        f"{(weight_bytes + cache) / 1e9:.1f} GB / {cards} x {card.gbytes_per_s:.0f} GB/s = {reading:.0f} s); "
+        f"likely: / {PEAK_SHARE['label']}"
+    )
+    return TimePlan(floor, floor / PEAK_SHARE["label"], how)
+
+
+def train_time(shape: ModelShape, card: Card, cards: int, work: Work, options: TrainOptions) -> TimePlan | None:
+    """Floor of training; None when the card's figures are not known.
+
+    LoRA needs 2N for the forward and 2N for the activations' backward pass per token, 2N more with checkpointing; the
+    output layer 4 x vocabulary x hidden for each answer token.
+    """
+    if card.tflops is None:
+        return None
+    per_token = 6 if options.gradient_checkpointing else 4
+    tokens = work.record_tokens + work.tasks * (work.question_tokens + work.answer_tokens)
+    body = shape.active_parameters - shape.embedding_parameters
+    attention = 7 * shape.layers * shape.heads * shape.head_dim * work.record_tokens**2
+    head = 4.0 * shape.vocab * shape.hidden * work.tasks * work.answer_tokens
+    flops = options.epochs * work.records * (per_token * body * tokens + attention + head)
+    floor = flops / (cards * card.tflops * 1e12)
+    how = (
+        f"{options.epochs} epochs x {work.records} records x ({per_token} x {body / 1e9:.2f}e9 x {tokens} tokens + "
+        f"attention + output layer) = {flops:.2e} FLOP / {cards} x {card.tflops:.0f} TFLOP/s; likely: / "
+        f"{PEAK_SHARE['train']}"
+    )
+    return TimePlan(floor, floor / PEAK_SHARE["train"], how)

@@ -1,0 +1,195 @@
+"""What this machine is: cards, driver, memory, what already runs on the cards."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from chartdistill.errors import ConfigError, EngineError
+
+MIB = 1 << 20
+GB = 10**9
+
+
+@dataclass(frozen=True)
+class Card:
+    """One GPU. Peaks are the maker's figures without sparsity; None where they are not known here."""
+
+    name: str
+    memory_bytes: int
+    used_bytes: int = 0
+    capability: tuple[int, int] | None = None
+    """CUDA compute capability, for example (9, 0)."""
+    tflops: float | None = None
+    """16-bit matrix products with 32-bit sums, 10^12 operations per second."""
+    fp8_tflops: float | None = None
+    """The same with 8-bit floats; None where the card has none."""
+    gbytes_per_s: float | None = None
+    """Memory bandwidth, 10^9 bytes per second."""
+
+
+KNOWN_CARDS: dict[str, Card] = {
+    # Short name: memory as the driver reports it, capability, peaks of the data sheet.
+    "rtx-3090": Card("NVIDIA GeForce RTX 3090", 24_576 * MIB, 0, (8, 6), 71, None, 936),
+    "rtx-4090": Card("NVIDIA GeForce RTX 4090", 24_564 * MIB, 0, (8, 9), 165, 330, 1008),
+    "a10": Card("NVIDIA A10", 23_028 * MIB, 0, (8, 6), 125, None, 600),
+    "l4": Card("NVIDIA L4", 23_034 * MIB, 0, (8, 9), 121, 242, 300),
+    "rtx-a6000": Card("NVIDIA RTX A6000", 49_140 * MIB, 0, (8, 6), 155, None, 768),
+    "l40s": Card("NVIDIA L40S", 46_068 * MIB, 0, (8, 9), 362, 733, 864),
+    "a100-40": Card("NVIDIA A100-SXM4-40GB", 40_960 * MIB, 0, (8, 0), 312, None, 1555),
+    "a100-80": Card("NVIDIA A100-SXM4-80GB", 81_920 * MIB, 0, (8, 0), 312, None, 2039),
+    "h100-pcie": Card("NVIDIA H100 PCIe", 81_559 * MIB, 0, (9, 0), 756, 1513, 2000),
+    "h100": Card("NVIDIA H100 80GB HBM3", 81_559 * MIB, 0, (9, 0), 989, 1979, 3350),
+    "h200": Card("NVIDIA H200", 143_771 * MIB, 0, (9, 0), 989, 1979, 4800),
+    "b200": Card("NVIDIA B200", 183_359 * MIB, 0, (10, 0), 2250, 4500, 8000),
+}
+
+
+def parse_cards(text: str) -> list[Card]:
+    """Cards of a machine that is not this one: `h100`, or `h100:8` for eight of them.
+
+    Raises:
+        ConfigError: not a name in `KNOWN_CARDS`.
+    """
+    name, _, count = text.partition(":")
+    if name not in KNOWN_CARDS or not (count or "1").isdigit() or int(count or 1) < 1:
+        raise ConfigError(f"--cards {text!r}: give NAME or NAME:COUNT with a name of {', '.join(KNOWN_CARDS)}.")
+    return [KNOWN_CARDS[name]] * int(count or 1)
+
+
+def find_cards() -> list[Card]:
+    """The GPUs of this machine, by nvidia-smi; empty without one. CUDA_VISIBLE_DEVICES is obeyed.
+
+    Raises:
+        EngineError: nvidia-smi is there and fails: the driver is broken.
+    """
+    rows = _nvidia_smi("--query-gpu=index,name,memory.total,memory.used,compute_cap,uuid")
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    cards = []
+    for index, name, total, used, capability, uuid in rows:
+        if visible is not None and not any(part and part in (index, uuid) for part in visible.split(",")):
+            continue
+        cards.append(_card(name, int(total) * MIB, int(used) * MIB, capability))
+    return cards
+
+
+def _card(name: str, memory: int, used: int, capability: str) -> Card:
+    numbers = re.fullmatch(r"(\d+)\.(\d+)", capability)
+    found = Card(name, memory, used, (int(numbers[1]), int(numbers[2])) if numbers else None)
+    for known in KNOWN_CARDS.values():
+        # The memory tells two builds of one name apart (A100 with 40 and with 80 GB).
+        if known.name.lower() in name.lower() and abs(known.memory_bytes - memory) < 0.1 * memory:
+            return replace(found, tflops=known.tflops, fp8_tflops=known.fp8_tflops, gbytes_per_s=known.gbytes_per_s)
+    return found
+
+
+def driver_version() -> str | None:
+    """Version of the NVIDIA driver, None without one."""
+    rows = _nvidia_smi("--query-gpu=driver_version")
+    return rows[0][0] if rows else None
+
+
+def _nvidia_smi(query: str) -> list[list[str]]:
+    if shutil.which("nvidia-smi") is None:
+        return []
+    command = ["nvidia-smi", query, "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    except subprocess.TimeoutExpired:
+        raise EngineError("nvidia-smi does not answer in 60 s: the driver hangs. See `dmesg`, reboot.") from None
+    if answer.returncode == 6 or "No devices were found" in answer.stdout:
+        return []
+    if answer.returncode:
+        said = (answer.stdout + answer.stderr).strip().splitlines()
+        raise EngineError(f"nvidia-smi fails: {said[0] if said else answer.returncode}. Repair the NVIDIA driver.")
+    return [[field.strip() for field in line.split(",")] for line in answer.stdout.splitlines() if line.strip()]
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """A process that holds memory of a card."""
+
+    pid: int
+    mib: int
+    is_ours: bool
+    """Started by this program: its command line names it."""
+
+
+def tenants() -> list[Tenant]:
+    """Processes on the cards."""
+    rows = _nvidia_smi("--query-compute-apps=pid,used_memory")
+    return [
+        Tenant(int(pid), int(used) if used.isdigit() else 0, is_ours(int(pid))) for pid, used, *_ in rows if pid != "0"
+    ]
+
+
+def is_ours(pid: int, proc: Path = Path("/proc")) -> bool:
+    """Whether a process is of this program: by its command line, by the variable that every process of ours inherits,
+    or by a process it descends from."""
+    for _ in range(20):
+        folder = proc / str(pid)
+        try:
+            if b"chartdistill" in (folder / "cmdline").read_bytes():
+                return True
+            parent = re.search(r"^PPid:\s+(\d+)", (folder / "status").read_text(), re.MULTILINE)
+            if b"CHARTDISTILL_ALLOWED_HOSTS=" in (folder / "environ").read_bytes():
+                return True
+        except OSError:  # it has ended, or is another user's
+            return False
+        if parent is None or int(parent[1]) <= 1:
+            return False
+        pid = int(parent[1])
+    return False
+
+
+def describe_tenants(found: Sequence[Tenant]) -> str:
+    """Who holds the cards, in words. Nothing is ever ended: what a process is worth, its owner knows."""
+    return "; ".join(
+        f"process {t.pid}{' (a leftover of chartdistill: end it with `kill ' + str(t.pid) + '`)' if t.is_ours else ''} "
+        f"holds {t.mib} MiB"
+        for t in found
+    )
+
+
+def require_free_cards(needed_share: float, wait_s: float = 30.0) -> None:
+    """Wait until this share of every card's memory is free: a process that just ended gives it back with a delay.
+
+    Raises:
+        EngineError: it is not free in time; names who holds it.
+    """
+    until = time.monotonic() + wait_s
+    while True:
+        full = [
+            (number, card)
+            for number, card in enumerate(find_cards())
+            if card.memory_bytes - card.used_bytes < needed_share * card.memory_bytes
+        ]
+        if not full:
+            return
+        if time.monotonic() >= until:
+            number, card = full[0]
+            raise EngineError(
+                f"card {number} ({card.name}) has {(card.memory_bytes - card.used_bytes) / (1 << 30):.1f} of "
+                f"{card.memory_bytes / (1 << 30):.1f} GiB free, {needed_share:.0%} are needed. "
+                f"{describe_tenants(tenants()) or 'No process is listed: see `nvidia-smi` as root.'} Nothing was ended."
+            )
+        time.sleep(1.0)
+
+
+def ram_bytes() -> int:
+    """Memory this process may use: the machine's, or its control group's if that is less."""
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for path in (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")):
+        try:
+            limit = path.read_text(encoding="ascii").strip()
+        except OSError:
+            continue
+        if limit.isdigit():
+            total = min(total, int(limit))
+    return total

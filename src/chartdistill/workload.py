@@ -1,0 +1,90 @@
+"""How much work a run is: records and their tokens, counted where that is possible, else assumed and said so."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from chartdistill.config import Run
+from chartdistill.errors import ChartDistillError, InputError
+from chartdistill.fit import Work
+from chartdistill.model_folder import load_tokenizer
+from chartdistill.prompts import PromptBuilder
+from chartdistill.schema import Record
+from chartdistill.sources import SourceEntry
+from chartdistill.store import read_rows
+
+CHARACTERS_PER_TOKEN = 3.5
+"""Where no tokenizer is here. English clinical text has 3.5 to 4.5 with vocabularies of 100,000 and more."""
+ASSUMED = (1000, 900)
+"""Records and tokens of each, where there are no charts yet."""
+ANSWER_TOKENS = 30
+"""Of a typical answer."""
+_MOST_READ = 20_000
+_MOST_ENCODED = 64
+
+
+def count_work(run: Run, model_folder: Path | None) -> tuple[Work, str, InputError | None]:
+    """The work of a run, in words where its figures come from, and why the charts could not be read.
+
+    Args:
+        model_folder: with the tokenizer to count with; None: characters are counted.
+    """
+    problem = None
+    texts: list[str] = []
+    count = 0
+    try:
+        for text in islice(_texts(run), _MOST_READ):
+            count += 1
+            if len(texts) < _MOST_ENCODED or len(texts) * 50 < count:
+                texts.append(text)
+        if not count:
+            problem = InputError("the sources hold no charts.")
+    except InputError as error:
+        problem = error
+    encode, how = _counter(run, model_folder)
+    if problem is None:
+        sizes = [encode(text) for text in texts[:_MOST_ENCODED]]
+        tokens = round(sum(sizes) / len(sizes))
+        more = " or more" if count == _MOST_READ else ""
+        said = f"{count:,}{more} charts of {tokens} tokens on average ({how} of {len(sizes)} charts)"
+    else:
+        count, tokens = ASSUMED
+        said = f"{count:,} charts of {tokens} tokens, assumed"
+    options = run.config.label
+    asked = [task.question for task in run.tasks] + [task.gate_question for task in run.tasks]
+    question = max(round(len(text) / CHARACTERS_PER_TOKEN) + 10 for text in asked)
+    steps = 1 if options.strategy == "direct" else 2
+    work = Work(count, tokens, len(run.tasks), steps, question, ANSWER_TOKENS, options.max_answer_tokens)
+    return work, said, problem
+
+
+def _texts(run: Run) -> Iterator[str]:
+    records = run.dir / "records" / "records.jsonl"
+    if records.exists():
+        for record in read_rows(records, Record):
+            yield record.text
+        return
+    with tempfile.TemporaryDirectory() as scratch:  # private to this user
+        for source in run.config.records:
+            for entry in source.read(run.config.prepare.max_bytes, Path(scratch)):
+                if isinstance(entry, SourceEntry):
+                    yield entry.text
+
+
+def _counter(run: Run, folder: Path | None) -> tuple[Any, str]:
+    """A function text -> tokens of a prompt's record part, and what it is."""
+    if folder is not None:
+        try:
+            teacher = run.config.teacher
+            builder = PromptBuilder.from_tokenizer(load_tokenizer(folder), run.config.system, teacher.template_options)
+            return (lambda text: len(builder.prefix(text))), "counted with the teacher's tokenizer"
+        except ChartDistillError:
+            pass  # said by the check of the model folder
+    around = len(run.config.system)
+    return (lambda text: round((len(text) + around) / CHARACTERS_PER_TOKEN) + 10), (
+        f"{CHARACTERS_PER_TOKEN} characters per token"
+    )

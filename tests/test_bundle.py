@@ -1,0 +1,138 @@
+"""The offline bundle: installed with no network at all, and refused when anything in it was touched."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+import bundle  # noqa: E402  (a script beside the package)
+
+BACKEND = '''
+"""A build backend of a few lines, so that the test needs no setuptools in the new environment."""
+import base64, hashlib, zipfile
+def build_editable(folder, settings=None, metadata=None):
+    name = "small-1-py3-none-any.whl"
+    with zipfile.ZipFile(f"{folder}/{name}", "w") as wheel:
+        wheel.writestr("small-1.dist-info/METADATA", "Metadata-Version: 2.1\\nName: small\\nVersion: 1\\n")
+        wheel.writestr("small-1.dist-info/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
+        wheel.writestr("small-1.dist-info/RECORD", "")
+    return name
+def get_requires_for_build_editable(settings=None):
+    return []
+'''
+
+
+def make_wheel(folder: Path, name: str, licence: str) -> Path:
+    files = {
+        f"{name}.py": "WORD = 'carried over'\n",
+        f"{name}-1.0.dist-info/METADATA": f"Metadata-Version: 2.4\nName: {name}\nVersion: 1.0\n{licence}\n",
+        f"{name}-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    record = "".join(
+        f"{path},sha256={base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b'=').decode()},"
+        f"{len(text)}\n"
+        for path, text in files.items()
+    )
+    place = folder / f"{name}-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(place, "w") as archive:
+        for path, text in {**files, f"{name}-1.0.dist-info/RECORD": record}.items():
+            archive.writestr(path, text)
+    return place
+
+
+@pytest.fixture
+def carried(tmp_path: Path) -> tuple[Path, Path]:
+    """A small project with our install scripts, and a bundle for it."""
+    project, folder = tmp_path / "project", tmp_path / "bundle"
+    (project / "scripts").mkdir(parents=True)
+    for name in ("setup.sh", "install.sh", "isolated.sh"):
+        shutil.copy(ROOT / "scripts" / name, project / "scripts")
+    (project / "backend.py").write_text(BACKEND)
+    (project / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+        '[project]\nname = "small"\nversion = "1"\n'
+    )
+    (folder / "wheels").mkdir(parents=True)
+    wheel = make_wheel(folder / "wheels", "carried", "License-Expression: MIT")
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    (project / "requirements-cpu.lock").write_text(f"carried==1.0 --hash=sha256:{digest}\n")
+    shutil.copy(project / "requirements-cpu.lock", folder)
+    bundle.write_sums(folder)
+    return project, folder
+
+
+def install(project: Path, folder: Path, *around: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"BUNDLE": str(folder), "PYTHON": sys.executable}
+    command = [*around, "bash", str(project / "scripts/install.sh")]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+
+
+def test_it_installs_where_there_is_no_network(carried: tuple[Path, Path]) -> None:
+    project, folder = carried
+    isolated = str(project / "scripts/isolated.sh")
+    if subprocess.run([isolated, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this system does not allow network namespaces")
+    done = install(project, folder, isolated)
+    assert done.returncode == 0, done.stderr
+    python = project / ".venv/bin/python"
+    said = subprocess.run(
+        [python, "-c", "import carried; print(carried.WORD)"], capture_output=True, text=True, check=True
+    )
+    assert said.stdout == "carried over\n"
+
+
+def test_a_touched_bundle_is_refused(carried: tuple[Path, Path]) -> None:
+    project, folder = carried
+    wheel = folder / "wheels/carried-1.0-py3-none-any.whl"
+    whole = wheel.read_bytes()
+    wheel.write_bytes(whole + b"x")
+    assert install(project, folder).returncode == 3
+    wheel.write_bytes(whole)
+    make_wheel(folder / "wheels", "stowaway", "License: ?")
+    done = install(project, folder)
+    assert done.returncode == 3
+    assert "not listed in SHA256SUMS: wheels/stowaway" in done.stderr
+    (folder / "wheels/stowaway-1.0-py3-none-any.whl").unlink()
+    (project / "requirements-cpu.lock").write_text("other==1.0\n")
+    assert "made for another version" in install(project, folder).stderr
+    (folder / "SHA256SUMS").unlink()
+    assert "has no SHA256SUMS" in install(project, folder).stderr
+    assert not (project / ".venv").exists()
+
+
+def test_licences_are_listed_as_the_wheels_name_them(tmp_path: Path) -> None:
+    make_wheel(tmp_path, "expression", "License-Expression: Apache-2.0\nLicense: other")
+    make_wheel(tmp_path, "free", "License: BSD")
+    make_wheel(tmp_path, "classified", "Classifier: License :: OSI Approved :: MIT License")
+    make_wheel(tmp_path, "silent", "Summary: nothing")
+    assert {name: licence for name, _, licence in bundle.licences(tmp_path)} == {
+        "expression": "Apache-2.0",
+        "free": "BSD",
+        "classified": "MIT License",
+        "silent": "NOT NAMED: look into the wheel",
+    }
+
+
+@pytest.mark.skipif("CHARTDISTILL_BUNDLE_TEST" not in os.environ, reason="CHARTDISTILL_BUNDLE_TEST=1: downloads 1 GB")
+@pytest.mark.timeout(3600)
+def test_the_whole_cpu_bundle(tmp_path: Path) -> None:
+    """Build it, install it and run the demo's first verbs where there is no network."""
+    folder, project = tmp_path / "bundle", tmp_path / "project"
+    subprocess.run([sys.executable, ROOT / "scripts/bundle.py", folder, "--target", "cpu"], check=True)
+    shutil.copytree(ROOT, project, ignore=shutil.ignore_patterns(".git", ".venv", "runs", "build"))
+    isolated = str(project / "scripts/isolated.sh")
+    assert install(project, folder, isolated).returncode == 0
+    command = [isolated, ".venv/bin/python", "-m", "chartdistill", "run", "configs/demo.yaml", "--until", "label"]
+    subprocess.run([*command, "--run-dir", str(tmp_path / "run")], cwd=project, check=True)
+    assert (tmp_path / "run/labels/manifest.json").is_file()

@@ -1,0 +1,241 @@
+"""Plans against facts: published parameter counts, real model folders, and the measured memory of real steps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chartdistill.engines import VllmEngine
+from chartdistill.errors import ModelError
+from chartdistill.fit import GIB, Work, label_plan, label_time, parallel_problem, train_plan, training_memory
+from chartdistill.machine import KNOWN_CARDS, Card, parse_cards
+from chartdistill.model_shape import ModelShape, read_shape, shape_of
+from chartdistill.training import TrainOptions
+from chartdistill.weights import mismatch, read_weights
+
+ROOT = Path(__file__).resolve().parents[1]
+WORK = Work(1000, 900, 4, 2, 40, 30, 256)
+
+
+def decoder(kind: str, hidden: int, wide: int, layers: int, heads: int, kv: int, vocab: int, **more: Any) -> Any:
+    names = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
+             "vocab_size")  # fmt: skip
+    sizes = dict(zip(names, (hidden, wide, layers, heads, kv, vocab), strict=True))
+    return {"model_type": kind, **sizes, "tie_word_embeddings": False, **more}
+
+
+PUBLISHED = {
+    # From the models' public config.json; counts as their safetensors files have them.
+    "Llama-3.1-8B": (decoder("llama", 4096, 14336, 32, 32, 8, 128256), 8_030_261_248),
+    "Llama-3.1-70B": (decoder("llama", 8192, 28672, 80, 64, 8, 128256), 70_553_706_496),
+    "Mistral-7B-v0.3": (decoder("mistral", 4096, 14336, 32, 32, 8, 32768), 7_248_023_552),
+    "Qwen2.5-0.5B": (decoder("qwen2", 896, 4864, 24, 14, 2, 151936, tie_word_embeddings=True), 494_032_768),
+    "Qwen2.5-7B": (decoder("qwen2", 3584, 18944, 28, 28, 4, 152064), 7_615_616_512),
+}
+SHIPPED = {
+    "Qwen--Qwen3-0.6B": 596_049_920,
+    "Qwen--Qwen3-1.7B": 1_720_574_976,
+    "Qwen--Qwen3-8B": 8_190_735_360,
+    "Qwen--Qwen3-8B-FP8": 8_190_735_360,
+    "Qwen--Qwen3-32B-FP8": 32_762_123_264,
+    "Qwen--Qwen3-235B-A22B-Instruct-2507": 235_093_634_560,
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_parameters_of_published_models(name: str) -> None:
+    config, parameters = PUBLISHED[name]
+    assert shape_of(config, name).parameters == parameters
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_parameters_of_the_models_in_our_configs(name: str) -> None:
+    assert read_shape(ROOT / f"configs/models/{name}.json").parameters == SHIPPED[name]
+
+
+def test_every_model_of_a_shipped_config_has_its_shape_here() -> None:
+    import yaml
+
+    for path in (ROOT / "configs").glob("*.yaml"):
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        for role in {"teacher", "student"} & set(values):
+            name = values[role]["model"]
+            if not name.startswith("."):
+                assert (ROOT / "configs/models" / f"{name.replace('/', '--')}.json").is_file(), name
+                assert values[role]["revision"] in path.read_text(encoding="utf-8").split("name:")[0]
+
+
+def test_cache_and_experts_of_known_models() -> None:
+    # 2 x 64 layers x 8 heads x 128 x 2 bytes: 256 KiB; 22 of 235 billion parameters are used for one token.
+    assert read_shape(ROOT / "configs/models/Qwen--Qwen3-32B-FP8.json").kv_bytes_per_token == 262_144
+    large = read_shape(ROOT / "configs/models/Qwen--Qwen3-235B-A22B-Instruct-2507.json")
+    assert large.active_parameters == pytest.approx(22.19e9, rel=0.001)
+    assert parallel_problem(large, 8) is None
+    eight_bit = {"quant_method": "fp8", "weight_block_size": [128, 128]}
+    values = json.loads((ROOT / "configs/models/Qwen--Qwen3-235B-A22B-Instruct-2507.json").read_text())
+    assert "whole blocks of 128" in str(parallel_problem(shape_of({**values, "quantization_config": eight_bit}, ""), 8))
+    assert "do not divide" in str(parallel_problem(large, 3))
+
+
+def test_a_model_that_transformers_does_not_know() -> None:
+    with pytest.raises(ModelError, match=r"here.json: a model of type 'no_such_model' cannot be laid out"):
+        shape_of({"model_type": "no_such_model"}, "here.json")
+
+
+def test_weights_on_disk_are_those_of_the_config(tiny_model: Path, tmp_path: Path) -> None:
+    weights, shape = read_weights(tiny_model), read_shape(tiny_model)
+    assert weights.parameters == shape.parameters
+    assert mismatch(weights, shape) is None
+    assert weights.bytes == pytest.approx(shape.weight_bytes("float32"), rel=0.05)  # names and header are few bytes
+    values = json.loads((tiny_model / "config.json").read_text())
+    other = shape_of({**values, "num_hidden_layers": 3}, "other")
+    assert "config.json describes" in str(mismatch(weights, other))
+    for name, damage in {"cut off": lambda b: b[:-10], "no safetensors file": lambda b: b[:5]}.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        content = (tiny_model / "model.safetensors").read_bytes()
+        (folder / "model.safetensors").write_bytes(damage(content))
+        with pytest.raises(ModelError, match=name):
+            read_weights(folder)
+
+
+def test_the_adapter_is_counted_as_peft_makes_it(tiny_model: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    for targets in ("all-linear", ("q_proj", "down_proj")):
+        config = LoraConfig(r=8, target_modules=targets if isinstance(targets, str) else list(targets))
+        model = get_peft_model(AutoModelForCausalLM.from_pretrained(tiny_model), config)
+        trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        assert read_shape(tiny_model).adapter_parameters(8, targets) == trainable
+
+
+CASES = [
+    ("llama", {"dtype": "float32"}, {}),
+    ("qwen3", {"dtype": "bfloat16"}, {}),
+    ("qwen3", {"dtype": "bfloat16", "gradient_checkpointing": True}, {"num_hidden_layers": 8}),
+    ("qwen2", {"dtype": "bfloat16", "load_in_4bit": True}, {}),
+    ("qwen3", {"dtype": "float32"}, {"vocab_size": 40_000}),
+]
+
+
+@pytest.mark.parametrize(("kind", "options", "sizes"), CASES)
+def test_training_takes_the_memory_that_is_planned(
+    kind: str, options: dict[str, Any], sizes: dict[str, Any], tmp_path: Path
+) -> None:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from chartdistill.training.losses import pass_loss
+    from chartdistill.training.rows import Branch, Example, collate
+    from chartdistill.training.student import compute_dtype, load_student
+
+    values = {**decoder(kind, 256, 768, 4, 8, 4, 4096, tie_word_embeddings=True, head_dim=32), **sizes}
+    AutoModelForCausalLM.from_config(AutoConfig.for_model(**values)).save_pretrained(tmp_path)
+    chosen = TrainOptions.model_validate(options)
+    model = load_student(tmp_path, chosen)
+    if chosen.gradient_checkpointing:
+        model.enable_input_require_grads()
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    model.train()
+    branches = tuple(Branch(f"task{i}", [5] * 8, [6] * 12) for i in range(4))
+    examples = [Example(f"record{i}", list(range(3, 403)), branches) for i in range(2)]
+    [one] = collate(examples, "split", dtype=compute_dtype(model))
+    tuned = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(tuned, fused=True)
+
+    def step() -> None:
+        pass_loss(model, one).backward()
+        optimizer.step()
+
+    step()  # the optimizer's state comes to be
+    states = [v for s in optimizer.state.values() for v in s.values()]
+    held = [*model.parameters(), *model.buffers(), *(p.grad for p in tuned), *states, *one.inputs["row_layout"].masks]
+    measured = _bytes_of([*held, *_quantisation_scales(model)]) + _peak_bytes(step)
+    shape = read_shape(tmp_path)
+    width = 4 if chosen.dtype == "float32" else 2
+    plan = training_memory(shape, chosen, width, [(400, 4 * 19)] * 2, 2 * 4 * 12, 1e12, False)
+    assert plan.bytes == pytest.approx(measured, rel=0.1)
+
+
+def _bytes_of(tensors: list[Any]) -> int:
+    """Memory behind tensors, counted once where they share it."""
+    storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors if t is not None}
+    return sum(storages.values())
+
+
+def _quantisation_scales(model: Any) -> list[Any]:
+    states = [state for p in model.parameters() if (state := getattr(p, "quant_state", None)) is not None]
+    return [scale for state in states for scale in (state.absmax, getattr(state.state2, "absmax", None))]
+
+
+def _peak_bytes(work: Callable[[], None]) -> int:
+    """The most memory that torch had allocated at once during `work`, above what it had before."""
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+        work()
+    events = [e for e in recorded.profiler.kineto_results.events() if e.name() == "[memory]"]
+    held = most = 0
+    for event in sorted(events, key=lambda e: e.start_ns()):
+        held += event.nbytes()
+        most = max(most, held)
+    assert most > 0
+    return most
+
+
+def shape(name: str) -> ModelShape:
+    return read_shape(ROOT / f"configs/models/{name}.json")
+
+
+def test_an_engine_gives_its_cache_what_is_left() -> None:
+    teacher, card = shape("Qwen--Qwen3-8B-FP8"), KNOWN_CARDS["rtx-4090"]
+    plan = label_plan(teacher, VllmEngine(), card, WORK, teacher.weight_bytes("auto") or 0)
+    assert plan.bytes == pytest.approx(0.9 * card.memory_bytes)
+    assert plan.cache_tokens == int(plan.parts[-1].bytes / 147_456)
+    assert plan.records_at_once == plan.cache_tokens // (900 + 4 * (40 + 256))
+    small = Card("small", 8 * GIB)
+    assert label_plan(teacher, VllmEngine(), small, WORK, teacher.weight_bytes("auto") or 0).cache_tokens == 0
+    halved = label_plan(teacher, VllmEngine(tensor_parallel_size=2), card, WORK, teacher.weight_bytes("auto") or 0)
+    assert (halved.cache_tokens or 0) > 2 * (plan.cache_tokens or 0)
+
+
+def test_training_needs_less_with_checkpoints_and_more_with_longer_records() -> None:
+    student = shape("Qwen--Qwen3-1.7B")
+
+    def needed(**options: Any) -> float:
+        return train_plan(student, TrainOptions(**options), 80 * GIB, WORK, True).bytes
+
+    assert needed(gradient_checkpointing=True) < 0.5 * needed()
+    assert needed(max_tokens=16384) > 1.5 * needed(max_tokens=4096, tokens_per_pass=4096)
+    assert needed(load_in_4bit=True, gradient_checkpointing=True, tokens_per_pass=16, max_tokens=1024) < needed(
+        gradient_checkpointing=True, tokens_per_pass=16, max_tokens=1024
+    )
+
+
+def test_time_is_what_the_formula_gives_by_hand() -> None:
+    # 3,000 records of 900 tokens, 4 answers of 30 tokens, 790 TFLOP/s: (900 + 120) x 3,000 x 2 x 32.8e9 FLOP = 254 s,
+    # and 2 x 64 layers x 8,192 x 900^2 x 3,000 FLOP = 3.2 s for attention.
+    card = Card("peak", 140 * GIB, tflops=790, gbytes_per_s=4300)
+    values = json.loads((ROOT / "configs/models/Qwen--Qwen3-32B-FP8.json").read_text(encoding="utf-8"))
+    plain = shape_of({k: v for k, v in values.items() if k != "quantization_config"}, "32B")
+    work = Work(3000, 900, 4, 1, 0, 30, 30)
+    time = label_time(plain, card, 1, work, 65.5e9, 200_000)
+    assert time is not None
+    assert time.floor_s == pytest.approx(257, abs=1)
+    twice = label_time(plain, card, 2, work, 65.5e9, 200_000)
+    assert twice is not None
+    assert twice.floor_s == pytest.approx(time.floor_s / 2)
+    assert label_time(plain, Card("unknown", 140 * GIB), 1, work, 65.5e9, 200_000) is None
+
+
+def test_cards_by_name() -> None:
+    assert len(parse_cards("h100:8")) == 8
+    assert parse_cards("l4") == [KNOWN_CARDS["l4"]]
+    for wrong in ("h1000", "h100:0", "h100:x"):
+        with pytest.raises(ValueError, match="give NAME or NAME:COUNT"):
+            parse_cards(wrong)

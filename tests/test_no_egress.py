@@ -1,0 +1,105 @@
+"""No egress, proven twice: the run works where the kernel has no way out, and where it has one nothing takes it."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from chartdistill.errors import PrivacyError
+
+ROOT = Path(__file__).resolve().parents[1]
+ISOLATED = str(ROOT / "scripts/isolated.sh")
+CALLS = "connect,sendto,sendmsg,sendmmsg"
+
+
+def small_demo(tmp_path: Path, engine: str) -> list[str]:
+    """The command of a run of the demo with a few charts."""
+    values = yaml.safe_load((ROOT / "configs/demo.yaml").read_text(encoding="utf-8"))
+    values["tasks"] = [str(ROOT / "configs" / task) for task in values["tasks"]]
+    for source, count in zip(values["records"], (12, 4, 4), strict=True):
+        source["count"] = count
+    for role in ("teacher", "student"):
+        values[role]["model"] = str((ROOT / "configs" / values[role]["model"]).resolve())
+        values[role]["engine"] = {"type": engine, "dtype": "float32"}
+    values["train"] = {"epochs": 1, "records_per_step": 4, "validation_records": 0}
+    values["evaluate"] = {"bootstrap_resamples": 100, "max_answer_tokens": 32}
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
+    return [sys.executable, "-m", "chartdistill", "run", str(path), "--run-dir", str(tmp_path / "run"), "--quiet"]
+
+
+def run(command: list[str]) -> subprocess.CompletedProcess[str]:
+    # Without what this test process has set: the command must switch everything off by itself.
+    names = ("HF_", "VLLM_", "TRANSFORMERS_", "CHARTDISTILL_", "DISABLE_", "DO_NOT_", "GLOO_")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(names)}
+    environment["PYTHONPATH"] = str(ROOT / "src")
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=1500)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_whole_demo_runs_with_loopback_alone(tmp_path: Path) -> None:
+    if subprocess.run([ISOLATED, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this system does not allow network namespaces")
+    done = run([ISOLATED, *small_demo(tmp_path, "vllm")])
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / "run/report/report.json").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+@pytest.mark.parametrize(("engine", "until"), [("transformers", "report"), ("vllm", "label")])
+def test_no_process_connects_to_another_machine(tmp_path: Path, engine: str, until: str) -> None:
+    trace = tmp_path / "trace"
+    tracer = working_tracer(trace)
+    if tracer is None:
+        pytest.skip("strace sees no connection here, not even one made for it to see")
+    done = run([*tracer, *small_demo(tmp_path, engine), "--until", until])
+    assert done.returncode == 0, done.stderr[-3000:]
+    text = trace.read_text(encoding="utf-8", errors="replace")
+    assert "connect(" in text  # a trace that saw nothing proves nothing
+    assert destinations_elsewhere(text) == []
+
+
+def working_tracer(trace: Path) -> list[str] | None:
+    """The `strace` command that sees a child's connection on this system: some sandboxes accept it and show nothing."""
+    caller = "import socket; socket.socket().connect_ex(('127.0.0.1', 9))"
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {caller!r}])"
+    for speed in (["--seccomp-bpf"], []):
+        tracer = ["strace", "-f", *speed, "-qq", "-e", f"trace={CALLS}", "-e", "signal=none", "-o", str(trace)]
+        done = subprocess.run([*tracer, sys.executable, "-c", parent], capture_output=True, check=False)
+        if done.returncode == 0 and "connect(" in trace.read_text(encoding="utf-8", errors="replace"):
+            return tracer
+    return None
+
+
+def destinations_elsewhere(trace: str) -> list[str]:
+    """Internet addresses in a trace that are not loopback."""
+    found = re.findall(r'sin_addr=inet_addr\("([^"]+)"\)|inet_pton\(AF_INET6, "([^"]+)"', trace)
+    addresses = {four or six for four, six in found}
+    return sorted(a for a in addresses if not ipaddress.ip_address(a).is_loopback)
+
+
+def test_the_reader_of_traces_sees_what_it_must_see() -> None:
+    line = 'connect(5, {sa_family=AF_INET, sin_port=htons(443), sin_addr=inet_addr("192.0.2.7")}, 16) = -1 ENETUNREACH'
+    six = 'connect(5, {sa_family=AF_INET6, inet_pton(AF_INET6, "2001:db8::1", &sin6_addr), sin6_scope_id=0}, 28) = 0'
+    own = 'connect(5, {sa_family=AF_INET, sin_port=htons(9), sin_addr=inet_addr("127.0.0.1")}, 16) = 0\nAF_UNIX'
+    assert destinations_elsewhere("\n".join([line, six, own])) == ["192.0.2.7", "2001:db8::1"]
+
+
+def test_names_are_not_looked_up_and_messages_not_sent() -> None:
+    for look_up in (socket.gethostbyname, socket.gethostbyaddr):
+        with pytest.raises(PrivacyError, match="refused to connect to 'charts"):
+            look_up("charts.example.invalid")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagram, pytest.raises(PrivacyError):
+        datagram.sendmsg([b"x"], [], 0, ("192.0.2.1", 53))
