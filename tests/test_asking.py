@@ -236,6 +236,14 @@ def test_a_cut_answer_is_asked_again_with_more_room(builder: PromptBuilder) -> N
     assert rooms == [16, 64] and label.completion == "CBC\nBMP" and label.finish_reason == "stop"
 
 
+@pytest.mark.parametrize("cut", ["CBC\nBMP\nBMP\nBMP\nBM", "CBC of the of the of the of"])
+def test_a_cut_answer_that_repeats_itself_is_not_asked_again(builder: PromptBuilder, cut: str) -> None:
+    engine = Script(builder, lambda chart, question, request: Generation(cut, "length"))
+    options = LabelOptions(strategy="direct", max_answer_tokens=16)
+    (label,) = Asker(builder, [TESTS], options, "x").ask(engine, [(record(CHART), TESTS)])
+    assert len(engine.asked) == 1 and label.finish_reason == "length"
+
+
 def test_top_log_probabilities_are_stored_as_arrays(builder: PromptBuilder) -> None:
     top = (((5, -0.1), (6, -2.0)), ((7, -0.3), (8, -1.5)))
     given = Generation("CBC", "stop", token_ids=(5, 7), top_logprobs=top)

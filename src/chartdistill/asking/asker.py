@@ -9,7 +9,7 @@ from typing import Literal
 
 from chartdistill.answers import NONE_FOUND, answer_pattern, format_answer
 from chartdistill.asking.options import LabelOptions
-from chartdistill.asking.reading import GATE_ANSWERS, Reading, finish_reason_of, gate_of, pack_top_logprobs
+from chartdistill.asking.reading import GATE_ANSWERS, Reading, finish_reason_of, gate_of, loops, pack_top_logprobs
 from chartdistill.asking.votes import Sample, line_logprobs, vote
 from chartdistill.asking.windows import Passage, merge_items, passages
 from chartdistill.engines import Generation, Generator, Request
@@ -104,13 +104,13 @@ class Asker:
                 reading.fail("gate_unparsed: the gate answer is none of yes, no, unclear")
 
     def _ask_lists(self, generator: Generator, readings: Sequence[Reading]) -> None:
-        """List answers; those that were cut are asked once more with more room."""
+        """List answers; those that were cut are asked once more with more room, unless they only repeat themselves."""
         asked: list[tuple[Reading, Request]] = []
         for reading in readings:
             if reading.failure is None and (reading.gate is None or reading.gate.text != "no"):
                 asked += [(reading, request) for request in self._list_requests(reading)]
         answers = self._generate(generator, asked)
-        cut = [i for i, answer in enumerate(answers) if answer.finish_reason == "length"]
+        cut = [i for i, answer in enumerate(answers) if answer.finish_reason == "length" and not loops(answer.text)]
         room = self.options.max_answer_tokens * _RETRY_FACTOR
         again = self._generate(generator, [(asked[i][0], replace(asked[i][1], max_tokens=room)) for i in cut])
         for i, answer in zip(cut, again, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -54,6 +55,11 @@ class Reading:
     def fail(self, reason: str) -> None:
         """The first failure is the one told."""
         self.failure = self.failure or reason
+
+
+def loops(text: str | None) -> bool:
+    """Whether a text ends in the same piece three times: more room would only give more of it."""
+    return re.search(r"(.{4,}?)\1\1$", text or "", re.DOTALL) is not None
 
 
 def gate_of(readings: Sequence[Reading]) -> Gate | None:
