@@ -95,6 +95,8 @@ class TableSource(FieldSource):
                 for batch in table.iter_batches(batch_size=_PARQUET_ROWS, columns=used):
                     yield from batch.to_pylist()
         except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:  # of the file system, not of the format
+                raise InputError(f"cannot read {self.path}: {error.strerror}. Fix its permissions.") from error
             kind = type(error).__name__
             raise InputError(
                 f"{self.path} cannot be read as Parquet ({kind}): damaged, or not Parquet. Export it again."
