@@ -3,14 +3,18 @@
     make bundle BUNDLE=dir [TARGET=cpu|cuda] [MODELS="Qwen/Qwen3-8B-FP8@REVISION path/to/model ..."]
     python scripts/bundle.py dir --target cuda --model Qwen/Qwen3-8B-FP8@220b46e...
 
-In the folder: `wheels/`, the lock file, this repository as an archive, `models/`, `LICENCES.tsv` (package, version,
-licence as the package names it: read and sign it off), and `SHA256SUMS` over all of them, written last. Carry it over,
-then `make install BUNDLE=dir`: scripts/install.sh checks every hash and installs with no network at all.
+    python scripts/bundle.py dir --sign-off "Name of who has read LICENCES.tsv"
+
+In the folder: `wheels/`, the lock file, this repository as an archive, `models/`, `LICENCES.tsv` (package or model,
+version, licence as it names it itself), and `SHA256SUMS` over all of them, written last. Read LICENCES.tsv and sign it
+off. Carry the folder over, then `make install BUNDLE=dir`: scripts/install.sh checks every hash, says who signed, and
+installs with no network at all. The hashes find damage; wheels are also held to those of the repository's lock file.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import hashlib
 import os
 import shutil
@@ -21,9 +25,14 @@ from collections.abc import Iterator
 from email.parser import HeaderParser
 from pathlib import Path
 
+from chartdistill.doctor.weights import licence
+from chartdistill.model_folder import check_model
+
 ROOT = Path(__file__).resolve().parents[1]
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 SUMS = "SHA256SUMS"
+LICENCES = "LICENCES.tsv"
+NOT_NAMED = "NOT NAMED"
 
 
 def collect_wheels(target: str, folder: Path, python: str) -> None:
@@ -47,21 +56,41 @@ def collect_wheels(target: str, folder: Path, python: str) -> None:
 
 
 def collect_model(name: str, folder: Path) -> None:
-    """Copy a model folder, or download a hub model (`name@revision`), as plain files."""
+    """Copy a model folder, or download a hub model (`name@revision`), as plain files.
+
+    Raises:
+        ModelError: it is incomplete, or could not be loaded safely.
+    """
     source = Path(name)
+    repository, _, revision = name.partition("@")
+    place = folder / (source.name if source.is_dir() else repository.split("/")[-1])
+    if place.exists():
+        raise SystemExit(f"bundle: {name}: another model is already at {place}. Make a bundle of its own for it.")
     if source.is_dir():
-        shutil.copytree(source, folder / source.name, symlinks=False)
+        check_model(source)
+        shutil.copytree(source, place, symlinks=False, ignore=shutil.ignore_patterns(".git", "*.bin", "*.pt", "*.pth"))
         return
     from huggingface_hub import snapshot_download
 
-    repository, _, revision = name.partition("@")
     if not revision:
         raise SystemExit(f"bundle: {name}: name the revision too ({name}@COMMIT), or nobody knows what was bundled.")
-    place = folder / repository.split("/")[-1]
     snapshot_download(
         repository, revision=revision, local_dir=place, allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.model",
                                                                          "*.txt", "LICENSE*", "README.md"]
     )  # fmt: skip
+    check_model(place)
+
+
+def archive_source(place: Path) -> None:
+    """This repository's last commit, as an archive; a working tree may hold charts, so nothing else is taken."""
+    git = ["git", "-C", str(ROOT)]
+    made = subprocess.run([*git, "archive", "--format=tar.gz", "--prefix=chartdistill/", "-o", str(place), "HEAD"],
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    if made.returncode:
+        raise SystemExit(f"bundle: {ROOT} must be a git checkout, to be archived: {made.stderr.strip()}")
+    changed = subprocess.run([*git, "diff", "--name-only", "HEAD"], capture_output=True, text=True, check=True).stdout
+    if changed:
+        print(f"bundle: NOT in it: uncommitted changes of {len(changed.splitlines())} files, only the last commit is")
 
 
 def licences(wheels: Path) -> Iterator[tuple[str, str, str]]:
@@ -74,7 +103,37 @@ def licences(wheels: Path) -> Iterator[tuple[str, str, str]]:
         classifiers = [c.rsplit(" :: ", 1)[-1] for c in data.get_all("Classifier", []) if c.startswith("License ::")]
         free = (data["License"] or "").strip().splitlines()
         named = data["License-Expression"] or (free[0][:80] if free else "") or ", ".join(classifiers)
-        yield data["Name"], data["Version"], named or "NOT NAMED: look into the wheel"
+        yield data["Name"], data["Version"], named or f"{NOT_NAMED}: look into the wheel"
+
+
+def list_licences(folder: Path, models: dict[str, str]) -> int:
+    """Write LICENCES.tsv: wheels, then models.
+
+    Args:
+        models: folder name under `models/` -> what the model was asked for as.
+
+    Returns:
+        How many do not name their licence.
+    """
+    rows = [("package or model", "version", "licence"), *licences(folder / "wheels")]
+    for name, asked in models.items():
+        rows.append((name, asked, licence(folder / "models" / name) or f"{NOT_NAMED}: look into the model's card"))
+    (folder / LICENCES).write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")
+    return sum(row[2].startswith(NOT_NAMED) for row in rows)
+
+
+def sign_off(folder: Path, who: str) -> None:
+    """Write down that somebody has read the licences, after making sure that the bundle is still whole."""
+    if not (folder / SUMS).is_file():
+        raise SystemExit(f"bundle: {folder} has no {SUMS}: it is no bundle, or was not finished. Make it again.")
+    checked = subprocess.run(["sha256sum", "--quiet", "--check", SUMS], cwd=folder, capture_output=True, text=True,
+                             check=False)  # fmt: skip
+    if checked.returncode:
+        raise SystemExit(f"bundle: {folder} is not as it was made:\n{checked.stdout.strip()}\nMake it again.")
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    with (folder / LICENCES).open("a", encoding="utf-8") as stream:
+        stream.write(f"# signed off by {' '.join(who.split())} on {today}\n")
+    write_sums(folder)
 
 
 def write_sums(folder: Path) -> int:
@@ -94,21 +153,26 @@ def main() -> None:
     parser.add_argument("--target", choices=("cpu", "cuda"), default="cuda")
     parser.add_argument("--python", default="3.11", help="Python of the air-gapped machine")
     parser.add_argument("--model", action="append", default=[], metavar="NAME@REVISION or FOLDER")
+    parser.add_argument("--sign-off", metavar="WHO", help="only sign an existing bundle's list of licences")
     arguments = parser.parse_args()
     folder: Path = arguments.folder
+    if arguments.sign_off:
+        sign_off(folder, arguments.sign_off)
+        return
     if folder.exists() and any(folder.iterdir()):
         raise SystemExit(f"bundle: {folder} is not empty. Name a new folder, so that nothing old is carried along.")
     (folder / "wheels").mkdir(parents=True)
     collect_wheels(arguments.target, folder, arguments.python)
     for name in arguments.model:
         collect_model(name, folder / "models")
-    source = ["git", "-C", str(ROOT), "archive", "--format=tar.gz", "--prefix=chartdistill/"]
-    subprocess.run([*source, "-o", str((folder / "chartdistill.tar.gz").resolve()), "HEAD"], check=True)
-    rows = ["package\tversion\tlicence\n", *("\t".join(row) + "\n" for row in licences(folder / "wheels"))]
-    (folder / "LICENCES.tsv").write_text("".join(rows), encoding="utf-8")
+    archive_source((folder / "chartdistill.tar.gz").resolve())
+    unnamed = list_licences(folder, {Path(name.partition("@")[0]).name: name for name in arguments.model})
     count = write_sums(folder)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    print(f"bundle: {folder}: {count} files, {size / 1e9:.2f} GB, {len(rows) - 1} packages; read LICENCES.tsv")
+    print(
+        f"bundle: {folder}: {count} files, {size / 1e9:.2f} GB. Read {LICENCES} ({unnamed} name no licence), then: "
+        f'python scripts/bundle.py {folder} --sign-off "YOUR NAME"'
+    )
 
 
 if __name__ == "__main__":

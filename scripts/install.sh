@@ -21,6 +21,8 @@ unlisted=$(cd "$bundle" && find . -type f ! -name SHA256SUMS -printf '%P\n' | so
     echo "install: not listed in SHA256SUMS: $(echo "$unlisted" | head -3 | tr '\n' ' '). Make the bundle again." >&2
     exit 3
 }
+signed=$(sed -n 's/^# //p' "$bundle/LICENCES.tsv" 2>/dev/null || true)
+echo "install: licences: ${signed:-NOT SIGNED OFF: read LICENCES.tsv, then scripts/bundle.py $bundle --sign-off NAME}"
 for target in cpu cuda; do
     if [ -f "$bundle/requirements-$target.lock" ]; then export TARGET=$target; fi
 done

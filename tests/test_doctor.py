@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,15 +15,19 @@ from typing import Any
 import pytest
 import yaml
 
-from chartdistill import machine
 from chartdistill.config import Run, load_run
-from chartdistill.doctor import Diagnosis, diagnose, show
+from chartdistill.doctor import Diagnosis, diagnose, machine, show
+from chartdistill.doctor.check import Check
+from chartdistill.doctor.diagnosis import in_words
+from chartdistill.doctor.machine import GIB, KNOWN_CARDS
+from chartdistill.doctor.surroundings import check_modes, check_offline, check_ports, check_versions
+from chartdistill.doctor.weights import known_hashes, licence, wrong_files
 from chartdistill.errors import EngineError
-from chartdistill.machine import KNOWN_CARDS
-from chartdistill.surroundings import Check, check_modes, check_offline, check_ports, check_versions
-from chartdistill.weights import known_hashes, licence, wrong_files
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+import pick_config  # noqa: E402  (a script beside the package)
 
 
 def run_with(tmp_path: Path, model: Path, **changes: Any) -> Run:
@@ -58,6 +63,7 @@ def test_a_sound_machine_and_model_is_a_go(tmp_path: Path, tiny_model: Path) -> 
     assert "charts of" not in show(found, Path("config.yaml"), brief=True)
     said = json.loads(found.as_json())
     assert said["go"] is True
+    assert said["offline_switches"]["HF_HUB_OFFLINE"] == "1"
     assert said["memory"]["student, training"]["bytes"] > 0
     assert not (tmp_path / "run").exists()
 
@@ -84,14 +90,26 @@ def test_what_is_wrong_is_a_no_go_with_a_remedy(tmp_path: Path, tiny_model: Path
 
 @pytest.mark.parametrize(("config", "cards"), [("gpu-24gb", "rtx-4090"), ("gpu-80gb", "h100"), ("node-8gpu", "h100:8"),
                                                ("endpoint", "h100")])  # fmt: skip
-def test_a_shipped_config_fits_the_hardware_it_names(config: str, cards: str) -> None:
+def test_a_shipped_config_fits_the_hardware_it_names_and_says_what_it_takes(config: str, cards: str) -> None:
     path = ROOT / f"configs/{config}.yaml"
     found = diagnose(load_run(path), machine.parse_cards(cards))
     problems = [check for check in found.checks if check.state == "no" and not check.name.endswith("endpoint")]
     assert not problems
-    assert f"--cards {cards}" in path.read_text(encoding="utf-8")
-    training = found.memory["student, training"]
-    assert f"training {training.bytes / machine.MIB / 1024:.1f} GiB" in path.read_text(encoding="utf-8")
+    # The head of the file has the plan's own figures, in its own words; so has the table of configs.
+    head = " ".join(path.read_text(encoding="utf-8").split("name:")[0].replace("#", " ").split())
+    assert f"--cards {cards}" in head
+    training = f"{found.memory['student, training'].bytes / GIB:.1f} GiB"
+    assert f"training {training}" in head
+    [row] = [line for line in (ROOT / "configs/README.md").read_text(encoding="utf-8").splitlines() if config in line]
+    assert training in row
+    for verb, time in found.time.items():
+        number, unit = in_words(time.likely_s).split()
+        assert f"{verb} {number} {unit}" in head
+        assert re.search(rf"\b{number}\b.*{unit}", row)
+    if (teacher := found.memory.get("teacher, engine")) is not None:
+        assert f"teacher {teacher.parts[0].bytes / GIB:.1f} GiB of weights" in head
+        assert f"the rest of {teacher.bytes / GIB:.1f} GiB is KV cache for {teacher.records_at_once} charts" in head
+        assert f"{teacher.bytes / GIB:.1f} / {training}" in row
 
 
 def test_a_card_that_is_too_small_is_a_no_go() -> None:
@@ -207,6 +225,20 @@ def test_cards_are_read_from_nvidia_smi(tmp_path: Path, monkeypatch: pytest.Monk
     tool.write_text("#!/bin/sh\necho 'Failed to initialize NVML' >&2; exit 9\n")
     with pytest.raises(EngineError, match="Failed to initialize NVML"):
         machine.find_cards()
+
+
+@pytest.mark.parametrize(
+    ("cards", "config"),
+    [("", "demo"), ("l4", "gpu-24gb"), ("rtx-4090:2", "gpu-24gb"), ("a100-40", "gpu-24gb"), ("a100-80", "gpu-80gb"),
+     ("h100:7", "gpu-80gb"), ("h100:8", "node-8gpu")],
+)  # fmt: skip
+def test_make_distill_picks_the_config_of_the_smallest_card(cards: str, config: str) -> None:
+    found = machine.parse_cards(cards) if cards else []
+    assert pick_config.pick(found)[0] == f"configs/{config}.yaml"
+    assert (ROOT / f"configs/{config}.yaml").is_file()
+    if found:
+        small = machine.Card("small", 8 * GIB)
+        assert pick_config.pick([*found, small])[0] == "configs/demo.yaml"
 
 
 def test_a_leftover_of_ours_is_known_by_command_environment_or_ancestor(tmp_path: Path) -> None:

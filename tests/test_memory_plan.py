@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
+from chartdistill.doctor.machine import GIB, KNOWN_CARDS, Card, parse_cards
+from chartdistill.doctor.memory_plan import label_plan, parallel_problem, train_plan, training_memory
+from chartdistill.doctor.model_shape import ModelShape, read_shape, shape_of
+from chartdistill.doctor.time_plan import label_time
+from chartdistill.doctor.weights import mismatch, read_weights
+from chartdistill.doctor.workload import Work
 from chartdistill.engines import VllmEngine
 from chartdistill.errors import ModelError
-from chartdistill.fit import GIB, Work, label_plan, label_time, parallel_problem, train_plan, training_memory
-from chartdistill.machine import KNOWN_CARDS, Card, parse_cards
-from chartdistill.model_shape import ModelShape, read_shape, shape_of
 from chartdistill.training import TrainOptions
-from chartdistill.weights import mismatch, read_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 WORK = Work(1000, 900, 4, 2, 40, 30, 256)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import os
 import re
 import shutil
@@ -39,7 +40,7 @@ def small_demo(tmp_path: Path, engine: str) -> list[str]:
 
 def run(command: list[str]) -> subprocess.CompletedProcess[str]:
     # Without what this test process has set: the command must switch everything off by itself.
-    names = ("HF_", "VLLM_", "TRANSFORMERS_", "CHARTDISTILL_", "DISABLE_", "DO_NOT_", "GLOO_")
+    names = ("HF_", "VLLM_", "TRANSFORMERS_", "CHARTDISTILL_", "DISABLE_", "DO_NOT_", "GLOO_", "FLASHINFER_", "OTEL_")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(names)}
     environment["PYTHONPATH"] = str(ROOT / "src")
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=1500)
@@ -95,6 +96,38 @@ def test_the_reader_of_traces_sees_what_it_must_see() -> None:
     six = 'connect(5, {sa_family=AF_INET6, inet_pton(AF_INET6, "2001:db8::1", &sin6_addr), sin6_scope_id=0}, 28) = 0'
     own = 'connect(5, {sa_family=AF_INET, sin_port=htons(9), sin_addr=inet_addr("127.0.0.1")}, 16) = 0\nAF_UNIX'
     assert destinations_elsewhere("\n".join([line, six, own])) == ["192.0.2.7", "2001:db8::1"]
+
+
+LIBRARIES = """
+import json
+from chartdistill import privacy
+privacy.enforce()
+import datasets.config, huggingface_hub.constants as hub, transformers.utils.hub as transformers_hub
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import NoOpTracer
+from vllm.usage import usage_lib
+from vllm.utils import flashinfer, network_utils
+print(json.dumps({
+    "hub is offline": hub.is_offline_mode(),
+    "hub sends no telemetry": hub.HF_HUB_DISABLE_TELEMETRY,
+    "hub leaves its native downloader out": hub.HF_HUB_DISABLE_XET,
+    "transformers is offline": transformers_hub.is_offline_mode(),
+    "datasets is offline": datasets.config.HF_HUB_OFFLINE,
+    "vLLM sends no usage statistics": not usage_lib.is_usage_stats_enabled(),
+    "vLLM asks nobody for the machine's address": network_utils.get_ip() == "127.0.0.1",
+    "vLLM asks no server for kernels": "://" not in flashinfer.FLASHINFER_CUBINS_REPOSITORY,
+    "opentelemetry traces nothing": isinstance(TracerProvider().get_tracer("x"), NoOpTracer),
+}))
+"""
+
+
+def test_the_libraries_themselves_say_that_they_are_off() -> None:
+    # A switch whose name a library has changed would go unnoticed, were only our own table looked at.
+    done = run([sys.executable, "-c", LIBRARIES])
+    assert done.returncode == 0, done.stderr[-3000:]
+    answers = json.loads(done.stdout.splitlines()[-1])
+    assert len(answers) == 9
+    assert [said for said, true in answers.items() if not true] == []
 
 
 def test_names_are_not_looked_up_and_messages_not_sent() -> None:

@@ -26,6 +26,12 @@ PROCESS_VARIABLES = {
     "DO_NOT_TRACK": "1",  # vLLM and others
     "VLLM_NO_USAGE_STATS": "1",
     "VLLM_DO_NOT_TRACK": "1",
+    # vLLM asks NVIDIA's server whether it is there, flashinfer gets kernels from it. A folder may be named instead.
+    "FLASHINFER_CUBINS_REPOSITORY": "/nonexistent",
+    "FLASHINFER_NO_DOWNLOAD": "1",
+    # These two download in native code, where the guard below sees nothing.
+    "HF_HUB_DISABLE_XET": "1",
+    "TIKTOKEN_ENCODINGS_BASE": "/nonexistent",  # openai_harmony, for gpt-oss models; a folder may be named instead
     "WANDB_MODE": "disabled",
     "WANDB_DISABLED": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",

@@ -7,14 +7,19 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from packaging.version import Version
+
+from chartdistill.doctor.check import Check
 from chartdistill.errors import ConfigError, EngineError
 
 MIB = 1 << 20
-GB = 10**9
+GIB = 1 << 30
+OLDEST_DRIVER = {12: "525.60.13", 13: "580.65.06"}
+"""CUDA major version -> oldest Linux driver that runs it (CUDA release notes, minor version compatibility)."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +162,56 @@ def describe_tenants(found: Sequence[Tenant]) -> str:
     )
 
 
+def check_hardware(planned: list[Card] | None) -> tuple[list[Card], list[Check]]:
+    """The cards to plan for (`planned`, or those found here) and what is to be said about them."""
+    if planned is not None:
+        return planned, [Check("hardware", "ok", f"planned for {describe_cards(planned)}, which is not looked for")]
+    try:
+        cards = find_cards()
+    except EngineError as error:
+        return [], [Check("hardware", "no", str(error), "repair the driver, or plan with --cards")]
+    if not cards:
+        found = f"no CUDA card; CPU with {os.cpu_count()} cores and {ram_bytes() / GIB:.0f} GiB of memory"
+        return [], [Check("hardware", "ok", found)]
+    return cards, [Check("hardware", "ok", describe_cards(cards)), *_driver(), *_free(cards)]
+
+
+def describe_cards(cards: Sequence[Card]) -> str:
+    """Names and memory, equal cards counted."""
+    names = [f"{card.name} ({card.memory_bytes / GIB:.1f} GiB)" for card in cards]
+    return ", ".join(f"{names.count(name)} x {name}" for name in dict.fromkeys(names)) or "a CPU"
+
+
+def _driver() -> Iterator[Check]:
+    import torch
+
+    found = driver_version() or "none"
+    if torch.version.cuda is None:
+        yield Check(
+            "driver", "no", f"torch {torch.__version__} is a CPU build", "run `make setup` again, with the card"
+        )
+        return
+    oldest = OLDEST_DRIVER.get(int(torch.version.cuda.split(".")[0]))
+    said = f"{found}; torch {torch.__version__} with CUDA {torch.version.cuda}"
+    if oldest is None:
+        yield Check("driver", "warning", f"{said}: not known here", "see NVIDIA's CUDA compatibility table")
+    elif found == "none" or Version(found) < Version(oldest):
+        yield Check("driver", "no", f"{said} needs {oldest}", f"install NVIDIA driver {oldest} or newer")
+    else:
+        yield Check("driver", "ok", f"{said} needs {oldest}")
+
+
+def _free(cards: Sequence[Card]) -> Iterator[Check]:
+    taken = [number for number, card in enumerate(cards) if card.used_bytes > 0.05 * card.memory_bytes]
+    if taken:
+        holders = describe_tenants(tenants()) or "no process is listed"
+        used = ", ".join(f"card {n}: {cards[n].used_bytes / GIB:.1f} GiB" for n in taken)
+        remedy = "end what holds them, or name other cards with CUDA_VISIBLE_DEVICES"
+        yield Check("cards are free", "no", f"{used} in use; {holders}", remedy)
+    else:
+        yield Check("cards are free", "ok", "nothing else runs on them")
+
+
 def require_free_cards(needed_share: float, wait_s: float = 30.0) -> None:
     """Wait until this share of every card's memory is free: a process that just ended gives it back with a delay.
 
@@ -175,8 +230,8 @@ def require_free_cards(needed_share: float, wait_s: float = 30.0) -> None:
         if time.monotonic() >= until:
             number, card = full[0]
             raise EngineError(
-                f"card {number} ({card.name}) has {(card.memory_bytes - card.used_bytes) / (1 << 30):.1f} of "
-                f"{card.memory_bytes / (1 << 30):.1f} GiB free, {needed_share:.0%} are needed. "
+                f"card {number} ({card.name}) has {(card.memory_bytes - card.used_bytes) / GIB:.1f} of "
+                f"{card.memory_bytes / GIB:.1f} GiB free, {needed_share:.0%} are needed. "
                 f"{describe_tenants(tenants()) or 'No process is listed: see `nvidia-smi` as root.'} Nothing was ended."
             )
         time.sleep(1.0)

@@ -2,40 +2,36 @@
 
 Hardware, driver, versions, weights, licences, memory, disk, time, ports, offline state, file modes. One line each, with
 what to do where something is amiss; the verdict is go or no-go. Figures of memory and time are estimates whose formula
-is shown (see fit.py); nothing is loaded, started, ended or downloaded.
+is shown (see memory_plan.py, time_plan.py); nothing is loaded, started, ended or downloaded.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from chartdistill import privacy
 from chartdistill.config import Run
+from chartdistill.doctor.check import Check, State
+from chartdistill.doctor.machine import GIB, Card, check_hardware, ram_bytes
+from chartdistill.doctor.memory_plan import MemoryPlan, label_plan, parallel_problem, train_plan
+from chartdistill.doctor.model_shape import ModelShape, read_shape
+from chartdistill.doctor.surroundings import check_modes, check_offline, check_ports, check_versions, free_disk
+from chartdistill.doctor.time_plan import TimePlan, label_time
+from chartdistill.doctor.time_plan import train_time as training_time
+from chartdistill.doctor.weights import is_permissive, known_hashes, licence, mismatch, read_weights, wrong_files
+from chartdistill.doctor.workload import Work, count_work
 from chartdistill.engines import OpenAIEngine, TransformersEngine, VllmEngine
 from chartdistill.errors import ModelError
-from chartdistill.fit import GIB, MemoryPlan, TimePlan, Work, label_plan, label_time, parallel_problem, train_plan
-from chartdistill.fit import train_time as training_time
-from chartdistill.machine import Card, ram_bytes
 from chartdistill.model_folder import read_json
-from chartdistill.model_shape import ModelShape, read_shape
-from chartdistill.surroundings import (
-    Check,
-    State,
-    check_hardware,
-    check_modes,
-    check_offline,
-    check_ports,
-    check_versions,
-    free_disk,
-)
-from chartdistill.weights import is_permissive, known_hashes, licence, mismatch, read_weights, wrong_files
-from chartdistill.workload import count_work
 
 Role = Literal["teacher", "student"]
 ROLES: tuple[Role, ...] = ("teacher", "student")
+_PACKAGE = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
@@ -56,7 +52,10 @@ class Diagnosis:
         memory = {name: asdict(plan) | {"bytes": plan.bytes, "fits": plan.fits} for name, plan in self.memory.items()}
         time = {name: asdict(plan) for name, plan in self.time.items()}
         checks = [asdict(check) for check in self.checks]
-        return json.dumps({"go": self.go, "checks": checks, "memory": memory, "time": time}, indent=2)
+        switches = {name: os.environ.get(name) for name in privacy.PROCESS_VARIABLES}
+        return json.dumps(
+            {"go": self.go, "checks": checks, "memory": memory, "time": time, "offline_switches": switches}, indent=2
+        )
 
 
 def diagnose(run: Run, planned: list[Card] | None = None, hashes: bool = False) -> Diagnosis:
@@ -156,7 +155,7 @@ def _check_weights(role: Role, folder: Path, shape: ModelShape, hashes: bool) ->
         else:
             yield Check(f"{role} hashes", "warning", "the download left no hashes", "compare with the source yourself")
     named = licence(folder)
-    if folder.is_relative_to(Path(__file__).parent):
+    if folder.is_relative_to(_PACKAGE):
         yield Check(f"{role} licence", "ok", "part of chartdistill, under its licence")
     elif named is None:
         yield Check(f"{role} licence", "warning", "the folder names none", "make sure that you may use it")
@@ -294,14 +293,15 @@ def _figures(diagnosis: Diagnosis) -> list[str]:
         lines.append(f"memory, estimate: {name}: {plan.bytes / GIB:.2f} of {plan.room_bytes / GIB:.2f} GiB")
         lines += [f"    {part.bytes / GIB:8.2f} GiB  {part.name}: {part.how}" for part in plan.parts]
     for name, time in diagnosis.time.items():
-        lines.append(f"time, estimate: {name}: {_minutes(time.likely_s)}, at least {_minutes(time.floor_s)}")
+        lines.append(f"time, estimate: {name}: {in_words(time.likely_s)}, at least {in_words(time.floor_s)}")
         lines.append(f"    {time.how}")
     if not diagnosis.time:
         lines.append("time: not estimated (the peaks of this hardware are not known)")
     return lines
 
 
-def _minutes(seconds: float) -> str:
+def in_words(seconds: float) -> str:
+    """A time as a person says it: seconds, minutes or hours."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

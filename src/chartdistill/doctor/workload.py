@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from chartdistill.config import Run
 from chartdistill.errors import ChartDistillError, InputError
-from chartdistill.fit import Work
 from chartdistill.model_folder import load_tokenizer
 from chartdistill.prompts import PromptBuilder
 from chartdistill.schema import Record
@@ -25,6 +25,23 @@ ANSWER_TOKENS = 30
 """Of a typical answer."""
 _MOST_READ = 20_000
 _MOST_ENCODED = 64
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is asked of the models."""
+
+    records: int
+    record_tokens: int
+    """Of a typical record, with the system text."""
+    tasks: int
+    prompts_per_task: int
+    """Two in a chain: gate, then extraction."""
+    question_tokens: int
+    answer_tokens: int
+    """Of a typical answer."""
+    longest_answer_tokens: int
+    """Room that is given to an answer."""
 
 
 def count_work(run: Run, model_folder: Path | None) -> tuple[Work, str, InputError | None]:

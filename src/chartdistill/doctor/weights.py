@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from chartdistill.doctor.model_shape import ModelShape
 from chartdistill.errors import ModelError
 from chartdistill.model_folder import read_json
-from chartdistill.model_shape import ModelShape
 
 _MOST_HEADER_BYTES = 100_000_000
 """Limit of the format."""

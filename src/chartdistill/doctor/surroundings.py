@@ -1,4 +1,4 @@
-"""Checks of everything around a run: hardware, driver, versions, ports, offline state, file modes."""
+"""Is everything around a run in order: versions, ports, offline state, file modes?"""
 
 from __future__ import annotations
 
@@ -7,90 +7,23 @@ import shutil
 import socket
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from typing import Literal
 from urllib.parse import urlsplit
 
 from packaging.requirements import Requirement
-from packaging.version import Version
 
 from chartdistill import privacy
 from chartdistill.config import Run
+from chartdistill.doctor.check import Check
+from chartdistill.doctor.machine import Card
 from chartdistill.engines import OpenAIEngine
-from chartdistill.errors import EngineError, PrivacyError
-from chartdistill.machine import Card, describe_tenants, driver_version, find_cards, ram_bytes, tenants
+from chartdistill.errors import PrivacyError
 
-State = Literal["ok", "warning", "no"]
-GIB = 1 << 30
 ELSEWHERE = ("192.0.2.1", 443)
 """RFC 5737: for documentation only, never routed; so even without a guard nothing could arrive."""
-OLDEST_DRIVER = {12: "525.60.13", 13: "580.65.06"}
-"""CUDA major version -> oldest Linux driver that runs it (CUDA release notes, minor version compatibility)."""
 LAUNCH_PORT = 29500
 """Where `accelerate launch` meets, unless MASTER_PORT says otherwise."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing looked at. Only `no` forbids the run."""
-
-    name: str
-    state: State
-    found: str
-    remedy: str = ""
-    """What to do, when the state is not ok."""
-
-
-def check_hardware(planned: list[Card] | None) -> tuple[list[Card], list[Check]]:
-    """The cards to plan for (`planned`, or those found here) and what is to be said about them."""
-    if planned is not None:
-        return planned, [Check("hardware", "ok", f"planned for {describe_cards(planned)}, which is not looked for")]
-    try:
-        cards = find_cards()
-    except EngineError as error:
-        return [], [Check("hardware", "no", str(error), "repair the driver, or plan with --cards")]
-    if not cards:
-        found = f"no CUDA card; CPU with {os.cpu_count()} cores and {ram_bytes() / GIB:.0f} GiB of memory"
-        return [], [Check("hardware", "ok", found)]
-    return cards, [Check("hardware", "ok", describe_cards(cards)), *_driver(), *_free(cards)]
-
-
-def describe_cards(cards: Sequence[Card]) -> str:
-    """Names and memory, equal cards counted."""
-    names = [f"{card.name} ({card.memory_bytes / GIB:.1f} GiB)" for card in cards]
-    return ", ".join(f"{names.count(name)} x {name}" for name in dict.fromkeys(names)) or "a CPU"
-
-
-def _driver() -> Iterator[Check]:
-    import torch
-
-    found = driver_version() or "none"
-    if torch.version.cuda is None:
-        yield Check(
-            "driver", "no", f"torch {torch.__version__} is a CPU build", "run `make setup` again, with the card"
-        )
-        return
-    oldest = OLDEST_DRIVER.get(int(torch.version.cuda.split(".")[0]))
-    said = f"{found}; torch {torch.__version__} with CUDA {torch.version.cuda}"
-    if oldest is None:
-        yield Check("driver", "warning", f"{said}: not known here", "see NVIDIA's CUDA compatibility table")
-    elif found == "none" or Version(found) < Version(oldest):
-        yield Check("driver", "no", f"{said} needs {oldest}", f"install NVIDIA driver {oldest} or newer")
-    else:
-        yield Check("driver", "ok", f"{said} needs {oldest}")
-
-
-def _free(cards: Sequence[Card]) -> Iterator[Check]:
-    taken = [number for number, card in enumerate(cards) if card.used_bytes > 0.05 * card.memory_bytes]
-    if taken:
-        holders = describe_tenants(tenants()) or "no process is listed"
-        used = ", ".join(f"card {n}: {cards[n].used_bytes / GIB:.1f} GiB" for n in taken)
-        remedy = "end what holds them, or name other cards with CUDA_VISIBLE_DEVICES"
-        yield Check("cards are free", "no", f"{used} in use; {holders}", remedy)
-    else:
-        yield Check("cards are free", "ok", "nothing else runs on them")
 
 
 def check_versions(cards: Sequence[Card], planned: bool) -> Iterator[Check]:
