@@ -58,22 +58,21 @@ def check_exactness() -> None:
     """Loss and adapter gradients of each form of row against plain rows."""
     import torch
 
-    from bench_train import make_examples, make_model
+    from bench_train_arms import SHAPES, make_examples, make_model
     from chartdistill.training.losses import pass_loss
     from chartdistill.training.rows import collate
     from chartdistill.training.student import compute_dtype
 
     torch.backends.cuda.matmul.allow_tf32 = False
     for dtype in ("float32", "bfloat16"):
-        setting = argparse.Namespace(shape="30m", dtype=dtype, serve="ours", tasks=4, record_tokens=300)
-        setting.records_per_step = 3
-        model = make_model(setting)
+        model = make_model("30m", dtype, ours=True)
         draw = torch.Generator().manual_seed(1)
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 if "lora_B" in name:
                     parameter.copy_(torch.randn(parameter.shape, generator=draw) * 0.02)
-        examples = [replace(one, branches=one.branches[: 4 - i]) for i, one in enumerate(make_examples(setting, 1))]
+        made = make_examples(3, record_tokens=300, tasks=4, vocabulary=SHAPES["30m"][-1])
+        examples = [replace(one, branches=one.branches[: 4 - i]) for i, one in enumerate(made)]
 
         def run(form: Any, shared: bool, model: Any = model, examples: Any = examples) -> tuple[float, Any]:
             model.zero_grad()
@@ -115,13 +114,13 @@ def matrix_speed() -> float:
 
 def bench(limit: float, speed: float, shape: str, more: list[str], name: str) -> None:
     """bench_train.py at one point of the sweep; model FLOP/s on unique tokens are 4 x parameters x tokens."""
-    from bench_train import ANSWER_TOKENS, QUESTION_TOKENS, SHAPES
+    from bench_train_arms import ANSWER_TOKENS, QUESTION_TOKENS, SHAPES
 
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "train.json"
         command = [sys.executable, str(ROOT / "scripts/bench_train.py"), "--shape", shape, "--dtype", "bfloat16"]
         command += ["--tasks", "4", "--record-tokens", "900", "--records-per-step", "16", "--steps", "3", "--apart"]
-        command += ["--rows-per-pass", "8", "--tokens-per-pass", "16384", "--rounds", "2", "--out", str(out), *more]
+        command += ["--tokens-per-pass", "16384", "--rounds", "2", "--out", str(out), *more]
         subprocess.run(command, check=True, timeout=limit)
         arms = json.loads(out.read_text())["points"][0]["arms"]
     layers, width, heads, kv_heads, mlp, _ = SHAPES[shape]

@@ -5,9 +5,10 @@
 #SBATCH --gpus-per-node=8
 #SBATCH --cpus-per-task=32
 #SBATCH --time=12:00:00
-# Label on one node, then train on all of them. Submit from the repository, on a shared file system:
+# Label a shard of the records on each node, then train on all nodes together. Submit from the repository, on a shared file system:
 #   sbatch scripts/slurm_label_train.sh configs/gpu-80gb.yaml /shared/charts /shared/runs/mine
-# Preempted or timed out? Submit the same line again: both verbs go on where they were.
+# Preempted or timed out? Submit the same line again: every verb goes on where it was. Labelling alone, without waiting
+# for all nodes at once: scripts/slurm_label.sh.
 set -euo pipefail
 config=$1 records=$2 run_dir=$3
 python=${PYTHON:-.venv/bin/python}
@@ -15,12 +16,18 @@ gpus=${SLURM_GPUS_ON_NODE:-8}
 host=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 port=$((20000 + SLURM_JOB_ID % 20000))
 options=("$config" --records "$records" --run-dir "$run_dir")
+export PYTHON=$python HOST=$host PORT=$port GPUS=$gpus CONFIG=$config RECORDS=$records RUN_DIR=$run_dir
 
-# The teacher labels on the first node; its GPUs are used as the config's engine says (tensor_parallel_size).
-srun --nodes=1 --ntasks=1 "$python" -m chartdistill run "${options[@]}" --until curate
+# One teacher per node; the node's GPUs are used as the config's engine says (tensor_parallel_size). Which records are
+# a node's follows from their ids, so nodes need not know of each other. The first node then takes in all shards.
+srun --nodes=1 --ntasks=1 "$python" -m chartdistill run "${options[@]}" --until prepare
+# shellcheck disable=SC2016 # the variables belong to each node's own shell
+srun bash -c '
+    exec "$PYTHON" -m chartdistill label "$CONFIG" --records "$RECORDS" --run-dir "$RUN_DIR" --quiet \
+        --shard "$SLURM_NODEID/$SLURM_NNODES"'
+srun --nodes=1 --ntasks=1 "$python" -m chartdistill run "${options[@]}" --from label --until curate
 
 # One launcher per node; the records stay on the shared file system, only gradients travel between the nodes.
-export PYTHON=$python HOST=$host PORT=$port GPUS=$gpus CONFIG=$config RECORDS=$records RUN_DIR=$run_dir
 # shellcheck disable=SC2016 # the variables belong to each node's own shell
 srun --kill-on-bad-exit=1 bash -c '
     exec "$(dirname "$PYTHON")/accelerate" launch --config_file configs/accelerate/multi-node.yaml \

@@ -15,8 +15,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from chartdistill.errors import ModelError, TrainingError
+from chartdistill.errors import ConfigError, ModelError, TrainingError
 from chartdistill.training import LoraOptions, TrainOptions
+from chartdistill.training.check import check_rows
 from chartdistill.training.losses import pass_loss
 from chartdistill.training.rows import Example, collate
 from chartdistill.training.steps import StepSampler
@@ -145,6 +146,22 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_records(tmp_path:
     assert not (tmp_path / "adapter_model.safetensors").exists()
 
 
+def test_a_gradient_that_is_not_finite_stops_the_run_before_it_is_used(tiny_model: Path, tmp_path: Path) -> None:
+    options = options_of(records_per_step=3)
+    model = load_student(tiny_model, options)
+    name, parameter = next((n, p) for n, p in model.named_parameters() if "lora_B" in n)
+    parameter.register_hook(lambda gradient: gradient * float("inf"))
+    with pytest.raises(TrainingError, match=r"gradient is (nan|inf) at step 1, on records c, a, b\. "):
+        run_training(model, EXAMPLES, [], options, tmp_path, ROWS, lambda done, total=None, tokens=0: None)
+    assert parameter.isfinite().all(), name
+
+
+def test_4bit_weights_are_not_sharded(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(ConfigError, match=r"train\.load_in_4bit is true, but FSDP .*ddp\.yaml"):
+        load_student(tiny_model, options_of(load_in_4bit=True))
+
+
 def test_memory_that_runs_out_names_what_to_turn(tiny_model: Path, tmp_path: Path) -> None:
     options = options_of()
     model = load_student(tiny_model, options)
@@ -157,6 +174,7 @@ def test_4bit_student_trains(tiny_model: Path, tmp_path: Path) -> None:
     options = options_of(epochs=10, load_in_4bit=True)
     fresh = load_student(tiny_model, options)
     assert any("4bit" in type(module).__name__ for module in fresh.modules())
+    assert check_rows(fresh, EXAMPLES, "split", True, 0) < 1e-5
     one = collate(EXAMPLES, "split")[0]
     before = pass_loss(fresh, one).item()
     model, _ = run(tiny_model, tmp_path, options)

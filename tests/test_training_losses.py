@@ -133,6 +133,8 @@ def test_distributions_are_used_for_the_very_tokens_that_are_trained() -> None:
     assert found is not None and found.ids.tolist() == [[5, 6], [6, 7], [2, 3]]
     assert found.logprobs.tolist() == [[-0.25, -2.0]] * 3
     assert teacher_tokens(stored([5, 6, 2]), [5, 7, 2]) is None
+    other_end = teacher_tokens(stored([5, 6, 3]), [5, 6, 2])
+    assert other_end is not None and other_end.logprobs.tolist() == [[-0.25, -2.0]] * 2 + [[-math.inf] * 2]
     assert teacher_tokens(stored([5, 6, 2]), [5, 6]) is None
 
 

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,39 +29,74 @@ def launched(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=280, env=environment, check=False)
 
 
-@pytest.mark.slow
-def test_two_processes_train_the_adapter_that_one_trains(tiny_model: Path, tmp_path: Path) -> None:
-    """13 records, 4 per step: in an epoch's last step the second process has no record at all."""
-    values = json.dumps(
-        {
-            **{"epochs": 2, "records_per_step": 4, "tokens_per_pass": 40, "checkpoints": 2, "validation_passes": 2},
-            **{"dtype": "float32", "lora": {"rank": 4}, "learning_rate": 1e-2},
-        }
-    )
-    worker = str(HERE / "training_worker.py")
-    launch = [str(Path(sys.executable).with_name("accelerate")), "launch", "--main_process_port", free_port()]
-    launch += ["--config_file", str(CONFIGS / "ddp.yaml"), "--num_processes", "2"]
-    starts = {"one": [sys.executable], "two": launch}
-    for name, start in starts.items():
-        done = launched(*start, worker, str(tiny_model), str(tmp_path / name), values)
+VALUES = {
+    **{"epochs": 2, "records_per_step": 4, "tokens_per_pass": 40, "checkpoints": 4, "validation_passes": 2},
+    **{"dtype": "float32", "lora": {"rank": 4}, "learning_rate": 2e-3},
+}
+"""13 records, 4 per step: in an epoch's last step the second process has no record at all."""
+
+
+def trained(kind: str, model: Path, folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    """Train in `one` process, or in two under the shipped config `ddp` or `fsdp`."""
+    worker = HERE / ("sharding_worker.py" if kind == "fsdp" else "training_worker.py")
+    command = [sys.executable]
+    if kind != "one":
+        command = [str(Path(sys.executable).with_name("accelerate")), "launch", "--main_process_port", free_port()]
+        command += ["--config_file", str(CONFIGS / f"{kind}.yaml"), "--num_processes", "2"]
+    return launched(*command, str(worker), str(model), str(folder), json.dumps(VALUES), *more)
+
+
+def curve(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "training_log.jsonl").read_text().splitlines()]
+
+
+def assert_same_adapter(one: Path, other: Path) -> None:
+    first, second = (load_file(folder / "adapter_model.safetensors") for folder in (one, other))
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        assert (value - second[name]).norm() <= 1e-5 * value.norm(), name
+
+
+@pytest.fixture(scope="module")
+def runs(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Runs of one process, and of two under DDP and FSDP. `pytest -s -k two_processes` shows their curves."""
+    folder = tmp_path_factory.mktemp("runs")
+    for kind in ("one", "ddp", "fsdp"):
+        done = trained(kind, tiny_model, folder / kind)
         assert done.returncode == 0, done.stderr[-3000:]
-    facts = {name: json.loads((tmp_path / name / "facts.json").read_text()) for name in starts}
-    assert (facts["one"]["processes"], facts["two"]["processes"]) == (1, 2)
-    one, two = (load_file(tmp_path / name / "adapter_model.safetensors") for name in starts)
-    for name, value in one.items():
-        assert (value - two[name]).norm() <= 1e-5 * value.norm(), name
-    curves = [[json.loads(line) for line in (tmp_path / n / "training_log.jsonl").open()] for n in starts]
-    assert len(curves[0]) == len(curves[1]) == 10
-    for first, second in zip(*curves, strict=True):
-        assert first == pytest.approx(second, rel=1e-4)
+    yield folder
+    print(f"\n\n{'step':>4}{'':>18}{'one process':>14}{'two, DDP':>14}{'two, FSDP':>14}")
+    for rows in zip(*(curve(folder / kind) for kind in ("one", "ddp", "fsdp")), strict=True):
+        for name in ("loss", "grad_norm", "validation_loss", "validation_answers"):
+            if name in rows[0]:
+                print(f"{rows[0]['step']:>4}{name:>20}" + "".join(f"{row[name]:>14.6f}" for row in rows))
 
 
 @pytest.mark.slow
-def test_sharded_students_give_the_same_gradients() -> None:
-    done = launched(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port",
-                    free_port(), str(HERE / "sharding_worker.py"))  # fmt: skip
+@pytest.mark.parametrize("kind", ["ddp", "fsdp"])
+def test_two_processes_train_the_adapter_that_one_trains(kind: str, runs: Path) -> None:
+    facts = {name: json.loads((runs / name / "facts.json").read_text()) for name in ("one", kind)}
+    assert (facts["one"]["processes"], facts[kind]["processes"]) == (1, 2)
+    assert_same_adapter(runs / "one", runs / kind)
+    one, two = curve(runs / "one"), curve(runs / kind)
+    assert len(one) == len(two) == 10
+    for first, second in zip(one, two, strict=True):
+        assert first == pytest.approx(second, rel=1e-4)
+        if "validation_loss" in first:  # the generated answers are the same to the last token
+            assert first["validation_answers"] == second["validation_answers"] > 0
+
+
+@pytest.mark.slow
+def test_sharded_processes_that_are_killed_go_on_to_the_same_weights(
+    runs: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    """8 steps, a checkpoint every two: killed after step 5, they go on from step 4."""
+    assert trained("fsdp", tiny_model, tmp_path, "5").returncode != 0
+    assert not (tmp_path / "adapter_model.safetensors").exists() and (tmp_path / "checkpoints/checkpoint-4").exists()
+    done = trained("fsdp", tiny_model, tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count("sharded gradients agree") == 2
+    assert_same_adapter(runs / "fsdp", tmp_path)
+    assert curve(tmp_path) == curve(runs / "fsdp")
 
 
 @pytest.mark.parametrize("name", ["ddp", "fsdp", "multi-node"])

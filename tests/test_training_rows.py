@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -50,22 +50,37 @@ def gradients(model: Any, loss: torch.Tensor) -> dict[str, torch.Tensor]:
     return found
 
 
-def assert_same(model: Any, plain: Any, examples: Sequence[Example], relative: float = 1e-5, **options: Any) -> None:
+def assert_same(
+    model: Any, plain: Any, examples: Sequence[Example], relative: float = 1e-5, **options: Any
+) -> tuple[float, float, str]:
+    """Returns the relative errors: of the loss, and of the gradient that is furthest off, with its name."""
     ours, theirs = packed_loss(model, examples, **options), separate_loss(plain, examples)
-    assert ours.item() == pytest.approx(theirs.item(), rel=relative)
-    expected = gradients(plain, theirs)
-    for name, value in gradients(model, ours).items():
-        assert (value - expected[name]).norm() <= relative * expected[name].norm(), name
+    away = abs(ours.item() - theirs.item()) / abs(theirs.item())
+    assert away <= relative
+    expected, found = gradients(plain, theirs), gradients(model, ours)
+    worst, name = max((float((found[n] - value).norm() / value.norm()), n) for n, value in expected.items())
+    assert found.keys() == expected.keys() and worst <= relative, name
+    return away, worst, name.removeprefix("base_model.model.model.").removesuffix(".default.weight")
+
+
+@pytest.fixture(scope="module")
+def exactness() -> Iterator[list[str]]:
+    """A table that `pytest -s` shows: python -m pytest tests/test_training_rows.py -s -k equal_separate"""
+    lines = [f"{'family':<18}{'checkpointing':<15}{'loss':>9}{'worst gradient':>16}  of"]
+    yield lines
+    print("\n\nrelative error of packed, shared rows against separate rows, float32\n" + "\n".join(lines))
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_packed_rows_equal_separate_rows(family: str, checkpointing: bool) -> None:
+def test_packed_rows_equal_separate_rows(family: str, checkpointing: bool, exactness: list[str]) -> None:
     model, plain = make_model(family), make_model(family, attention="sdpa")
     if checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
         model.train()
-    assert_same(model, plain, MIXED)
+        assert model.get_base_model().is_gradient_checkpointing
+    loss, gradient, name = assert_same(model, plain, MIXED)
+    exactness.append(f"{family:<18}{'on' if checkpointing else 'off':<15}{loss:>9.0e}{gradient:>16.0e}  {name}")
 
 
 @pytest.mark.parametrize("form", ["split", "dense", "plain"])
@@ -102,6 +117,13 @@ def test_any_shape_is_the_same(shapes: list[tuple[int, list[tuple[int, int]]]], 
     ours = packed_loss(model, examples, dtype=torch.float64, tokens_per_pass=room)
     theirs = separate_loss(plain, examples)
     assert ours.item() == pytest.approx(theirs.item(), rel=1e-6)
+    ours.backward()
+    theirs.backward()
+    pairs = zip(model.named_parameters(), plain.parameters(), strict=True)
+    compared = [(name, one.grad, other.grad) for (name, one), other in pairs if one.requires_grad]
+    for name, one, other in compared:  # a token that sees itself alone has no gradient in queries and keys
+        assert (one - other).norm() <= 1e-5 * other.norm() + 1e-9, name
+    assert len(compared) == 28 and sum(float(one.norm()) for _, one, _ in compared) > 0
 
 
 def test_targets_are_the_answer_tokens_and_nothing_else() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from chartdistill.config import Run, load_run
@@ -75,7 +76,8 @@ def store_distributions(run: Run, model: Path, answers: dict[str, str]) -> None:
 
 
 def test_an_adapter_is_trained_and_the_manifest_says_how(tiny_model: Path, tmp_path: Path) -> None:
-    run = make_run(tmp_path, tiny_model, records=12, source_weights={"north/*": 3.0}, task_weights={"diagnosis": 0.5})
+    run = make_run(tmp_path, tiny_model, records=12, source_weights={"north/*": 3.0}, task_weights={"diagnosis": 0.5},
+                   tensorboard=True)  # fmt: skip
     facts = train(run, silent)
     assert (run.dir / "adapter/adapter_model.safetensors").exists()
     assert not (run.dir / "adapter/checkpoints").exists()
@@ -92,9 +94,20 @@ def test_an_adapter_is_trained_and_the_manifest_says_how(tiny_model: Path, tmp_p
     rows = [json.loads(line) for line in (run.dir / "adapter/training_log.jsonl").read_text().splitlines()]
     last = [row for row in rows if "validation_loss" in row][-1]
     assert 0 <= last["validation_joint_f1"] <= 1 and last["step"] == facts["steps"]
-    assert "aspirin" not in "".join(path.read_text() for path in (run.dir / "adapter").glob("*.json*"))
+    written = [path for path in (run.dir / "adapter").rglob("*") if path.is_file()]
+    assert any("tfevents" in path.name for path in written)
+    assert not [path.name for path in written if b"aspirin" in path.read_bytes() or b"findings" in path.read_bytes()]
     again = train(run, silent)
     assert again["seconds"] == facts["seconds"]
+
+
+def test_memory_that_runs_out_before_the_first_step_names_what_to_turn(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(tmp_path, tiny_model)
+    monkeypatch.setattr("chartdistill.train.check_rows", lambda *_: torch.empty(1 << 55))
+    with pytest.raises(TrainingError, match=r"memory ran out\. Lower train\.tokens_per_pass"):
+        train(run, silent)
 
 
 def test_answers_that_cannot_be_shared_are_trained_apart(
@@ -128,6 +141,17 @@ def test_a_weight_of_an_unknown_task_is_an_error(tiny_model: Path, tmp_path: Pat
     run = make_run(tmp_path, tiny_model, task_weights={"diagnoses": 2.0})
     with pytest.raises(ConfigError, match="no task diagnoses; this run has medication, diagnosis"):
         train(run, silent)
+
+
+def test_a_weight_of_an_unknown_source_is_an_error(tiny_model: Path, tmp_path: Path) -> None:
+    run = make_run(tmp_path, tiny_model, source_weights={"north/*": 2.0, "nroth/*": 3.0, "north/1*": 4.0})
+    with pytest.raises(ConfigError, match=r"source_weights: north/1\*, nroth/\* fits no record"):
+        train(run, silent)
+
+
+def test_a_weight_below_zero_is_an_error(tiny_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"task_weights"):
+        make_run(tmp_path, tiny_model, task_weights={"diagnosis": -1.0})
 
 
 def test_examples_that_would_be_cut_or_teach_nothing_are_refused_before_training(

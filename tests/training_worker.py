@@ -1,6 +1,8 @@
 """Trains a tiny adapter in a process of its own, so that it can be killed, or be one of several.
 
 python tests/training_worker.py MODEL FOLDER OPTIONS_JSON [STEP_AT_WHICH_TO_BE_KILLED]
+
+Validation generates answers; of these it logs a number in which any other token shows.
 """
 
 from __future__ import annotations
@@ -9,7 +11,9 @@ import json
 import os
 import signal
 import sys
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from chartdistill import privacy
 from chartdistill.training import TrainOptions
@@ -22,10 +26,12 @@ def examples() -> list[Example]:
     return [make_example(f"r{i}", 6 + 5 * i % 17, [(2, 3 + i % 3)] * (1 + i % 3), i) for i in range(13)]
 
 
-def main() -> None:
+def main() -> Any:
+    """Returns the trained model."""
     privacy.enforce()
     import torch
 
+    from chartdistill.training.generate import generate_everywhere
     from chartdistill.training.student import load_student
     from chartdistill.training.trainer import Rows, run_training
 
@@ -37,11 +43,18 @@ def main() -> None:
         if done == last:
             os.kill(os.getpid(), signal.SIGKILL)
 
+    prompts = [[*one.prefix_ids, *branch.question_ids] for one in examples()[:3] for branch in one.branches]
+
+    def score(student: Any) -> dict[str, float]:
+        answers = generate_everywhere(student, prompts, 2, 4)
+        return {"answers": sum(i * token for i, token in enumerate(chain.from_iterable(answers), 1))}
+
     options = TrainOptions.model_validate(json.loads(values))
     student = load_student(model, options)
-    facts = run_training(student, examples(), examples()[:3], options, folder, Rows("split", True, 0), progress)
+    facts = run_training(student, examples(), examples()[:3], options, folder, Rows("split", True, 0), progress, score)
     if os.environ.get("RANK", "0") == "0":
         (folder / "facts.json").write_text(json.dumps(facts))
+    return student
 
 
 if __name__ == "__main__":

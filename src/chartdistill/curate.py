@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from chartdistill import store
@@ -260,7 +261,7 @@ def _write_curated(
             (rejected if judged.items is None else kept).write(judged)
             place = (label.record, label.task)
             if judged.items is not None and record.split != "test" and place != last_taught:
-                example = _example(record, task, judged.items)
+                example = _example(record, task, judged.items, label)
                 train.write(example)
                 (train_chats if record.split == "train" else validation_chats).write(_chat(example))
                 tally.examples[record.split] += 1
@@ -293,14 +294,22 @@ def _versions(*names: str) -> dict[str, str]:
     return found
 
 
-def _example(record: Record, task: Task, items: tuple[Item, ...]) -> TrainExample:
+def _example(record: Record, task: Task, items: tuple[Item, ...], label: Label) -> TrainExample:
     return TrainExample(
         record=record.id,
         task=task.name,
         split=record.split,
         prompt=record.text + QUESTION_SEPARATOR + task.question,
         completion=format_answer(items),
+        weight=_support(label, items),
     )
+
+
+def _support(label: Label, items: tuple[Item, ...]) -> float:
+    """Mean share of the samples that name the kept items; 1 where the teacher was asked once, and of "none found"."""
+    shares = {vote.item: vote.support / vote.samples for vote in label.votes or ()}
+    known = [shares[item] for item in items if item in shares]
+    return fmean(known) if known else 1.0
 
 
 def _nothing_kept(folder: Path, labels_dir: Path, tally: _Tally) -> str:

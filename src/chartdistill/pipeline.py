@@ -18,12 +18,13 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from chartdistill.asking import Shard
 from chartdistill.config import Run
 from chartdistill.curate import curate
+from chartdistill.doctor import require_free_cards
 from chartdistill.errors import ChartDistillError
 from chartdistill.evaluate import evaluate
-from chartdistill.label import label
-from chartdistill.machine import require_free_cards
+from chartdistill.label import label, label_shard
 from chartdistill.prepare import prepare
 from chartdistill.progress import ProgressCallback, StageBar
 from chartdistill.report import report
@@ -51,6 +52,12 @@ def run_verb(run: Run, verb: str) -> dict[str, Any]:
         return VERBS[verb](run, bar)
 
 
+def run_shard(run: Run, shard: Shard) -> dict[str, Any] | None:
+    """Label one shard here, holding only that, and return its counts; None when the whole run is labelled."""
+    with shard.lock(run.dir), StageBar(f"shard {shard}") as bar:
+        return label_shard(run, shard, bar)
+
+
 def run_all(run: Run, arguments: list[str], first: str = "prepare", last: str = "report") -> None:
     """Run the verbs from `first` to `last`. `arguments` name this run on the command line of a child process."""
     names = list(VERBS)
@@ -72,7 +79,9 @@ def _run_in_child(verb: str, arguments: list[str]) -> None:
     command = [sys.executable, "-m", "chartdistill", verb, *arguments, "--quiet"]
     if verb == "train" and (gpus := _gpu_count()) > 1:
         launch = Path(sys.executable).with_name("accelerate")
-        command = [str(launch), "launch", "--multi_gpu", "--num_processes", str(gpus), *command[1:]]
+        # All said here: what is left out accelerate takes from the user's own default config. Port 0: any free one.
+        how = ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+        command = [str(launch), "launch", "--multi_gpu", "--num_processes", str(gpus), *how, *command[1:]]
     code = subprocess.run(command, check=False, preexec_fn=_end_with_parent).returncode
     if code:
         raise ChildError(verb, code)

@@ -39,6 +39,7 @@ from chartdistill.store import (
 from chartdistill.training import TrainOptions
 from chartdistill.training.check import check_rows
 from chartdistill.training.distillation import TeacherTokens, check_vocabularies, teacher_tokens
+from chartdistill.training.memory import memory_errors
 from chartdistill.training.rows import Branch, Example, RowForm, sharing_gain
 from chartdistill.training.student import load_student, why_not_packed
 
@@ -53,7 +54,7 @@ def train(run: Run, progress: ProgressCallback) -> dict[str, Any]:
 
     Raises:
         TrainingError: nothing to train on, an example that is too long or has no answer token, a failed self-check, a
-            loss that is not finite, not enough memory.
+            loss or gradient that is not finite, not enough memory.
     """
     options, student = run.config.train, run.config.student
     folder = run.dir / "adapter"
@@ -78,11 +79,12 @@ def train(run: Run, progress: ProgressCallback) -> dict[str, Any]:
         check_vocabularies(load_tokenizer(run.model_folder("teacher")), tokenizer)
     examples, mix = read_examples(run, builder)
     check_lengths([*examples["train"], *examples["validation"]], options.max_tokens, _context(model_folder))
-    model = load_student(model_folder, options)
-    form, shared, sharing = _row_form(model, examples["train"], options)
-    if form != "plain":
-        some = _checked_examples(examples["train"])
-        sharing["first_step_difference"] = check_rows(model, some, form, shared, builder.end_id)
+    with memory_errors(options):
+        model = load_student(model_folder, options)
+        form, shared, sharing = _row_form(model, examples["train"], options)
+        if form != "plain":
+            some = _checked_examples(examples["train"])
+            sharing["first_step_difference"] = check_rows(model, some, form, shared, builder.end_id)
     from chartdistill.training.trainer import Rows, run_training
 
     held_out = examples["validation"]
@@ -173,7 +175,7 @@ def read_examples(run: Run, builder: PromptBuilder) -> tuple[dict[Split, list[Ex
 
     Raises:
         TrainingError: there is nothing in the train split, or no stored distribution that `distillation` could use.
-        ConfigError: `task_weights` names no task of this run.
+        ConfigError: `task_weights` names no task of this run, or `source_weights` no source.
     """
     options = run.config.train
     if unknown := sorted(set(options.task_weights) - {task.name for task in run.tasks}):
@@ -190,6 +192,7 @@ def read_examples(run: Run, builder: PromptBuilder) -> tuple[dict[Split, list[Ex
     examples: dict[Split, list[Example]] = {"train": [], "validation": []}
     mix = _Mix(options)
     for record in read_rows(run.dir / "records" / "records.jsonl", Record):
+        mix.notice(record.source)
         if record.id not in rows or record.split not in examples:
             continue
         branches = []
@@ -205,6 +208,7 @@ def read_examples(run: Run, builder: PromptBuilder) -> tuple[dict[Split, list[Ex
             examples[record.split].append(Example(record.id, builder.prefix(record.text), tuple(branches)))
             if record.split == "train":
                 mix.add(record.source, branches)
+    mix.check()
     if not examples["train"]:
         raise TrainingError(
             f"{run.dir / 'curated' / 'train.jsonl'} has no example of the train split. See curated/rejected.jsonl for "
@@ -219,9 +223,22 @@ class _Mix:
     def __init__(self, options: TrainOptions) -> None:
         self._tasks, self._sources = options.task_weights, options.source_weights
         self._shares: dict[str, dict[str, dict[str, float]]] = {"task": {}, "source": {}}
+        self._unused = set(options.source_weights)
 
     def _pattern(self, source: str) -> str:
         return next((pattern for pattern in self._sources if fnmatchcase(source, pattern)), "others")
+
+    def notice(self, source: str) -> None:
+        """A record of this source exists, whatever becomes of it."""
+        self._unused.discard(self._pattern(source))
+
+    def check(self) -> None:
+        """Refuse patterns that no record had to do with: a slip of the pen would weigh nothing, without a word."""
+        if self._unused:
+            raise ConfigError(
+                f"train.source_weights: {', '.join(sorted(self._unused))} fits no record of this run, or an earlier "
+                "pattern takes all that fit. Sources are given in records/records.jsonl (`source`)."
+            )
 
     def weight(self, source: str, task: str) -> float:
         return self._tasks.get(task, 1.0) * self._sources.get(self._pattern(source), 1.0)

@@ -40,9 +40,12 @@ def teacher_tokens(stored: TopLogprobs, answer_ids: Sequence[int]) -> TeacherTok
             f"top_logprobs of a label hold {len(tokens)} tokens, {ids.size} ids and {logprobs.size} log-probabilities "
             f"at k = {stored.k}; they must be tokens x k. The file was edited: run `chartdistill label CONFIG` again."
         )
-    if tokens.tolist() != list(answer_ids):
+    if len(tokens) != len(answer_ids) or tokens[:-1].tolist() != list(answer_ids[:-1]):
         return None
-    return TeacherTokens(ids.reshape(-1, stored.k), logprobs.reshape(-1, stored.k))
+    logprobs = logprobs.reshape(-1, stored.k)
+    if tokens[-1] != answer_ids[-1]:
+        logprobs[-1] = float("-inf")
+    return TeacherTokens(ids.reshape(-1, stored.k), logprobs)
 
 
 def _array(text: str, kind: str, name: str) -> NDArray[Any]:

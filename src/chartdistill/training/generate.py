@@ -6,16 +6,25 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from chartdistill.training.student import is_sharded
+
 _PROMPTS_PER_BATCH = 32
 
 
 def generate_everywhere(model: Any, prompts: Sequence[Sequence[int]], end_id: int, max_tokens: int) -> list[list[int]]:
-    """Answers to all prompts, on every process; each process generates its share.
+    """Answers to all prompts, on every process. Each process generates its share; where the model's weights are
+    distributed over the processes (FSDP), all generate all, as they gather each layer together.
 
     Returns:
         Token ids, without the end id; an answer that did not end within `max_tokens` is as it stands then.
     """
     processes, process = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    if processes > 1 and is_sharded():
+        from accelerate.utils import broadcast_object_list
+
+        # The first process's answers count: were they to differ, so would the processes' decisions to stop.
+        same: list[list[int]] = broadcast_object_list(_generate(model, prompts, end_id, max_tokens, together=True))
+        return same
     mine = range(process, len(prompts), processes)
     answers = dict(zip(mine, _generate(model, [prompts[i] for i in mine], end_id, max_tokens), strict=True))
     if processes > 1:
@@ -25,7 +34,10 @@ def generate_everywhere(model: Any, prompts: Sequence[Sequence[int]], end_id: in
     return [answers[i] for i in range(len(prompts))]
 
 
-def _generate(model: Any, prompts: Sequence[Sequence[int]], end_id: int, max_tokens: int) -> list[list[int]]:
+def _generate(
+    model: Any, prompts: Sequence[Sequence[int]], end_id: int, max_tokens: int, together: bool = False
+) -> list[list[int]]:
+    """`together`: all processes are in here, and go on until the last of them is done."""
     import torch
     from transformers import GenerationConfig
 
@@ -43,6 +55,7 @@ def _generate(model: Any, prompts: Sequence[Sequence[int]], end_id: int, max_tok
                 attention_mask=torch.tensor(seen, device=model.device),
                 generation_config=config,
                 use_cache=True,
+                synced_gpus=together,
             )
         for i, row in zip(chosen, output[:, width:].tolist(), strict=True):
             answers[i] = row[: row.index(end_id)] if end_id in row else row

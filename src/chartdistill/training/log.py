@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
 
-from chartdistill.errors import TrainingError
 from chartdistill.store import write_text
 
 _NAMES = {"eval_loss": "validation_loss", "eval_joint_f1": "validation_joint_f1"}
@@ -51,19 +49,8 @@ class LogCallback(TrainerCallback):  # type: ignore[misc]
             self._events = SummaryWriter(str(self._events_folder), purge_step=state.global_step + 1)
 
     def on_log(self, arguments: Any, state: Any, control: Any, logs: Any = None, **rest: Any) -> None:
-        """One row: of training, or of a validation.
-
-        Raises:
-            TrainingError: the gradient is not finite.
-        """
-        if not logs:
-            return
-        if not math.isfinite(logs.get("grad_norm", 0.0)):
-            raise TrainingError(
-                f"the gradient is {logs['grad_norm']} at step {state.global_step}, though the loss is finite. Lower "
-                "train.learning_rate, or set train.dtype to float32."
-            )
-        if not state.is_world_process_zero:
+        """One row: of training, or of a validation."""
+        if not logs or not state.is_world_process_zero:
             return
         numbers = {
             name: logs[name] for name in ("loss", "learning_rate", "grad_norm") if "loss" in logs and name in logs

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+"""Of answers in the loss."""
 
 
 class LoraOptions(BaseModel):
@@ -68,10 +71,11 @@ class TrainOptions(BaseModel):
     """Less memory for about a third more time."""
     distillation: DistillationOptions | None = None
     """None: cross entropy on the labels alone."""
-    task_weights: dict[str, float] = {}
+    task_weights: dict[str, Weight] = {}
     """Task name -> weight of its answers; 1 where a task is not named, 0 leaves it out."""
-    source_weights: dict[str, float] = {}
-    """Pattern of record sources (* and ?) -> weight of their answers; the first that fits counts, else 1."""
+    source_weights: dict[str, Weight] = {}
+    """Pattern of record sources (* and ?) -> weight of their answers; the first that fits counts, else 1. A pattern
+    that counts for no record is an error."""
     validation_passes: int = Field(default=3, ge=0)
     """How often, spread over the run, the validation records are looked at."""
     validation_records: int = Field(default=32, ge=0)

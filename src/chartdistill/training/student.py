@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chartdistill.errors import ModelError
+from chartdistill.errors import ConfigError, ModelError
 from chartdistill.training.options import TrainOptions
 
 if TYPE_CHECKING:
@@ -18,7 +18,13 @@ def load_student(folder: Path, options: TrainOptions) -> Any:
 
     Raises:
         ModelError: the weights cannot be loaded.
+        ConfigError: 4-bit weights were to be sharded.
     """
+    if options.load_in_4bit and is_sharded():
+        raise ConfigError(
+            "train.load_in_4bit is true, but FSDP cannot distribute 4-bit weights. Launch with configs/accelerate/"
+            "ddp.yaml (each GPU holds the 4-bit student), or set train.load_in_4bit to false."
+        )
     from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 
     from chartdistill.training.attention import ATTENTION, register_attention
@@ -80,11 +86,16 @@ def add_adapter(model: Any, options: TrainOptions) -> Any:
         raise ModelError(f"no adapter fits the student: {error} Set train.lora.target_modules.") from error
 
 
+def is_sharded() -> bool:
+    """Whether `accelerate launch` distributes the weights over the processes (configs/accelerate/fsdp.yaml)."""
+    return os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
+
+
 def _device_map() -> dict[str, int] | None:
     """This process's own GPU; None on a CPU, and where FSDP is to distribute the weights itself."""
     import torch
 
-    if not torch.cuda.is_available() or os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true":
+    if not torch.cuda.is_available() or is_sharded():
         return None
     return {"": int(os.environ.get("LOCAL_RANK", "0"))}
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from transformers import PrinterCallback, Trainer, TrainingArguments
@@ -20,6 +20,7 @@ from chartdistill.store import make_folder
 from chartdistill.training.adapter import BEST, adapter_tensors, load_tensors, put_tensors, save_adapter, save_tensors
 from chartdistill.training.log import EndCallback, LogCallback, StopCallback, is_better
 from chartdistill.training.losses import pass_loss
+from chartdistill.training.memory import memory_errors
 from chartdistill.training.options import TrainOptions
 from chartdistill.training.rows import Example, Pass, RowForm, collate
 from chartdistill.training.steps import StepLoader, StepSampler
@@ -45,6 +46,8 @@ class LoraTrainer(Trainer):  # type: ignore[misc]
     """One call of `training_step` is one optimizer step: it runs all the passes that the step's records need."""
 
     control: Any
+    _last_passes: Sequence[Pass] = ()
+    """Of the step whose gradient is about to be used."""
 
     def __init__(
         self,
@@ -109,8 +112,21 @@ class LoraTrainer(Trainer):  # type: ignore[misc]
             losses.append(loss.detach())
         values = torch.stack(losses)
         if not torch.isfinite(values).all():
-            self._not_finite(values, passes)
+            bad = [number for number, value in enumerate(values) if not value.isfinite()]
+            self._not_finite("loss", values[bad[0]].item(), [passes[number] for number in bad if number < len(passes)])
+        self._last_passes = passes
         return values.sum()
+
+    def _clip_grad_norm(self, model: Any) -> Any:
+        """Clip as the Trainer does; called before every optimizer step, which would spread what is not finite.
+
+        Raises:
+            TrainingError: the gradient is not finite; names the records of the step.
+        """
+        norm = super()._clip_grad_norm(model)
+        if not math.isfinite(norm):
+            self._not_finite("gradient", float(norm), self._last_passes)
+        return norm
 
     def _over_processes(self, weight: float, passes: int) -> tuple[float, int]:
         """The step's total weight, and the most passes of any process."""
@@ -124,11 +140,10 @@ class LoraTrainer(Trainer):  # type: ignore[misc]
     def _idle_pass(self) -> Pass:
         return self.passes_of(self.train_examples[:1])[0]
 
-    def _not_finite(self, values: torch.Tensor, passes: Sequence[Pass]) -> None:
-        bad = [name for value, one in zip(values, passes, strict=False) if not value.isfinite() for name in one.records]
-        value = values[~values.isfinite()][0].item()
+    def _not_finite(self, what: str, value: float, passes: Sequence[Pass]) -> NoReturn:
+        bad = list(dict.fromkeys(name for one in passes for name in one.records))
         raise TrainingError(
-            f"the loss is {value} at step {self.state.global_step + 1}, on records {', '.join(bad[:20])}"
+            f"the {what} is {value} at step {self.state.global_step + 1}, on records {', '.join(bad[:20])}"
             f"{', ...' if len(bad) > 20 else ''}. Lower train.learning_rate (now {self.options.learning_rate}), set "
             "train.dtype to float32, or leave these records out."
         )
@@ -138,8 +153,9 @@ class LoraTrainer(Trainer):  # type: ignore[misc]
         was_training = self.model.training
         self.model.eval()
         metrics = {"eval_loss": self._validation_loss()}
-        if self.score is not None and not self.is_fsdp_enabled:
-            found = self.score(self.accelerator.unwrap_model(self.model))
+        if self.score is not None:
+            # A sharded model generates as it is; one that is replicated without its wrapper.
+            found = self.score(self.model if self.is_fsdp_enabled else self.accelerator.unwrap_model(self.model))
             metrics |= {f"eval_{name}": value for name, value in found.items()}
         self.model.train(was_training)
         earlier = [row for row in self.state.log_history if "eval_loss" in row and row["step"] < self.state.global_step]
@@ -189,7 +205,7 @@ def run_training(
     A run that was killed goes on from the last whole checkpoint under `folder`, to the same weights.
 
     Raises:
-        TrainingError: loss not finite, or out of memory (names the options to change).
+        TrainingError: loss or gradient not finite, or out of memory (names the options to change).
     """
     total = max(1, math.ceil(math.ceil(len(train) / options.records_per_step) * options.epochs))
     arguments = _arguments(options, folder, total, bool(validation))
@@ -204,16 +220,8 @@ def run_training(
     resume = last_checkpoint(folder / "checkpoints")
     if resume is None:
         best.unlink(missing_ok=True)
-    try:
+    with memory_errors(options):
         trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if not _out_of_memory(error):
-            raise
-        raise TrainingError(
-            f"memory ran out. Lower train.tokens_per_pass (now {options.tokens_per_pass}; the result stays the same)"
-            f"{'' if options.gradient_checkpointing else ', or set train.gradient_checkpointing to true (slower)'}"
-            f"{'' if options.load_in_4bit else ', or train.load_in_4bit to true'}."
-        ) from error
     return _finish(trainer, folder, best)
 
 
@@ -246,10 +254,6 @@ def _arguments(options: TrainOptions, folder: Path, total: int, has_validation: 
         ddp_broadcast_buffers=False,  # it would do so in every pass, and processes differ in passes
         use_cpu=on_cpu,
     )
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 def last_checkpoint(folder: Path) -> Path | None:
