@@ -1,27 +1,35 @@
 """How fast the teacher labels, beside the other ways to do it: same model, same prompts, same outputs, one run.
 
-    make bench-label
-    python scripts/bench_label.py --model path/to/model --records 40 --record-tokens 900 --out runs/bench/label.json
+    make bench-label                                                  # 4 tasks x 900-token records
+    python scripts/bench_label.py --model path/to/model --dtype bfloat16 --records 200 --apart
 
 Arms: `ours` (vLLM, record-major: all prompts of a record next to each other, in windows that fit the KV cache),
-`question_major` (vLLM, one question after the other over all records), `no_prefix_cache` (vLLM), `hf_generate`
-(transformers' generate, sorted by length, the best of several batch sizes), `hf_generate_batch` (transformers'
-continuous batching). Each arm is a process of its own; rounds are interleaved, so that a noisy machine is noisy for
-all; the start of an engine is measured apart. An arm that cannot run here says why.
+`question_major` (vLLM, one question after the other over all records), `no_prefix_cache` (vLLM, as ours without it),
+`hf_generate` (transformers' generate, sorted by length, at the best of several batch sizes), `hf_generate_batch`
+(transformers' continuous batching). An arm that cannot run here says why.
+
+What keeps it fair: every arm answers the same prompts, greedily and without constraints, and its answers are compared
+with ours. Each round has records of its own, so that a prefix cache holds none of them beforehand, as in use. Each arm
+is a process of its own that stands still (SIGSTOP) while another is timed: an idle vLLM polls for a second. Rounds are
+interleaved, so that a noisy machine is noisy for all; the first one warms up and does not count. The start of an engine
+and the search for the batch size are no part of a round. Memory is what an arm's processes hold at most, without the
+GPU's.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,190 +38,343 @@ import yaml
 
 from chartdistill.config import load_task
 from chartdistill.demo.charts import write_chart
-from chartdistill.engines import Generation, Request, TransformersEngine, VllmEngine
+from chartdistill.engines import Generation, Generator, Request, VllmEngine
+from chartdistill.engines.contract import decode_answer
+from chartdistill.label import cache_windows
 from chartdistill.model_folder import load_tokenizer
 from chartdistill.prompts import PromptBuilder
 
 ROOT = Path(__file__).resolve().parents[1]
 ARMS = ("ours", "question_major", "no_prefix_cache", "hf_generate", "hf_generate_batch")
-BATCH_SIZES = (4, 8, 16, 32)
+RECORDS_PER_WINDOW = 256  # as LabelOptions
+SWEEP = 10_000
+"""Number of the records for the search for the batch size: no round's."""
+
+Answer = Callable[[list[list[Request]]], list[Generation]]
+"""Answers a round: per record its requests; the answers in that order."""
 
 
-def make_requests(model: Path, records: int, record_tokens: int, answer_tokens: int) -> list[list[Request]]:
-    """Per record, one request per task; charts of about `record_tokens` tokens, made by joining synthetic ones."""
-    builder = PromptBuilder.from_tokenizer(load_tokenizer(model), _demo()["system"])
-    tasks = [load_task(path) for path in sorted((ROOT / "configs/tasks").glob("*.yaml"))]
-    rng = random.Random(5)
-    per_record = []
-    for _ in range(records):
-        text = write_chart(rng, "heldout").text
-        while len(builder.plain(text)) < record_tokens:
-            text += "\n" + write_chart(rng, "heldout").text
-        prefix = builder.prefix(text)[: record_tokens + 20]
-        per_record.append(
-            [Request([*prefix, *builder.branch(t.question)], answer_tokens, builder.end_id) for t in tasks]
-        )
-    return per_record
+class Rounds:
+    """The prompts of each round: per record one request per task.
 
+    Charts of about `record_tokens` tokens, made by joining synthetic ones.
+    """
 
-def _demo() -> dict[str, Any]:
-    values: dict[str, Any] = yaml.safe_load((ROOT / "configs/demo.yaml").read_text())
-    return values
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        demo = yaml.safe_load((ROOT / "configs/demo.yaml").read_text())
+        self._builder = PromptBuilder.from_tokenizer(load_tokenizer(arguments.model), demo["system"])
+        self._branches = [
+            self._builder.branch(load_task(path).question) for path in sorted((ROOT / "configs/tasks").glob("*.yaml"))
+        ]
+        self._records, self._answer_tokens = arguments.records, arguments.answer_tokens
+        self._prefix_tokens = len(self._builder.head_ids) + arguments.record_tokens
+        self.max_model_len_tokens = self._prefix_tokens + max(map(len, self._branches)) + self._answer_tokens
 
+    def requests(self, number: int) -> list[list[Request]]:
+        """Of a round; other records in each."""
+        draw = random.Random(number)
+        return [self._about(self._chart(draw)) for _ in range(self._records)]
 
-def vllm_engine(dtype: str, prefix_caching: bool, longest: int) -> VllmEngine:
-    return VllmEngine(dtype=dtype, max_num_seqs=128, max_model_len_tokens=longest, prefix_caching=prefix_caching)
+    def _chart(self, draw: random.Random) -> list[int]:
+        text = ""
+        while len(prefix := self._builder.prefix(text)) < self._prefix_tokens:
+            text += write_chart(draw, "heldout").text + "\n"
+        return prefix[: self._prefix_tokens]
+
+    def _about(self, prefix: list[int]) -> list[Request]:
+        return [Request([*prefix, *branch], self._answer_tokens, self._builder.end_id) for branch in self._branches]
+
+    def held_tokens(self, requests: list[Request]) -> int:
+        """What an engine holds while it answers about a record, as `Asker.num_tokens`."""
+        branches = sum(len(request.prompt_ids) - self._prefix_tokens + request.max_tokens for request in requests)
+        return self._prefix_tokens + branches
 
 
 def serve_arm(arm: str, arguments: argparse.Namespace) -> None:
-    """A child process: open the engine, say how long that took, then run a round for every line read."""
-    per_record = make_requests(arguments.model, arguments.records, arguments.record_tokens, arguments.answer_tokens)
-    longest = max(len(r.prompt_ids) + r.max_tokens for requests in per_record for r in requests) + 8
-    by_question = [requests[i] for i in range(len(per_record[0])) for requests in per_record]
-    flat = [request for requests in per_record for request in requests]
+    """Open the engine, say how long that took, then answer a round for every number read; time the answers only."""
+    rounds = Rounds(arguments)
     begin = time.monotonic()
-    if arm.startswith("hf"):
-        if arm == "hf_generate_batch":
-            _serve(lambda: continuous_batching(arguments, flat), begin)
-            return
-        best = None
-        for size in BATCH_SIZES:  # the sweep is not part of any round
-            with TransformersEngine(dtype=arguments.dtype, batch_size=size).open(arguments.model) as generator:
-                part = flat[: max(size * 2, 32)]
-                sweep = time.monotonic()
-                generator.generate(part)
-                rate = len(part) / (time.monotonic() - sweep)
-            if best is None or rate > best[0]:
-                best = (rate, size)
-        assert best is not None
-        begin = time.monotonic()
-        with TransformersEngine(dtype=arguments.dtype, batch_size=best[1]).open(arguments.model) as generator:
-            _serve(lambda: generator.generate(flat), begin, batch_size=best[1])
-        return
-    with vllm_engine(arguments.dtype, arm != "no_prefix_cache", longest).open(arguments.model) as generator:
-        if arm == "question_major":
-            order = [by_question.index(request) for request in flat]
-
-            def run() -> list[Generation]:
-                answers = generator.generate(by_question)
-                return [answers[place] for place in order]
-
-            _serve(run, begin)
-        else:
-            _serve(lambda: generator.generate(flat), begin)
-
-
-def continuous_batching(arguments: argparse.Namespace, requests: list[Request]) -> list[Generation]:
-    """transformers' own continuous batching (paged attention)."""
-    import torch
-    from transformers import AutoModelForCausalLM, GenerationConfig
-
-    global _loaded
-    if _loaded is None:
-        model = AutoModelForCausalLM.from_pretrained(
-            arguments.model, dtype=arguments.dtype, attn_implementation="sdpa", local_files_only=True
-        )
-        _loaded = (model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), load_tokenizer(arguments.model))
-    model, tokenizer = _loaded
-    config = GenerationConfig(
-        max_new_tokens=requests[0].max_tokens,
-        do_sample=False,
-        eos_token_id=requests[0].stop_id,
-        pad_token_id=requests[0].stop_id,
-    )
-    outputs = model.generate_batch(inputs=[list(r.prompt_ids) for r in requests], generation_config=config)
-    answers = []
-    for output in outputs.values():
-        ids = [i for i in output.generated_tokens if i != requests[0].stop_id]
-        answers.append(Generation(tokenizer.decode(ids, skip_special_tokens=True), "stop"))
-    return answers
-
-
-_loaded: Any = None
-
-
-def _serve(run: Callable[[], list[Generation]], begin: float, **facts: Any) -> None:
-    _say({"start_seconds": round(time.monotonic() - begin, 2), **facts})
-    for _ in sys.stdin:
-        start = time.monotonic()
-        answers = run()
-        seconds = time.monotonic() - start
-        failed = [answer.failure for answer in answers if answer.failure]
-        if failed:
-            raise SystemExit(f"a request failed: {failed[0]}")
-        _say(
-            {
+    with (_open_hf if arm.startswith("hf") else _open_vllm)(arm, arguments, rounds) as (answer, facts):
+        _say({"start_seconds": round(time.monotonic() - begin - facts.get("sweep_seconds", 0), 2), **facts})
+        for line in sys.stdin:
+            per_record = rounds.requests(int(line))
+            start = time.monotonic()
+            answers = answer(per_record)
+            seconds = time.monotonic() - start
+            failed = [one.failure for one in answers if one.failure]
+            if failed or len(answers) != sum(map(len, per_record)):
+                raise SystemExit(f"{len(failed)} requests failed ({failed[:1]}), {len(answers)} were answered")
+            _say({
                 "seconds": seconds,
-                "texts": [answer.text for answer in answers],
-                "prompt_tokens": sum(answer.prompt_tokens for answer in answers),
-                "cached_tokens": sum(answer.cached_tokens for answer in answers),
-            }
-        )
+                "texts": [one.text for one in answers],
+                "prompt_tokens": sum(one.prompt_tokens for one in answers),
+                "cached_tokens": sum(one.cached_tokens for one in answers),
+            })  # fmt: skip
 
 
 def _say(facts: dict[str, Any]) -> None:
     print("@" + json.dumps(facts), flush=True)
 
 
+@contextmanager
+def _open_vllm(arm: str, arguments: argparse.Namespace, rounds: Rounds) -> Iterator[tuple[Answer, dict[str, Any]]]:
+    engine = VllmEngine(
+        dtype=arguments.dtype,
+        max_num_seqs=128,
+        max_model_len_tokens=rounds.max_model_len_tokens,
+        prefix_caching=arm != "no_prefix_cache",
+    )
+    with engine.open(arguments.model) as generator:
+        yield partial(_question_major if arm == "question_major" else _record_major, generator, rounds), {}
+
+
+def _record_major(generator: Generator, rounds: Rounds, per_record: list[list[Request]]) -> list[Generation]:
+    answers = []
+    for window in cache_windows(per_record, rounds.held_tokens, generator.cache_tokens, RECORDS_PER_WINDOW):
+        answers += generator.generate([request for requests in window for request in requests])
+    return answers
+
+
+def _question_major(generator: Generator, rounds: Rounds, per_record: list[list[Request]]) -> list[Generation]:
+    by_task = list(zip(*per_record, strict=True))
+    answers = generator.generate([request for requests in by_task for request in requests])
+    count = len(per_record)
+    return [answers[task * count + record] for record in range(count) for task in range(len(by_task))]
+
+
+@contextmanager
+def _open_hf(arm: str, arguments: argparse.Namespace, rounds: Rounds) -> Iterator[tuple[Answer, dict[str, Any]]]:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(arguments.model, dtype=arguments.dtype, local_files_only=True)
+    model = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    tokenizer = load_tokenizer(arguments.model)
+    if arm == "hf_generate_batch":
+        yield partial(_continuous, model, tokenizer), {}
+        return
+    sweep = time.monotonic()
+    sizes = sorted(arguments.batch_sizes)
+    part = [request for requests in rounds.requests(SWEEP) for request in requests][: sizes[-1]]
+    _generate(model, tokenizer, sizes[0], [part[: sizes[0]]])  # the first call is slower
+    rates = {}
+    for size in sizes:
+        start = time.monotonic()
+        _generate(model, tokenizer, size, [part])
+        rates[size] = round(len(part) / (time.monotonic() - start), 2)
+    best = max(rates, key=lambda size: rates[size])
+    facts = {"batch_size": best, "sweep_prompts_per_second": rates, "sweep_seconds": time.monotonic() - sweep}
+    yield partial(_generate, model, tokenizer, best), facts
+
+
+def _generate(model: Any, tokenizer: Any, batch_size: int, per_record: list[list[Request]]) -> list[Generation]:
+    """transformers' own generate, on batches of prompts of like length."""
+    import torch
+
+    requests = [request for requests in per_record for request in requests]
+    end = requests[0].stop_id
+    order = sorted(range(len(requests)), key=lambda i: -len(requests[i].prompt_ids))
+    answers: dict[int, Generation] = {}
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        prompts = [list(requests[i].prompt_ids) for i in chosen]
+        width = max(map(len, prompts))
+        with torch.inference_mode():
+            output = model.generate(
+                input_ids=torch.tensor([[end] * (width - len(p)) + p for p in prompts], device=model.device),
+                attention_mask=torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts]).to(model.device),
+                generation_config=_greedy(requests[0]),
+            )
+        for i, ids in zip(chosen, output[:, width:].tolist(), strict=True):
+            answers[i] = _generation(requests[i], ids, tokenizer)
+    return [answers[i] for i in range(len(requests))]
+
+
+def _continuous(model: Any, tokenizer: Any, per_record: list[list[Request]]) -> list[Generation]:
+    """transformers' continuous batching (paged attention). What it sets up it keeps from the first round on."""
+    import torch
+    from transformers import ContinuousBatchingConfig
+
+    requests = [request for requests in per_record for request in requests]
+    # On a CPU as much cache as vLLM has there; it would take nine tenths of the machine's memory.
+    share = None if torch.cuda.is_available() else VllmEngine().cpu_kv_cache_gib * 2**30 / psutil.virtual_memory().total
+    outputs = model.generate_batch(
+        inputs=[list(request.prompt_ids) for request in requests],
+        generation_config=_greedy(requests[0]),
+        continuous_batching_config=ContinuousBatchingConfig(max_memory_percent=share),
+        persistent_manager=True,
+    )
+    failed = [output.error for output in outputs.values() if output.error]
+    if failed or len(outputs) != len(requests):
+        raise SystemExit(f"{len(outputs)} of {len(requests)} answers, {len(failed)} errors: {failed[:1]}")
+    return [
+        _generation(request, output.generated_tokens, tokenizer)
+        for request, output in zip(requests, outputs.values(), strict=True)
+    ]
+
+
+def _greedy(request: Request) -> Any:
+    from transformers import GenerationConfig
+
+    end = request.stop_id
+    return GenerationConfig(max_new_tokens=request.max_tokens, do_sample=False, eos_token_id=end, pad_token_id=end)
+
+
+def _generation(request: Request, ids: Sequence[int], tokenizer: Any) -> Generation:
+    """Without what pads it after its end, and without counts: transformers does not tell what it shares."""
+    ids = list(ids)
+    if request.stop_id in ids:
+        ids = ids[: ids.index(request.stop_id) + 1]
+    return Generation(decode_answer(request, ids, tokenizer), "stop")
+
+
 class Arm:
-    """A child process, and the peak memory of it and its own children."""
+    """A child process, and the peak memory of it and its own children. It stands still between its rounds."""
 
     def __init__(self, name: str, command: list[str]) -> None:
-        self.name, self.seconds, self.cached_share = name, list[float](), None
+        self.name = name
+        self.seconds: list[float] = []
+        self.texts: list[list[str]] = []
+        self.prompt_tokens = self.cached_tokens = self.peak_bytes = 0
         self.facts: dict[str, Any] = {}
-        self.texts: list[str] | None = None
-        self.peak_bytes = 0
-        errors = None if os.environ.get("BENCH_VERBOSE") else subprocess.DEVNULL
-        self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True)
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (read when the child has ended)
+        self._child = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, text=True
+        )
         threading.Thread(target=self._watch_memory, daemon=True).start()
-        self._read(self.facts.update)
+        self.facts |= self._read() or {}
+        self._signal(psutil.Process.suspend)
 
-    def _read(self, use: Callable[[dict[str, Any]], None]) -> None:
-        assert self._child.stdout is not None
-        for line in self._child.stdout:
-            if line.startswith("@"):
-                use(json.loads(line[1:]))
-                return
-        self.facts["failed"] = f"ended with exit code {self._child.wait()} (BENCH_VERBOSE=1 shows why)"
-
-    def round(self) -> None:
+    def round(self, number: int) -> None:
+        """Run a round and keep what it gave; nothing where the arm has failed."""
         if "failed" in self.facts:
             return
         assert self._child.stdin is not None
-        self._child.stdin.write("go\n")
-        self._child.stdin.flush()
-        self._read(self._take)
-
-    def _take(self, result: dict[str, Any]) -> None:
-        self.seconds.append(result["seconds"])
-        self.texts = result["texts"]
-        if result["prompt_tokens"]:
-            self.facts["cached_share"] = round(result["cached_tokens"] / result["prompt_tokens"], 4)
-
-    def _watch_memory(self) -> None:
-        try:
-            process = psutil.Process(self._child.pid)
-            while process.is_running():
-                family = [process, *process.children(recursive=True)]
-                self.peak_bytes = max(self.peak_bytes, sum(member.memory_info().rss for member in family))
-                time.sleep(0.2)
-        except psutil.Error:
-            return
+        self._signal(psutil.Process.resume)
+        with suppress(BrokenPipeError):
+            self._child.stdin.write(f"{number}\n")
+            self._child.stdin.flush()
+        result = self._read()
+        self._signal(psutil.Process.suspend)
+        if result is not None:
+            self.seconds.append(result["seconds"])
+            self.texts.append(result["texts"])
+            self.prompt_tokens += result["prompt_tokens"]
+            self.cached_tokens += result["cached_tokens"]
 
     def close(self) -> None:
+        """End it; one that is in the middle of a round, too."""
         assert self._child.stdin is not None
-        self._child.stdin.close()
-        self._child.wait()
+        self._signal(psutil.Process.resume)
+        with suppress(BrokenPipeError):
+            self._child.stdin.close()
+        try:
+            self._child.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            self._signal(psutil.Process.kill)
+
+    def _read(self) -> dict[str, Any] | None:
+        """What it says next; None when it has ended, whose reason is then in `facts`."""
+        assert self._child.stdout is not None
+        for line in self._child.stdout:
+            if line.startswith("@"):
+                said: dict[str, Any] = json.loads(line[1:])
+                return said
+        code = self._child.wait()
+        self._errors.seek(0)
+        lines = self._errors.read().decode("utf-8", "replace").strip().splitlines()
+        self.facts["failed"] = f"exit code {code}: {lines[-1] if lines else 'it said nothing'}"
+        return None
+
+    def _family(self) -> list[psutil.Process]:
+        try:
+            process = psutil.Process(self._child.pid)
+            return [process, *process.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+    def _signal(self, send: Callable[[psutil.Process], None]) -> None:
+        for process in self._family():
+            with suppress(psutil.NoSuchProcess):
+                send(process)
+
+    def _watch_memory(self) -> None:
+        while self._child.poll() is None:
+            held = 0
+            for process in self._family():
+                with suppress(psutil.NoSuchProcess):  # short-lived helpers come and go
+                    held += process.memory_info().rss
+            self.peak_bytes = max(self.peak_bytes, held)
+            time.sleep(0.2)
+
+
+def measure(arguments: argparse.Namespace) -> list[Arm]:
+    """All arms, `rounds` times and once more to warm up."""
+    names = ("model", "dtype", "records", "record_tokens", "answer_tokens")
+    options = [f"--{name.replace('_', '-')}={getattr(arguments, name)}" for name in names]
+    sizes = [str(size) for size in arguments.batch_sizes]
+    command = [sys.executable, str(Path(__file__).resolve()), *options, "--batch-sizes", *sizes, "--serve"]
+    groups = [[name] for name in arguments.arms] if arguments.apart else [arguments.arms]
+    measured: list[Arm] = []
+    for group in groups:
+        arms: list[Arm] = []
+        try:
+            for name in group:
+                arms.append(Arm(name, [*command, name]))  # noqa: PERF401  (what has started must be ended)
+            for number in range(arguments.rounds + 1):
+                for arm in arms:
+                    arm.round(number)
+        finally:
+            for arm in arms:
+                arm.close()
+        measured += arms
+    return measured
+
+
+def summarise(arm: Arm, reference: Arm, records: int) -> dict[str, Any]:
+    """What the JSON says of an arm; `reference` is the one whose answers it is compared with."""
+    rounds = zip(arm.texts, reference.texts, strict=False)  # one that failed has fewer
+    pairs = [pair for ours, theirs in rounds for pair in zip(ours, theirs, strict=True)]
+    return {
+        **arm.facts,
+        "records_per_second": [round(records / seconds, 3) for seconds in arm.seconds[1:]],
+        "cached_share": round(arm.cached_tokens / arm.prompt_tokens, 4) if arm.prompt_tokens else None,
+        "same_text": round(sum(one == other for one, other in pairs) / len(pairs), 4) if pairs else None,
+        "peak_bytes": arm.peak_bytes,
+    }
+
+
+def print_table(results: dict[str, dict[str, Any]], reference: str) -> None:
+    """Medians over the rounds with their range, and relative to the median of `reference`."""
+    base = results[reference]["records_per_second"]
+    print(
+        f"{'arm':<18}{'records/s':>10}{'least':>8}{'most':>8}{'relative':>10}{'cached':>8}{'same text':>10}"
+        f"{'start s':>9}{'peak GiB':>10}"
+    )
+    for name, result in results.items():
+        rates = result["records_per_second"]
+        if not rates or not base:
+            print(f"{name:<18}{result.get('failed', 'no round was finished')}")
+            continue
+        middle, cached = statistics.median(rates), result["cached_share"]
+        print(
+            f"{name:<18}{middle:>10.2f}{min(rates):>8.2f}{max(rates):>8.2f}{middle / statistics.median(base):>10.2f}"
+            f"{'' if cached is None else f'{cached:.3f}':>8}{result['same_text']:>10.4f}{result['start_seconds']:>9.1f}"
+            f"{result['peak_bytes'] / 2**30:>10.2f}{'  then failed: ' + result['failed'] if 'failed' in result else ''}"
+        )
+    if any((result["same_text"] or 1) < 1 for result in results.values()):
+        print("Not all answers are the same: in low precision two tokens can be equally likely; else an arm is wrong.")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=ROOT / "src/chartdistill/demo/models/teacher")
     parser.add_argument("--dtype", default="float32")
-    parser.add_argument("--records", type=int, default=40)
+    parser.add_argument("--records", type=int, default=40, help="in each round")
     parser.add_argument("--record-tokens", type=int, default=900)
     parser.add_argument("--answer-tokens", type=int, default=48)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3, help="that count; one more warms up")
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[4, 16, 64], help="of hf_generate")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
     parser.add_argument("--apart", action="store_true", help="one arm after the other: where two do not fit on a GPU")
     parser.add_argument("--out", type=Path, default=Path("runs/bench/label.json"))
@@ -222,54 +383,12 @@ def main() -> None:
     if arguments.serve:
         serve_arm(arguments.serve, arguments)
         return
-    options = ["model", "dtype", "records", "record_tokens", "answer_tokens"]
-    shared = [f"--{name.replace('_', '-')}={getattr(arguments, name)}" for name in options]
-    command = [sys.executable, str(Path(__file__).resolve()), *shared]
-    arms: list[Arm] = []
-    if arguments.apart:
-        for name in arguments.arms:
-            arms.append(Arm(name, [*command, "--serve", name]))
-            for _ in range(arguments.rounds + 1):
-                arms[-1].round()
-            arms[-1].close()
-    else:
-        arms = [Arm(name, [*command, "--serve", name]) for name in arguments.arms]
-        for _ in range(arguments.rounds + 1):
-            for arm in arms:
-                arm.round()
-        for arm in arms:
-            arm.close()
-    write_table(arms, arguments)
-
-
-def write_table(arms: list[Arm], arguments: argparse.Namespace) -> None:
-    """Print the table and write the JSON. The first round warms up and does not count."""
-    ours = next((arm for arm in arms if arm.name == "ours"), arms[0])
-    results = {}
-    print(f"{'arm':<18}{'records/s':>10}{'of ours':>9}{'cached':>8}{'same text':>10}{'start s':>9}{'peak GiB':>10}")
-    for arm in arms:
-        rates = [round(arguments.records / seconds, 3) for seconds in arm.seconds[1:]]
-        same = None
-        if arm.texts and ours.texts:
-            same = sum(a == b for a, b in zip(arm.texts, ours.texts, strict=True)) / len(arm.texts)
-        results[arm.name] = {
-            **arm.facts,
-            "records_per_second": rates,
-            "same_text_as_ours": same,
-            "peak_bytes": arm.peak_bytes,
-        }
-        if not rates:
-            print(f"{arm.name:<18}{arm.facts.get('failed', 'did not run')}")
-            continue
-        middle = statistics.median(rates)
-        base = statistics.median([arguments.records / seconds for seconds in ours.seconds[1:]])
-        cached = arm.facts.get("cached_share")
-        print(
-            f"{arm.name:<18}{middle:>10.2f}{middle / base:>9.2f}{'' if cached is None else f'{cached:.2f}':>8}"
-            f"{same:>10.3f}{arm.facts['start_seconds']:>9.1f}{arm.peak_bytes / 2**30:>10.2f}"
-        )
+    arms = measure(arguments)
+    results = {arm.name: summarise(arm, arms[0], arguments.records) for arm in arms}
+    print_table(results, arms[0].name)
+    names = ("model", "dtype", "records", "record_tokens", "answer_tokens", "rounds")
+    setting = {name: str(getattr(arguments, name)) for name in names}
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    setting = {name: str(getattr(arguments, name)) for name in ("model", "dtype", "records", "record_tokens", "rounds")}
     arguments.out.write_text(json.dumps({"setting": setting, "arms": results}, indent=1) + "\n")
     print(f"written to {arguments.out}")
 

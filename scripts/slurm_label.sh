@@ -28,4 +28,5 @@ case $STEP in
     prepare) exec "${run[@]}" prepare "${where[@]}" ;;
     label) exec "${run[@]}" label "${where[@]}" --shard "$SLURM_ARRAY_TASK_ID/$SHARDS" ;;
     rest) exec "${run[@]}" run "${where[@]}" --from label ;;  # `label` takes in the shares and asks for what is missing
+    *) echo "slurm_label: STEP=$STEP: this is set when the jobs are submitted; start the script without it" >&2; exit 2 ;;
 esac

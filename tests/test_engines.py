@@ -12,6 +12,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -51,6 +52,7 @@ def served_model(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Pat
     from transformers import LlamaConfig, LlamaForCausalLM
 
     tokenizer = load_tokenizer(tokenizer_folder)
+    tokenizer.chat_template += "{% if brief %}In brief: {% endif %}"
     torch.manual_seed(5)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
@@ -261,10 +263,14 @@ def test_chat_gives_what_its_prompt_gives(
     monkeypatch.setenv("TEST_ENDPOINT_KEY", endpoint._client.api_key)
     running = OpenAIEngine(urls=(endpoint.url,), api="chat", api_key_env="TEST_ENDPOINT_KEY")
     asked = []
-    for chart, options in zip(CHARTS, [{}, {"choices": CHOICES}, {"pattern": PATTERN}, {"max_tokens": 3}], strict=True):
+    brief = {"template_options": {"brief": True}}
+    for chart, options in zip(
+        CHARTS, [brief, {"choices": CHOICES}, {"pattern": PATTERN}, {"max_tokens": 3}], strict=True
+    ):
         messages = (("system", "You read charts."), ("user", chart))
         turns = [{"role": role, "content": content} for role, content in messages]
-        ids = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
+        template = options.get("template_options", {})
+        ids = tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False, **template)
         request = Request(ids, 60, tokenizer.eos_token_id, logprobs=True, top_logprobs=3, messages=messages)
         asked.append(replace(request, **options))
     with running.open(served_model) as chat:
@@ -286,18 +292,55 @@ def test_chat_gives_what_its_prompt_gives(
         pass
 
 
-@pytest.mark.parametrize("generator", ["openai"], indirect=True)
-def test_a_dead_engine_is_an_error_that_says_so(generator: Any, requests_: list[Request]) -> None:
+class Asking(threading.Thread):
+    """Asks in the background, so that a test can fail where an engine would keep it waiting for ever."""
+
+    def __init__(self, generator: Generator, requests: list[Request]) -> None:
+        super().__init__(daemon=True)
+        self._generator, self._requests = generator, requests
+        self.error = ""
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self._generator.generate(self._requests)
+        except EngineError as error:
+            self.error = str(error)
+
+    def words(self) -> str:
+        """Of the EngineError; empty if there was none."""
+        self.join(timeout=120)
+        assert not self.is_alive(), "still waiting for the answers of a dead engine"
+        return self.error
+
+
+def kill_engine_processes() -> None:
+    """As the kernel does when memory is out: no time for last words."""
     import psutil
 
-    generator.generate(requests_[:1])
     running = [p for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
     killed = [process for process in running if "EngineCor" in process.name()]  # names are cut at 15 characters
     for process in killed:
         process.kill()
     assert killed
-    with pytest.raises(EngineError, match="finished before is kept"):
-        generator.generate(requests_)
+
+
+@pytest.mark.parametrize("generator", ["vllm", "openai"], indirect=True)
+def test_a_dead_engine_is_an_error_that_says_so(generator: Any, requests_: list[Request]) -> None:
+    generator.generate(requests_[:1])
+    kill_engine_processes()
+    assert "finished before is kept" in Asking(generator, requests_).words()
+    assert "finished before is kept" in Asking(generator, requests_).words()
+
+
+def test_an_engine_that_is_killed_while_it_answers_is_an_error(served_model: Path, requests_: list[Request]) -> None:
+    with SERVED.open(served_model) as generator:
+        generator.generate(requests_[:1])
+        asking = Asking(generator, [replace(request, max_tokens=200) for request in requests_ * 100])
+        time.sleep(1)
+        assert asking.is_alive(), "all was answered before anything could be killed"
+        kill_engine_processes()
+        assert "finished before is kept" in asking.words()
 
 
 def test_a_server_that_does_not_start_in_time_is_an_error_and_is_gone(served_model: Path) -> None:

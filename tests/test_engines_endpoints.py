@@ -14,11 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from chartdistill.config import load_run
 from chartdistill.engines import Generation, OpenAIEngine, Request
 from chartdistill.engines.routing import Router
 from chartdistill.errors import ConfigError, EngineError, PrivacyError
+from chartdistill.label import label
+from chartdistill.prepare import prepare
 
+ROOT = Path(__file__).resolve().parents[1]
 SECRET = "CHART-TEXT-THAT-NOBODY-MAY-SEE"
 REQUEST = Request([5, 6, 7], 4, 2, messages=(("user", SECRET),))
 
@@ -37,6 +42,7 @@ class FakeServer(ThreadingHTTPServer):
     def __init__(self, answer: Callable[[Any, dict[str, Any], int], None], owner: str = "someone") -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answer, self.owner = answer, owner
+        self.max_model_len = 100
         self.asked: list[dict[str, Any]] = []
         self.times: list[float] = []
         self.url = f"http://127.0.0.1:{self.server_port}/v1"
@@ -58,7 +64,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path == "/v1/models":
-            self.give(200, {"data": [{"id": "tiny", "owned_by": self.server.owner, "max_model_len": 100}]})
+            card = {"id": "tiny", "owned_by": self.server.owner, "max_model_len": self.server.max_model_len}
+            self.give(200, {"data": [card]})
         else:
             self.give(404, {"error": {"message": "no such page"}})
 
@@ -137,6 +144,46 @@ def test_a_chat_reply_without_text_is_a_failure(message: Any, tokenizer_folder: 
     assert answer.text is None and (answer.failure or "").startswith("bad_reply: ")
     assert server.asked[0]["messages"] == [{"role": "user", "content": SECRET}]
     assert "prompt" not in server.asked[0]
+
+
+@pytest.mark.parametrize(("owner", "told"), [("vllm", {"enable_thinking": False}), ("someone", None)])
+def test_template_options_go_to_those_who_know_them(
+    owner: str, told: dict[str, bool] | None, tokenizer_folder: Path
+) -> None:
+    request = replace(REQUEST, template_options={"enable_thinking": False})
+    message = {"choices": [{"message": {"content": "aspirin"}, "finish_reason": "stop"}]}
+    with serving(always(200, message), owner) as server:
+        [answer] = ask(server, tokenizer_folder, request, api="chat")
+    assert answer.text == "aspirin"
+    assert server.asked[0].get("chat_template_kwargs") == told
+    with serving(always(200, reply()), owner) as server:
+        ask(server, tokenizer_folder, request)
+    assert "chat_template_kwargs" not in server.asked[0], "its prompt is made already"
+
+
+def test_labelling_over_chat_tells_the_template_options(tmp_path: Path, tokenizer_folder: Path) -> None:
+    """From the config to the wire."""
+    values = yaml.safe_load((ROOT / "configs/demo.yaml").read_text())
+    message = {"choices": [{"message": {"content": "no"}, "finish_reason": "stop"}]}
+    with serving(always(200, message), "vllm") as server:
+        server.max_model_len = 4096
+        engine = {"type": "openai", "urls": [server.url], "api": "chat", "max_retries": 0}
+        values |= {
+            "run_dir": str(tmp_path / "run"),
+            "tasks": [str(ROOT / "configs/tasks/tests.yaml")],
+            "records": [{"type": "synthetic", "pool": "train", "count": 1, "seed": 4}],
+            "teacher": {
+                "model": str(tokenizer_folder),
+                "engine": engine,
+                "template_options": {"enable_thinking": False},
+            },
+            "student": {"model": str(tokenizer_folder)},
+        }
+        (tmp_path / "run.yaml").write_text(yaml.safe_dump(values))
+        run = load_run(tmp_path / "run.yaml")
+        prepare(run.config.records, run.dir / "records", run.config.prepare)
+        label(run, lambda done, total=None, tokens=0: None)
+    assert [asked["chat_template_kwargs"] for asked in server.asked] == [{"enable_thinking": False}]
 
 
 @pytest.mark.parametrize(("status", "asked"), [(400, 1), (403, 1), (404, 1), (422, 1), (500, 3), (503, 3), (429, 3)])

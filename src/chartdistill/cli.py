@@ -45,6 +45,13 @@ def build_parser() -> argparse.ArgumentParser:
     for name, text in _VERBS.items():
         verb = commands.add_parser(name, help=text, description=text)
         _common(verb)
+        if name == "label":
+            verb.add_argument(
+                "--shard",
+                metavar="I/N",
+                help="only shard I (from 0) of N, for N machines with one shared run folder; `label` without it then "
+                "takes all shards over and asks for what is missing",
+            )
         if name == "curate":
             verb.add_argument(
                 "--readmit",
@@ -124,8 +131,7 @@ def _dispatch(arguments: argparse.Namespace) -> None:
     # `datasets` and others cache in the home folder by default; charts stay in the run folder.
     os.environ["HF_DATASETS_CACHE"] = str((run.dir / "cache").resolve())
     if arguments.command == "doctor":
-        from chartdistill.doctor import diagnose, show
-        from chartdistill.machine import parse_cards
+        from chartdistill.doctor import diagnose, parse_cards, show
 
         planned = parse_cards(arguments.cards) if arguments.cards else None
         found = diagnose(run, planned, arguments.hashes)
@@ -149,6 +155,9 @@ def _dispatch(arguments: argparse.Namespace) -> None:
         run_all(run, _own_arguments(arguments), arguments.first, arguments.last)
     elif arguments.command == "curate" and arguments.readmit:
         _curate_again(run, arguments.readmit)
+    elif arguments.command == "label" and arguments.shard is not None:
+        _label_shard(run, arguments.shard)
+        return
     else:
         run_verb(run, arguments.command)
     if not arguments.quiet:
@@ -165,6 +174,24 @@ def _score(arguments: argparse.Namespace) -> None:
     if arguments.out is not None:
         write_text(arguments.out, json.dumps(figures, indent=1) + "\n")
     print(write_summary(figures))
+
+
+def _label_shard(run: Run, shard: str) -> None:
+    """The verb `label` for one shard, `I/N`."""
+    from chartdistill.asking import Shard
+    from chartdistill.pipeline import run_shard
+
+    one = Shard.parse(shard)
+    counts = run_shard(run, one)
+    if counts is None:
+        print(f"shard {one}: {run.dir / 'labels'} is complete, nothing to do", file=sys.stderr)
+        return
+    shown = ", ".join(f"{value} {name}" for name, value in counts.items())
+    print(
+        f"shard {one}: {shown} in {run.dir / 'labels' / one.file_name}. When all {one.count} are done, run `label` "
+        "without --shard.",
+        file=sys.stderr,
+    )
 
 
 def _curate_again(run: Run, readmit: Sequence[str]) -> None:

@@ -3,20 +3,22 @@
 One row per record x task: a completion, or a failure in words; never a default answer. Records go to the engine
 in windows, record-major, so all prompts of a record hit its cached prefix. A window that is finished is on disk;
 after a kill the next run asks only for what is missing (rows go by content hash, so changed prompts, tasks or
-models relabel exactly what they affect).
+models relabel exactly what they affect). Several machines can each label a shard of the records first; the rows of
+their files are taken over.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from chartdistill.asking import Asker
+from chartdistill.asking import Asker, Shard
+from chartdistill.asking.shards import remove_shards, take_over
 from chartdistill.config import Run
 from chartdistill.engines import Generator
 from chartdistill.errors import EngineError
@@ -35,6 +37,7 @@ from chartdistill.store import (
     write_manifest,
 )
 
+T = TypeVar("T")
 _CACHE_SHARE = 0.8
 """Share of the engine's KV cache that the prompts of one window may fill: its records must still be cached when
 their second question comes."""
@@ -47,28 +50,14 @@ def label(run: Run, progress: ProgressCallback) -> dict[str, Any]:
         EngineError: the engine did not start, or more requests failed than `label.max_failure_fraction`.
     """
     options, teacher = run.config.label, run.config.teacher
-    folder, records_path = run.dir / "labels", run.dir / "records" / "records.jsonl"
-    records_manifest = require_manifest(run.dir / "records", "prepare")
-    model = run.model_folder("teacher")
+    folder, model = run.dir / "labels", run.model_folder("teacher")
     asked_with = _what_determines_an_answer(run, model)
-    per_task = [(task.model_dump(), options.what_determines_an_answer(task.name)) for task in run.tasks]
-    mark = fingerprint(records_manifest["fingerprint"], asked_with, per_task)
+    mark = _fingerprint(run, asked_with)
     if is_done(folder, mark):
         return read_manifest(folder) or {}
     started = begin(folder)
-    builder = PromptBuilder.from_tokenizer(load_tokenizer(model), run.config.system, teacher.template_options)
-    asker = Asker(builder, run.tasks, options, asked_with)
-    seconds = {"engine_start": 0.0, "generate": 0.0}
-    with Journal(folder / "labels.jsonl", Label) as journal:
-        work = _Work(asker, journal, records_manifest["counts"]["kept"], progress)
-        if any(work.missing_of(record) for record in read_rows(records_path, Record)):
-            engine_start = time.monotonic()
-            with teacher.engine.open(model) as generator:
-                seconds["engine_start"] = time.monotonic() - engine_start
-                work.label_missing(read_rows(records_path, Record), generator)
-            seconds["generate"] = work.seconds
-        keys = (asker.key(record, task) for record in read_rows(records_path, Record) for task in run.tasks)
-        journal.finish(keys)
+    work = _label_into(folder / "labels.jsonl", run, model, asked_with, progress)
+    remove_shards(folder)  # all that is wanted of them is in labels.jsonl now
     facts = _counts(read_rows(folder / "labels.jsonl", Label))
     return write_manifest(
         folder,
@@ -76,13 +65,63 @@ def label(run: Run, progress: ProgressCallback) -> dict[str, Any]:
         started,
         model=str(model),
         engine=teacher.engine.model_dump(),
-        engine_start_seconds=round(seconds["engine_start"], 2),
-        generate_seconds=round(seconds["generate"], 2),
+        engine_start_seconds=round(work.engine_start_seconds, 2),
+        generate_seconds=round(work.seconds, 2),
         speed=work.speed(),
+        rows_from_shards=work.taken_over,
         options=options.model_dump(),
         versions={name: version(name) for name in ("chartdistill", "transformers")},
         **facts,
     )
+
+
+def label_shard(run: Run, shard: Shard, progress: ProgressCallback) -> dict[str, Any] | None:
+    """Label the records of one shard into its own file and return counts; None when the whole run is labelled.
+
+    Raises:
+        EngineError: as `label`; the share of failures is that of the shard.
+    """
+    folder, model = run.dir / "labels", run.model_folder("teacher")
+    asked_with = _what_determines_an_answer(run, model)
+    if is_done(folder, _fingerprint(run, asked_with)):
+        return None
+    # No `begin`: it would clear away what other shards are writing.
+    work = _label_into(folder / shard.file_name, run, model, asked_with, progress, shard)
+    counts: dict[str, Any] = _counts(read_rows(folder / shard.file_name, Label))["counts"]
+    return {"records": work.total, "labels": counts["labels"], "failures": counts["failures"]}
+
+
+def _label_into(
+    target: Path, run: Run, model: Path, asked_with: str, progress: ProgressCallback, shard: Shard | None = None
+) -> _Work:
+    """Complete one file of labels: what is not in it nor in other files is asked."""
+    teacher, path = run.config.teacher, run.dir / "records" / "records.jsonl"
+    builder = PromptBuilder.from_tokenizer(load_tokenizer(model), run.config.system, teacher.template_options)
+    asker = Asker(builder, run.tasks, run.config.label, asked_with, teacher.template_options)
+
+    def records() -> Iterator[Record]:
+        return (row for row in read_rows(path, Record) if shard is None or shard.holds(row.id))
+
+    all_records = require_manifest(path.parent, "prepare")["counts"]["kept"]
+    total = all_records if shard is None else sum(1 for _ in records())
+    with Journal(target, Label) as journal:
+        work = _Work(asker, journal, total, progress)
+        work.taken_over = take_over(journal, target.parent, shard)
+        if any(work.missing_of(record) for record in records()):
+            engine_start = time.monotonic()
+            with teacher.engine.open(model) as generator:
+                work.engine_start_seconds = time.monotonic() - engine_start
+                work.label_missing(records(), generator)
+        journal.finish(asker.key(record, task) for record in records() for task in run.tasks)
+    return work
+
+
+def _fingerprint(run: Run, asked_with: str) -> str:
+    """Of all labels of a run."""
+    records = require_manifest(run.dir / "records", "prepare")["fingerprint"]
+    options = run.config.label
+    per_task = [(task.model_dump(), options.what_determines_an_answer(task.name)) for task in run.tasks]
+    return fingerprint(records, asked_with, per_task)
 
 
 def _what_determines_an_answer(run: Run, model: Path) -> str:
@@ -100,11 +139,13 @@ class _Work:
     """What is missing, window by window."""
 
     def __init__(self, asker: Asker, journal: Journal[Label], total: int, progress: ProgressCallback) -> None:
-        self._asker, self._journal, self._total, self._progress = asker, journal, total, progress
+        self._asker, self._journal, self.total, self._progress = asker, journal, total, progress
         self._made = self._tokens = self._records = 0
         self._failures: Counter[str] = Counter()
-        self.seconds = 0.0
-        """Spent asking, since the engine was open."""
+        self.seconds = self.engine_start_seconds = 0.0
+        """Spent asking, since the engine was open; before that, waiting for it."""
+        self.taken_over = 0
+        """Rows that shards had finished."""
 
     def missing_of(self, record: Record) -> list[tuple[Record, Task]]:
         """The tasks of a record that have no label yet."""
@@ -117,7 +158,8 @@ class _Work:
             EngineError: more labels failed than allowed.
         """
         done = 0
-        for window in self._windows(records, generator.cache_tokens):
+        most = self._asker.options.records_per_window
+        for window in cache_windows(records, self._asker.num_tokens, generator.cache_tokens, most):
             wanted = [pair for record in window for pair in self.missing_of(record)]
             begin_window = time.monotonic()
             labels = self._asker.ask(generator, wanted)
@@ -128,23 +170,8 @@ class _Work:
             self._records += len({record.id for record, _ in wanted})
             self._tokens += sum(row.prompt_tokens + row.completion_tokens for row in labels)
             self._failures.update(row.failure.split(":")[0] for row in labels if row.failure)
-            self._progress(done, self._total, self._tokens)
-            self._stop_if_too_many_failed(done == self._total)
-
-    def _windows(self, records: Iterable[Record], cache_tokens: int | None) -> Iterator[list[Record]]:
-        """As many records as the options allow and the KV cache holds, so that each is computed once."""
-        room = float("inf") if cache_tokens is None else _CACHE_SHARE * cache_tokens
-        window: list[Record] = []
-        used = 0
-        for record in records:
-            size = self._asker.num_tokens(record)
-            if window and (len(window) == self._asker.options.records_per_window or used + size > room):
-                yield window
-                window, used = [], 0
-            window.append(record)
-            used += size
-        if window:
-            yield window
+            self._progress(done, self.total, self._tokens)
+            self._stop_if_too_many_failed(done == self.total)
 
     def _stop_if_too_many_failed(self, at_the_end: bool) -> None:
         failed, allowed = self._failures.total(), self._asker.options.max_failure_fraction
@@ -164,6 +191,29 @@ class _Work:
             "records_per_second": round(self._records / self.seconds, 3),
             "tokens_per_second": round(self._tokens / self.seconds, 1),
         }
+
+
+def cache_windows(
+    records: Iterable[T], num_tokens: Callable[[T], int], cache_tokens: int | None, most: int
+) -> Iterator[list[T]]:
+    """As many records at a time as the KV cache holds, `most` at most, so that each is computed once.
+
+    Args:
+        num_tokens: what an engine holds while it answers about a record.
+        cache_tokens: of the engine (`Generator.cache_tokens`).
+    """
+    room = float("inf") if cache_tokens is None else _CACHE_SHARE * cache_tokens
+    window: list[T] = []
+    used = 0
+    for record in records:
+        size = num_tokens(record)
+        if window and (len(window) == most or used + size > room):
+            yield window
+            window, used = [], 0
+        window.append(record)
+        used += size
+    if window:
+        yield window
 
 
 def _counts(labels: Iterable[Label]) -> dict[str, Any]:

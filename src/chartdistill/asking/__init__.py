@@ -15,5 +15,6 @@ from __future__ import annotations
 
 from chartdistill.asking.asker import Asker
 from chartdistill.asking.options import LabelOptions, Strategy
+from chartdistill.asking.shards import Shard
 
-__all__ = ["Asker", "LabelOptions", "Strategy"]
+__all__ = ["Asker", "LabelOptions", "Shard", "Strategy"]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from chartdistill.answers import NONE_FOUND, answer_pattern, format_answer
 from chartdistill.asking.options import LabelOptions
@@ -27,11 +27,19 @@ class Asker:
     Args:
         builder: the teacher's prompts.
         asked_with: content hash of all else that determines an answer (model, system text, ...).
+        template_options: those that `builder` was made with, for endpoints that make the prompts themselves.
     """
 
-    def __init__(self, builder: PromptBuilder, tasks: Sequence[Task], options: LabelOptions, asked_with: str) -> None:
+    def __init__(
+        self,
+        builder: PromptBuilder,
+        tasks: Sequence[Task],
+        options: LabelOptions,
+        asked_with: str,
+        template_options: Mapping[str, Any] | None = None,
+    ) -> None:
         self.tasks, self.options = tasks, options
-        self._builder = builder
+        self._builder, self._template_options = builder, template_options
         self._tokens_per_record = sum(
             len(builder.branch(question)) + options.max_answer_tokens // 4
             for task in tasks
@@ -79,6 +87,7 @@ class Asker:
             self._builder.end_id,
             choices,
             messages=self._builder.messages(reading.passage.text, question),
+            template_options=self._template_options,
         )
 
     def _generate(self, generator: Generator, asked: Sequence[tuple[Reading, Request]]) -> list[Generation]:

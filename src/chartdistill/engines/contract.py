@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -38,6 +38,8 @@ class Request:
     """Report so many of the likeliest tokens at each position of the answer; 0 for none. 20 at most."""
     messages: tuple[tuple[str, str], ...] | None = None
     """The same prompt as (role, content) pairs, for endpoints that speak chat only."""
+    template_options: Mapping[str, Any] | None = None
+    """What the chat template was given beside `messages`; `prompt_ids` were made with it."""
 
     @property
     def constraint(self) -> str | None:

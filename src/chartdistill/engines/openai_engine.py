@@ -41,7 +41,8 @@ class OpenAIEngine(BaseModel):
     model_name: str | None = None
     """As the endpoints call it; None: the only one they have."""
     api: Literal["completions", "chat"] = "completions"
-    """completions sends our token ids. chat sends messages, which the endpoint's own template makes a prompt of."""
+    """completions sends our token ids. chat sends messages, which the endpoint's own template makes a prompt of; a vLLM
+    server is told the model's `template_options` with them, which the standard has no field for."""
     api_key_env: str | None = None
     """Name of the environment variable that holds the key; never the key itself."""
     timeout_s: float = Field(default=600, gt=0)
@@ -53,7 +54,7 @@ class OpenAIEngine(BaseModel):
     is_vllm: bool | None = None
     """Whether the endpoints are vLLM servers; None: ask them."""
     extra_body: dict[str, Any] = {}
-    """Added to every request, for example {chat_template_kwargs: {enable_thinking: false}}."""
+    """Added to every request, for example {top_p: 0.9}; replaces what we would send under the same name."""
     serve: VllmEngine = VllmEngine()
     """Options of the server that is started when there are no `urls`."""
     start_timeout_s: float = Field(default=900, gt=0)
@@ -238,6 +239,8 @@ class _OpenAIGenerator:
             }
             if request.constraint is not None:
                 body["structured_outputs"] = {"regex": request.constraint}
+            if self._chat and request.template_options:
+                body["chat_template_kwargs"] = dict(request.template_options)
         elif not self._chat:
             body["stop"] = self._spelling(request.stop_id)
         return body | self._options.extra_body

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, Literal
 
@@ -72,6 +74,7 @@ class VllmEngine(BaseModel):
             engine = LLM(model=str(model), use_tqdm_on_load=False, **self.arguments(on_cpu, lora_rank))
         except (RuntimeError, ValueError, OSError) as error:
             raise EngineError(f"vLLM did not start on {model}: {error}") from error
+        threading.Thread(target=_report_death, args=(engine.llm_engine.engine_core,), daemon=True).start()
         try:
             yield _VllmGenerator(engine, load_tokenizer(model))
         finally:
@@ -124,6 +127,26 @@ class VllmEngine(BaseModel):
         return variables
 
 
+def _report_death(client: Any) -> None:
+    """Wait for an engine process to end, then wake whoever waits for its answers with an error.
+
+    vLLM does so only where the process could still say that it dies. When it is killed (by the kernel for memory, say)
+    vLLM's own monitor closes the sockets, but leaves `SyncMPClient.get_output` waiting on its queue for ever. An
+    engine that we stop ends here too, with nobody left to read the error.
+    """
+    from vllm.v1.engine.core_client import SyncMPClient
+    from vllm.v1.engine.exceptions import EngineDeadError
+
+    if not isinstance(client, SyncMPClient):  # VLLM_ENABLE_V1_MULTIPROCESSING=0: the engine is this process
+        return
+    processes = client.resources.engine_manager.processes
+    while all(process.is_alive() for process in processes):
+        # Not by sentinels alone: one is a pipe, which forked workers inherit and may keep open.
+        wait([process.sentinel for process in processes], timeout=1)
+    client.resources.engine_dead = True  # from now on requests are refused
+    client.outputs_queue.put(EngineDeadError())
+
+
 class _VllmGenerator:
     def __init__(self, engine: Any, tokenizer: Any) -> None:
         self._engine, self._tokenizer = engine, tokenizer
@@ -132,6 +155,7 @@ class _VllmGenerator:
         self.cache_tokens: int | None = _cache_tokens(engine.llm_engine.vllm_config.cache_config)
 
     def generate(self, requests: Sequence[Request], adapter: Path | None = None) -> list[Generation]:
+        import zmq
         from vllm.lora.request import LoRARequest
         from vllm.v1.engine.exceptions import EngineDeadError
 
@@ -144,7 +168,7 @@ class _VllmGenerator:
             lora = LoRARequest(f"adapter-{number}", number, str(adapter))
         try:
             given = self._ask([requests[i] for i in asked], lora)
-        except EngineDeadError as error:
+        except (EngineDeadError, zmq.ZMQError) as error:  # ZMQError: its sockets were closed as we sent
             raise EngineError(
                 "vLLM's engine process died while it was answering (out of memory, or killed). Work that was finished "
                 "before is kept: run the same command again. If it dies again, set VLLM_LOGGING_LEVEL=INFO to see why, "

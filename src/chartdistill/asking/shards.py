@@ -1,0 +1,125 @@
+"""Labelling on several machines: each labels a shard of the records into a file of its own in one shared run folder.
+
+`chartdistill label CONFIG --shard I/N` writes labels/shard-I-of-N.jsonl; plain `chartdistill label CONFIG` takes over
+the rows of all such files, asks for what is missing, and removes them. A record's shard follows from its id alone, so
+machines need not know of each other. Must hold: shards can be written at the same time, but none by two processes, and
+none while another verb writes to the run folder.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from chartdistill.errors import ArtefactError, ConfigError
+from chartdistill.schema import Label, content_hash
+from chartdistill.store import Journal, disk_errors, make_folder, read_rows
+
+_ROWS_PER_WRITE = 1000
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Shard `index` (from 0) of `count`."""
+
+    index: int
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Read `I/N`.
+
+        Raises:
+            ConfigError: not two whole numbers, or I is not one of 0 to N-1.
+        """
+        match = re.fullmatch(r"([0-9]+)/([0-9]+)", text)
+        if match is None or int(match[1]) >= int(match[2]):
+            raise ConfigError(
+                f"--shard {text!r} is not I/N, two whole numbers with I from 0 to N-1. Four machines take 0/4, 1/4, "
+                "2/4 and 3/4."
+            )
+        return cls(int(match[1]), int(match[2]))
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+    @property
+    def file_name(self) -> str:
+        """In the folder labels/."""
+        return f"shard-{self.index}-of-{self.count}.jsonl"
+
+    def holds(self, record_id: str) -> bool:
+        """Whether a record belongs to this shard."""
+        return int(content_hash(record_id), 16) % self.count == self.index
+
+    @contextmanager
+    def lock(self, run_dir: Path) -> Iterator[None]:
+        """Hold this shard; other shards can be held at the same time, the run folder as a whole (`store.lock`) not.
+
+        Raises:
+            ArtefactError: another process holds this shard or the run folder.
+        """
+        own = make_folder(run_dir / "labels") / f".{self.file_name}.lock"
+        who = f"pid {os.getpid()} on {socket.gethostname()}"
+        with (
+            _locked(run_dir / ".lock", fcntl.LOCK_SH, f"writing to {run_dir}", "labelling shards"),
+            _locked(own, fcntl.LOCK_EX, f"labelling shard {self} in {run_dir}", who),
+        ):
+            yield
+
+
+@contextmanager
+def _locked(path: Path, how: int, doing: str, who: str) -> Iterator[None]:
+    """Hold a lock file, with `who` in it for whoever is refused. Released by the system if we are killed."""
+    with disk_errors(path), open(path, "a+", encoding="utf-8", opener=_only_for_us) as stream:
+        try:
+            fcntl.flock(stream, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            stream.seek(0)
+            other = stream.read().strip() or "unknown"
+            raise ArtefactError(f"another process ({other}) is {doing}. Wait for it to end.") from None
+        stream.truncate(0)
+        stream.write(who)
+        stream.flush()
+        yield
+
+
+def _only_for_us(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def take_over(journal: Journal[Label], folder: Path, shard: Shard | None = None) -> int:
+    """Add to a journal the rows it lacks that shards, or earlier runs, have finished; returns how many.
+
+    Rows go by their key, so those of other options do no harm. One that failed is left out: it is asked again.
+
+    Args:
+        folder: labels/.
+        shard: the one that `journal` is of; None for all records.
+    """
+    if shard is None:
+        paths = sorted(folder.glob("shard-*.jsonl"))
+    else:  # shards of the same division are being written, and have no row of this one
+        paths = [*sorted(folder.glob("labels*.jsonl")), *sorted(folder.glob("shard-*.jsonl"))]
+        paths = [path for path in paths if f"-of-{shard.count}." not in path.name]
+    rows = (row for path in paths for row in read_rows(path, Label))
+    finished = (row for row in rows if row.failure is None and (shard is None or shard.holds(row.record)))
+    taken = 0
+    while window := list(islice(finished, _ROWS_PER_WRITE)):
+        lacking = {row.key: row for row in window if row.key not in journal}
+        journal.add(list(lacking.values()))
+        taken += len(lacking)
+    return taken
+
+
+def remove_shards(folder: Path) -> None:
+    """Delete the files of all shards in labels/. The run folder must be held."""
+    for path in [*folder.glob("shard-*.jsonl"), *folder.glob(".shard-*")]:
+        path.unlink(missing_ok=True)
