@@ -2,12 +2,14 @@
 # make distill CONFIG=configs/demo.yaml RECORDS=path/to/charts RUN_DIR=runs/mine
 # make test               the tests (sets up first if needed)
 # make check              format, lint, types, structure
-# make demo-models        train the embedded models again from scratch (about an hour on 2 cores)
+# make demo-models        train the embedded models again from scratch (about two hours on 2 cores)
 # make bundle BUNDLE=dir [TARGET=cpu] [MODELS="name ..."]   every wheel and model, for a machine without network
 # make install BUNDLE=dir                                    install there, with no network at all
+#                         then: .venv/bin/python scripts/bundle.py dir --sign-off NAME   the licences have been read
 # make lock               resolve the lock files again
 # make bench-label        how fast the teacher labels, beside the other ways to do it
-# make bench-train        how fast the student is trained, beside TRL and separate rows
+# make bench-train        how fast the student is trained, beside separate rows and TRL (pip install --no-deps "trl==1.16.*")
+# make study              who can teach the demo's student, with which filter, from how many records
 
 PYTHON ?= python3.11
 VENV   ?= .venv
@@ -16,7 +18,7 @@ READY  := $(VENV)/.ready
 RUN_ARGS = $(if $(RECORDS),--records $(RECORDS)) \
            $(if $(RUN_DIR),--run-dir $(RUN_DIR),$(if $(RECORDS),--run-dir runs/$(notdir $(patsubst %/,%,$(RECORDS)))))
 
-.PHONY: distill test check setup demo-models bench-label bench-train lock bundle install clean
+.PHONY: distill test check setup demo-models bench-label bench-train study lock bundle install clean
 
 distill: $(READY)
 	@config="$(CONFIG)"; [ -n "$$config" ] || config=$$($(PY) scripts/pick_config.py) || exit $$?; \
@@ -44,6 +46,10 @@ demo-models: $(READY)
 	$(PY) scripts/train_demo_models.py teacher --steps 6500 --seed 11
 	$(PY) scripts/train_demo_models.py teacher --steps 1500 --seed 12 --start $(MODEL)/teacher --learning-rate 1e-3
 	$(PY) scripts/train_demo_models.py teacher --steps 2200 --seed 13 --start $(MODEL)/teacher --learning-rate 1e-3 \
+		--focus medication
+	$(PY) scripts/train_demo_models.py teacher --steps 4000 --seed 14 --start $(MODEL)/teacher --learning-rate 1e-3 \
+		--focus medication
+	$(PY) scripts/train_demo_models.py teacher --steps 1400 --seed 15 --start $(MODEL)/teacher --learning-rate 1e-3 \
 		--focus medication --trunk build/trunk
 	$(PY) scripts/train_demo_models.py student --steps 400 --start build/trunk --learning-rate 1e-3
 
@@ -52,6 +58,9 @@ bench-label: $(READY)
 
 bench-train: $(READY)
 	$(PY) scripts/bench_train.py
+
+study: $(READY)
+	exec $(PY) -m chartdistill study $(or $(STUDY),configs/study-demo.yaml)
 
 lock: $(READY)
 	$(PY) scripts/lock.py cpu && $(PY) scripts/lock.py cuda

@@ -56,6 +56,8 @@ PAIRS = (("student", "base"), ("student", "teacher"))
 VARIANTS = "variants"
 """Folder, in predictions/, of records in changed form and the answers to them."""
 _NEEDS = {"records": "prepare", "labels": "label", "curated": "curate", "adapter": "train"}
+_UNUSABLE = ("gate_unparsed", "check_unparsed")
+"""How `label` begins the failures that are the teacher's, not the engine's."""
 _SAME_WORDS = re.compile(r"kept as record (.+)$")
 """How `prepare` names the record that a rejected duplicate repeats."""
 
@@ -70,7 +72,7 @@ def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     folder = run.dir / "predictions"
     upstream = [require_manifest(run.dir / stage, verb)["fingerprint"] for stage, verb in _NEEDS.items()]
     model = run.model_folder("student")
-    changes = intervention_options(run)
+    changes = options.interventions
     teacher_model = model_fingerprint(run.model_folder("teacher")) if changes.records and changes.teacher else None
     mark = fingerprint(
         upstream, options.model_dump(), changes.model_dump(), run.config.system, model_fingerprint(model),
@@ -87,9 +89,9 @@ def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
         out.write(*teacher)
     changed = _changed(folder, records, run.tasks, teacher, changes)
     seconds = _ask_student(run, folder, records, changed, upstream, progress)
-    seconds["teacher"] = require_manifest(run.dir / "labels", "label")["seconds"]
+    seconds["teacher"] = _teacher_seconds(run, len(records))
     if changes.teacher and changed:
-        seconds["interventions teacher"] = _ask_teacher(run, folder, changed, changes)
+        seconds["interventions teacher"] = ask_teacher_again(run, folder / VARIANTS, changed, changes)
     arms = {"teacher": teacher} | {arm: stored_answers(folder / f"{arm}.jsonl") for arm in ("base", "student")}
     gates = {(row.record, row.task): row.gate.answer for row in labels if row.gate is not None and row.sample == 0}
     scores = compare_arms(
@@ -98,7 +100,7 @@ def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     )  # fmt: skip
     for arm, rows in arms.items():
         scores["arms"][arm]["cost"] = _cost(rows, seconds[arm])
-    scores["overlap"] = find_overlap(learned, records) | {"naive_leak": _naive_leak(run.dir)}
+    scores["overlap"] = find_overlap(learned, records) | {"naive_leak": find_naive_leak(run.dir)}
     asked = ["base", "student", *(["teacher"] if changes.teacher else [])]
     scores["interventions"], taken = _score_changed(folder, {arm: arms[arm] for arm in asked}, by_id, run, seconds)
     write_text(folder / "scores.json", json.dumps(scores, indent=1) + "\n")
@@ -110,14 +112,9 @@ def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
             "predictions": {arm: len(rows) for arm, rows in arms.items()},
             "changed": taken.get("prompts", {}),
         },
-        interventions=taken, arm_seconds={name: round(value, 2) for name, value in seconds.items()},
+        interventions=taken,
+        arm_seconds={name: None if value is None else round(value, 2) for name, value in seconds.items()},
     )  # fmt: skip
-
-
-def intervention_options(run: Run) -> InterventionOptions:
-    """The run's options for records in changed form."""
-    options: InterventionOptions = getattr(run.config.evaluate, "interventions", InterventionOptions())
-    return options
 
 
 def held_out_records(run_dir: Path, split: str) -> tuple[list[Record], list[Record]]:
@@ -147,24 +144,28 @@ def held_out_records(run_dir: Path, split: str) -> tuple[list[Record], list[Reco
 
 
 def teacher_predictions(labels: Iterable[Label], tasks: Sequence[Task]) -> list[Prediction]:
-    """The teacher's labels as predictions of the arm `teacher`, before any filter."""
+    """The teacher's labels as predictions of the arm `teacher`, before any filter.
+
+    A gate or check that was answered in other words is a wrong answer, as a broken format is; a request that the
+    engine could not answer stays a failure.
+    """
     by_name = {task.name: task for task in tasks}
-    return [
-        Prediction(
-            key=row.key,
-            record=row.record,
-            task=row.task,
-            arm="teacher",
-            completion=row.completion,
-            finish_reason=row.finish_reason,
-            items=None if row.completion is None else parse_answer(row.completion, by_name[row.task]),
-            failure=row.failure,
-            prompt_tokens=row.prompt_tokens,
-            completion_tokens=row.completion_tokens,
-        )
-        for row in labels
-        if row.task in by_name and row.sample == 0
-    ]
+    found = []
+    for row in labels:
+        if row.task not in by_name or row.sample:
+            continue
+        unusable = row.failure is not None and row.failure.startswith(_UNUSABLE)
+        completion = "" if unusable else row.completion
+        found.append(
+            Prediction(
+                key=row.key, record=row.record, task=row.task, arm="teacher", completion=completion,
+                finish_reason=row.finish_reason,
+                items=None if not completion else parse_answer(completion, by_name[row.task]),
+                failure=None if unusable else row.failure,
+                prompt_tokens=row.prompt_tokens, completion_tokens=row.completion_tokens,
+            )
+        )  # fmt: skip
+    return found
 
 
 def _changed(
@@ -190,7 +191,7 @@ def _ask_student(
     changed: Sequence[Asking],
     upstream: Sequence[str],
     progress: ProgressCallback,
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """Base and student on all records and variants, in one engine life; returns the seconds of each part."""
     plain = plain_questions(records, run.tasks)
     again = [(one.record, one.task, one.temperature) for one in changed]
@@ -203,9 +204,14 @@ def _ask_student(
     return ask_sheets(run, sheets, progress)
 
 
-def _ask_teacher(run: Run, folder: Path, changed: Sequence[Asking], changes: InterventionOptions) -> float:
-    """The teacher on all variants, asked as for labels; returns the seconds, without those of starting its engine."""
-    teacher, model, seconds = run.config.teacher, run.model_folder("teacher"), 0.0
+def ask_teacher_again(run: Run, folder: Path, changed: Sequence[Asking], changes: InterventionOptions) -> float | None:
+    """The teacher on all variants, asked as for labels; writes teacher.jsonl in `folder`.
+
+    Returns:
+        The seconds, without those of starting its engine; None where some answers were stored already.
+    """
+    teacher, model = run.config.teacher, run.model_folder("teacher")
+    seconds: float | None = None
     builder = PromptBuilder.from_tokenizer(load_tokenizer(model), run.config.system, teacher.template_options)
     asked_with = content_hash(model_fingerprint(model), teacher.template_options, run.config.system)
     by_temperature = {
@@ -217,7 +223,7 @@ def _ask_teacher(run: Run, folder: Path, changed: Sequence[Asking], changes: Int
         for temperature in {one.temperature for one in changed}
     }  # fmt: skip
     keys = [content_hash(by_temperature[a.temperature].key(a.record, a.task), a.task.question) for a in changed]
-    with Journal(folder / VARIANTS / "teacher.jsonl", Prediction) as journal:
+    with Journal(folder / "teacher.jsonl", Prediction) as journal:
         missing = [(key, one) for key, one in zip(keys, changed, strict=True) if key not in journal]
         if missing:
             with teacher.engine.open(model) as generator:
@@ -230,7 +236,7 @@ def _ask_teacher(run: Run, folder: Path, changed: Sequence[Asking], changes: Int
                         journal.add([
                             row.model_copy(update={"key": key}) for (key, _), row in zip(own, rows, strict=True)
                         ])  # fmt: skip
-                seconds = time.monotonic() - begun
+                seconds = time.monotonic() - begun if len(missing) == len(keys) else None
         journal.finish(keys)
     return seconds
 
@@ -240,7 +246,7 @@ def _score_changed(
     arms: Mapping[str, Sequence[Prediction]],
     records: Mapping[str, Record],
     run: Run,
-    seconds: Mapping[str, float],
+    seconds: Mapping[str, float | None],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Figures of the interventions by arm, and what they cost; both empty where there are none.
 
@@ -259,11 +265,11 @@ def _score_changed(
         )
         for arm, rows in answers.items()
     }  # fmt: skip
-    spent = {arm: round(seconds.get(f"interventions {arm}", 0.0), 2) for arm in answers}
+    spent = {arm: seconds.get(f"interventions {arm}") for arm in answers}
     return figures, cost(variants, answers) | {"seconds": spent}
 
 
-def _naive_leak(run_dir: Path) -> dict[str, Any]:
+def find_naive_leak(run_dir: Path) -> dict[str, Any]:
     """What splitting single entries at random, at the same sizes, would have put on both sides.
 
     Duplicates that `prepare` dropped count with their cluster: a naive split would have kept them.
@@ -287,10 +293,20 @@ def _naive_leak(run_dir: Path) -> dict[str, Any]:
     }
 
 
-def _cost(rows: Iterable[Prediction], seconds: float) -> dict[str, float]:
+def _teacher_seconds(run: Run, num_records: int) -> float | None:
+    """What labelling so many records took, at the speed of `label` and without its engine start; None where not known.
+
+    `label` answers for all splits at once, so the seconds of the scored records are their share.
+    """
+    speed = require_manifest(run.dir / "labels", "label").get("speed")
+    return num_records / speed["records_per_second"] if speed else None
+
+
+def _cost(rows: Iterable[Prediction], seconds: float | None) -> dict[str, float | None]:
+    """Seconds of answering without engine starts; None where they were not measured whole."""
     rows = list(rows)
     return {
-        "seconds": round(seconds, 2),
+        "seconds": None if seconds is None else round(seconds, 2),
         "prompt_tokens": sum(row.prompt_tokens for row in rows),
         "completion_tokens": sum(row.completion_tokens for row in rows),
         "failures": sum(row.failure is not None for row in rows),

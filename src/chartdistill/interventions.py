@@ -19,7 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from chartdistill.grounding import occurrences
-from chartdistill.metrics.consistency import BROKEN, AnswerSet, ItemSet, consistency, share_estimates
+from chartdistill.metrics.consistency import (
+    BROKEN,
+    AnswerSet,
+    ItemSet,
+    consistency,
+    consistency_difference,
+    share_estimates,
+)
 from chartdistill.metrics.counting import ALL_TASKS
 from chartdistill.metrics.keys import match_key
 from chartdistill.perturbations import (
@@ -206,27 +213,63 @@ def _consistency(
     seed: int,
     resamples: int,
 ) -> dict[str, Any]:
+    sets, unscored = _answer_sets(variants, kind, before, after, records, tasks)
+    found = consistency(list(sets.values()), unscored, seed, resamples)
+    return {name: estimate.model_dump() for name, estimate in found.items()}
+
+
+def compare_consistency(
+    variants: Sequence[Variant],
+    first: tuple[Answers, Answers],
+    second: tuple[Answers, Answers],
+    records: Mapping[str, Record],
+    tasks: Sequence[Task],
+    seed: int,
+    resamples: int,
+) -> dict[str, Any]:
+    """Consistency over all noise, all tasks, of one arm minus another's: {metric: Estimate}, paired over clusters.
+
+    `first` and `second`: an arm's answers to the records as they are, and to the variants. Only record-task pairs that
+    both arms have a score for take part.
+    """
+    (one, _), (two, _) = (
+        _answer_sets(variants, ANY_NOISE, before, after, records, tasks) for before, after in (first, second)
+    )
+    shared = [place for place in one if place in two]
+    unscored = len(one.keys() ^ two.keys())
+    found = consistency_difference([(one[at], two[at]) for at in shared], unscored, seed, resamples)
+    return {name: estimate.model_dump() for name, estimate in found.items()}
+
+
+def _answer_sets(
+    variants: Sequence[Variant],
+    kind: str,
+    before: Answers,
+    after: Answers,
+    records: Mapping[str, Record],
+    tasks: Sequence[Task],
+) -> tuple[dict[tuple[str, str], AnswerSet], int]:
+    """(record, task) -> all answers to it; and for how many an engine failed on any: fewer answers agree more."""
     groups: dict[tuple[str, str], list[Variant]] = {}
     for variant in variants:
         if variant.kind in SAME and kind in (variant.kind, ANY_NOISE):
             for task in tasks:
                 groups.setdefault((variant.record, task.name), []).append(variant)
     by_name = {task.name: task for task in tasks}
-    sets, unscored = [], 0
+    sets, unscored = {}, 0
     for (record_id, task_name), group in groups.items():
         record, task = records[record_id], by_name[task_name]
         first = before.get((record_id, task_name))
         others = [(variant, after.get((variant.id, task_name))) for variant in group]
-        answers = [_item_set(answer, task, variant.renamed) for variant, answer in others if _answered(answer)]
-        if not _answered(first) or not answers:
+        if not _answered(first) or not all(_answered(answer) for _, answer in others):
             unscored += 1
             continue
         gold = (record.gold or {}).get(task_name)
         own = _item_set(first, task, ())
         right = None if gold is None else own == _keys(gold, task, ())
-        sets.append(AnswerSet(record.cluster, (own, *answers), right))
-    found = consistency(sets, unscored, seed, resamples)
-    return {name: estimate.model_dump() for name, estimate in found.items()}
+        answers = (_item_set(answer, task, variant.renamed) for variant, answer in others)
+        sets[record_id, task_name] = AnswerSet(record.cluster, (own, *answers), right)
+    return sets, unscored
 
 
 def _answered(answer: Prediction | None) -> bool:
@@ -238,9 +281,12 @@ def _item_set(answer: Prediction | None, task: Task, renamed: Sequence[tuple[str
 
 
 def _keys(items: Sequence[Item], task: Task, renamed: Sequence[tuple[str, str]]) -> ItemSet:
-    old = {match_key(new, task): match_key(name, task) for new, name in renamed}
+    """`renamed`: a drug's name in this text counts as its name in the record; the latter, which the text does not hold
+    any more, as neither."""
+    names = {match_key(new, task): match_key(old, task) for new, old in renamed}
+    gone = {old: f"{old} (not in this text)" for old in names.values()}
     keys = ((match_key(item.text, task), item.status) for item in items)
-    return frozenset((old.get(key, key), status) for key, status in keys)
+    return frozenset(((gone | names).get(key, key), status) for key, status in keys)
 
 
 def cost(variants: Sequence[Variant], answers: Mapping[str, Sequence[Prediction]]) -> dict[str, Any]:

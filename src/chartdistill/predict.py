@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from chartdistill.answers import parse_answer
+from chartdistill.answers import answer_pattern, parse_answer
 from chartdistill.cleaning import Cleaned, clean
 from chartdistill.config import Run
 from chartdistill.engines import Generation, Request
@@ -55,7 +55,11 @@ def predict(run: Run, records: Path | None, out: Path) -> int:
                     stream.write(json.dumps({"id": entry.id, "source": entry.source, "failure": entry.reason}) + "\n")
             requests = [
                 Request(
-                    builder.prompt(cleaned.text, task.question), run.config.evaluate.max_answer_tokens, builder.end_id
+                    builder.prompt(cleaned.text, task.question),
+                    run.config.evaluate.max_answer_tokens,
+                    builder.end_id,
+                    # As in `evaluate`, so that what is used is what was measured.
+                    pattern=answer_pattern(task) if run.config.label.constrain else None,
                 )
                 for _, cleaned in charts
                 for task in run.tasks

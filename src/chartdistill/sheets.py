@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from chartdistill.answers import parse_answer
+from chartdistill.answers import answer_pattern, parse_answer
 from chartdistill.config import Run
 from chartdistill.engines import Generation, Generator, Request
 from chartdistill.model_folder import load_tokenizer, model_fingerprint, read_json
@@ -63,8 +63,12 @@ def windows(rows: Iterable[_RowT]) -> Iterator[list[_RowT]]:
         yield window
 
 
-def ask_sheets(run: Run, sheets: Sequence[Sheet], progress: ProgressCallback) -> dict[str, float]:
-    """Answer all sheets with the run's student; returns the seconds of each, without those of starting the engine.
+def ask_sheets(run: Run, sheets: Sequence[Sheet], progress: ProgressCallback) -> dict[str, float | None]:
+    """Answer all sheets with the run's student, held to the answer format where the teacher is (`label.constrain`).
+
+    Returns:
+        The seconds of each sheet, without those of starting the engine; None where some of its answers were stored
+        already, since the time of the rest says nothing of the whole.
 
     Raises:
         EngineError: the engine did not start, or died; answers given before are kept.
@@ -74,17 +78,18 @@ def ask_sheets(run: Run, sheets: Sequence[Sheet], progress: ProgressCallback) ->
     builder = PromptBuilder.from_tokenizer(load_tokenizer(model), run.config.system, student.template_options)
     known = content_hash(model_fingerprint(model), student.engine.model_dump())
     ranks = [int(read_json(s.adapter / "adapter_config.json")["r"]) for s in sheets if s.adapter is not None]
-    seconds: dict[str, float] = {}
+    seconds: dict[str, float | None] = {}
     total, done = sum(len(sheet.questions) for sheet in sheets), 0
     with ExitStack() as stack:
         generator: Generator | None = None
         for sheet in sheets:
-            begun = time.monotonic()
+            begun, num_stored = time.monotonic(), 0
             journal = stack.enter_context(Journal(sheet.path, Prediction))
             keys: list[str] = []
-            for window in windows(_keyed(sheet, builder, run.config.evaluate.max_answer_tokens, known)):
+            for window in windows(_keyed(sheet, builder, run, known)):
                 keys += [key for key, *_ in window]
                 missing = [one for one in window if one[0] not in journal]
+                num_stored += len(window) - len(missing)
                 if missing and generator is None:
                     waited = time.monotonic()
                     generator = stack.enter_context(student.engine.open(model, lora_rank=max(ranks, default=None)))
@@ -94,12 +99,13 @@ def ask_sheets(run: Run, sheets: Sequence[Sheet], progress: ProgressCallback) ->
                 tasks = max(1, len(run.tasks))
                 progress(done // tasks, total // tasks, tokens)
             journal.finish(keys)
-            seconds[sheet.name] = time.monotonic() - begun
+            seconds[sheet.name] = None if num_stored else time.monotonic() - begun
     return seconds
 
 
-def _keyed(sheet: Sheet, builder: PromptBuilder, room: int, known: str) -> Iterator[tuple[str, Record, Task, Request]]:
+def _keyed(sheet: Sheet, builder: PromptBuilder, run: Run, known: str) -> Iterator[tuple[str, Record, Task, Request]]:
     """Each question with the content hash of all that determines its answer."""
+    room, constrain = run.config.evaluate.max_answer_tokens, run.config.label.constrain
     for record, task, temperature in sheet.questions:
         ids = builder.prompt(record.text, task.question)
         seed = zlib.crc32(f"{record.id} {task.name}".encode()) if temperature else None
@@ -109,9 +115,12 @@ def _keyed(sheet: Sheet, builder: PromptBuilder, room: int, known: str) -> Itera
             builder.end_id,
             temperature=temperature,
             seed=seed,
+            pattern=answer_pattern(task) if constrain else None,
             messages=builder.messages(record.text, task.question),
         )
-        key = content_hash(known, sheet.made_from, sheet.arm, record.id, task.name, ids, room, temperature, seed)
+        key = content_hash(
+            known, sheet.made_from, sheet.arm, record.id, task.name, ids, room, temperature, seed, request.pattern
+        )
         yield key, record, task, request
 
 

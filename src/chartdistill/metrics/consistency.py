@@ -52,29 +52,56 @@ class AnswerSet:
         return len(set(self.answers)) == 1
 
 
+Counts = dict[str, tuple[str, list[tuple[float, float]]]]
+"""Name -> (what the denominator counts, (numerator, denominator) of each row)."""
+
+
+def _counts(sets: Sequence[AnswerSet]) -> Counts:
+    return {
+        "share_identical": ("records", [(one.identical, 1) for one in sets]),
+        **{
+            f"{'' if same else 'in'}consistent_{'right' if right else 'wrong'}": (
+                "records with gold",
+                [(0, 0) if one.right is None else (one.identical is same and one.right is right, 1) for one in sets],
+            )
+            for same in (True, False)
+            for right in (True, False)
+        },
+    }
+
+
 def consistency(sets: Sequence[AnswerSet], unscored: int, seed: int, resamples: int) -> dict[str, Estimate]:
     """All figures of consistency. `unscored`: records left out because an engine failed."""
-    ratios = share_estimates(
-        [one.cluster for one in sets],
-        {
-            "share_identical": ("records", [(one.identical, 1) for one in sets]),
-            **{
-                f"{'' if same else 'in'}consistent_{'right' if right else 'wrong'}": (
-                    "records with gold",
-                    [
-                        (0, 0) if one.right is None else (one.identical is same and one.right is right, 1)
-                        for one in sets
-                    ],
-                )
-                for same in (True, False)
-                for right in (True, False)
-            },
-        },
-        unscored,
-        seed,
-        resamples,
-    )
+    ratios = share_estimates([one.cluster for one in sets], _counts(sets), unscored, seed, resamples)
     return {"alpha": alpha(sets, unscored, seed, resamples), **ratios}
+
+
+def consistency_difference(
+    pairs: Sequence[tuple[AnswerSet, AnswerSet]], unscored: int, seed: int, resamples: int
+) -> dict[str, Estimate]:
+    """The shares of the first arm minus those of the second, with one set of resamples for both.
+
+    `pairs`: both arms' answers to the same record and task. Alpha is left out: its units are the items that an arm
+    names, so two arms have different ones.
+    """
+    firsts, seconds = _counts([one for one, _ in pairs]), _counts([two for _, two in pairs])
+    if not pairs:
+        return {name: undefined(f"no {unit} that both arms have", unscored) for name, (unit, _) in firsts.items()}
+    clusters = [one.cluster for one, _ in pairs]
+    arrays = [np.asarray([rows for _, rows in counts.values()], dtype=np.float64) for counts in (firsts, seconds)]
+    above, below = ([cluster_sums(array[:, :, side].T, clusters) for array in arrays] for side in (0, 1))
+    draws = resampled_ratios(above, below, resamples, seed)
+    found = {}
+    for column, (name, (unit, _)) in enumerate(firsts.items()):
+        total = float(below[0][:, column].sum())  # the same in both arms: gold is the record's
+        if total == 0:
+            found[name] = undefined(f"no {unit}", unscored)
+            continue
+        value = float(above[0][:, column].sum() - above[1][:, column].sum()) / total
+        gaps = draws[0][:, column] - draws[1][:, column]
+        low, high = interval(value, gaps, int((below[0][:, column] > 0).sum()), (-1.0, 1.0)) or (None, None)
+        found[name] = Estimate(value=value, low=low, high=high, n=round(total), unscored=unscored)
+    return found
 
 
 def share_estimates(

@@ -277,8 +277,8 @@ def _stage_limits(facts: RunFacts) -> Iterator[str]:
         )
     if (facts.manifests.get("labels", {}).get("options") or {}).get("constrain") and facts.scores is not None:
         yield (
-            "The teacher could give only answers in the format (label.constrain); base and student were not held to "
-            "it, so format errors are theirs alone to make."
+            "All arms could give only answers in the format (label.constrain), so valid format says nothing about how "
+            "well a model knows it."
         )
     for stage in ("records", "curated"):
         counts = facts.counts(stage) or {}

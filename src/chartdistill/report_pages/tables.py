@@ -100,7 +100,19 @@ GOLD_HEADLINE = ("joint_f1", "confabulation_rate", "abstention_specificity")
 PLAIN_HEADLINE = ("invented_rate", "format_valid_rate", "teacher_joint_f1")
 """What can be shown without gold."""
 
-ARM_TITLES = {"teacher": "Teacher", "base": "Base student", "student": "Distilled student"}
+ARM_TITLES = {
+    "teacher": "Teacher",
+    "base": "Base student",
+    "student": "Distilled student",
+    "teacher_chain": "Teacher, chain",
+    "teacher_direct": "Teacher, one question",
+    "self_raw": "Self-taught, raw",
+    "self_filtered": "Self-taught, filtered",
+    "distilled_raw": "Distilled, raw",
+    "distilled_filtered": "Distilled, filtered",
+    "gold_trained": "Trained on gold",
+    "rules": "Rules and lexicon",
+}
 
 
 @dataclass(frozen=True)

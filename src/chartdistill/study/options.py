@@ -1,0 +1,116 @@
+"""What a study file may say, and the students that follow from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from chartdistill.errors import ConfigError
+from chartdistill.perturbations import InterventionOptions
+
+TrainedArm = Literal["distilled_raw", "distilled_filtered", "self_raw", "self_filtered", "gold_trained"]
+LABELS_OF: dict[TrainedArm, tuple[str, bool]] = {
+    "distilled_raw": ("teacher", False),
+    "distilled_filtered": ("teacher", True),
+    "self_raw": ("self", False),
+    "self_filtered": ("self", True),
+    "gold_trained": ("gold", False),
+}
+"""Arm -> (whose labels, whether they go through the config's filters). Raw labels must only follow the format."""
+
+
+class StudyConfig(BaseModel):
+    """A study."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Names the study in its report."""
+    config: Path
+    """The run that everything is derived from, relative to this file."""
+    run_dir: Path
+    """Where everything is written, relative to the current folder."""
+    sizes: tuple[int, ...] = Field(min_length=1)
+    """Training records of the learning curve."""
+    compared_size: int | None = None
+    """Which of `sizes` the arms are compared at; None: the largest."""
+    seeds: tuple[int, ...] = Field(default=(1, 2, 3), min_length=1)
+    """Each draws its own training records and its own order of training."""
+    arms: tuple[TrainedArm, ...] = tuple(LABELS_OF)
+    """Arms trained at `compared_size`, with every seed."""
+    curve: tuple[TrainedArm, ...] = ("distilled_filtered",)
+    """Arms of `arms` trained at every size."""
+    jobs: int = Field(default=1, ge=1)
+    """Students trained at once, each with its share of the cores. Small students on a CPU train faster two at a time
+    on one core each than one after the other on two. On a GPU leave it at 1."""
+    interventions: InterventionOptions = InterventionOptions()
+    """Test records asked again in changed form: what answers hang on, and whether they stay the same."""
+    changed_arms: tuple[TrainedArm, ...] = ("distilled_raw", "distilled_filtered", "self_filtered")
+    """Arms asked about them (with the first seed), beside the teacher and the base student."""
+    limits: tuple[str, ...] = ()
+    """What these records and models cannot show, in whole sentences; printed among the limits of the report."""
+
+    @property
+    def compared(self) -> int:
+        """Training records of the arms that are compared."""
+        return max(self.sizes) if self.compared_size is None else self.compared_size
+
+    @model_validator(mode="after")
+    def _options_agree(self) -> Self:
+        if stray := sorted(set(self.curve) - set(self.arms)):
+            raise ValueError(f"curve names {', '.join(stray)}, which `arms` does not")
+        if self.compared not in self.sizes:
+            raise ValueError(f"compared_size {self.compared} is not among sizes {list(self.sizes)}")
+        if min(self.sizes) < 1:
+            raise ValueError(f"sizes has {min(self.sizes)}; a student needs a record at least")
+        return self
+
+
+@dataclass(frozen=True)
+class Part:
+    """One student to train."""
+
+    arm: TrainedArm
+    size: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Folder of the part, and its arm in the predictions."""
+        return f"{self.arm}-n{self.size}-s{self.seed}"
+
+
+def load_study(path: Path) -> StudyConfig:
+    """Read a study's YAML file.
+
+    Raises:
+        ConfigError: naming file, option and what is wrong.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        study = StudyConfig.model_validate(values)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+    except ValidationError as error:
+        problem = error.errors(include_input=False)[0]
+        option = ".".join(map(str, problem["loc"]))
+        raise ConfigError(f"{path}: {f'{option}: ' if option else ''}{problem['msg']}") from None
+    return study.model_copy(update={"config": path.resolve().parent / study.config})
+
+
+def parts_of(study: StudyConfig) -> list[Part]:
+    """All students of a study: those that are compared first, then the rest of the curve, the largest first."""
+    compared = [Part(arm, study.compared, seed) for seed in study.seeds for arm in study.arms]
+    curve = [
+        Part(arm, size, seed)
+        for size in sorted(set(study.sizes), reverse=True)
+        for seed in study.seeds
+        for arm in study.curve
+    ]
+    return list(dict.fromkeys([*compared, *curve]))
