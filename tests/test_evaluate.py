@@ -13,7 +13,7 @@ from chartdistill.answers import format_answer
 from chartdistill.config import EvaluateOptions, ModelOptions, Run, RunConfig
 from chartdistill.engines import TransformersEngine
 from chartdistill.errors import InputError
-from chartdistill.evaluate import evaluate, held_out_records
+from chartdistill.evaluate import evaluate, held_out_records, teacher_predictions
 from chartdistill.perturbations import InterventionOptions
 from chartdistill.prepare import prepare
 from chartdistill.report import report
@@ -154,7 +154,7 @@ def test_what_is_stored_is_not_asked_again(run: Run) -> None:
     for name, content in before.items():
         assert (run.dir / "predictions" / name).read_bytes() == content
     assert manifest["options"]["bootstrap_resamples"] == 150
-    assert manifest["arm_seconds"]["base"] < 1, "no engine was started"
+    assert manifest["arm_seconds"]["base"] is None, "the answers were stored: their time was not measured"
 
 
 def test_leaks_are_refused(run: Run, tmp_path: Path) -> None:
@@ -201,3 +201,15 @@ def test_the_teacher_is_asked_as_for_labels(tmp_path: Path, run: Run, tiny_model
     assert set(scores["interventions"]) == {"base", "student"}
     before = {record for record, _ in asked["base"]}
     assert before.isdisjoint(p.record for p in stored(own, "variants/base.jsonl") if "inserted" in p.record)
+
+
+def test_a_teacher_that_gives_no_usable_answer_is_wrong_and_an_engine_that_fails_is_unscored(run: Run) -> None:
+    def label(task: str, failure: str) -> Label:
+        return Label(key=task, record="r", task=task, strategy="chain", failure=failure)
+
+    said = teacher_predictions(
+        [label("medication", "gate_unparsed: ..."), label("tests", "prompt_too_long: ...")], run.tasks
+    )
+    wrong, unscored = said
+    assert (wrong.completion, wrong.items, wrong.failure) == ("", None, None)
+    assert (unscored.completion, unscored.failure) == (None, "prompt_too_long: ...")

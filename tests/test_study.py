@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -12,14 +12,17 @@ import yaml
 from chartdistill.answers import format_answer
 from chartdistill.config import load_run, load_task
 from chartdistill.curate import curate
-from chartdistill.errors import ConfigError, TrainingError
+from chartdistill.errors import ArtefactError, ConfigError, TrainingError
 from chartdistill.metrics import score_arm
 from chartdistill.prepare import prepare
 from chartdistill.rules import known_names, predict_by_rules, read
-from chartdistill.schema import Item, Label, Prediction, Record, Task
-from chartdistill.store import RowWriter, make_folder, read_rows, require_manifest, write_text
-from chartdistill.study import draw, load_study, parts_of, study
-from chartdistill.study_scores import crossing, pool
+from chartdistill.schema import Gate, Item, Label, Prediction, Record, Task
+from chartdistill.store import RowWriter, lock, make_folder, read_rows, write_text
+from chartdistill.study import study
+from chartdistill.study.options import load_study, parts_of
+from chartdistill.study.parts import LOG, derive, draw, make_students, write_gold_labels
+from chartdistill.study.scores import crossing, pool
+from chartdistill.train import train
 from conftest import ROOT
 from test_interventions import TASKS, charts
 
@@ -36,10 +39,12 @@ def test_the_shipped_study_is_valid_and_counts_its_parts() -> None:
     options = load_study(ROOT / "configs/study-demo.yaml")
     assert options.config.exists()
     parts = parts_of(options)
-    assert len(parts) == len(set(parts)) == 5 * 3 + 4 * 3, "five arms at the largest size, four more sizes of the curve"
+    assert len(parts) == len(set(parts)) == 5 * 3 + 4 * 3, "five arms at one size, four more sizes of the curve"
     assert {(part.size, part.arm) for part in parts if part.arm != "distilled_filtered"} == {
-        (400, arm) for arm in options.arms if arm != "distilled_filtered"
+        (options.compared, arm) for arm in options.arms if arm != "distilled_filtered"
     }
+    assert options.interventions.records, "without changed records nothing is known of consistency"
+    assert any("base student" in limit for limit in options.limits)
 
 
 @pytest.mark.parametrize(
@@ -48,6 +53,8 @@ def test_the_shipped_study_is_valid_and_counts_its_parts() -> None:
         ({"sizes": []}, "sizes"),
         ({"curve": ["gold_trained"], "arms": ["self_raw"]}, "curve names gold_trained"),
         ({"arm": ["self_raw"]}, "arm: Extra inputs"),
+        ({"compared_size": 3}, "compared_size 3 is not among sizes"),
+        ({"sizes": [0, 2]}, "sizes has 0"),
     ],
 )
 def test_a_wrong_study_is_refused(tmp_path: Path, change: dict[str, object], problem: str) -> None:
@@ -60,9 +67,14 @@ def test_a_wrong_study_is_refused(tmp_path: Path, change: dict[str, object], pro
 
 def test_where_the_curve_crosses() -> None:
     def points(*gaps: float | None) -> list[dict[str, object]]:
-        return [{"size": 100 * 4**place, "gap_to_teacher": {"value": gap}} for place, gap in enumerate(gaps)]
+        spans = [{"value": g, "low": g and g - 0.05, "high": g and g + 0.05} for g in gaps]
+        return [{"size": 100 * 4**place, "gap_to_teacher": span} for place, span in enumerate(spans)]
 
-    assert crossing(points(-0.2, -0.1, 0.1)) == {"size": 800, "between": [400, 1600]}
+    assert crossing(points(-0.2, -0.1, 0.1)) == {
+        "size": 800, "between": [400, 1600], "below_until": 400, "reached_from": 1600,
+    }  # fmt: skip
+    assert crossing(points(-0.2, -0.03, -0.01))["below_until"] == 100, "the others' intervals include the teacher"
+    assert crossing(points(-0.2, -0.03, -0.01))["reached_from"] is None, "and none is within the margin"
     assert crossing(points(-0.2, -0.1))["reason"] == "below the teacher at every size up to 400"
     assert "from the smallest size on" in crossing(points(0.1, 0.2))["reason"]
     assert crossing(points(None, 0.2))["size"] is None
@@ -107,10 +119,9 @@ def test_rules_read_what_rules_can() -> None:
 
 
 class Runner:
-    """Runs prepare and curate as they are; labels are the gold, with a false drug in every other; training is done."""
+    """Runs all verbs as they are, but labels are the gold, with a false drug in every other; and one seed fails."""
 
-    def __init__(self, adapter: Path) -> None:
-        self.adapter = adapter
+    def __init__(self) -> None:
         self.ran: list[tuple[str, str]] = []
 
     def __call__(self, config: Path, first: str, last: str) -> None:
@@ -120,11 +131,12 @@ class Runner:
             prepare(run.config.records, run.dir / "records", run.config.prepare)
         if last == "label":
             self.label(run.dir, run.tasks, run.config.label.strategy)
-        if last == "train":
+        if last == "curate":
             curate(run.dir, run.tasks, run.config.filters)
+        if last == "train":
             if "s2" in config.parent.name:
                 raise TrainingError("the loss is not finite")
-            shutil.copytree(self.adapter, run.dir / "adapter", dirs_exist_ok=True)
+            train(run, lambda done, total=None, tokens=0: None)
 
     def label(self, folder: Path, tasks: list[Task], strategy: str) -> None:
         with RowWriter(folder / "labels" / "labels.jsonl") as out:
@@ -136,19 +148,24 @@ class Runner:
                     out.write(
                         Label(
                             key=f"{record.id}{task.name}{strategy}", record=record.id, task=task.name,
-                            strategy=strategy, completion=format_answer(items), finish_reason="stop", prompt_tokens=10,
+                            strategy=strategy, completion=format_answer(items), finish_reason="stop", prompts=1,
+                            prompt_tokens=10 if strategy == "direct" else 25,
+                            gate=None if strategy == "direct" else Gate(answer="yes"),
                         )
                     )  # fmt: skip
         write_text(folder / "labels" / "manifest.json", json.dumps({"fingerprint": strategy, "seconds": 1.0}))
 
 
-def test_a_miniature_study(tmp_path: Path, tiny_model: Path) -> None:
-    from test_evaluate import write_adapter
+MINI = {
+    "sizes": [2, 4], "seeds": [1, 2], "arms": ["distilled_raw", "distilled_filtered", "gold_trained"],
+    "curve": ["distilled_filtered"], "limits": ["The models of this test know nothing."],
+    "interventions": {"records": 1, "edited_records": 1, "resamples": 1},
+}  # fmt: skip
 
-    adapter = make_folder(tmp_path / "adapter")
-    write_adapter(adapter, tiny_model)
-    write_text(adapter / "manifest.json", json.dumps({"fingerprint": "trained", "seconds": 1.0}))
-    model = {"model": str(tiny_model), "engine": {"type": "transformers"}}
+
+def write_study(folder: Path, model_folder: Path, options: dict[str, object]) -> Path:
+    """A study of six training records and two test records, with the tiny model as teacher and student."""
+    model = {"model": str(model_folder), "engine": {"type": "transformers"}}
     base = {
         "name": "mini", "run_dir": "unused", "system": "Answer.", "teacher": model, "student": model,
         "tasks": [str(ROOT / f"configs/tasks/{name}.yaml") for name in ("medication", "tests")],
@@ -156,26 +173,40 @@ def test_a_miniature_study(tmp_path: Path, tiny_model: Path) -> None:
             {"type": "synthetic", "pool": "train", "count": 6, "seed": 1, "split": "train"},
             {"type": "synthetic", "pool": "heldout", "count": 2, "seed": 3, "split": "test"},
         ],
+        "label": {"max_answer_tokens": 8, "strategy": "direct"},
+        "train": {"epochs": 1, "checkpoints": 1},
         "evaluate": {"max_answer_tokens": 8, "bootstrap_resamples": 100},
     }  # fmt: skip
-    (tmp_path / "base.yaml").write_text(yaml.safe_dump(base))
-    options = {
-        "name": "mini-study", "config": "base.yaml", "run_dir": str(tmp_path / "study"), "sizes": [2, 4],
-        "seeds": [1, 2], "arms": ["distilled_raw", "distilled_filtered", "gold_trained"],
-        "curve": ["distilled_filtered"],
-    }  # fmt: skip
-    (tmp_path / "study.yaml").write_text(yaml.safe_dump(options))
-    runner = Runner(adapter)
-    figures = study(tmp_path / "study.yaml", runner)
+    (folder / "base.yaml").write_text(yaml.safe_dump(base))
+    path = folder / "study.yaml"
+    named = {"name": "mini-study", "config": "base.yaml", "run_dir": str(folder / "study")}
+    path.write_text(yaml.safe_dump(named | options))
+    return path
+
+
+def test_a_miniature_study(tmp_path: Path, tiny_model: Path) -> None:
+    path, runner = write_study(tmp_path, tiny_model, MINI), Runner()
+    figures = study(path, runner)
     folder = tmp_path / "study"
-    assert set(figures["failed"]) == {
-        part.name for part in parts_of(load_study(tmp_path / "study.yaml")) if part.seed == 2
-    }
+    assert set(figures["failed"]) == {part.name for part in parts_of(load_study(path)) if part.seed == 2}
     assert set(figures["arms"]) == {
         "teacher_chain", "teacher_direct", "base", "rules", "distilled_raw", "distilled_filtered", "gold_trained",
     }  # fmt: skip
+    strategies = {name: load_run(folder / name / "config.yaml").config.label.strategy for name in ("teacher", "direct")}
+    assert strategies == {"teacher": "chain", "direct": "direct"}, "whatever the base config says"
     assert [point["size"] for point in figures["curve"]["distilled_filtered"]] == [2, 4]
     assert figures["differences"]["distilled_filtered-teacher_chain"]["all"]["joint_f1"]["value"] < 0
+    check_labels(folder, figures)
+    assert figures["tokens"]["teacher_direct-teacher_chain"]["prompt"]["value"] == -30, "two tasks, 15 tokens each"
+    assert figures["arms"]["teacher_chain"]["all"]["format_valid_rate"]["n"] == 4, "two records, not once per seed"
+    assert set(figures["changed"]["arms"]) == {"teacher_chain", "base", "distilled_raw", "distilled_filtered"}
+    gaps = figures["changed"]["differences"]["distilled_filtered-base"]
+    assert gaps["share_identical"]["n"] == 2
+    check_pages(folder, figures)
+    check_reuse(path, runner, figures)
+
+
+def check_labels(folder: Path, figures: dict[str, Any]) -> None:
     texts = {
         name: (folder / "parts" / f"{name}-n4-s1" / "curated" / "train.jsonl").read_text()
         for name in ("distilled_raw", "distilled_filtered", "gold_trained")
@@ -184,19 +215,59 @@ def test_a_miniature_study(tmp_path: Path, tiny_model: Path) -> None:
     assert "Inventamol" not in texts["distilled_filtered"] + texts["gold_trained"]
     labels = list(read_rows(folder / "parts" / "distilled_filtered-n2-s1" / "labels" / "labels.jsonl", Label))
     assert len({label.record for label in labels}) == 2
-    assert len(figures["answers"]) == 6
-    assert all(entry["answer"] for entry in figures["answers"])
-    assert any("not known" in entry["answer"] for entry in figures["answers"]), "nothing taught itself here"
+    rates = {arm: of["confabulation_rate"]["value"] for arm, of in figures["labels"].items()}
+    assert rates["distilled_raw"] > 0
+    assert rates["gold_trained"] == 0
+    assert figures["labels"]["gold_trained"]["recall"]["value"] == 1
+
+
+def check_pages(folder: Path, figures: dict[str, Any]) -> None:
     page, text = (folder / "study.html").read_text(), (folder / "study.md").read_text()
-    assert "<svg" in page
-    assert "Can a model teach itself?" in page
-    assert "the loss is not finite" in text
-    assert "synthetic charts" in text
+    assert len(figures["answers"]) == 6
+    for entry in figures["answers"]:
+        assert entry["verdict"].endswith(".")
+        assert entry["question"] in page
+        assert page.count(f'id="{entry["id"]}"') == 1
+    assert figures["answers"][0]["verdict"] == "Not known.", "nothing taught itself here"
+    assert page.count("<svg") >= 9
+    for phrase in ("the loss is not finite", "synthetic charts", "The models of this test know nothing."):
+        assert phrase in text
+        assert phrase in page
     records = read_rows(folder / "teacher" / "records" / "records.jsonl", Record)
     assert not any(record.text[:30] in page + text for record in records)
-    stamps = {path: path.stat().st_mtime_ns for path in (folder / "predictions").glob("*.jsonl")}
-    marks = require_manifest(folder / "parts" / "distilled_raw-n4-s1" / "curated", "curate")
-    again = study(tmp_path / "study.yaml", runner)
+
+
+def check_reuse(path: Path, runner: Runner, figures: dict[str, Any]) -> None:
+    folder = path.parent / "study"
+    part = folder / "parts" / "distilled_raw-n4-s1"
+    stamp = (part / "adapter" / "adapter_model.safetensors").stat().st_mtime_ns
+    runner.ran.clear()
+    again = study(path, runner)
     assert again["arms"] == figures["arms"]
-    assert require_manifest(folder / "parts" / "distilled_raw-n4-s1" / "curated", "curate") == marks
-    assert len(stamps) == 1 + 4
+    trained = {name for name, last in runner.ran if last == "train"}
+    assert trained == set(figures["failed"]), "only what had failed is tried again"
+    assert (part / "adapter" / "adapter_model.safetensors").stat().st_mtime_ns == stamp
+    with lock(folder), pytest.raises(ArtefactError, match="another process"):
+        study(path, runner)
+
+
+def test_two_students_at_once_in_processes_of_their_own(tmp_path: Path, tiny_model: Path) -> None:
+    """Real trainings; one has a folder that cannot be written, and says so without stopping the other."""
+    path = write_study(tmp_path, tiny_model, {"sizes": [2], "seeds": [1], "arms": ["distilled_raw", "gold_trained"],
+                                              "curve": [], "jobs": 2})  # fmt: skip
+    options, runner = load_study(path), Runner()
+    base = derive(load_run(options.config), tmp_path / "study" / "teacher", {})
+    runner(base, "prepare", "label")
+    shared = load_run(base)
+    labels = {"teacher": shared.dir, "gold": write_gold_labels(shared, tmp_path / "study" / "gold")}
+    (make_folder(tmp_path / "study" / "parts" / "gold_trained-n2-s1") / "adapter").write_text("in the way")
+    failed = make_students(options, shared, labels, tmp_path / "study", runner)
+    assert set(failed) == {"gold_trained-n2-s1"}
+    assert "exit code" in failed["gold_trained-n2-s1"]
+    home = tmp_path / "study" / "parts" / "distilled_raw-n2-s1"
+    assert (home / "adapter" / "adapter_model.safetensors").exists()
+    assert (home / LOG).exists()
+    log = (home / LOG).stat().st_mtime_ns
+    (home.parent / "gold_trained-n2-s1" / "adapter").unlink()
+    assert make_students(options, shared, labels, tmp_path / "study", runner) == {}
+    assert (home / LOG).stat().st_mtime_ns == log, "no process was started for what is done"

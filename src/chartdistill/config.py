@@ -18,6 +18,7 @@ from chartdistill.engines import AnyEngine, OpenAIEngine, VllmEngine
 from chartdistill.errors import ConfigError
 from chartdistill.filters import DEFAULT_FILTERS, AnyFilter
 from chartdistill.model_folder import resolve_model
+from chartdistill.perturbations import InterventionOptions
 from chartdistill.schema import Split, Task
 from chartdistill.sources import AnySource, PrepareOptions, source_for
 from chartdistill.training import TrainOptions
@@ -52,6 +53,8 @@ class EvaluateOptions(_Section):
     bootstrap_resamples: int = Field(default=2000, ge=100)
     """Resamples of the record clusters behind each interval."""
     seed: int = 0
+    interventions: InterventionOptions = InterventionOptions()
+    """Held-out records asked again in changed form, to see what an answer hangs on; `records: 0` for none."""
 
 
 class PrivacyOptions(_Section):
