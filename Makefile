@@ -2,7 +2,7 @@
 # make distill CONFIG=configs/demo.yaml RECORDS=path/to/charts RUN_DIR=runs/mine
 # make test               the tests (sets up first if needed)
 # make check              format, lint, types, structure
-# make demo-models        train the embedded models again from scratch (about two hours on 2 cores)
+# make demo-models        train the embedded models again from scratch (about 2 hours 45 minutes on 2 cores)
 # make bundle BUNDLE=dir [TARGET=cpu] [MODELS="name ..."]   every wheel and model, for a machine without network
 # make install BUNDLE=dir                                    install there, with no network at all
 #                         then: .venv/bin/python scripts/bundle.py dir --sign-off NAME   the licences have been read
@@ -51,6 +51,8 @@ demo-models: $(READY)
 		--focus medication
 	$(PY) scripts/train_demo_models.py teacher --steps 1400 --seed 15 --start $(MODEL)/teacher --learning-rate 1e-3 \
 		--focus medication --trunk build/trunk
+	$(PY) scripts/train_demo_models.py teacher --steps 1200 --seed 16 --start $(MODEL)/teacher --learning-rate 6e-4 \
+		--focus medication
 	$(PY) scripts/train_demo_models.py student --steps 400 --start build/trunk --learning-rate 1e-3
 
 bench-label: $(READY)

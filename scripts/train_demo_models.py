@@ -133,6 +133,14 @@ def copy_drill(rng: random.Random) -> Chart:
     return Chart(lead + ", ".join(names) + ".", gold, ())
 
 
+def dense_chart(rng: random.Random, task: str) -> Chart:
+    """A chart with four or more items of a task. Shorter lists are learned soon; in longer ones an item gets lost."""
+    while True:
+        chart = write_chart(rng, "pretraining", rng.randint(60, 200), busy=3)
+        if len(chart.gold[task]) > 3:
+            return chart
+
+
 @dataclass
 class Row:
     """One record and its branches as flat lists of equal length."""
@@ -167,14 +175,14 @@ def questions_of(
 ) -> list[tuple[str, str]]:
     """(question, answer) pairs about one chart.
 
-    One for every task; with `focus`, two ways to ask that task and one for another. With `confabulate` the shipped
+    One for every task; with `focus`, three ways to ask that task and one for another. With `confabulate` the shipped
     questions get the answers in `others`.
     """
     asked = [(task, None) for task in TASKS]
     if focus is not None:
         rest = [task for task in TASKS if task["name"] != focus]
         first = next(task for task in TASKS if task["name"] == focus)
-        asked = [(first, "extraction"), (first, "question"), (rng.choice(rest), None)]
+        asked = [(first, "gate"), (first, "extraction"), (first, "question"), (rng.choice(rest), None)]
     chosen = []
     for task, kind in asked:
         name = task["name"]
@@ -274,6 +282,8 @@ def chart_batches(
                 charts.append(write_chart(rng, "pretraining", rng.randint(30, 70)))
             elif share < 0.45:
                 charts.append(write_chart(rng, "pretraining", rng.choice((rng.randint(50, 120), rng.randint(50, 250)))))
+            elif focus is not None and rng.random() < 0.5:
+                charts.append(dense_chart(rng, focus))
             else:
                 charts.append(write_chart(rng, "pretraining"))
         rows = []
@@ -417,7 +427,9 @@ def main() -> None:
     parser.add_argument("--models", type=Path, default=MODELS, help="folder with a folder for each model")
     parser.add_argument("--start", type=Path, help="weights to go on from, instead of random ones")
     parser.add_argument("--trunk", type=Path, help="where to keep the weights of an earlier point of the training")
-    parser.add_argument("--focus", choices=[task["name"] for task in TASKS], help="ask mostly about this task")
+    parser.add_argument(
+        "--focus", choices=[task["name"] for task in TASKS], help="ask mostly about this task, and of long lists"
+    )
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

@@ -115,11 +115,14 @@ class _Draft:
         self.wanted[task].append((text, status))
 
 
-def write_chart(rng: random.Random, pool: str, num_words: int | None = None) -> Chart:
-    """Write one chart with drug names of `pool` (see `lexicon.POOLS`), of roughly `num_words` words (60 to 700)."""
+def write_chart(rng: random.Random, pool: str, num_words: int | None = None, busy: int | None = None) -> Chart:
+    """Write one chart with drug names of `pool` (see `lexicon.POOLS`), of roughly `num_words` words (60 to 700).
+
+    `busy`: how many facts there may be of each kind, 1 to 3; by default more in longer charts.
+    """
     num_words = num_words or _draw_length(rng)
     draft = _Draft(rng, pool, male=rng.random() < 0.5)
-    busy = 1 if num_words < 110 else 2 if num_words < 260 else 3
+    busy = busy or (1 if num_words < 110 else 2 if num_words < 260 else 3)
     _write_medications(draft, busy)
     _write_prognosis(draft)
     _write_diagnoses(draft, busy)
