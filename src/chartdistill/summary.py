@@ -15,6 +15,7 @@ from chartdistill.store import read_manifest
 _FOLDERS = {"prepare": "records", "label": "labels", "curate": "curated", "train": "adapter",
             "evaluate": "predictions", "report": "report"}  # fmt: skip
 _HEADLINE = ("joint_f1", "confabulation_rate", "abstention_specificity")
+_WITHOUT_GOLD = ("invented_rate", "format_valid_rate", "teacher_joint_f1")
 
 
 def plan(run: Run) -> dict[str, Any]:
@@ -54,8 +55,10 @@ def print_summary(run: Run) -> None:
     for column in ("task", "metric", *report["arms"]):
         arms.add_column(column)
     for task in run.tasks:
-        for metric in _HEADLINE:
-            row = [_shown(report["arms"][arm].get(task.name, {}).get(metric)) for arm in report["arms"]]
+        figures = [report["arms"][arm].get(task.name, {}) for arm in report["arms"]]
+        has_gold = any((found.get("joint_f1") or {}).get("value") is not None for found in figures)
+        for metric in _HEADLINE if has_gold else _WITHOUT_GOLD:
+            row = [_shown(found.get(metric)) for found in figures]
             if any(row):
                 arms.add_row(task.name, metric, *row)
     if arms.row_count:

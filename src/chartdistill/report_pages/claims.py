@@ -30,6 +30,7 @@ from chartdistill.report_pages.tables import (
 )
 
 JOINT = BY_NAME["joint_f1"]
+JOINT_TO_TEACHER = "teacher_joint_f1"
 ALPHA = 0.05
 """Corrected p values below this confirm a difference."""
 USUAL_ARMS = ("teacher", "base", "student")
@@ -186,7 +187,7 @@ def _plain_claims(scores: Scores, tasks: list[str]) -> Iterator[str]:
                 f"{name} {_figure(estimate, BY_NAME[metric])}"
                 for metric, name in (
                     ("format_valid_rate", "valid format"),
-                    ("teacher_joint_f1", "joint F1 to the teacher"),
+                    (JOINT_TO_TEACHER, "joint F1 to the teacher"),
                 )
                 if (estimate := scores.estimate(arm, task, metric)) is not None
             ]
@@ -237,6 +238,7 @@ def _number_limits(facts: RunFacts, scores: Scores, tasks: tuple[str, ...]) -> I
     few: list[str] = []
     undefined: list[str] = []
     unscored: dict[str, int] = {}
+    without_teacher = 0
     for task in tasks:
         for metric in headline_metrics(scores, tasks):
             if metric.needs_gold and not scores.has_gold(task):
@@ -250,7 +252,11 @@ def _number_limits(facts: RunFacts, scores: Scores, tasks: tuple[str, ...]) -> I
             if any(estimate.value is None for estimate in values):
                 undefined.append(name)
             for arm, estimate in found.items():
-                unscored[arm] = max(unscored.get(arm, 0), estimate.unscored if estimate else 0)
+                missing = estimate.unscored if estimate else 0
+                if metric.name == JOINT_TO_TEACHER:
+                    without_teacher = max(without_teacher, missing)
+                else:
+                    unscored[arm] = max(unscored.get(arm, 0), missing)
     if few:
         yield f"Small n, below {SMALL_N}, where only large differences could be seen: {', '.join(few)}."
     if undefined:
@@ -258,6 +264,11 @@ def _number_limits(facts: RunFacts, scores: Scores, tasks: tuple[str, ...]) -> I
     for arm, count in unscored.items():
         if count:
             yield f"{arm_title(arm)}: {count} answers missing (engine failure); its figures leave them out."
+    if without_teacher:
+        yield (
+            f"{without_teacher} answers are not compared with the teacher: it has no usable answer to that question "
+            "(cut off, or not in the format)."
+        )
     if compared:
         yield (
             f"The intervals of the {compared} headline comparisons are not corrected for their number: of comparisons "
