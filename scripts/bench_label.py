@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import signal
 import statistics
 import subprocess
 import sys
@@ -370,7 +371,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=ROOT / "src/chartdistill/demo/models/teacher")
     parser.add_argument("--dtype", default="float32")
-    parser.add_argument("--records", type=int, default=40, help="in each round")
+    parser.add_argument("--records", type=int, default=24, help="in each round")
     parser.add_argument("--record-tokens", type=int, default=900)
     parser.add_argument("--answer-tokens", type=int, default=48)
     parser.add_argument("--rounds", type=int, default=3, help="that count; one more warms up")
@@ -380,6 +381,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/bench/label.json"))
     parser.add_argument("--serve", choices=ARMS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # arms and engines that stand still must be ended
     if arguments.serve:
         serve_arm(arguments.serve, arguments)
         return
