@@ -356,6 +356,28 @@ def test_a_server_that_does_not_start_in_time_is_an_error_and_is_gone(served_mod
     assert {process.pid for process in psutil.Process().children()} <= before
 
 
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_an_engine_ends_with_the_process_that_started_it(served_model: Path, how: signal.Signals) -> None:
+    import psutil
+
+    program = (
+        "import signal, sys, time; from pathlib import Path; from chartdistill.engines import VllmEngine\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\n"  # as the command line does
+        "with VllmEngine(dtype='float32', max_model_len_tokens=256).open(Path(sys.argv[1])):\n"
+        "    print('open', flush=True); time.sleep(300)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(served_model)], stdout=subprocess.PIPE, text=True
+    ) as ours:
+        assert ours.stdout is not None
+        assert any(line.strip() == "open" for line in ours.stdout)
+        engine = [p for p in psutil.Process(ours.pid).children(recursive=True) if p.name().startswith("VLLM::")]
+        assert engine
+        ours.send_signal(how)
+        ours.wait(60)
+    assert psutil.wait_procs(engine, timeout=20)[1] == []
+
+
 def test_a_server_ends_when_its_parent_is_killed(served_model: Path) -> None:
     import psutil
 

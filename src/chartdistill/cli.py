@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -97,6 +98,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Entry point. Exit codes: 0 done, 2 wrong usage or config, others by kind of error (see errors.py)."""
     arguments = build_parser().parse_args(argv)
     private_umask()
+    # As an exception, so that engines are shut down on the way out; otherwise theirs would outlive this process.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         _dispatch(arguments)
     except ChartDistillError as error:

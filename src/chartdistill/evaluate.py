@@ -218,7 +218,7 @@ def ask_teacher_again(run: Run, folder: Path, changed: Sequence[Asking], changes
         temperature: Asker(
             builder, run.tasks,
             run.config.label.model_copy(update={"samples": 1, "temperature": temperature, "top_logprobs": 0}),
-            asked_with,
+            asked_with, teacher.template_options,
         )
         for temperature in {one.temperature for one in changed}
     }  # fmt: skip

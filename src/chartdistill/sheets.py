@@ -76,7 +76,7 @@ def ask_sheets(run: Run, sheets: Sequence[Sheet], progress: ProgressCallback) ->
     student = run.config.student
     model = run.model_folder("student")
     builder = PromptBuilder.from_tokenizer(load_tokenizer(model), run.config.system, student.template_options)
-    known = content_hash(model_fingerprint(model), student.engine.model_dump())
+    known = content_hash(model_fingerprint(model), student.engine.model_dump(), student.template_options)
     ranks = [int(read_json(s.adapter / "adapter_config.json")["r"]) for s in sheets if s.adapter is not None]
     seconds: dict[str, float | None] = {}
     total, done = sum(len(sheet.questions) for sheet in sheets), 0
@@ -117,6 +117,7 @@ def _keyed(sheet: Sheet, builder: PromptBuilder, run: Run, known: str) -> Iterat
             seed=seed,
             pattern=answer_pattern(task) if constrain else None,
             messages=builder.messages(record.text, task.question),
+            template_options=run.config.student.template_options,
         )
         key = content_hash(
             known, sheet.made_from, sheet.arm, record.id, task.name, ids, room, temperature, seed, request.pattern

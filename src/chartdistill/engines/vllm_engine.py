@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from chartdistill.engines.contract import LOWEST_LOGPROB, Generation, Generator, Request, decode_answer, too_long
+from chartdistill.engines.watch import ended_with_us
 from chartdistill.errors import EngineError
 from chartdistill.model_folder import load_tokenizer
 
@@ -75,11 +76,12 @@ class VllmEngine(BaseModel):
         except (RuntimeError, ValueError, OSError) as error:
             raise EngineError(f"vLLM did not start on {model}: {error}") from error
         threading.Thread(target=_report_death, args=(engine.llm_engine.engine_core,), daemon=True).start()
-        try:
-            yield _VllmGenerator(engine, load_tokenizer(model))
-        finally:
-            # On CPU a worker never ends by itself within vLLM's own grace period of 5 s.
-            engine.llm_engine.engine_core.shutdown(timeout=1.0 if on_cpu else None)
+        with ended_with_us(_engine_processes(engine.llm_engine.engine_core)):
+            try:
+                yield _VllmGenerator(engine, load_tokenizer(model))
+            finally:
+                # On CPU a worker never ends by itself within vLLM's own grace period of 5 s.
+                engine.llm_engine.engine_core.shutdown(timeout=1.0 if on_cpu else None)
 
     def arguments(self, on_cpu: bool, lora_rank: int | None) -> dict[str, Any]:
         """vLLM's engine arguments, by the names that both `vllm.LLM` and the command line know."""
@@ -125,6 +127,15 @@ class VllmEngine(BaseModel):
             if self.enforce_eager is not False:
                 variables["TORCHDYNAMO_DISABLE"] = "1"  # the sampler's small kernels would compile for half a minute
         return variables
+
+
+def _engine_processes(client: Any) -> list[int]:
+    """The process ids of an engine and its workers; none where the engine is this process."""
+    import psutil
+
+    manager = getattr(getattr(client, "resources", None), "engine_manager", None)
+    cores = [process.pid for process in manager.processes] if manager is not None else []
+    return cores + [child.pid for core in cores for child in psutil.Process(core).children(recursive=True)]
 
 
 def _report_death(client: Any) -> None:
