@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from chartdistill.engines.contract import LOWEST_LOGPROB, Generation, Generator, Request, decode_answer, too_long
-from chartdistill.engines.watch import ended_with_us
+from chartdistill.engines.watch import descendants, ended_with_us
 from chartdistill.errors import EngineError
 from chartdistill.model_folder import load_tokenizer
 
@@ -131,11 +131,9 @@ class VllmEngine(BaseModel):
 
 def _engine_processes(client: Any) -> list[int]:
     """The process ids of an engine and its workers; none where the engine is this process."""
-    import psutil
-
     manager = getattr(getattr(client, "resources", None), "engine_manager", None)
     cores = [process.pid for process in manager.processes] if manager is not None else []
-    return cores + [child.pid for core in cores for child in psutil.Process(core).children(recursive=True)]
+    return cores + [pid for core in cores for pid in descendants(core)]
 
 
 def _report_death(client: Any) -> None:

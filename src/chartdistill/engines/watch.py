@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 _WATCHER = """
 import os, signal, sys
@@ -22,6 +23,16 @@ for process in held:
     except ProcessLookupError:
         pass
 """
+
+
+def descendants(pid: int) -> list[int]:
+    """Process ids of all children of a process, and of theirs (Linux /proc)."""
+    found: list[int] = []
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):  # it ended as we looked
+            for child in map(int, children.read_text().split()):
+                found += [child, *descendants(child)]
+    return found
 
 
 @contextmanager
