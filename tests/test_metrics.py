@@ -9,85 +9,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
 from scipy.optimize import linear_sum_assignment
 
-from chartdistill.answers import parse_answer
 from chartdistill.demo.charts import write_chart
 from chartdistill.errors import InputError
-from chartdistill.metrics import AGREEMENT, ALL_TASKS, METRICS, Scores, agreement, difference, score_arm
-from chartdistill.metrics.intervals import Estimate, interval
+from chartdistill.metrics import AGREEMENT, ALL_TASKS, METRICS, agreement, difference, score_arm
+from chartdistill.metrics.intervals import Estimate
 from chartdistill.metrics.matching import match
-from chartdistill.schema import Item, Prediction, Record, Task
-
-DRUGS = Task(
-    name="medication",
-    item="medication",
-    statuses=("start", "stop", "continue"),
-    gate_question="Any?",
-    extraction_question="Which?",
-    question="List.",
-)
-TESTS = Task(name="tests", item="test", gate_question="Any?", extraction_question="Which?", question="List.")
-TEXT = "Headache. Stop Yasadol 20 mg daily. Begin Febenor. Continue Masetec. Order an EEG and a sleep study."
-
-
-def items(text: str, task: Task = DRUGS) -> tuple[Item, ...]:
-    found = parse_answer(text, task)
-    assert found is not None
-    return found
-
-
-def record(name: str, cluster: str | None = None, **gold: str) -> Record:
-    tasks = {"medication": DRUGS, "tests": TESTS}
-    return Record(
-        id=name,
-        source=name,
-        text=TEXT,
-        cluster=cluster or name,
-        split="test",
-        segments=(),
-        gold={task: items(text, tasks[task]) for task, text in gold.items()} or None,
-    )
-
-
-def said(name: str, completion: str | None, task: Task = DRUGS, arm: str = "student", cut: bool = False) -> Prediction:
-    return Prediction(
-        key=f"{arm}/{name}/{task.name}",
-        record=name,
-        task=task.name,
-        arm=arm,
-        completion=completion,
-        finish_reason=None if completion is None else "length" if cut else "stop",
-        items=None if completion is None else parse_answer(completion, task),
-        failure="engine: died" if completion is None else None,
-    )
-
-
-def by_id(*records: Record) -> dict[str, Record]:
-    return {one.id: one for one in records}
-
-
-def values(scores: Scores, task: str = "medication") -> dict[str, float | None]:
-    return {name: estimate.value for name, estimate in scores[task].items()}
-
-
-NOTES = by_id(
-    record("a", medication="Yasadol | stop\nFebenor | start"),
-    record("b", medication="Masetec | continue\nYasadol | stop\nFebenor | start"),
-    record("c", medication="None found"),
-    record("d", medication="None found"),
-    record("e", medication="Yasadol | stop"),
-    record("f", medication="Febenor | start"),
-)
-ANSWERS = [
-    said("a", "yasadol 20 mg | stop\nFebenor | stop"),  # one right, one with a wrong status
-    said("b", "Masetec | continue\nHeadache | start\nBisolukast | start"),  # one right, one no drug, one invented
-    said("c", "None found"),
-    said("d", "Headache | continue"),
-    said("e", "Yasadol, stopped", cut=True),  # broken format
-    said("f", "None found"),
-]
+from chartdistill.schema import Item, Prediction, Record
+from metrics_cases import ANSWERS, DRUGS, NOTES, TESTS, by_id, items, make_world, record, said, values
 
 
 def test_metrics_of_a_case_worked_by_hand() -> None:
@@ -225,21 +155,6 @@ def test_predictions_that_do_not_belong_are_refused(answers: list[Prediction], p
         score_arm(answers, NOTES, [DRUGS])
 
 
-def make_world(count: int, seed: int, skill: float) -> tuple[dict[str, Record], list[Prediction]]:
-    """Records in clusters of one to three, and an arm that gets `skill` of the gold items right."""
-    rng, luck = random.Random(seed), random.Random(seed + 1)
-    notes, answers = {}, []
-    for number in range(count):
-        names = rng.sample(["Yasadol", "Febenor", "Masetec"], rng.randint(0, 3))
-        gold = "\n".join(f"{name} | stop" for name in names) or "None found"
-        notes[f"r{number}"] = record(f"r{number}", cluster=f"c{number * 2 // 3}", medication=gold)
-        kept = [f"{name} | stop" if luck.random() < skill else f"{name} | start" for name in names]
-        if luck.random() > skill:
-            kept.append("Headache | stop")
-        answers.append(said(f"r{number}", "\n".join(kept) or "None found"))
-    return notes, answers
-
-
 @given(st.integers(0, 10_000), st.floats(0, 1))
 @settings(max_examples=15, deadline=None)
 def test_order_does_not_matter_and_intervals_contain_their_value(seed: int, skill: float) -> None:
@@ -274,93 +189,6 @@ def test_perfect_predictions_are_perfect() -> None:
         assert 0.6 < (found[name].low or 0) < 1, "never a zero width"
     for name in ("confabulation_rate", "false_abstention_rate", "truncated_rate"):
         assert (found[name].value, found[name].low) == (0, 0)
-
-
-def test_no_event_has_the_exact_one_sided_bound() -> None:
-    notes = by_id(*(record(f"r{number}", medication="Yasadol | stop") for number in range(100)))
-    answers = [said(name, "Yasadol | stop") for name in notes]
-    found = score_arm(answers, notes, [DRUGS])["medication"]
-    exact = stats.binomtest(0, 100, alternative="less").proportion_ci(0.95, method="exact").high
-    assert found["invented_rate"].high == pytest.approx(exact)
-    assert found["invented_rate"].high == pytest.approx(3 / 100, rel=0.02), "rule of three"
-    assert found["recall"].low == pytest.approx(1 - exact)
-
-
-def test_one_cluster_tells_nothing_of_others() -> None:
-    notes = by_id(*(record(name, cluster="c", medication="Yasadol | stop") for name in "ab"))
-    found = score_arm([said("a", "Yasadol | stop"), said("b", "None found")], notes, [DRUGS])["medication"]
-    assert (found["recall"].value, found["recall"].low, found["recall"].high) == (0.5, 0, 1)
-    assert (found["items_per_record"].value, found["items_per_record"].low) == (0.5, None)
-    assert "one cluster" in str(found["items_per_record"].reason)
-
-
-def test_the_bound_away_from_the_limits_is_two_sided() -> None:
-    assert interval(0.5, np.full(100, 0.5), 10, (0.0, 1.0)) == pytest.approx((0.5 - 0.3085, 0.5 + 0.3085), abs=1e-4)
-    assert interval(0.0, np.zeros(100), 10, (-1.0, 1.0)) == pytest.approx((-0.3085, 0.3085), abs=1e-4)
-
-
-def test_the_interval_agrees_with_scipy_and_the_binomial_for_one_record_clusters() -> None:
-    rng = random.Random(4)
-    right = [rng.random() < 0.7 for _ in range(150)]
-    notes = by_id(*(record(f"r{number}", medication="Yasadol | stop") for number in range(150)))
-    answers = [said(f"r{number}", "Yasadol | stop" if hit else "None found") for number, hit in enumerate(right)]
-    found = score_arm(answers, notes, [DRUGS])["medication"]["recall"]
-    by_scipy = stats.bootstrap(
-        (np.array(right, float),), np.mean, n_resamples=2000, method="percentile", rng=np.random.default_rng(0)
-    ).confidence_interval
-    by_binomial = stats.binomtest(sum(right), 150).proportion_ci(0.95, method="exact")
-    for theirs, tolerance in ((by_scipy, 0.015), (by_binomial, 0.03)):
-        assert (found.low, found.high) == pytest.approx(tuple(theirs), abs=tolerance)
-
-
-def test_clusters_of_copies_widen_the_interval() -> None:
-    notes, answers = make_world(60, 3, 0.6)
-    alone = {name: one.model_copy(update={"cluster": name}) for name, one in notes.items()}
-    copies = {
-        f"{name}-{copy}": one.model_copy(update={"id": f"{name}-{copy}"})
-        for name, one in alone.items()
-        for copy in range(4)
-    }
-    apart = {name: one.model_copy(update={"cluster": name}) for name, one in copies.items()}
-    more = [one.model_copy(update={"record": f"{one.record}-{copy}"}) for one in answers for copy in range(4)]
-    clustered, naive = (score_arm(more, world, [DRUGS])["medication"]["f1"] for world in (copies, apart))
-    assert clustered.value == naive.value
-    assert width(clustered) == pytest.approx(2 * width(naive), rel=0.15), "four copies hold one record's information"
-
-
-def width(estimate: Estimate) -> float:
-    assert estimate.low is not None
-    assert estimate.high is not None
-    return estimate.high - estimate.low
-
-
-def test_the_seed_decides_the_interval() -> None:
-    notes, answers = make_world(40, 5, 0.6)
-    first, again, other = (score_arm(answers, notes, [DRUGS], seed=seed)["medication"]["f1"] for seed in (1, 1, 2))
-    assert first == again != other
-
-
-def test_a_paired_difference_is_tighter_than_two_intervals_and_signed() -> None:
-    notes, base = make_world(80, 6, 0.5)
-    _, perfect = make_world(80, 6, 1.0)
-    student = [two if number % 8 == 0 else one for number, (one, two) in enumerate(zip(base, perfect, strict=True))]
-    found = difference(student, base, notes, [DRUGS])["medication"]["joint_f1"]
-    arms = [score_arm(arm, notes, [DRUGS])["medication"]["joint_f1"] for arm in (student, base)]
-    assert found.value == pytest.approx((arms[0].value or 0) - (arms[1].value or 0))
-    assert found.n == sum(bool(one.items) or bool(two.items) for one, two in zip(student, base, strict=True))
-    assert (found.low or 0) > 0
-    assert width(found) < 0.7 * width(arms[0])
-    mirrored = difference(base, student, notes, [DRUGS])["medication"]["joint_f1"]
-    assert (mirrored.value, mirrored.low) == (pytest.approx(-(found.value or 0)), pytest.approx(-(found.high or 0)))
-
-
-def test_a_difference_uses_only_what_both_arms_answered() -> None:
-    notes = by_id(*(record(name, medication="Yasadol | stop") for name in "abcd"))
-    first = [said("a", "Yasadol | stop"), said("b", "None found"), said("c", "Yasadol | stop")]
-    second = [said("a", "None found"), said("b", None), said("d", "Yasadol | stop")]
-    found = difference(first, second, notes, [DRUGS])["medication"]
-    assert (found["recall"].value, found["recall"].n, found["recall"].unscored) == (1, 1, 1)
-    assert found["precision"].reason == "no emitted items in the second arm"
 
 
 def test_agreement_takes_the_reference_for_gold() -> None:

@@ -1,0 +1,100 @@
+"""Intervals and paired differences, against exact binomial bounds and scipy's bootstrap."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from chartdistill.metrics import difference, score_arm
+from chartdistill.metrics.intervals import Estimate, interval
+from metrics_cases import DRUGS, by_id, make_world, record, said
+
+
+def width(estimate: Estimate) -> float:
+    assert estimate.low is not None
+    assert estimate.high is not None
+    return estimate.high - estimate.low
+
+
+def test_no_event_has_the_exact_one_sided_bound() -> None:
+    notes = by_id(*(record(f"r{number}", medication="Yasadol | stop") for number in range(100)))
+    answers = [said(name, "Yasadol | stop") for name in notes]
+    found = score_arm(answers, notes, [DRUGS])["medication"]
+    exact = stats.binomtest(0, 100, alternative="less").proportion_ci(0.95, method="exact").high
+    assert found["invented_rate"].high == pytest.approx(exact)
+    assert found["invented_rate"].high == pytest.approx(3 / 100, rel=0.02), "rule of three"
+    assert found["recall"].low == pytest.approx(1 - exact)
+
+
+def test_one_cluster_tells_nothing_of_others() -> None:
+    notes = by_id(*(record(name, cluster="c", medication="Yasadol | stop") for name in "ab"))
+    found = score_arm([said("a", "Yasadol | stop"), said("b", "None found")], notes, [DRUGS])["medication"]
+    assert (found["recall"].value, found["recall"].low, found["recall"].high) == (0.5, 0, 1)
+    assert (found["items_per_record"].value, found["items_per_record"].low) == (0.5, None)
+    assert "one cluster" in str(found["items_per_record"].reason)
+
+
+def test_the_bound_away_from_the_limits_is_two_sided() -> None:
+    assert interval(0.5, np.full(100, 0.5), 10, (0.0, 1.0)) == pytest.approx((0.5 - 0.3085, 0.5 + 0.3085), abs=1e-4)
+    assert interval(0.0, np.zeros(100), 10, (-1.0, 1.0)) == pytest.approx((-0.3085, 0.3085), abs=1e-4)
+
+
+def test_the_interval_agrees_with_scipy_and_the_binomial_for_one_record_clusters() -> None:
+    rng = random.Random(4)
+    right = [rng.random() < 0.7 for _ in range(150)]
+    notes = by_id(*(record(f"r{number}", medication="Yasadol | stop") for number in range(150)))
+    answers = [said(f"r{number}", "Yasadol | stop" if hit else "None found") for number, hit in enumerate(right)]
+    found = score_arm(answers, notes, [DRUGS])["medication"]["recall"]
+    by_scipy = stats.bootstrap(
+        (np.array(right, float),), np.mean, n_resamples=2000, method="percentile", rng=np.random.default_rng(0)
+    ).confidence_interval
+    by_binomial = stats.binomtest(sum(right), 150).proportion_ci(0.95, method="exact")
+    for theirs, tolerance in ((by_scipy, 0.015), (by_binomial, 0.03)):
+        assert (found.low, found.high) == pytest.approx(tuple(theirs), abs=tolerance)
+
+
+def test_clusters_of_copies_widen_the_interval() -> None:
+    notes, answers = make_world(60, 3, 0.6)
+    alone = {name: one.model_copy(update={"cluster": name}) for name, one in notes.items()}
+    copies = {
+        f"{name}-{copy}": one.model_copy(update={"id": f"{name}-{copy}"})
+        for name, one in alone.items()
+        for copy in range(4)
+    }
+    apart = {name: one.model_copy(update={"cluster": name}) for name, one in copies.items()}
+    more = [one.model_copy(update={"record": f"{one.record}-{copy}"}) for one in answers for copy in range(4)]
+    clustered, naive = (score_arm(more, world, [DRUGS])["medication"]["f1"] for world in (copies, apart))
+    assert clustered.value == naive.value
+    assert width(clustered) == pytest.approx(2 * width(naive), rel=0.15), "four copies hold one record's information"
+
+
+def test_the_seed_decides_the_interval() -> None:
+    notes, answers = make_world(40, 5, 0.6)
+    first, again, other = (score_arm(answers, notes, [DRUGS], seed=seed)["medication"]["f1"] for seed in (1, 1, 2))
+    assert first == again != other
+
+
+def test_a_paired_difference_is_tighter_than_two_intervals_and_signed() -> None:
+    notes, base = make_world(80, 6, 0.5)
+    _, perfect = make_world(80, 6, 1.0)
+    student = [two if number % 8 == 0 else one for number, (one, two) in enumerate(zip(base, perfect, strict=True))]
+    found = difference(student, base, notes, [DRUGS])["medication"]["joint_f1"]
+    arms = [score_arm(arm, notes, [DRUGS])["medication"]["joint_f1"] for arm in (student, base)]
+    assert found.value == pytest.approx((arms[0].value or 0) - (arms[1].value or 0))
+    assert found.n == sum(bool(one.items) or bool(two.items) for one, two in zip(student, base, strict=True))
+    assert (found.low or 0) > 0
+    assert width(found) < 0.7 * width(arms[0])
+    mirrored = difference(base, student, notes, [DRUGS])["medication"]["joint_f1"]
+    assert (mirrored.value, mirrored.low) == (pytest.approx(-(found.value or 0)), pytest.approx(-(found.high or 0)))
+
+
+def test_a_difference_uses_only_what_both_arms_answered() -> None:
+    notes = by_id(*(record(name, medication="Yasadol | stop") for name in "abcd"))
+    first = [said("a", "Yasadol | stop"), said("b", "None found"), said("c", "Yasadol | stop")]
+    second = [said("a", "None found"), said("b", None), said("d", "Yasadol | stop")]
+    found = difference(first, second, notes, [DRUGS])["medication"]
+    assert (found["recall"].value, found["recall"].n, found["recall"].unscored) == (1, 1, 1)
+    assert found["precision"].reason == "no emitted items in the second arm"
