@@ -51,3 +51,33 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path)
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def served_model(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path) -> Path:
+    """A random model whose attention heads are wide enough for vLLM's CPU kernels (32; `tiny_model` has 8)."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from chartdistill.model_folder import load_tokenizer
+
+    tokenizer = load_tokenizer(tokenizer_folder)
+    tokenizer.chat_template += "{% if brief %}In brief: {% endif %}"
+    torch.manual_seed(5)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=2048,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+        initializer_range=0.2,  # large, so that likely and unlikely tokens lie far apart
+    )
+    folder = tmp_path_factory.mktemp("served")
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

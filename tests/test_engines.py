@@ -1,17 +1,13 @@
 """One contract, every engine: the same requests, the same answers, whoever generates. Real engines, on the CPU.
 
-Each engine starts once for the whole file. The dead come last.
+Each engine starts once for the whole file. The dead come last; how engines end is in test_engines_ends.py.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-import os
 import re
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -43,34 +39,6 @@ CHARTS = [
 QUESTIONS = ["List the drugs.", "Was a test ordered?", "What is to be expected?"]
 CHOICES = ("yes", "no", 'not "clear" | \\ at all')
 PATTERN = r"(None found|[a-z]{3,9} \| (start|stop)(\n[a-z]{3,9} \| (start|stop)){0,3})"
-
-
-@pytest.fixture(scope="module")
-def served_model(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Path) -> Path:
-    """A random model whose attention heads are wide enough for vLLM's CPU kernels (32; `tiny_model` has 8)."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    tokenizer = load_tokenizer(tokenizer_folder)
-    tokenizer.chat_template += "{% if brief %}In brief: {% endif %}"
-    torch.manual_seed(5)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        max_position_embeddings=2048,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        bos_token_id=None,
-        initializer_range=0.2,  # large, so that likely and unlikely tokens lie far apart
-    )
-    folder = tmp_path_factory.mktemp("served")
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module", params=list(ENGINES))
@@ -341,61 +309,3 @@ def test_an_engine_that_is_killed_while_it_answers_is_an_error(served_model: Pat
         assert asking.is_alive(), "all was answered before anything could be killed"
         kill_engine_processes()
         assert "finished before is kept" in asking.words()
-
-
-def test_a_server_that_does_not_start_in_time_is_an_error_and_is_gone(served_model: Path) -> None:
-    import psutil
-
-    before = {process.pid for process in psutil.Process().children()}
-    slow = OpenAIEngine(serve=SERVED, start_timeout_s=0.5)
-    with (
-        pytest.raises(EngineError, match=r"(?s)was not up after 0\.5 s.*engine\.start_timeout_s"),
-        slow.open(served_model),
-    ):
-        pass
-    assert {process.pid for process in psutil.Process().children()} <= before
-
-
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_an_engine_ends_with_the_process_that_started_it(served_model: Path, how: signal.Signals) -> None:
-    import psutil
-
-    program = (
-        "import signal, sys, time; from pathlib import Path; from chartdistill.engines import VllmEngine\n"
-        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\n"  # as the command line does
-        "with VllmEngine(dtype='float32', max_model_len_tokens=256).open(Path(sys.argv[1])):\n"
-        "    print('open', flush=True); time.sleep(300)"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", program, str(served_model)], stdout=subprocess.PIPE, text=True
-    ) as ours:
-        assert ours.stdout is not None
-        assert any(line.strip() == "open" for line in ours.stdout)
-        engine = [p for p in psutil.Process(ours.pid).children(recursive=True) if p.name().startswith("VLLM::")]
-        assert engine
-        ours.send_signal(how)
-        ours.wait(60)
-    assert psutil.wait_procs(engine, timeout=20)[1] == []
-
-
-def test_a_server_ends_when_its_parent_is_killed(served_model: Path) -> None:
-    import psutil
-
-    program = (
-        "import sys; from pathlib import Path; from chartdistill.engines import OpenAIEngine\n"
-        "with OpenAIEngine().open(Path(sys.argv[1])): pass"
-    )
-    parent = subprocess.Popen([sys.executable, "-c", program, str(served_model)])
-    try:
-        until = time.monotonic() + 30
-        started: list[psutil.Process] = []
-        while not started and time.monotonic() < until:  # between fork and exec it looks like its parent
-            children = psutil.Process(parent.pid).children()
-            started = [child for child in children if "vllm_server" in " ".join(child.cmdline())]
-            time.sleep(0.1)
-        [server] = started
-        time.sleep(2)  # time to ask the kernel for it
-    finally:
-        os.kill(parent.pid, signal.SIGKILL)
-        parent.wait()
-    server.wait(timeout=10)

@@ -1,0 +1,75 @@
+"""No engine outlives the process that started it. Real engines, real signals, on the CPU."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from chartdistill.engines import OpenAIEngine
+from chartdistill.errors import EngineError
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_server_that_does_not_start_in_time_is_an_error_and_is_gone(served_model: Path) -> None:
+    import psutil
+
+    before = {process.pid for process in psutil.Process().children()}
+    slow = OpenAIEngine(start_timeout_s=0.5)
+    with (
+        pytest.raises(EngineError, match=r"(?s)was not up after 0\.5 s.*engine\.start_timeout_s"),
+        slow.open(served_model),
+    ):
+        pass
+    assert {process.pid for process in psutil.Process().children()} <= before
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_an_engine_ends_with_the_process_that_started_it(served_model: Path, how: signal.Signals) -> None:
+    import psutil
+
+    program = (
+        "import signal, sys, time; from pathlib import Path; from chartdistill.engines import VllmEngine\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\n"  # as the command line does
+        "with VllmEngine(dtype='float32', max_model_len_tokens=256).open(Path(sys.argv[1])):\n"
+        "    print('open', flush=True); time.sleep(300)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(served_model)], stdout=subprocess.PIPE, text=True
+    ) as ours:
+        assert ours.stdout is not None
+        assert any(line.strip() == "open" for line in ours.stdout)
+        engine = [p for p in psutil.Process(ours.pid).children(recursive=True) if p.name().startswith("VLLM::")]
+        assert engine
+        ours.send_signal(how)
+        ours.wait(60)
+    assert psutil.wait_procs(engine, timeout=20)[1] == []
+
+
+def test_a_server_ends_when_its_parent_is_killed(served_model: Path) -> None:
+    import psutil
+
+    program = (
+        "import sys; from pathlib import Path; from chartdistill.engines import OpenAIEngine\n"
+        "with OpenAIEngine().open(Path(sys.argv[1])): pass"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program, str(served_model)])
+    try:
+        until = time.monotonic() + 30
+        started: list[psutil.Process] = []
+        while not started and time.monotonic() < until:  # between fork and exec it looks like its parent
+            children = psutil.Process(parent.pid).children()
+            started = [child for child in children if "vllm_server" in " ".join(child.cmdline())]
+            time.sleep(0.1)
+        [server] = started
+        time.sleep(2)  # time to ask the kernel for it
+    finally:
+        os.kill(parent.pid, signal.SIGKILL)
+        parent.wait()
+    server.wait(timeout=10)
