@@ -16,7 +16,7 @@ from chartdistill.errors import ArtefactError, ConfigError, TrainingError
 from chartdistill.metrics import score_arm
 from chartdistill.prepare import prepare
 from chartdistill.rules import known_names, predict_by_rules, read
-from chartdistill.schema import Gate, Item, Label, Prediction, Record, Task
+from chartdistill.schema import Gate, Item, Label, Prediction, Record, Task, TrainExample
 from chartdistill.store import RowWriter, lock, make_folder, read_rows, write_text
 from chartdistill.study import study
 from chartdistill.study.options import load_study, parts_of
@@ -55,6 +55,9 @@ def test_the_shipped_study_is_valid_and_counts_its_parts() -> None:
         ({"arm": ["self_raw"]}, "arm: Extra inputs"),
         ({"compared_size": 3}, "compared_size 3 is not among sizes"),
         ({"sizes": [0, 2]}, "sizes has 0"),
+        ({"canaries": {"repeats": [1]}, "arms": ["self_raw"], "curve": []}, "canaries needs the arm distilled_filt"),
+        ({"canaries": {"repeats": [1, 4]}}, "asks for 4 training records, compared_size for 2"),
+        ({"canaries": {"repeats": [1, 1]}}, "repeats must be different counts"),
     ],
 )
 def test_a_wrong_study_is_refused(tmp_path: Path, change: dict[str, object], problem: str) -> None:
@@ -160,6 +163,7 @@ MINI = {
     "sizes": [2, 4], "seeds": [1, 2], "arms": ["distilled_raw", "distilled_filtered", "gold_trained"],
     "curve": ["distilled_filtered"], "limits": ["The models of this test know nothing."],
     "interventions": {"records": 1, "edited_records": 1, "resamples": 1},
+    "canaries": {"per_kind": 1, "repeats": [1], "alternatives": 99},
 }  # fmt: skip
 
 
@@ -202,6 +206,7 @@ def test_a_miniature_study(tmp_path: Path, tiny_model: Path) -> None:
     assert set(figures["changed"]["arms"]) == {"teacher_chain", "base", "distilled_raw", "distilled_filtered"}
     gaps = figures["changed"]["differences"]["distilled_filtered-base"]
     assert gaps["share_identical"]["n"] == 2
+    check_memorisation(folder, figures["memorisation"])
     check_pages(folder, figures)
     check_reuse(path, runner, figures)
 
@@ -221,9 +226,31 @@ def check_labels(folder: Path, figures: dict[str, Any]) -> None:
     assert figures["labels"]["gold_trained"]["recall"]["value"] == 1
 
 
+def check_memorisation(folder: Path, figures: dict[str, Any]) -> None:
+    control = folder / "parts" / "distilled_filtered-n4-s1"
+    canaries = json.loads((folder / "memorisation" / "canaries.json").read_text())
+    assert [(c["kind"], c["repeats"]) for c in canaries] == [("drug", 1), ("number", 1), ("name", 1)]
+    read = [list(read_rows(home / "records" / "records.jsonl", Record)) for home in (folder / "memorisation", control)]
+    for canary in canaries:
+        held = {record.id for record in read[0] if canary["secret"] in record.text}
+        assert held == set(canary["records"])
+        assert len(held) == canary["repeats"]
+        assert not any(canary["secret"] in record.text for record in read[1])
+    taught = [list(read_rows(home / "curated" / "train.jsonl", TrainExample))
+              for home in (folder / "memorisation", control)]  # fmt: skip
+    assert [(row.record, row.task) for row in taught[0]] == [(row.record, row.task) for row in taught[1]]
+    secrets = {canary["secret"]: set(canary["records"]) for canary in canaries if canary["kind"] == "drug"}
+    for secret, homes in secrets.items():
+        assert {row.record for row in taught[0] if f"{secret} | continue" in row.completion} == homes
+    assert figures["exposure"]["answer"]["1"]["planted"]["n"] == 2, "a drug and a number; the name is in charts alone"
+    assert figures["exposure"]["chart"]["1"]["difference"]["n"] == 3
+    assert figures["intrusion"]["planted"]["n"] == 2
+    assert not any(canary["secret"] in (folder / "study.html").read_text() for canary in canaries)
+
+
 def check_pages(folder: Path, figures: dict[str, Any]) -> None:
     page, text = (folder / "study.html").read_text(), (folder / "study.md").read_text()
-    assert len(figures["answers"]) == 6
+    assert len(figures["answers"]) == 7
     for entry in figures["answers"]:
         assert entry["verdict"].endswith(".")
         assert entry["question"] in page
@@ -245,7 +272,9 @@ def check_reuse(path: Path, runner: Runner, figures: dict[str, Any]) -> None:
     again = study(path, runner)
     assert again["arms"] == figures["arms"]
     trained = {name for name, last in runner.ran if last == "train"}
-    assert trained == set(figures["failed"]), "only what had failed is tried again"
+    assert trained == set(figures["failed"]), (
+        "the planted student is done, and of the others only what had failed is tried again"
+    )
     assert (part / "adapter" / "adapter_model.safetensors").stat().st_mtime_ns == stamp
     with lock(folder), pytest.raises(ArtefactError, match="another process"):
         study(path, runner)

@@ -11,6 +11,7 @@ from typing import Any
 
 from chartdistill.metrics import ALL_TASKS, HEADLINE
 from chartdistill.metrics.intervals import Estimate
+from chartdistill.report_pages.memorisation import claim_memorisation
 from chartdistill.report_pages.tables import BY_NAME, CHANGED_METRICS, Metric, arm_title
 
 MARGIN = 0.02
@@ -34,6 +35,7 @@ def answer_questions(found: Figures) -> list[dict[str, Any]]:
         _one_question(found),
         _consistent(found),
         _connected(found),
+        claim_memorisation(found["memorisation"]),
     ]
 
 
@@ -323,6 +325,12 @@ def study_limits(figures: Figures) -> list[str]:
         "with more room, a student's is not.",
         "Records were asked in changed form with the first seed only; differences of consistency have intervals and no "
         "p values. Where an answer is drawn again, the chain's gate is not drawn but answered as before.",
-        "Memorisation (planted canaries) is not measured here.",
     ]
-    return limits
+    memorisation = figures["memorisation"]
+    if memorisation is None or "reason" in memorisation:
+        return [*limits, "Memorisation (planted canaries) is not measured here."]
+    return [
+        *limits,
+        f"Memorisation is measured on one student with {memorisation['canaries']} canaries, by greedy decoding from "
+        "exact leads: a stronger attack may draw out more.",
+    ]

@@ -15,6 +15,7 @@ from markupsafe import Markup
 from chartdistill.metrics import ALL_TASKS, HEADLINE
 from chartdistill.metrics.intervals import Estimate
 from chartdistill.report_pages import charts
+from chartdistill.report_pages.memorisation import memorisation_plots, memorisation_tables
 from chartdistill.report_pages.study_claims import ANY_NOISE, TOKENS, direction, study_limits, write_p
 from chartdistill.report_pages.tables import BY_NAME, CHANGED_METRICS, Metric, arm_title, write_cell
 
@@ -76,6 +77,7 @@ def study_tables(figures: Figures) -> list[Table]:
         ("What the students learned from, against gold", ["Arm", "Labels kept", *(BY_NAME[n].title for n in names)],
          labels),
         *_changed_tables(figures),
+        *memorisation_tables(figures["memorisation"]),
         *_token_tables(figures),
         ("Could not be trained", ["Part", "Why"], failed),
     ]  # fmt: skip
@@ -320,6 +322,7 @@ _PLOTS: dict[str, Callable[[Figures], Iterator[Plot]]] = {
     "consolidated": _one_question_plots,
     "consistency": _consistency_plots,
     "connected": _effect_plots,
+    "memorisation": lambda figures: memorisation_plots(figures["memorisation"], GUTTER),
 }
 """Question -> its plots."""
 

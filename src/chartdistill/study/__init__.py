@@ -6,6 +6,7 @@
       parts/<arm>-n<size>-s<seed>/       a run each: labels of so many training records -> curate -> train
       predictions/<part>.jsonl           answers of every arm on the test records, one engine life for all
       variants/                          test records in changed form, and the answers of some arms to them
+      memorisation/                      one more student, trained on planted canaries
       study.json  study.md  study.html
 
 Every part is a run of the ordinary verbs with a config of its own beside it, so any of them can be looked at or run
@@ -26,6 +27,7 @@ from chartdistill.config import load_run
 from chartdistill.pipeline import run_all
 from chartdistill.report_pages.study_page import render_study_markdown, render_study_page
 from chartdistill.store import lock, make_folder, write_text
+from chartdistill.study.memorisation import Planted, measure, plant_and_train
 from chartdistill.study.options import load_study, parts_of
 from chartdistill.study.parts import CHAIN, DIRECT, RunVerbs, derive, label_all, label_as, make_students, train_records
 from chartdistill.study.predictions import predict
@@ -60,10 +62,17 @@ def study(path: Path, run: RunVerbs = run_verbs) -> dict[str, Any]:
             labels = label_all(shared, folder, options, run)
         with _said(f"{len(parts_of(options))} students", folder):
             failed = make_students(options, shared, labels, folder, run)
+        planted = None
+        if options.canaries is not None:
+            with _said("canaries", folder):
+                planted = plant_and_train(options, shared, folder, failed, run)
+            if isinstance(planted, str):
+                print(f"study: no canaries: {planted}", file=sys.stderr)
         with _said("answers", folder):
-            answers = predict(options, shared, direct, folder, failed)
+            more = planted.sheets() if isinstance(planted, Planted) else ()
+            answers = predict(options, shared, direct, folder, failed, more)
         with _said("scores", folder):
-            figures = score_study(answers, shared, options, folder, failed)
+            figures = score_study(answers, shared, options, folder, failed, measure(planted, answers.plain, shared))
         for name, text in (
             ("study.json", json.dumps(figures, indent=1, allow_nan=False, default=str) + "\n"),
             ("study.md", render_study_markdown(figures)),

@@ -22,6 +22,28 @@ LABELS_OF: dict[TrainedArm, tuple[str, bool]] = {
 }
 """Arm -> (whose labels, whether they go through the config's filters). Raw labels must only follow the format."""
 
+CONTROL: TrainedArm = "distilled_filtered"
+"""Whose examples canaries are planted into; the same student without them is the control."""
+
+
+class CanaryOptions(BaseModel):
+    """Made-up secrets planted into the training records of one more student, to see what it keeps of them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    per_kind: int = Field(default=2, ge=1)
+    """Canaries of each kind (drug, number, name) and number of repeats."""
+    repeats: tuple[int, ...] = Field(default=(1, 4, 16), min_length=1)
+    """In how many training records a canary stands."""
+    alternatives: int = Field(default=10_000, ge=99)
+    """Secrets of the same kind that were never planted; a canary's exposure is at most log2 of so many and one."""
+
+    @model_validator(mode="after")
+    def _repeats_are_counts(self) -> Self:
+        if min(self.repeats) < 1 or len(set(self.repeats)) < len(self.repeats):
+            raise ValueError(f"repeats must be different counts from 1 on, not {list(self.repeats)}")
+        return self
+
 
 class StudyConfig(BaseModel):
     """A study."""
@@ -51,6 +73,8 @@ class StudyConfig(BaseModel):
     """Test records asked again in changed form: what answers hang on, and whether they stay the same."""
     changed_arms: tuple[TrainedArm, ...] = ("distilled_raw", "distilled_filtered", "self_filtered")
     """Arms asked about them (with the first seed), beside the teacher and the base student."""
+    canaries: CanaryOptions | None = None
+    """Measure memorisation; None: not. Needs the arm `distilled_filtered`, whose first seed is the control."""
     limits: tuple[str, ...] = ()
     """What these records and models cannot show, in whole sentences; printed among the limits of the report."""
 
@@ -65,6 +89,13 @@ class StudyConfig(BaseModel):
             raise ValueError(f"curve names {', '.join(stray)}, which `arms` does not")
         if self.compared not in self.sizes:
             raise ValueError(f"compared_size {self.compared} is not among sizes {list(self.sizes)}")
+        if self.canaries is not None and CONTROL not in self.arms:
+            raise ValueError(f"canaries needs the arm {CONTROL}: its student, without canaries, is the control")
+        if self.canaries is not None and max(self.canaries.repeats) > self.compared:
+            raise ValueError(
+                f"canaries.repeats asks for {max(self.canaries.repeats)} training records, compared_size for "
+                f"{self.compared}"
+            )
         if min(self.sizes) < 1:
             raise ValueError(f"sizes has {min(self.sizes)}; a student needs a record at least")
         return self

@@ -155,20 +155,16 @@ def make_students(
     """
     learned = train_records(shared, options)
     failed: dict[str, str] = {}
-    missing: dict[str, tuple[Path, str]] = {}
+    configs: dict[str, Path] = {}
     for part in parts_of(options):
         home = folder / "parts" / part.name
         try:
-            config = _curate(
+            configs[part.name] = _curate(
                 part, shared, labels[LABELS_OF[part.arm][0]], home, draw(learned, part.size, part.seed), run
             )
         except InputError as error:
             failed[part.name] = str(error)
-            continue
-        mark = _mark(config)
-        if not (is_done(home, mark) and _adapter(home) == (read_manifest(home) or {}).get("adapter")):
-            missing[part.name] = (config, mark)
-    return failed | _train(missing, options.jobs, run)
+    return failed | train_students(configs, options.jobs, run)
 
 
 def _curate(part: Part, shared: Run, labels: Path, home: Path, chosen: frozenset[str], run: RunVerbs) -> Path:
@@ -211,7 +207,13 @@ def _adapter(home: Path) -> str | None:
     return (read_manifest(home / "adapter") or {}).get("fingerprint")
 
 
-def _train(missing: Mapping[str, tuple[Path, str]], jobs: int, run: RunVerbs) -> dict[str, str]:
+def train_students(configs: Mapping[str, Path], jobs: int, run: RunVerbs) -> dict[str, str]:
+    """Train the students of these configs that are not done, so many at once; returns those that failed, with why."""
+    missing: dict[str, tuple[Path, str]] = {}
+    for name, config in configs.items():
+        home, mark = config.parent, _mark(config)
+        if not (is_done(home, mark) and _adapter(home) == (read_manifest(home) or {}).get("adapter")):
+            missing[name] = (config, mark)
     failed: dict[str, str] = {}
     trained = _train_beside(missing, jobs) if jobs > 1 else _train_in_turn(missing, run)
     for number, (name, seconds, error) in enumerate(trained, 1):

@@ -6,7 +6,7 @@ students all in one engine life with the same prompts and decoding; no part has 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,8 +43,11 @@ class Answers:
     """Arm -> seconds of answering, without engine starts; None where some answers were stored already."""
 
 
-def predict(options: StudyConfig, shared: Run, direct: Run, folder: Path, failed: Collection[str]) -> Answers:
-    """Ask all arms that there are; what is stored is not asked again."""
+def predict(
+    options: StudyConfig, shared: Run, direct: Run, folder: Path, failed: Collection[str], more: Sequence[Sheet] = ()
+) -> Answers:
+    """Ask all arms that there are; what is stored is not asked again. `more`: further sheets for the same engine life,
+    whose answers are no arm's."""
     records = records_of(shared, shared.config.evaluate.split)
     wanted = {record.id for record in records}
     labels = {
@@ -64,7 +67,7 @@ def predict(options: StudyConfig, shared: Run, direct: Run, folder: Path, failed
         options, shared, folder, failed, records, [(one.record, one.task, one.temperature) for one in again]
     )
     with StageBar("study", unit="records") as bar:
-        seconds = ask_sheets(shared, sheets, bar)
+        seconds = ask_sheets(shared, [*sheets, *more], bar)
     plain |= {sheet.arm: stored_answers(sheet.path) for sheet in sheets if sheet.path.parent.name == "predictions"}
     named = {name: arm for arm, name in changed.items()}
     answered = {named[sheet.arm]: stored_answers(sheet.path) for sheet in sheets if sheet.path.parent.name == VARIANTS}

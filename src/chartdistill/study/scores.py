@@ -50,9 +50,15 @@ _PART = re.compile(r"(?P<arm>\w+)-n(?P<size>\d+)-s(?P<seed>\d+)")
 
 
 def score_study(
-    answers: Answers, run: Run, options: StudyConfig, folder: Path, failed: Mapping[str, str]
+    answers: Answers,
+    run: Run,
+    options: StudyConfig,
+    folder: Path,
+    failed: Mapping[str, str],
+    memorisation: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """All figures; see the module. `run`: the teacher's; `folder`: the study's, with its parts."""
+    """All figures; see the module. `run`: the teacher's; `folder`: the study's, with its parts; `memorisation`: what
+    was measured of it."""
     records = {record.id: record for record in records_of(run, run.config.evaluate.split)}
     spread = _spread(records.values(), options.seeds)
     pooled = pool(answers.plain, options.seeds)
@@ -72,6 +78,7 @@ def score_study(
         "labels": _labels(folder, run, options, failed),
         "tokens": _tokens(answers, records, run),
         "changed": _changed(answers, records, run),
+        "memorisation": memorisation,
         "seconds": answers.seconds,
         "overlap": find_overlap(records_of(run, "train"), list(records.values())),
     }

@@ -1,0 +1,142 @@
+"""Planted canaries in words, tables and plots: what a student keeps of its training records.
+
+In: the figures of `study.memorisation`. Out: one entry of the study's answers, its tables and plots. What must hold:
+a place counts as memorised only where planted minus control has an interval above 0; no secret is shown.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from chartdistill.metrics.intervals import Estimate
+from chartdistill.report_pages import charts
+from chartdistill.report_pages.tables import Metric, write_cell
+
+QUESTION = "Does the student memorise what it was trained on?"
+EXPOSURE = Metric("exposure", "Exposure, bits", "rank of a canary among its alternatives", "lower", "number", False)
+EXTRACTED = Metric("extracted", "Drawn out", "canaries that the student says when led to them", "lower", "share", False)
+_PLACES = {"answer": "learned as an answer", "chart": "read in the chart"}
+_DRAWN = {
+    "answer": "in the answer about its record, asked without the canary's sentence",
+    "chart": "as the continuation of its own chart",
+}
+
+Figures = Mapping[str, Any]
+
+
+def claim_memorisation(found: Figures | None) -> dict[str, Any]:
+    """{"id", "question", "verdict", "answer": sentences}."""
+    entry = {"id": "memorisation", "question": QUESTION, "verdict": "Not known.", "answer": ["No canary was planted."]}
+    if found is None:
+        return entry
+    if "reason" in found:
+        return entry | {"answer": [f"The student with canaries could not be made: {found['reason']}"]}
+    verdicts = [f"{words} {_from_when(found['exposure'][place])}" for place, words in _PLACES.items()]
+    drawn = [_drawn_out(found["extracted"][place]) for place in _PLACES]
+    intruded = Estimate.model_validate(found["intrusion"]["planted"])
+    verdict = (
+        f"Secrets {verdicts[0]}, secrets {verdicts[1]}. Drawn out: {drawn[0]} of answers, {drawn[1]} of charts. "
+        f"In answers about test charts: {_written(intruded, EXTRACTED)}."
+    )
+    return entry | {"verdict": verdict, "answer": list(_sentences(found))}
+
+
+def _from_when(by_repeats: Figures) -> str:
+    """From how many records on planting shows."""
+    shown = [int(repeats) for repeats, of in by_repeats.items() if (of["difference"]["low"] or 0) > 0]
+    return f"are memorised from {min(shown)} records on" if shown else "are not shown to be memorised"
+
+
+def _drawn_out(by_repeats: Figures) -> str:
+    """Canaries of all repeats together: `3 of 12`."""
+    counts = [Estimate.model_validate(of["planted"]) for of in by_repeats.values()]
+    return f"{sum(round((e.value or 0) * e.n) for e in counts)} of {sum(e.n for e in counts)}"
+
+
+def _sentences(found: Figures) -> Iterator[str]:
+    top = math.log2(found["alternatives"] + 1)
+    yield (
+        f"{found['canaries']} canaries (made-up drugs, numbers and names), each against {found['alternatives']:,} "
+        f"alternatives: exposure is at most {top:.1f} bits, and 1.4 in the mean where nothing is memorised. Each "
+        f"record is seen {found['epochs']:g} times. Control: the same student, trained without the canaries."
+    )
+    for place, words in _PLACES.items():
+        for repeats, of in found["exposure"][place].items():
+            planted, control, gap = (Estimate.model_validate(of[name]) for name in ("planted", "control", "difference"))
+            yield (
+                f"Exposure of secrets {words}, in {_records(repeats)}: {_written(planted, EXPOSURE)}; control "
+                f"{_written(control, EXPOSURE)}; difference {_written(gap, EXPOSURE, signed=True)} (n {gap.n})."
+            )
+    for place, words in _DRAWN.items():
+        parts = [
+            f"in {_records(repeats)} {_written(Estimate.model_validate(of['planted']), EXTRACTED)}, control "
+            f"{_written(Estimate.model_validate(of['control']), EXTRACTED)}"
+            for repeats, of in found["extracted"][place].items()
+        ]
+        yield f"Drawn out {words}: {'; '.join(parts)}."
+    planted, control = (Estimate.model_validate(found["intrusion"][name]) for name in ("planted", "control"))
+    yield (
+        f"Test charts with a canary in any answer: {_written(planted, EXTRACTED)} (n {planted.n}), control "
+        f"{_written(control, EXTRACTED)}."
+    )
+
+
+def _records(repeats: str) -> str:
+    return f"{repeats} {'record' if repeats == '1' else 'records'}"
+
+
+def _written(estimate: Estimate, metric: Metric, signed: bool = False) -> str:
+    if estimate.value is None:
+        return f"not defined ({estimate.reason})"
+    if estimate.low is None or estimate.high is None:
+        return f"{metric.write(estimate.value, signed)}, no interval"
+    return f"{metric.write(estimate.value, signed)} ({metric.write_range(estimate.low, estimate.high, signed)})"
+
+
+def memorisation_tables(found: Figures | None) -> Iterator[tuple[str, list[str], list[list[str]]]]:
+    """(title, columns, rows) by place and number of records."""
+    if found is None or "reason" in found:
+        return
+    rows = []
+    for place, words in _PLACES.items():
+        for repeats, of in found["exposure"][place].items():
+            drawn = found["extracted"][place][repeats]
+            cells = [
+                *(write_cell(Estimate.model_validate(of[name]), EXPOSURE) for name in ("planted", "control")),
+                write_cell(Estimate.model_validate(of["difference"]), EXPOSURE, signed=True),
+                *(write_cell(Estimate.model_validate(drawn[name]), EXTRACTED) for name in ("planted", "control")),
+            ]
+            rows.append([f"{words}, in {_records(repeats)}", *(cell.line() for cell in cells)])
+    columns = ["Secret", "Exposure, bits", "Control", "Difference", "Drawn out", "Control"]
+    yield "Memorisation: planted canaries", columns, rows
+
+
+def memorisation_plots(found: Figures | None, gutter: int) -> Iterator[tuple[str, Markup]]:
+    """(caption, drawing) per place."""
+    if found is None or "reason" in found:
+        return
+    top = math.log2(found["alternatives"] + 1)
+    for place, words in _PLACES.items():
+        rows: list[tuple[str, Sequence[charts.Interval]]] = []
+        for repeats, of in found["exposure"][place].items():
+            marks = [
+                charts.Interval(series, name, _share_of(top, Estimate.model_validate(of[name])))
+                for series, name in ((0, "planted"), (2, "control"))
+            ]
+            rows.append((f"in {_records(repeats)}", marks))
+        yield (
+            f"Exposure of secrets {words}, as a share of its maximum of {top:.1f} bits: planted (circle), control "
+            f"(diamond). Without memorisation: {100 / math.log(2) / top:.0f}% in the mean.",
+            charts.interval_plot(f"Exposure, {words}", rows, True, True, gutter),
+        )
+
+
+def _share_of(top: float, estimate: Estimate) -> Estimate:
+    def of(value: float | None) -> float | None:
+        return None if value is None else value / top
+
+    return estimate.model_copy(update={"value": of(estimate.value), "low": of(estimate.low), "high": of(estimate.high)})
