@@ -20,7 +20,8 @@ from chartdistill.schema import Gate, Item, Label, Prediction, Record, Task, Tra
 from chartdistill.store import RowWriter, lock, make_folder, read_rows, write_text
 from chartdistill.study import study
 from chartdistill.study.options import load_study, parts_of
-from chartdistill.study.parts import LOG, derive, draw, make_students, write_gold_labels
+from chartdistill.study.parts import LOG, derive, make_students, write_gold_labels
+from chartdistill.study.records import draw
 from chartdistill.study.scores import crossing, pool
 from chartdistill.train import train
 from conftest import ROOT
@@ -39,7 +40,7 @@ def test_the_shipped_study_is_valid_and_counts_its_parts() -> None:
     options = load_study(ROOT / "configs/study-demo.yaml")
     assert options.config.exists()
     parts = parts_of(options)
-    assert len(parts) == len(set(parts)) == 5 * 3 + 4 * 3, "five arms at one size, four more sizes of the curve"
+    assert len(parts) == len(set(parts)) == 7 * 3 + 4 * 3, "seven arms at one size, four more sizes of the curve"
     assert {(part.size, part.arm) for part in parts if part.arm != "distilled_filtered"} == {
         (options.compared, arm) for arm in options.arms if arm != "distilled_filtered"
     }
@@ -55,6 +56,8 @@ def test_the_shipped_study_is_valid_and_counts_its_parts() -> None:
         ({"arm": ["self_raw"]}, "arm: Extra inputs"),
         ({"compared_size": 3}, "compared_size 3 is not among sizes"),
         ({"sizes": [0, 2]}, "sizes has 0"),
+        ({"arms": ["audited"], "curve": []}, "arms names audited, which needs `imported`"),
+        ({"imported": {"seed": 1}}, "imported needs one of path and synthetic"),
         ({"canaries": {"repeats": [1]}, "arms": ["self_raw"], "curve": []}, "canaries needs the arm distilled_filt"),
         ({"canaries": {"repeats": [1, 4]}}, "asks for 4 training records, compared_size for 2"),
         ({"canaries": {"repeats": [1, 1]}}, "repeats must be different counts"),
@@ -160,7 +163,8 @@ class Runner:
 
 
 MINI = {
-    "sizes": [2, 4], "seeds": [1, 2], "arms": ["distilled_raw", "distilled_filtered", "gold_trained"],
+    "sizes": [2, 4], "seeds": [1, 2], "arms": ["distilled_raw", "distilled_filtered", "audited", "gold_trained"],
+    "imported": {"synthetic": 6},
     "curve": ["distilled_filtered"], "limits": ["The models of this test know nothing."],
     "interventions": {"records": 1, "edited_records": 1, "resamples": 1},
     "canaries": {"per_kind": 1, "repeats": [1], "alternatives": 99},
@@ -194,7 +198,8 @@ def test_a_miniature_study(tmp_path: Path, tiny_model: Path) -> None:
     folder = tmp_path / "study"
     assert set(figures["failed"]) == {part.name for part in parts_of(load_study(path)) if part.seed == 2}
     assert set(figures["arms"]) == {
-        "teacher_chain", "teacher_direct", "base", "rules", "distilled_raw", "distilled_filtered", "gold_trained",
+        "teacher_chain", "teacher_direct", "base", "rules", "distilled_raw", "distilled_filtered", "audited",
+        "gold_trained",
     }  # fmt: skip
     strategies = {name: load_run(folder / name / "config.yaml").config.label.strategy for name in ("teacher", "direct")}
     assert strategies == {"teacher": "chain", "direct": "direct"}, "whatever the base config says"
@@ -250,7 +255,7 @@ def check_memorisation(folder: Path, figures: dict[str, Any]) -> None:
 
 def check_pages(folder: Path, figures: dict[str, Any]) -> None:
     page, text = (folder / "study.html").read_text(), (folder / "study.md").read_text()
-    assert len(figures["answers"]) == 7
+    assert len(figures["answers"]) == 8
     for entry in figures["answers"]:
         assert entry["verdict"].endswith(".")
         assert entry["question"] in page

@@ -87,6 +87,14 @@ def read(text: str, task: Task, names: Sequence[str]) -> tuple[Item, ...]:
     return tuple(found.values())
 
 
+def status_of(name: str, text: str, task: Task) -> str | None:
+    """The status of an item, by the last sentence that names it; where none does, the one without cues. None for a
+    task without statuses."""
+    spans = (text[start:end] for start, end in sentence_spans(text))
+    naming = [sentence for sentence in spans if next(occurrences(name, sentence), None) is not None]
+    return _status(naming[-1] if naming else "", task)
+
+
 def _named(sentence: str, task: Task, names: Sequence[str]) -> list[str]:
     """Names in a sentence, in reading order; a name inside a longer one does not count."""
     spans = [span for name in names if (span := next(occurrences(name, sentence), None)) is not None]

@@ -35,6 +35,7 @@ def answer_questions(found: Figures) -> list[dict[str, Any]]:
         _one_question(found),
         _consistent(found),
         _connected(found),
+        *([_imported(found)] if found["imported"] else []),
         claim_memorisation(found["memorisation"]),
     ]
 
@@ -169,6 +170,36 @@ def _crossing(crossed: Mapping[str, Any], smallest: int, largest: int) -> list[s
 
 
 _REACH = "Does the student reach the teacher, and where does the curve cross?"
+
+
+_TAKEN = ("lines", "labels", "audited")
+"""Counts of an imported file that are not of lines left out."""
+
+
+def _imported(found: Figures) -> dict[str, Any]:
+    """Only asked where a file of an API version was taken in."""
+    counts = found["imported"]
+    shown = direction(found, "audited", "imported_raw", "joint_f1")
+    words = {
+        "better": "is better than",
+        "worse": "is worse than",
+        "same": "is not shown to differ from",
+        None: "is not compared with",
+    }
+    left_out = ", ".join(f"{count} {reason}" for reason, count in counts.items() if count and reason not in _TAKEN)
+    sentences = [
+        f"Of {counts['lines']:,} lines {counts['labels']:,} are labels that can be learned from"
+        + (f" ({left_out})" if left_out else "")
+        + f"; the audit keeps {counts['audited']:,}. It judges the file as it stands, without statuses, so a stopped drug "
+        "in a list speaks against it; to learn from, the statuses that the rules read were put in."
+    ]
+    pairs = (("audited", "imported_raw"), ("imported_raw", "base"), ("audited", "base"))
+    sentences += [contrast(found, *pair, metric) for pair in pairs for metric in HEADLINE]
+    sentences.append(contrast(found, "distilled_filtered", "audited", "joint_f1"))
+    return _entry(
+        "imported", "Are the labels of an API version worth learning from, and are they better audited?",
+        f"A student of its audited labels {words[shown]} one of all of them, in joint F1.", sentences,
+    )  # fmt: skip
 
 
 def _one_question(found: Figures) -> dict[str, Any]:

@@ -38,6 +38,7 @@ _CONTRASTS = {
             ("self_raw", "base"), ("self_filtered", "self_raw"),
         ),
     ),
+    "imported": ("joint_f1", (("audited", "imported_raw"), ("imported_raw", "base"), ("audited", "base"))),
 }  # fmt: skip
 """Question -> the metric and the pairs of its plot."""
 
@@ -322,6 +323,7 @@ _PLOTS: dict[str, Callable[[Figures], Iterator[Plot]]] = {
     "consolidated": _one_question_plots,
     "consistency": _consistency_plots,
     "connected": _effect_plots,
+    "imported": _contrast_plot("imported"),
     "memorisation": lambda figures: memorisation_plots(figures["memorisation"], GUTTER),
 }
 """Question -> its plots."""

@@ -110,6 +110,8 @@ ARM_TITLES = {
     "self_filtered": "Self-taught, filtered",
     "distilled_raw": "Distilled, raw",
     "distilled_filtered": "Distilled, filtered",
+    "imported_raw": "API labels, raw",
+    "audited": "API labels, audited",
     "gold_trained": "Trained on gold",
     "rules": "Rules and lexicon",
 }

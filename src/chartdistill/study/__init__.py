@@ -3,6 +3,7 @@
     <run_dir>/
       teacher/  direct/  self/  gold/    runs that end at `label`: the chain, the consolidated question, the student's
                                          own labels, and gold in the place of labels
+      imported/  audited/                the same of an API version's file, with charts of their own
       parts/<arm>-n<size>-s<seed>/       a run each: labels of so many training records -> curate -> train
       predictions/<part>.jsonl           answers of every arm on the test records, one engine life for all
       variants/                          test records in changed form, and the answers of some arms to them
@@ -27,10 +28,12 @@ from chartdistill.config import load_run
 from chartdistill.pipeline import run_all
 from chartdistill.report_pages.study_page import render_study_markdown, render_study_page
 from chartdistill.store import lock, make_folder, write_text
+from chartdistill.study.imported import import_counts
 from chartdistill.study.memorisation import Planted, measure, plant_and_train
 from chartdistill.study.options import load_study, parts_of
-from chartdistill.study.parts import CHAIN, DIRECT, RunVerbs, derive, label_all, label_as, make_students, train_records
+from chartdistill.study.parts import CHAIN, DIRECT, RunVerbs, derive, label_all, label_as, make_students
 from chartdistill.study.predictions import predict
+from chartdistill.study.records import train_records
 from chartdistill.study.scores import score_study
 
 
@@ -55,7 +58,7 @@ def study(path: Path, run: RunVerbs = run_verbs) -> dict[str, Any]:
         shared = load_run(base)
         with _said("records", folder):
             run(base, "prepare", "prepare")
-            train_records(shared, options)  # too few: said now, not after an hour of labelling
+            train_records(shared.dir, options)  # too few: said now, not after an hour of labelling
         with _said("labels", folder):
             run(base, "label", "label")
             direct = label_as(shared, folder / "direct", DIRECT, (shared.config.evaluate.split,), run)
@@ -72,7 +75,8 @@ def study(path: Path, run: RunVerbs = run_verbs) -> dict[str, Any]:
             more = planted.sheets() if isinstance(planted, Planted) else ()
             answers = predict(options, shared, direct, folder, failed, more)
         with _said("scores", folder):
-            figures = score_study(answers, shared, options, folder, failed, measure(planted, answers.plain, shared))
+            beside = {"memorisation": measure(planted, answers.plain, shared), "imported": import_counts(labels)}
+            figures = score_study(answers, shared, options, folder, failed, beside)
         for name, text in (
             ("study.json", json.dumps(figures, indent=1, allow_nan=False, default=str) + "\n"),
             ("study.md", render_study_markdown(figures)),

@@ -12,18 +12,28 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from chartdistill.errors import ConfigError
 from chartdistill.perturbations import InterventionOptions
 
-TrainedArm = Literal["distilled_raw", "distilled_filtered", "self_raw", "self_filtered", "gold_trained"]
+TrainedArm = Literal[
+    "distilled_raw", "distilled_filtered", "self_raw", "self_filtered", "imported_raw", "audited", "gold_trained"
+]
 LABELS_OF: dict[TrainedArm, tuple[str, bool]] = {
     "distilled_raw": ("teacher", False),
     "distilled_filtered": ("teacher", True),
     "self_raw": ("self", False),
     "self_filtered": ("self", True),
+    "imported_raw": ("imported", False),
+    "audited": ("audited", False),
     "gold_trained": ("gold", False),
 }
 """Arm -> (whose labels, whether they go through the config's filters). Raw labels must only follow the format."""
 
 CONTROL: TrainedArm = "distilled_filtered"
 """Whose examples canaries are planted into; the same student without them is the control."""
+
+IMPORTED = frozenset({"imported", "audited"})
+"""Whose labels come with charts of their own."""
+_USUAL: tuple[TrainedArm, ...] = (
+    "distilled_raw", "distilled_filtered", "self_raw", "self_filtered", "gold_trained",
+)  # fmt: skip
 
 
 class CanaryOptions(BaseModel):
@@ -45,6 +55,25 @@ class CanaryOptions(BaseModel):
         return self
 
 
+class ImportOptions(BaseModel):
+    """A fine-tuning file of an API version, for the arms `imported_raw` and `audited`; `path` or `synthetic`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: Path | None = None
+    """JSONL with `prompt` and `completion`, or `messages`, as `chartdistill audit` takes it; relative to the study."""
+    synthetic: int | None = Field(default=None, ge=1)
+    """Charts of a made-up file with the faults that such files have (see demo/api_version.py)."""
+    seed: int = 0
+    """Of the made-up file."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.path is None) == (self.synthetic is None):
+            raise ValueError("imported needs one of path and synthetic")
+        return self
+
+
 class StudyConfig(BaseModel):
     """A study."""
 
@@ -62,8 +91,10 @@ class StudyConfig(BaseModel):
     """Which of `sizes` the arms are compared at; None: the largest."""
     seeds: tuple[int, ...] = Field(default=(1, 2, 3), min_length=1)
     """Each draws its own training records and its own order of training."""
-    arms: tuple[TrainedArm, ...] = tuple(LABELS_OF)
+    arms: tuple[TrainedArm, ...] = _USUAL
     """Arms trained at `compared_size`, with every seed."""
+    imported: ImportOptions | None = None
+    """Where the labels of `imported_raw` and `audited` come from."""
     curve: tuple[TrainedArm, ...] = ("distilled_filtered",)
     """Arms of `arms` trained at every size."""
     jobs: int = Field(default=1, ge=1)
@@ -89,6 +120,8 @@ class StudyConfig(BaseModel):
             raise ValueError(f"curve names {', '.join(stray)}, which `arms` does not")
         if self.compared not in self.sizes:
             raise ValueError(f"compared_size {self.compared} is not among sizes {list(self.sizes)}")
+        if self.imported is None and (arms := [arm for arm in self.arms if LABELS_OF[arm][0] in IMPORTED]):
+            raise ValueError(f"arms names {', '.join(arms)}, which needs `imported`: a file of an API version")
         if self.canaries is not None and CONTROL not in self.arms:
             raise ValueError(f"canaries needs the arm {CONTROL}: its student, without canaries, is the control")
         if self.canaries is not None and max(self.canaries.repeats) > self.compared:
@@ -132,7 +165,11 @@ def load_study(path: Path) -> StudyConfig:
         problem = error.errors(include_input=False)[0]
         option = ".".join(map(str, problem["loc"]))
         raise ConfigError(f"{path}: {f'{option}: ' if option else ''}{problem['msg']}") from None
-    return study.model_copy(update={"config": path.resolve().parent / study.config})
+    base = path.resolve().parent
+    changes: dict[str, object] = {"config": base / study.config}
+    if study.imported is not None and study.imported.path is not None:
+        changes["imported"] = study.imported.model_copy(update={"path": base / study.imported.path})
+    return study.model_copy(update=changes)
 
 
 def parts_of(study: StudyConfig) -> list[Part]:

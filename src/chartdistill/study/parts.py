@@ -20,7 +20,7 @@ import yaml
 
 from chartdistill.answers import format_answer
 from chartdistill.config import Run, load_run
-from chartdistill.errors import ConfigError, InputError, TrainingError
+from chartdistill.errors import InputError, TrainingError
 from chartdistill.filters import Format
 from chartdistill.model_folder import model_fingerprint
 from chartdistill.pipeline import ChildError
@@ -37,7 +37,9 @@ from chartdistill.store import (
     write_manifest,
     write_text,
 )
-from chartdistill.study.options import LABELS_OF, Part, StudyConfig, parts_of
+from chartdistill.study.imported import import_labels
+from chartdistill.study.options import IMPORTED, LABELS_OF, Part, StudyConfig, parts_of
+from chartdistill.study.records import draw, records_of, train_records
 
 RunVerbs = Callable[[Path, str, str], None]
 """Runs the verbs from the first to the last of a config file."""
@@ -68,32 +70,12 @@ def derive(run: Run, folder: Path, changes: Mapping[str, Any]) -> Path:
     return path
 
 
-def records_of(run: Run, *splits: str) -> list[Record]:
-    """The records of some splits, in order."""
-    return [r for r in read_rows(run.dir / "records" / "records.jsonl", Record) if r.split in splits]
-
-
-def train_records(run: Run, options: StudyConfig) -> list[str]:
-    """Ids of the records to draw from.
-
-    Raises:
-        ConfigError: there are fewer than the largest size asks for.
-    """
-    learned = [record.id for record in records_of(run, "train")]
-    if len(learned) < max(options.sizes):
-        raise ConfigError(
-            f"sizes asks for {max(options.sizes)} training records; {run.dir / 'records'} has {len(learned)}. Lower "
-            "the sizes, or give more records."
-        )
-    return learned
-
-
 def label_as(shared: Run, folder: Path, changes: Mapping[str, Any], splits: tuple[str, ...], run: RunVerbs) -> Run:
     """Label the records of some splits in another way; returns the run that did."""
     mark = fingerprint(require_manifest(shared.dir / "records", "prepare")["fingerprint"], splits)
     if not is_done(folder / "records", mark):
         started = begin(folder / "records")
-        records = records_of(shared, *splits)
+        records = records_of(shared.dir, *splits)
         with RowWriter(folder / "records" / "records.jsonl") as out:
             out.write(*records)
         write_manifest(folder / "records", mark, started, counts={"kept": len(records)})
@@ -109,6 +91,8 @@ def label_all(shared: Run, folder: Path, options: StudyConfig, run: RunVerbs) ->
     if "self" in wanted:
         own = {"teacher": shared.config.student.model_dump(mode="json")}
         labels["self"] = label_as(shared, folder / "self", own, ("train",), run).dir
+    if options.imported is not None and wanted & IMPORTED:
+        labels |= import_labels(options.imported, shared, folder)
     if "gold" in wanted:
         labels["gold"] = write_gold_labels(shared, folder / "gold")
     return labels
@@ -120,7 +104,7 @@ def write_gold_labels(shared: Run, folder: Path) -> Path:
     if not is_done(folder / "labels", mark):
         started = begin(folder / "labels")
         with RowWriter(folder / "labels" / "labels.jsonl") as out:
-            for record in records_of(shared, "train"):
+            for record in records_of(shared.dir, "train"):
                 out.write(*_gold_labels(record, shared.tasks))
         write_manifest(folder / "labels", mark, started)
     return folder
@@ -141,11 +125,6 @@ def _gold_labels(record: Record, tasks: Sequence[Task]) -> list[Label]:
     ]
 
 
-def draw(records: Sequence[str], size: int, seed: int) -> frozenset[str]:
-    """So many of the records, drawn by hash: a smaller draw of the same seed is part of a larger one."""
-    return frozenset(sorted(records, key=lambda name: content_hash(seed, name))[:size])
-
-
 def make_students(
     options: StudyConfig, shared: Run, labels: Mapping[str, Path], folder: Path, run: RunVerbs
 ) -> dict[str, str]:
@@ -153,22 +132,26 @@ def make_students(
 
     Such a part (no label left, loss not finite, killed for memory) does not stop the others.
     """
-    learned = train_records(shared, options)
+    learned = train_records(shared.dir, options)
     failed: dict[str, str] = {}
     configs: dict[str, Path] = {}
     for part in parts_of(options):
-        home = folder / "parts" / part.name
+        home, whose = folder / "parts" / part.name, LABELS_OF[part.arm][0]
         try:
+            own = train_records(labels[whose], options, part.size) if whose in IMPORTED else learned
+            records = (labels[whose] if whose in IMPORTED else shared.dir) / "records"
             configs[part.name] = _curate(
-                part, shared, labels[LABELS_OF[part.arm][0]], home, draw(learned, part.size, part.seed), run
+                part, shared, records, labels[whose], home, draw(own, part.size, part.seed), run
             )
         except InputError as error:
             failed[part.name] = str(error)
     return failed | train_students(configs, options.jobs, run)
 
 
-def _curate(part: Part, shared: Run, labels: Path, home: Path, chosen: frozenset[str], run: RunVerbs) -> Path:
-    """Give a part its labels and curate them; returns its config."""
+def _curate(
+    part: Part, shared: Run, records: Path, labels: Path, home: Path, chosen: frozenset[str], run: RunVerbs
+) -> Path:
+    """Give a part its records and labels and curate them; returns its config."""
     filters: list[Any] = [Format()]
     if LABELS_OF[part.arm][1]:
         # A run stops when a filter rejects nearly everything; for a study that is a finding, and it goes on.
@@ -177,7 +160,7 @@ def _curate(part: Part, shared: Run, labels: Path, home: Path, chosen: frozenset
     config = derive(shared, home, changes)
     link = home / "records"
     if not link.exists():
-        link.symlink_to((shared.dir / "records").resolve(), target_is_directory=True)
+        link.symlink_to(records.resolve(), target_is_directory=True)
     _take_labels(labels, home / "labels", chosen)
     run(config, "curate", "curate")
     return config

@@ -26,8 +26,8 @@ from chartdistill.report_pages.study_claims import MARGIN, answer_questions
 from chartdistill.schema import CuratedLabel, Label, Prediction, Record
 from chartdistill.store import read_rows
 from chartdistill.study.options import StudyConfig, parts_of
-from chartdistill.study.parts import records_of
 from chartdistill.study.predictions import BASE, DIRECT, TEACHER, Answers
+from chartdistill.study.records import records_of
 
 CONTRASTS = (
     ("self_filtered", "base"), ("self_raw", "base"), ("self_filtered", "self_raw"),
@@ -35,10 +35,12 @@ CONTRASTS = (
     ("distilled_filtered", "teacher_chain"), ("distilled_filtered", "teacher_direct"),
     ("teacher_direct", "teacher_chain"), ("distilled_filtered", "self_filtered"),
     ("distilled_filtered", "gold_trained"), ("distilled_filtered", "rules"),
+    ("audited", "imported_raw"), ("imported_raw", "base"), ("audited", "base"), ("distilled_filtered", "audited"),
 )  # fmt: skip
 """First minus second; fixed before any data are seen."""
 ORDER = (
-    TEACHER, DIRECT, BASE, "self_raw", "self_filtered", "distilled_raw", "distilled_filtered", "gold_trained", "rules",
+    TEACHER, DIRECT, BASE, "self_raw", "self_filtered", "distilled_raw", "distilled_filtered", "imported_raw",
+    "audited", "gold_trained", "rules",
 )  # fmt: skip
 LABEL_METRICS = ("confabulation_rate", "precision", "recall")
 CONSISTENCY_CONTRASTS = (
@@ -55,11 +57,11 @@ def score_study(
     options: StudyConfig,
     folder: Path,
     failed: Mapping[str, str],
-    memorisation: dict[str, Any] | None = None,
+    beside: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """All figures; see the module. `run`: the teacher's; `folder`: the study's, with its parts; `memorisation`: what
-    was measured of it."""
-    records = {record.id: record for record in records_of(run, run.config.evaluate.split)}
+    """All figures; see the module. `run`: the teacher's; `folder`: the study's, with its parts; `beside`: what was
+    measured apart (`memorisation`) or counted before (`imported`); None where the study has none."""
+    records = {record.id: record for record in records_of(run.dir, run.config.evaluate.split)}
     spread = _spread(records.values(), options.seeds)
     pooled = pool(answers.plain, options.seeds)
     curve = _curve(answers.plain, pooled, spread, records, run)
@@ -78,9 +80,9 @@ def score_study(
         "labels": _labels(folder, run, options, failed),
         "tokens": _tokens(answers, records, run),
         "changed": _changed(answers, records, run),
-        "memorisation": memorisation,
         "seconds": answers.seconds,
-        "overlap": find_overlap(records_of(run, "train"), list(records.values())),
+        "overlap": find_overlap(records_of(run.dir, "train"), list(records.values())),
+        **beside,
     }
     return found | {"answers": answer_questions(found)}
 
@@ -197,7 +199,7 @@ def _labels(folder: Path, run: Run, options: StudyConfig, failed: Mapping[str, s
     A rejected label has no items: that costs recall and no precision.
     """
     seed, resamples = run.config.evaluate.seed, run.config.evaluate.bootstrap_resamples
-    by_id = {record.id: record for record in records_of(run, "train")}
+    by_id = {record.id: record for record in records_of(run.dir, "train")}
     spread = _spread(by_id.values(), options.seeds)
     metrics = {name: METRICS[name] for name in LABEL_METRICS}
     rows: dict[str, list[Prediction]] = {}

@@ -41,7 +41,9 @@ def _generate(
     import torch
     from transformers import GenerationConfig
 
-    config = GenerationConfig(max_new_tokens=max_tokens, do_sample=False, eos_token_id=end_id, pad_token_id=end_id)
+    config = GenerationConfig(
+        max_new_tokens=max_tokens, do_sample=False, eos_token_id=end_id, pad_token_id=end_id, use_cache=True
+    )
     answers: list[list[int]] = [[] for _ in prompts]
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))  # long prompts are not padded for short ones
     for start in range(0, len(order), _PROMPTS_PER_BATCH):
@@ -54,7 +56,6 @@ def _generate(
                 input_ids=torch.tensor(ids, device=model.device),
                 attention_mask=torch.tensor(seen, device=model.device),
                 generation_config=config,
-                use_cache=True,
                 synced_gpus=together,
             )
         for i, row in zip(chosen, output[:, width:].tolist(), strict=True):

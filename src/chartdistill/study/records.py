@@ -1,0 +1,41 @@
+"""Which records a student of a study learns from.
+
+In: a run folder whose records are prepared. Out: ids. Must hold: all arms of a seed that share records draw the same;
+a smaller draw is part of a larger one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from chartdistill.errors import ConfigError
+from chartdistill.schema import Record, content_hash
+from chartdistill.store import read_rows
+from chartdistill.study.options import StudyConfig
+
+
+def records_of(run_dir: Path, *splits: str) -> list[Record]:
+    """The records of some splits, in order."""
+    return [r for r in read_rows(run_dir / "records" / "records.jsonl", Record) if r.split in splits]
+
+
+def train_records(run_dir: Path, options: StudyConfig, size: int | None = None) -> list[str]:
+    """Ids of the records to draw from.
+
+    Raises:
+        ConfigError: there are fewer than `size` (default: the largest size of the study).
+    """
+    learned = [record.id for record in records_of(run_dir, "train")]
+    size = max(options.sizes) if size is None else size
+    if len(learned) < size:
+        raise ConfigError(
+            f"sizes asks for {size} training records; {run_dir / 'records'} has {len(learned)}. Lower the sizes, or "
+            "give more records."
+        )
+    return learned
+
+
+def draw(records: Sequence[str], size: int, seed: int) -> frozenset[str]:
+    """So many of the records, drawn by hash: a smaller draw of the same seed is part of a larger one."""
+    return frozenset(sorted(records, key=lambda name: content_hash(seed, name))[:size])
