@@ -24,7 +24,7 @@ from report_run import ARMS, NUM_RECORDS, TASKS, invent_scores, write_manifest, 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = write_run(tmp_path_factory.mktemp("run"))
-    report(folder, TASKS, "Trial run")
+    report(folder, TASKS, "Trial run", include_text=True)
     return folder
 
 
@@ -178,7 +178,7 @@ def test_hostile_record_is_shown_as_text(tmp_path: Path) -> None:
     for answer in answers:
         write_rows(tmp_path / "predictions" / f"{answer.arm}.jsonl", answer)
     (tmp_path / "predictions" / "teacher.jsonl").unlink()
-    report(tmp_path, TASKS, "<script>alert(1)</script> | title")
+    report(tmp_path, TASKS, "<script>alert(1)</script> | title", include_text=True)
     page = Page(read(tmp_path, "report.html"))
     assert '<script>alert("x")</script>' in page.text
     assert "<img src=x onerror=alert(1)>" in page.text
@@ -213,7 +213,7 @@ def test_examples_are_varied_marked_and_repeatable(run: Path, tmp_path: Path) ->
         for item in (record.gold or {})["medication"]:
             assert any(item.text in piece for piece in page.marked), name
     assert "<s>Inventamol</s>" in source
-    report(write_run(tmp_path), TASKS, "Trial run")
+    report(write_run(tmp_path), TASKS, "Trial run", include_text=True)
     assert read(tmp_path, "report.html") == source
 
 
@@ -273,7 +273,7 @@ def test_scores_of_the_metrics_drawer_are_taken_over(tmp_path: Path) -> None:
     shown = json.loads(read(tmp_path, "report.json"))
     assert shown["arms"]["student"]["all"]["joint_f1"] == scored["student"]["all"]["joint_f1"].model_dump()
     assert shown["differences"]["student-base"]["tests"]["f1"] == gap["tests"]["f1"].model_dump()
-    missed = re.findall(r'class="missed">misses (\d+)<', read(tmp_path, "report.html"))
+    missed = re.findall(r"</b> misses (\d+)<", read(tmp_path, "report.html"))
     assert missed
     assert all(int(number) > 0 for number in missed)
     assert set(METRICS) | set(AGREEMENT) <= set(BY_NAME)

@@ -46,9 +46,9 @@ def test_judge_by_gold_and_chart() -> None:
     gold, task = (Item(text="Velol", status="stop"),), TASKS[0]
     assert judge(Item(text="velol 5 mg", status="stop"), gold, True, task) == "right"
     assert judge(Item(text="Velol", status="start"), gold, True, task) == "status differs"
-    assert judge(Item(text="gait", status="start"), gold, True, task) == "not in gold"
-    assert judge(Item(text="Xenol", status="start"), gold, False, task) == "not in the chart"
-    assert judge(Item(text="gait"), None, True, task) == "in the chart"
+    assert judge(Item(text="gait", status="start"), gold, True, task) == "wrong kind"
+    assert judge(Item(text="Xenol", status="start"), gold, False, task) == "invented"
+    assert judge(Item(text="gait"), None, True, task) == "not judged"
 
 
 def test_mark_keeps_the_text_and_names_all_finders() -> None:

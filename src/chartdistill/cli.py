@@ -95,7 +95,10 @@ def _common(parser: argparse.ArgumentParser) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point. Exit codes: 0 done, 2 wrong usage or config, others by kind of error (see errors.py)."""
+    """Entry point. Exit codes: 0 done, 2 wrong usage or config, others by kind of error (see errors.py).
+
+    10, trust gates not passed, comes after all is done.
+    """
     arguments = build_parser().parse_args(argv)
     private_umask()
     # As an exception, so that engines are shut down on the way out; otherwise theirs would outlive this process.
@@ -165,6 +168,11 @@ def _dispatch(arguments: argparse.Namespace) -> None:
         run_verb(run, arguments.command)
     if not arguments.quiet:
         print_summary(run)
+    if arguments.command == "report" or (arguments.command == "run" and arguments.last == "report"):
+        from chartdistill.report import require_approval
+        from chartdistill.store import read_manifest
+
+        require_approval(read_manifest(run.dir / "report") or {})
 
 
 def _score(arguments: argparse.Namespace) -> None:

@@ -17,8 +17,10 @@ from chartdistill.asking import LabelOptions
 from chartdistill.engines import AnyEngine, OpenAIEngine, VllmEngine
 from chartdistill.errors import ConfigError
 from chartdistill.filters import DEFAULT_FILTERS, AnyFilter
+from chartdistill.metrics import ALL_TASKS
 from chartdistill.model_folder import resolve_model
 from chartdistill.perturbations import InterventionOptions
+from chartdistill.report_pages.trust_gates import TrustGate
 from chartdistill.schema import Split, Task
 from chartdistill.sources import AnySource, PrepareOptions, source_for
 from chartdistill.training import TrainOptions
@@ -64,6 +66,14 @@ class PrivacyOptions(_Section):
     """Hosts this run may connect to; empty: this machine only."""
 
 
+class ReportOptions(_Section):
+    """What the report may hold."""
+
+    include_text: bool | None = None
+    """Example records with their text, rejected items and raw answers in report.html. null: only when all records are
+    synthetic. With true the page must be handled like the charts."""
+
+
 class RunConfig(_Section):
     """A whole run."""
 
@@ -84,6 +94,10 @@ class RunConfig(_Section):
     filters: tuple[AnyFilter, ...] = DEFAULT_FILTERS
     train: TrainOptions = TrainOptions()
     evaluate: EvaluateOptions = EvaluateOptions()
+    gates: tuple[TrustGate, ...] = ()
+    """What the student must reach to be approved. When one is not passed, `run` and `report` write everything and then
+    end with exit code 10."""
+    report: ReportOptions = ReportOptions()
     privacy: PrivacyOptions = PrivacyOptions()
 
     @model_validator(mode="after")
@@ -104,6 +118,11 @@ class Run:
         names = [task.name for task in self.tasks]
         if len(set(names)) < len(names):
             raise ConfigError(f"tasks: two task files have the same name among {names}. Task names must differ.")
+        for number, gate in enumerate(config.gates):
+            if gate.task not in (ALL_TASKS, *names):
+                near = difflib.get_close_matches(gate.task, names, n=1, cutoff=0.5)
+                hint = f"did you mean `{near[0]}`?" if near else f"allowed: {', '.join((ALL_TASKS, *names))}"
+                raise ConfigError(f"gates.{number}.task: this run has no such task; {hint} (got {gate.task!r})")
 
     def model_folder(self, role: Literal["teacher", "student"]) -> Path:
         """The checked folder of the teacher's or the student's model."""

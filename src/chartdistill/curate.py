@@ -13,7 +13,6 @@ import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -93,7 +92,7 @@ def curate(
         ablation=work.ablation.summary(),
         options=options,
         drug_lexicon="installed" if is_installed() else "not installed: drug names were judged by the charts alone",
-        versions=_versions("chartdistill", "rapidfuzz", "drug-named-entity-recognition"),
+        versions=store.versions_of("chartdistill", "rapidfuzz", "drug-named-entity-recognition"),
     )
 
 
@@ -282,16 +281,6 @@ def _wanted_readmissions(folder: Path, asked: Sequence[str]) -> tuple[str, ...]:
         return ()
     path = folder / READMISSIONS
     return merged(json.loads(path.read_text(encoding="utf-8")) if path.exists() else (), asked)
-
-
-def _versions(*names: str) -> dict[str, str]:
-    found = {}
-    for name in names:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
 
 
 def _example(record: Record, task: Task, items: tuple[Item, ...], label: Label) -> TrainExample:

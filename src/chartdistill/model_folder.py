@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,24 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ModelError(f"{path} holds no JSON object. Copy or download the model again.")
     return value
+
+
+def licence(folder: Path) -> str | None:
+    """The licence a folder names, in its card's front matter or the first line of a licence file; None without one."""
+    card = folder / "README.md"
+    if card.is_file():
+        text = card.read_text(encoding="utf-8", errors="replace")
+        front = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
+        line = re.search(r"^license(?:_name)?:\s*(\S+)", front[1], re.MULTILINE) if front else None
+        if line:
+            return line[1]
+    for path in sorted(folder.glob("LICEN[CS]E*")):
+        words = path.read_text(encoding="utf-8", errors="replace").split()
+        text = " ".join(words[:12])
+        if "Apache License" in text:
+            return "apache-2.0"
+        return "mit" if text.startswith("MIT License") else text[:60]
+    return None
 
 
 def load_tokenizer(folder: Path) -> Any:

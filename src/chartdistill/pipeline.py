@@ -27,7 +27,7 @@ from chartdistill.evaluate import evaluate
 from chartdistill.label import label, label_shard
 from chartdistill.prepare import prepare
 from chartdistill.progress import ProgressCallback, StageBar
-from chartdistill.report import report
+from chartdistill.report import report_run
 from chartdistill.store import lock
 from chartdistill.train import train
 
@@ -39,7 +39,7 @@ VERBS: dict[str, Verb] = {
     "curate": lambda run, bar: curate(run.dir, run.tasks, run.config.filters, bar),
     "train": train,
     "evaluate": evaluate,
-    "report": lambda run, bar: report(run.dir, run.tasks, run.config.name),
+    "report": lambda run, bar: report_run(run),
 }
 OWN_PROCESS = ("label", "train", "evaluate")
 

@@ -2,11 +2,13 @@
 
 One JSON line per record: its id and source, and for each task the items found, each with the character span in the
 original chart that it was read from; an item that cannot be found there has `span` null, and should not be trusted.
+Where the config has trust gates, an adapter that they do not approve is used all the same, with a warning.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -20,9 +22,10 @@ from chartdistill.errors import InputError
 from chartdistill.grounding import locate
 from chartdistill.model_folder import load_tokenizer, read_json
 from chartdistill.prompts import PromptBuilder
+from chartdistill.report_pages.trust_gates import doubts
 from chartdistill.schema import Record, RejectedRecord, Task
 from chartdistill.sources import source_for
-from chartdistill.store import disk_errors, require_manifest
+from chartdistill.store import disk_errors, read_manifest, require_manifest
 
 _RECORDS_PER_WINDOW = 256
 
@@ -36,7 +39,10 @@ def predict(run: Run, records: Path | None, out: Path) -> int:
     """
     if records is None:
         raise InputError("predict needs --records PATH: a folder of .txt charts, or a .jsonl, .csv or .parquet file.")
-    require_manifest(run.dir / "adapter", "train")
+    trained = require_manifest(run.dir / "adapter", "train")
+    evaluated = read_manifest(run.dir / "predictions") or {}
+    for line in doubts(run.config.gates, trained, evaluated.get("fingerprint")):
+        print(f"chartdistill predict: warning: {line}", file=sys.stderr)
     model, adapter = run.model_folder("student"), run.dir / "adapter"
     student = run.config.student
     builder = PromptBuilder.from_tokenizer(load_tokenizer(model), run.config.system, student.template_options)

@@ -1,54 +1,147 @@
-"""The last verb: what a run shows, what it does not, and ten records to look at.
+"""The last verb: what a run shows, what it does not, whether the student may be used, and ten records to look at.
 
 In: the finished stages of one run folder; only `prepare` must have finished. Out: report/report.json (figures),
-report.md (the same, readable) and report.html (the same with plots and examples; the only one with record text). What
-must hold: every figure is the one `evaluate` wrote, with its n; what is missing is said to be missing.
+report.md (the same, readable), report.html (the same with plots and examples; the only one that may hold record text),
+and beside the adapter its model card and, in its manifest, whether the trust gates approve it. What must hold: every
+figure is the one `evaluate` wrote, with its n; what is missing is said to be missing; no record text and no item text
+is written anywhere unless all records are synthetic or the config asks for it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from chartdistill import __version__
+from chartdistill.config import Run
+from chartdistill.errors import ModelError, TrustGateError
+from chartdistill.model_folder import licence
 from chartdistill.report_pages.claims import Findings, state_findings
-from chartdistill.report_pages.facts import RunFacts, input_files, read_facts, training_summary
+from chartdistill.report_pages.facts import (
+    APPROVAL,
+    STAGES,
+    RunFacts,
+    input_files,
+    read_facts,
+    stage_manifest,
+    training_summary,
+)
 from chartdistill.report_pages.markdown import render_markdown
+from chartdistill.report_pages.model_card import CARD, Models, render_card
 from chartdistill.report_pages.page import render_page
 from chartdistill.report_pages.tables import CHANGED_METRICS, METRICS
+from chartdistill.report_pages.trust_gates import (
+    APPROVED,
+    NOT_APPROVED,
+    GateVerdict,
+    TrustGate,
+    approval,
+    is_approved,
+    judge_gates,
+)
 from chartdistill.schema import Task
-from chartdistill.store import begin, fingerprint, is_done, require_manifest, write_manifest, write_text
+from chartdistill.store import (
+    amend_manifest,
+    begin,
+    fingerprint,
+    is_done,
+    require_manifest,
+    write_manifest,
+    write_text,
+)
 
 
-def report(run_dir: Path, tasks: Sequence[Task], title: str) -> dict[str, Any]:
+def report_run(run: Run) -> dict[str, Any]:
+    """Write the report of a config's run and return its manifest."""
+    config = run.config
+    try:
+        named = licence(run.model_folder("student"))
+    except ModelError:  # the report needs no model; only its licence is then not known
+        named = None
+    models = Models(
+        config.teacher.model, config.teacher.revision, config.student.model, config.student.revision, named
+    )  # fmt: skip
+    return report(run.dir, run.tasks, config.name, config.gates, config.report.include_text, models)
+
+
+def report(
+    run_dir: Path,
+    tasks: Sequence[Task],
+    title: str,
+    gates: Sequence[TrustGate] = (),
+    include_text: bool | None = None,
+    models: Models | None = None,
+) -> dict[str, Any]:
     """Write the report of a run and return its manifest, whose `verdict` is the one sentence to read aloud.
 
-    Nothing is done when the report was made from the same inputs.
+    Nothing is done when the report was made from the same inputs. `include_text`: whether report.html shows record
+    text and items; None: only when all records are synthetic.
 
     Raises:
         ArtefactError: `prepare` has not finished, or the folder cannot be written.
         InputError: a stage's file is not what the stage writes.
     """
     require_manifest(run_dir / "records", "prepare")
-    folder = run_dir / "report"
+    folder, adapter = run_dir / "report", run_dir / "adapter"
     inputs = [part for path in input_files(run_dir) for part in (str(path.relative_to(run_dir)), path)]
-    mark = fingerprint(title, [task.model_dump() for task in tasks], __version__, *inputs)
+    mark = fingerprint(
+        title, [task.model_dump() for task in tasks], __version__, [gate.model_dump() for gate in gates], include_text,
+        models, [stage_manifest(run_dir / stage) for stage in STAGES], *inputs,
+    )  # fmt: skip
     if is_done(folder, mark):
         return require_manifest(folder, "report")
     started = begin(folder)
     facts = read_facts(run_dir, tasks, title)
     findings = state_findings(facts)
-    write_text(folder / "report.json", _as_json(build_figures(facts, findings)))
-    write_text(folder / "report.md", render_markdown(facts, findings))
-    write_text(folder / "report.html", render_page(facts, findings))
+    verdicts = judge_gates(gates, facts.scores)
+    shows_text = 0 < facts.num_records == facts.num_synthetic if include_text is None else include_text
+    write_text(folder / "report.json", _as_json(build_figures(facts, findings, verdicts)))
+    write_text(folder / "report.md", render_markdown(facts, findings, verdicts))
+    write_text(folder / "report.html", render_page(facts, findings, verdicts, shows_text))
+    if "adapter" in facts.manifests:
+        write_text(adapter / CARD, render_card(facts, findings, verdicts, models, adapter))
+        amend_manifest(adapter, APPROVAL, approval(verdicts, gates, evaluation_mark(run_dir)))
     return write_manifest(
-        folder, mark, started, verdict=findings.verdict, claims=len(findings.claims), limits=len(findings.limits)
-    )
+        folder, mark, started,
+        verdict=findings.verdict, claims=len(findings.claims), limits=len(findings.limits), shows_text=shows_text,
+        trust_gates=_gates_as_json(verdicts),
+    )  # fmt: skip
 
 
-def build_figures(facts: RunFacts, findings: Findings) -> dict[str, Any]:
+def evaluation_mark(run_dir: Path) -> str | None:
+    """What the scores of a run are known by; None when there are none."""
+    manifest = stage_manifest(run_dir / "predictions")
+    return None if manifest is None else manifest["fingerprint"]
+
+
+def require_approval(manifest: Mapping[str, Any]) -> None:
+    """Stop with an exit code of its own when the report's manifest says that a trust gate was not passed.
+
+    Raises:
+        TrustGateError: names each such gate in a sentence.
+    """
+    verdicts = (manifest.get("trust_gates") or {}).get("verdicts", [])
+    missed = [verdict["sentence"] for verdict in verdicts if verdict["state"] != "passed"]
+    if missed:
+        lines = "\n".join(f"  - {sentence}" for sentence in missed)
+        raise TrustGateError(
+            f"{len(missed)} of {len(verdicts)} trust gates not passed:\n{lines}\n"
+            "Everything is written, and the adapter is marked not-approved. Better labels, more records or another "
+            "student may pass; the limits stand under `gates:` in the config."
+        )
+
+
+def _gates_as_json(verdicts: Sequence[GateVerdict]) -> dict[str, Any] | None:
+    """Outcome and verdicts; None without gates."""
+    if not verdicts:
+        return None
+    status = APPROVED if is_approved(verdicts) else NOT_APPROVED
+    return {"status": status, "verdicts": [verdict.as_json() for verdict in verdicts]}
+
+
+def build_figures(facts: RunFacts, findings: Findings, verdicts: Sequence[GateVerdict] = ()) -> dict[str, Any]:
     """The content of report.json. A stage that has not finished is null."""
     scores = facts.scores
     arms: dict[str, Any] = {}
@@ -61,6 +154,7 @@ def build_figures(facts: RunFacts, findings: Findings) -> dict[str, Any]:
     return {
         "title": facts.title,
         "verdict": findings.verdict,
+        "trust_gates": _gates_as_json(verdicts),
         "gold": None if scores is None else scores.gold,
         "arms": arms,
         "differences": differences,

@@ -14,7 +14,8 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Generic, TypeVar
@@ -178,6 +179,20 @@ def write_manifest(folder: Path, fingerprint: str, started: float, **facts: Any)
     return manifest
 
 
+def amend_manifest(folder: Path, name: str, fact: Any) -> None:
+    """Set one fact of a finished folder's manifest, or take it out (None). All else stays, the fingerprint too.
+
+    For what a later verb finds out about an artefact; nothing is written where nothing would change.
+    """
+    manifest = read_manifest(folder)
+    if manifest is None or manifest.get(name) == fact:
+        return
+    amended = {key: value for key, value in manifest.items() if key != name}
+    if fact is not None:
+        amended[name] = fact
+    write_text(folder / MANIFEST, json.dumps(amended, indent=2, default=str) + "\n")
+
+
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """The manifest, or None when the folder is not complete."""
     path = folder / MANIFEST
@@ -247,6 +262,15 @@ def lock(run_dir: Path) -> Iterator[None]:
             yield
         finally:
             stream.truncate(0)
+
+
+def versions_of(*names: str) -> dict[str, str]:
+    """Versions of packages, for manifests; those that are not installed are left out."""
+    found = {}
+    for name in names:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def count_by(names: Iterable[str]) -> dict[str, int]:

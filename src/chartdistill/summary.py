@@ -63,6 +63,11 @@ def print_summary(run: Run) -> None:
                 arms.add_row(task.name, metric, *row)
     if arms.row_count:
         console.print(arms)
+    judged = report.get("trust_gates")
+    if judged:
+        console.print(f"trust gates: {judged['status'].upper()}")
+        for verdict in judged["verdicts"]:
+            console.print(f"  - {verdict['sentence']}", markup=False)
     console.print(f"report: {run.dir / 'report' / 'report.html'}")
 
 

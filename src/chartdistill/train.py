@@ -34,6 +34,7 @@ from chartdistill.store import (
     read_manifest,
     read_rows,
     require_manifest,
+    versions_of,
     write_manifest,
 )
 from chartdistill.training import TrainOptions
@@ -101,7 +102,7 @@ def train(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     return write_manifest(
         folder, mark, started,
         model=str(model_folder), options=options.model_dump(), sharing=sharing, trainable_parameters=trainable,
-        mix=mix,
+        mix=mix, versions=versions_of("chartdistill", "torch", "transformers", "peft", "accelerate"),
         counts={
             "records": {split: len({e.record for e in rows}) for split, rows in examples.items()},
             "answers": {split: sum(len(e.branches) for e in rows) for split, rows in examples.items()},

@@ -23,11 +23,11 @@ from chartdistill.doctor.model_shape import ModelShape, read_shape
 from chartdistill.doctor.surroundings import check_modes, check_offline, check_ports, check_versions, free_disk
 from chartdistill.doctor.time_plan import TimePlan, label_time
 from chartdistill.doctor.time_plan import train_time as training_time
-from chartdistill.doctor.weights import is_permissive, known_hashes, licence, mismatch, read_weights, wrong_files
+from chartdistill.doctor.weights import is_permissive, known_hashes, mismatch, read_weights, wrong_files
 from chartdistill.doctor.workload import Work, count_work
 from chartdistill.engines import OpenAIEngine, TransformersEngine, VllmEngine
 from chartdistill.errors import ModelError
-from chartdistill.model_folder import read_json
+from chartdistill.model_folder import licence, read_json
 
 Role = Literal["teacher", "student"]
 ROLES: tuple[Role, ...] = ("teacher", "student")

@@ -21,11 +21,14 @@ from chartdistill.report_pages.tables import (
     SMALL_N,
     Metric,
     arm_title,
+    complement,
     headline_metrics,
+    metric_in_text,
     pair_arms,
     task_order,
     task_title,
     verdict,
+    write_figure,
     write_n,
 )
 
@@ -80,7 +83,7 @@ def _state_verdict(facts: RunFacts, scores: Scores) -> str:
         grounded = scores.estimate(student, ALL_TASKS, "invented_rate")
         found = f" {_grounded(arm_title(student), grounded)}" if grounded and grounded.value is not None else ""
         return f"Whether the answers are right is not known: no gold to compare with on {held_out}.{found}"
-    opening = f"{arm_title(student)}: joint F1 {_figure(joint, JOINT)} on {held_out}."
+    opening = f"{arm_title(student)}: joint F1 {write_figure(joint, JOINT)} on {held_out}."
     parts = [
         f"{_COMPARED[verdict(estimate, JOINT)[0]]} the {arm_title(other).lower()}"
         for other in ("base", "teacher")
@@ -101,27 +104,11 @@ def _synthetic(facts: RunFacts) -> str:
     return "synthetic " if facts.num_synthetic == facts.num_records else ""
 
 
-def _figure(estimate: Estimate, metric: Metric) -> str:
-    if estimate.value is None:
-        return f"not defined ({estimate.reason or 'no reason recorded'}; {write_n(estimate)})"
-    if estimate.low is None or estimate.high is None:
-        return f"{metric.write(estimate.value)} (no interval, {write_n(estimate)})"
-    span = metric.write_range(estimate.low, estimate.high)
-    return f"{metric.write(estimate.value)} (95% interval {span}, {write_n(estimate)})"
-
-
 def _grounded(who: str, invented: Estimate) -> str:
     """The share of listed items found in the chart: the complement of the invented rate."""
     assert invented.value is not None
-    low, high = invented.low, invented.high
-    flipped = invented.model_copy(
-        update={
-            "value": 1 - invented.value,
-            "low": None if high is None else 1 - high,
-            "high": None if low is None else 1 - low,
-        }
-    )
-    return f"{who}: {_figure(flipped, BY_NAME['invented_rate'])} of the emitted items are found in the chart."
+    flipped = complement(invented)
+    return f"{who}: {write_figure(flipped, BY_NAME['invented_rate'])} of the emitted items are found in the chart."
 
 
 def _gold_claims(facts: RunFacts, scores: Scores, tasks: list[str]) -> Iterator[str]:
@@ -130,20 +117,16 @@ def _gold_claims(facts: RunFacts, scores: Scores, tasks: list[str]) -> Iterator[
         for metric in (BY_NAME[name] for name in GOLD_HEADLINE) if task == ALL_TASKS else (JOINT,):
             gaps = [gap for pair in scores.differences if (gap := _compare(pair, task, metric, scores))]
             if task != ALL_TASKS and gaps:
-                yield f"{task_title(task)}, {_name(metric)}: {'; '.join(gaps)}."
+                yield f"{task_title(task)}, {metric_in_text(metric)}: {'; '.join(gaps)}."
                 continue
             arms = [
-                f"{arm_title(arm).lower()} {_figure(estimate, metric)}"
+                f"{arm_title(arm).lower()} {write_figure(estimate, metric)}"
                 for arm in facts.arms
                 if (estimate := scores.estimate(arm, task, metric.name)) is not None
             ]
             if arms:
-                yield f"{task_title(task)}, {_name(metric)} ({metric.meaning}): {'; '.join(arms)}."
-            yield from (f"{task_title(task)}, {_name(metric)}: {gap}." for gap in gaps)
-
-
-def _name(metric: Metric) -> str:
-    return metric.title.lower().replace("f1", "F1")
+                yield f"{task_title(task)}, {metric_in_text(metric)} ({metric.meaning}): {'; '.join(arms)}."
+            yield from (f"{task_title(task)}, {metric_in_text(metric)}: {gap}." for gap in gaps)
 
 
 def _compare(pair: str, task: str, metric: Metric, scores: Scores) -> str:
@@ -153,7 +136,7 @@ def _compare(pair: str, task: str, metric: Metric, scores: Scores) -> str:
         return ""
     first, second = (arm_title(arm).lower() for arm in pair_arms(pair, scores))
     if estimate.value is None:
-        return f"the difference between {first} and {second} is {_figure(estimate, metric)}"
+        return f"the difference between {first} and {second} is {write_figure(estimate, metric)}"
     if estimate.low is None or estimate.high is None:
         return f"{first} and {second} are not compared: {estimate.reason or 'no interval'} ({write_n(estimate)})"
     gap = metric.write(estimate.value, signed=True)
@@ -184,7 +167,7 @@ def _plain_claims(scores: Scores, tasks: list[str]) -> Iterator[str]:
             if invented is not None and invented.value is not None:
                 yield f"{task_title(task)}, no gold. {_grounded(arm_title(arm), invented)}"
             others = [
-                f"{name} {_figure(estimate, BY_NAME[metric])}"
+                f"{name} {write_figure(estimate, BY_NAME[metric])}"
                 for metric, name in (
                     ("format_valid_rate", "valid format"),
                     (JOINT_TO_TEACHER, "joint F1 to the teacher"),
@@ -246,7 +229,7 @@ def _number_limits(facts: RunFacts, scores: Scores, tasks: tuple[str, ...]) -> I
             found = {arm: scores.estimate(arm, task, metric.name) for arm in scores.arms}
             values = [estimate for estimate in found.values() if estimate is not None]
             compared += sum(scores.difference(pair, task, metric.name) is not None for pair in scores.differences)
-            name = f"{task_title(task)} {_name(metric)}"
+            name = f"{task_title(task)} {metric_in_text(metric)}"
             if values and min(estimate.n for estimate in values) < SMALL_N:
                 few.append(f"{name} (n {min(estimate.n for estimate in values)})")
             if any(estimate.value is None for estimate in values):

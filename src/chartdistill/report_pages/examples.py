@@ -2,21 +2,25 @@
 
 In: held-out records and predictions. Out: `Example`s for report.html, the only place record text goes. What must hold:
 the same run shows the same records; the page says how they were picked and how common each kind is, since they are
-picked for variety and are no random sample; items are compared and located as in the scores.
+picked for variety and are no random sample; items are compared, located and classed as in the scores; `without_text`
+leaves no text of a record, an item or a completion.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
 from chartdistill.grounding import locate_item
 from chartdistill.metrics.keys import match_key
 from chartdistill.metrics.matching import is_located
+from chartdistill.metrics.status import HARMFUL
 from chartdistill.report_pages.facts import RunFacts
+from chartdistill.report_pages.glance import STUDENT
 from chartdistill.schema import Item, Prediction, Record, Task, content_hash
 
 NUM_EXAMPLES = 10
@@ -24,7 +28,8 @@ SHOWN_CHARS = 12_000
 """Longer records are cut on the page, and the page says so."""
 GOLD = "gold"
 
-Judgement = Literal["right", "status differs", "not in gold", "not in the chart", "in the chart"]
+Judgement = Literal["right", "status differs", "dangerous status", "wrong kind", "invented", "not judged"]
+"""Class of an emitted item; see `glance.CLASSES`."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,8 @@ class Answer:
     """The completion, where it does not follow the format."""
     num_missed: int = 0
     """Gold items whose text is not among the items."""
+    tally: tuple[tuple[str, int], ...] = ()
+    """In the place of `items`, where their text is not shown: class -> how many."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,8 @@ class Piece:
 
     text: str
     finders: tuple[str, ...] = ()
+    judgement: Judgement | None = None
+    """Class of the student's item that was found here, where it is not right."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +159,17 @@ def choose_examples(facts: RunFacts) -> tuple[tuple[Example, ...], tuple[tuple[s
     return tuple(_show(answered, facts.arms, why) for answered, why in chosen.values()), tally
 
 
+def without_text(example: Example) -> Example:
+    """The example with its record id, answers and classes, and nothing of the record's text or the items'."""
+    rows = tuple((task, tuple(map(_counted, answers))) for task, answers in example.rows)
+    return replace(example, source="", pieces=(), num_cut=0, rows=rows)
+
+
+def _counted(answer: Answer) -> Answer:
+    counts = Counter("items" if answer.arm == GOLD else str(item.judgement) for item in answer.items)
+    return replace(answer, items=(), raw="", tally=tuple(counts.most_common()))
+
+
 def _show(answered: _Answered, arms: tuple[str, ...], why: str) -> Example:
     record = answered.record
     rows = tuple(
@@ -159,9 +179,14 @@ def _show(answered: _Answered, arms: tuple[str, ...], why: str) -> Example:
     finds = [
         (*span, answer.arm) for _, answers in rows for answer in answers for item in answer.items for span in item.spans
     ]
+    wrong = [
+        (*span, item.judgement)
+        for _, answers in rows for answer in answers if answer.arm == STUDENT
+        for item in answer.items if item.judgement not in ("right", "not judged") for span in item.spans
+    ]  # fmt: skip
     text = record.text[:SHOWN_CHARS]
     num_cut = len(record.text) - len(text)
-    return Example(record.id, record.source, why, mark(text, finds, (GOLD, *arms)), num_cut, rows)
+    return Example(record.id, record.source, why, mark(text, finds, (GOLD, *arms), wrong), num_cut, rows)
 
 
 def _gold_answer(answered: _Answered, task: Task) -> Answer:
@@ -197,10 +222,11 @@ def judge(item: Item, gold: tuple[Item, ...] | None, located: bool, task: Task) 
     if any(other.status == item.status for other in same):
         return "right"
     if same:
-        return "status differs"
+        harmful = any((other.status, item.status) in HARMFUL.values() for other in same)
+        return "dangerous status" if harmful else "status differs"
     if not located:
-        return "not in the chart"
-    return "in the chart" if gold is None else "not in gold"
+        return "invented"
+    return "not judged" if gold is None else "wrong kind"
 
 
 def find(item: Item, text: str, task: Task) -> tuple[tuple[int, int], ...]:
@@ -213,11 +239,20 @@ def find(item: Item, text: str, task: Task) -> tuple[tuple[int, int], ...]:
     return () if alignment is None else ((alignment.start, alignment.end),)
 
 
-def mark(text: str, finds: list[tuple[int, int, str]], order: tuple[str, ...]) -> tuple[Piece, ...]:
-    """Cut a text at the ends of all finds; each piece names its finders in the order given."""
+def mark(
+    text: str,
+    finds: Sequence[tuple[int, int, str]],
+    order: tuple[str, ...],
+    wrong: Sequence[tuple[int, int, Judgement]] = (),
+) -> tuple[Piece, ...]:
+    """Cut a text at the ends of all finds; each piece names its finders in the order given.
+
+    `wrong`: finds of the student that are not right, with their class.
+    """
     cuts = sorted({0, len(text), *(min(edge, len(text)) for start, end, _ in finds for edge in (start, end))})
     pieces = []
     for start, end in pairwise(cuts):
         covering = {arm for low, high, arm in finds if low <= start and end <= high}
-        pieces.append(Piece(text[start:end], tuple(arm for arm in order if arm in covering)))
+        judgement = next((kind for low, high, kind in wrong if low <= start and end <= high), None)
+        pieces.append(Piece(text[start:end], tuple(arm for arm in order if arm in covering), judgement))
     return tuple(pieces)

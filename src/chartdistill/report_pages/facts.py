@@ -20,12 +20,14 @@ from chartdistill.metrics import ALL_TASKS
 from chartdistill.metrics.intervals import Estimate
 from chartdistill.metrics.randomisation import PValue
 from chartdistill.schema import CuratedLabel, Label, Prediction, Record, Rejection, Row, Task
-from chartdistill.store import MANIFEST, read_manifest, read_rows, require_manifest
+from chartdistill.store import read_manifest, read_rows, require_manifest
 
 STAGES = ("records", "labels", "curated", "adapter", "predictions")
 """Folders of a run that the report reads, in the order of the flow."""
 COST = "cost"
 """Key of an arm's cost, beside its tasks."""
+APPROVAL = "approval"
+"""Key in the adapter's manifest that the report itself writes, so that it never counts as something it reads."""
 NO_STATUS = ""
 """Counts kept items of tasks without statuses."""
 REJECTS_SHOWN = 3
@@ -184,7 +186,7 @@ def read_facts(run_dir: Path, tasks: Sequence[Task], title: str) -> RunFacts:
         InputError: a file is not what its stage writes.
     """
     require_manifest(run_dir / "records", "prepare")
-    manifests = {stage: found for stage in STAGES if (found := read_manifest(run_dir / stage)) is not None}
+    manifests = {stage: found for stage in STAGES if (found := stage_manifest(run_dir / stage)) is not None}
     predictions = _read_predictions(run_dir)
     scored_records, num_records, num_synthetic = _read_records(run_dir, predictions)
     if unknown := [name for name in predictions if name not in scored_records]:
@@ -210,14 +212,16 @@ def read_facts(run_dir: Path, tasks: Sequence[Task], title: str) -> RunFacts:
     )
 
 
+def stage_manifest(folder: Path) -> dict[str, Any] | None:
+    """A stage's manifest as the stage wrote it; None when it has not finished."""
+    manifest = read_manifest(folder)
+    return None if manifest is None else {key: value for key, value in manifest.items() if key != APPROVAL}
+
+
 def input_files(run_dir: Path) -> list[Path]:
-    """The files whose bytes decide what a report says: manifests, scores, predictions."""
+    """The files, beside the manifests, whose bytes decide what a report says: scores, predictions."""
     folder = run_dir / "predictions"
-    wanted = [
-        *(run_dir / stage / MANIFEST for stage in STAGES),
-        folder / "scores.json",
-        *sorted(folder.glob("*.jsonl")),
-    ]
+    wanted = [folder / "scores.json", *sorted(folder.glob("*.jsonl"))]
     return [path for path in wanted if path.exists()]
 
 

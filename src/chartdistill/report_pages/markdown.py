@@ -1,7 +1,7 @@
-"""report.md: the findings and tables without record text.
+"""report.md: the findings and tables without record text; and the Markdown that the model card shares with it.
 
-In: `RunFacts` and findings. Out: Markdown. What must hold: no record text; a task name or reason that holds `|` or a
-line break cannot break a table.
+In: `RunFacts`, findings, verdicts of the trust gates. Out: Markdown. What must hold: no record text; a task name or
+reason that holds `|` or a line break cannot break a table.
 """
 
 from __future__ import annotations
@@ -23,18 +23,22 @@ from chartdistill.report_pages.stages import (
     version_grid,
 )
 from chartdistill.report_pages.tables import Table, headline_tables, task_tables
+from chartdistill.report_pages.trust_gates import GateVerdict, state_approval
 
 
-def render_markdown(facts: RunFacts, findings: Findings) -> str:
+def render_markdown(facts: RunFacts, findings: Findings, verdicts: Sequence[GateVerdict] = ()) -> str:
     """The whole of report.md."""
-    parts = [f"# {_inline(facts.title)}", _inline(findings.verdict)]
-    parts += _bullets("What can be claimed", findings.claims, "Nothing: no arm has been scored.")
-    parts += _bullets("What cannot", findings.limits, "No limits beyond the intervals.")
+    parts = [f"# {inline(facts.title)}", inline(findings.verdict)]
+    if verdicts:
+        parts.append(f"**{inline(state_approval(verdicts))}**")
+        parts += bullets("Trust gates", [verdict.sentence for verdict in verdicts], "")
+    parts += bullets("What can be claimed", findings.claims, "Nothing: no arm has been scored.")
+    parts += bullets("What cannot", findings.limits, "No limits beyond the intervals.")
     if facts.scores is not None:
         parts.append("## Headline")
-        parts += [_table(table) for table in headline_tables(facts, facts.scores)]
+        parts += [write_table(table) for table in headline_tables(facts, facts.scores)]
         parts.append("## All figures, by task")
-        parts += [_table(table) for table in task_tables(facts, facts.scores)]
+        parts += [write_table(table) for table in task_tables(facts, facts.scores)]
         parts += _section("Changed charts: does the answer follow?", effect_tables(facts, facts.scores))
         parts += _section("The same chart in other forms", consistency_tables(facts, facts.scores))
         parts += _section("Right and wrong gates", gate_tables(facts, facts.scores))
@@ -50,31 +54,34 @@ def render_markdown(facts: RunFacts, findings: Findings) -> str:
         ("Rejected records by reason", reason_grid(facts, "records"), "None."),
         ("Versions", version_grid(facts), "No versions were recorded."),
     ):
-        parts += [f"## {title}", _grid(grid.columns, grid.rows) if isinstance(grid, Grid) else absent]
+        parts += [f"## {title}", write_grid(grid.columns, grid.rows) if isinstance(grid, Grid) else absent]
     return "\n\n".join(parts) + "\n"
 
 
-def _bullets(title: str, sentences: Sequence[str], absent: str) -> list[str]:
-    return [f"## {title}", "\n".join(f"- {_inline(sentence)}" for sentence in sentences) or absent]
+def bullets(title: str, sentences: Sequence[str], absent: str) -> list[str]:
+    """A section of sentences, or what is said where there are none."""
+    return [f"## {title}", "\n".join(f"- {inline(sentence)}" for sentence in sentences) or absent]
 
 
 def _section(title: str, tables: Sequence[Table]) -> list[str]:
-    return [f"## {title}", *map(_table, tables)] if tables else []
+    return [f"## {title}", *map(write_table, tables)] if tables else []
 
 
-def _table(table: Table) -> str:
+def write_table(table: Table) -> str:
+    """A table of figures under its own heading."""
     rows = [
         (f"{row.label} ({row.meaning})" if row.meaning else row.label, *(cell.line() for cell in row.cells))
         for row in table.rows
     ]
-    return f"### {_inline(table.title)}\n\n{_inline(table.meaning)}\n\n" + _grid(("", *table.columns), rows)
+    return f"### {inline(table.title)}\n\n{inline(table.meaning)}\n\n" + write_grid(("", *table.columns), rows)
 
 
-def _grid(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def write_grid(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of plain text."""
     lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join("| " + " | ".join(_inline(field) for field in line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(inline(field) for field in line) + " |" for line in lines)
 
 
-def _inline(text: str) -> str:
+def inline(text: str) -> str:
     """Text that stays on its line and in its cell, and is not read as HTML."""
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")

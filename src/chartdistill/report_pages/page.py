@@ -1,17 +1,23 @@
 """report.html: one self-contained page with figures, plots and ten example records.
 
-In: `RunFacts` and findings. Out: HTML. What must hold: everything from outside is escaped (Jinja autoescape), the page
-forbids scripts and outside resources to itself, and it says that it holds record text.
+In: `RunFacts`, findings, verdicts of the trust gates. Out: HTML. What must hold: the first screen answers whether the
+student is good enough, what it gets wrong and whether it is approved; everything from outside is escaped (Jinja
+autoescape); the page forbids scripts and outside resources to itself; it says whether it holds record text, and where
+it may not, the template is given none.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from markupsafe import Markup
 
 from chartdistill.report_pages import changed, charts, stages
 from chartdistill.report_pages.claims import Findings
-from chartdistill.report_pages.examples import GOLD, choose_examples
-from chartdistill.report_pages.facts import RunFacts, Scores
+from chartdistill.report_pages.examples import GOLD, choose_examples, without_text
+from chartdistill.report_pages.facts import RunFacts, Scores, ShownReject
+from chartdistill.report_pages.glance import CLASSES, glance
 from chartdistill.report_pages.tables import (
     Metric,
     arm_title,
@@ -22,12 +28,15 @@ from chartdistill.report_pages.tables import (
     task_tables,
     task_title,
 )
+from chartdistill.report_pages.trust_gates import GateVerdict, is_approved, state_approval
 
 TEMPLATE = "page.html.j2"
 
 
-def render_page(facts: RunFacts, findings: Findings) -> str:
-    """The whole of report.html."""
+def render_page(
+    facts: RunFacts, findings: Findings, verdicts: Sequence[GateVerdict] = (), shows_text: bool = True
+) -> str:
+    """The whole of report.html; without `shows_text` no record text, item or raw answer is in it."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -38,10 +47,21 @@ def render_page(facts: RunFacts, findings: Findings) -> str:
         lstrip_blocks=True,
     )
     examples, tally = choose_examples(facts)
+    if not shows_text:
+        examples = tuple(map(without_text, examples))
     scores = facts.scores
     return environment.get_template(TEMPLATE).render(
-        facts=facts,
+        title=facts.title,
         findings=findings,
+        approval=state_approval(verdicts),
+        approved=is_approved(verdicts),
+        verdicts=sorted(verdicts, key=lambda verdict: verdict.passed),
+        glance=glance(facts, scores) if scores else (),
+        classes=CLASSES,
+        privacy=_privacy(facts, shows_text),
+        shows_text=shows_text,
+        num_held_out=len(facts.predictions),
+        rejects=[_Reject.of(row, shows_text) for row in facts.rejects],
         series={arm: place for place, arm in enumerate(facts.arms)},
         letters=_letters(facts.arms),
         arm_title=_answerer,
@@ -70,6 +90,47 @@ def render_page(facts: RunFacts, findings: Findings) -> str:
         examples=examples,
         tally=tally,
     )
+
+
+def _privacy(facts: RunFacts, shows_text: bool) -> tuple[str, str]:
+    """What the banner says of record text: in bold, and the rest."""
+    if not shows_text:
+        return (
+            "Holds no record text and no item text.",
+            "Example records, rejected items and raw answers are shown as counts and record ids, because not all "
+            "records are synthetic or report.include_text is false. To see their text, set report: "
+            "{include_text: true} in the config, run the report again, and handle this page like the charts.",
+        )
+    if facts.num_records and facts.num_records == facts.num_synthetic:
+        return "Contains record text, of synthetic charts only.", "No patient's words are in it."
+    return (
+        "Contains record text; handle like the charts.",
+        "report.md and report.json beside this file hold the same figures without record text.",
+    )
+
+
+@dataclass(frozen=True)
+class _Reject:
+    """A rejected label as the page shows it. Evidence may name the item, so it goes with the item's text."""
+
+    why: str
+    task: str
+    record: str
+    item: str = ""
+    status: str = ""
+    evidence: str = ""
+
+    @classmethod
+    def of(cls, row: ShownReject, shows_text: bool) -> _Reject:
+        rejection = row.rejection
+        why = f"{rejection.filter}: {rejection.reason}"
+        if not shows_text:
+            return cls(why, row.task, row.record)
+        item = rejection.item
+        return cls(
+            why, row.task, row.record, item.text if item else "", (item.status if item else None) or "",
+            rejection.evidence,
+        )  # fmt: skip
 
 
 def _answerer(arm: str) -> str:

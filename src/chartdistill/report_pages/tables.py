@@ -158,6 +158,11 @@ def describe(name: str) -> Metric:
     return BY_NAME.get(name) or Metric(name, name, "as recorded by evaluate", "neither", "number", False)
 
 
+def metric_in_text(metric: Metric) -> str:
+    """A metric's name inside a sentence."""
+    return metric.title.lower().replace("f1", "F1")
+
+
 def arm_title(arm: str) -> str:
     """What an arm is called on the page."""
     return ARM_TITLES.get(arm, arm)
@@ -188,6 +193,22 @@ def write_n(estimate: Estimate) -> str:
     """`n 312`, with `(few)` and the number of unscored records where there are any."""
     few = " (few)" if estimate.n < SMALL_N else ""
     return f"n {estimate.n}{few}" + (f", {estimate.unscored} unscored" if estimate.unscored else "")
+
+
+def complement(estimate: Estimate) -> Estimate:
+    """One minus a share, with its interval."""
+    ends = [None if end is None else 1 - end for end in (estimate.value, estimate.high, estimate.low)]
+    return estimate.model_copy(update=dict(zip(("value", "low", "high"), ends, strict=True)))
+
+
+def write_figure(estimate: Estimate, metric: Metric, signed: bool = False) -> str:
+    """A figure for a sentence: value, 95% interval and n; why, where there is no value."""
+    if estimate.value is None:
+        return f"not defined ({estimate.reason or 'no reason recorded'}; {write_n(estimate)})"
+    value = metric.write(estimate.value, signed)
+    if estimate.low is None or estimate.high is None:
+        return f"{value} (no interval, {write_n(estimate)})"
+    return f"{value} (95% interval {metric.write_range(estimate.low, estimate.high, signed)}, {write_n(estimate)})"
 
 
 def write_cell(estimate: Estimate | None, metric: Metric, signed: bool = False) -> Cell:

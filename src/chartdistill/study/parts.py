@@ -183,7 +183,8 @@ def _mark(config: Path) -> str:
     """What a part's adapter depends on. A finished part is known by it without starting a process."""
     run = load_run(config)
     curated = require_manifest(run.dir / "curated", "curate")["fingerprint"]
-    return fingerprint(curated, run.config.model_dump(mode="json"), model_fingerprint(run.model_folder("student")))
+    options = run.config.model_dump(mode="json", exclude={"gates", "report"})  # which no adapter depends on
+    return fingerprint(curated, options, model_fingerprint(run.model_folder("student")))
 
 
 def _adapter(home: Path) -> str | None:

@@ -1,0 +1,88 @@
+"""The first screen: what the student gets wrong, in the classes that the example records are coloured by.
+
+In: `RunFacts` and scores. Out: one row per class of error, with share, interval and n. What must hold: the classes are
+those of the scores; where a class needs gold and there is none, the row says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from chartdistill.metrics import ALL_TASKS
+from chartdistill.report_pages.facts import RunFacts, Scores
+from chartdistill.report_pages.tables import BY_NAME, Metric, complement, task_order, task_title, write_figure
+
+STUDENT = "student"
+CLASSES = {
+    "right": ("\u2713", "right", "as in gold"),
+    "invented": ("\u2717", "invented", "nowhere in the chart"),
+    "wrong kind": ("\u25c7", "wrong kind", "in the chart, but not what was asked for"),
+    "status differs": ("\u2260", "status differs", "the chart gives it another status; counted as contradicted"),
+    "dangerous status": (
+        "!", "dangerous status", "stopped or held but called continued; to avoid but called started; contradicted too",
+    ),
+    "not judged": ("\u00b7", "not judged", "in the chart; no gold to say whether it is right"),
+}  # fmt: skip
+"""Class of an emitted item -> (sign, name, meaning): colour is never the only thing that tells them apart."""
+_SHARES = (
+    ("invented", "invented_rate", "of the items it lists"),
+    ("wrong kind", "wrong_kind_rate", "of the items it lists"),
+    ("status differs", "contradicted_rate", "of the items it lists; status against the chart"),
+    ("dangerous status", "stop_as_continue_rate", "of the stopped drugs it is called continued"),
+)
+_MISSED = Metric("missed", "Missed", "gold items that were not emitted", "lower")
+
+
+@dataclass(frozen=True)
+class GlanceRow:
+    """One way of being wrong."""
+
+    kind: str
+    """A class of `CLASSES`, or `missed`, `weakest`."""
+    sign: str
+    label: str
+    figure: str
+
+
+def glance(facts: RunFacts, scores: Scores) -> tuple[GlanceRow, ...]:
+    """What the student gets wrong over all tasks; empty when it was not scored."""
+    return tuple(_rows(facts, scores)) if STUDENT in scores.arms else ()
+
+
+def _rows(facts: RunFacts, scores: Scores) -> Iterator[GlanceRow]:
+    has_gold = scores.has_gold(ALL_TASKS)
+    unknown: list[str] = []
+    for kind, name, of_what in _SHARES:
+        estimate = scores.estimate(STUDENT, ALL_TASKS, name)
+        sign, label, _ = CLASSES[kind]
+        if estimate is None or (BY_NAME[name].needs_gold and not has_gold):
+            unknown.append(label)
+            continue
+        yield GlanceRow(kind, sign, label, f"{write_figure(estimate, BY_NAME[name])} {of_what}")
+    recall = scores.estimate(STUDENT, ALL_TASKS, "recall") if has_gold else None
+    if recall is None:
+        unknown.append("missed")
+    else:
+        figure = f"{write_figure(complement(recall), _MISSED)} of what the charts hold"
+        yield GlanceRow("missed", "\u2013", "missed", figure)
+    if weakest := _weakest(facts, scores):
+        yield weakest
+    if unknown:
+        why = "not known in this run" if has_gold else "not known: the records have no gold"
+        yield GlanceRow("unknown", "?", ", ".join(unknown), why)
+
+
+def _weakest(facts: RunFacts, scores: Scores) -> GlanceRow | None:
+    found: dict[str, float] = {}
+    for task in task_order(facts, scores):
+        estimate = scores.estimate(STUDENT, task, "joint_f1")
+        if task != ALL_TASKS and scores.has_gold(task) and estimate is not None and estimate.value is not None:
+            found[task] = estimate.value
+    if len(found) < 2:
+        return None
+    task = min(found, key=lambda name: found[name])
+    estimate = scores.estimate(STUDENT, task, "joint_f1")
+    assert estimate is not None
+    figure = f"{task_title(task)}, joint F1 {write_figure(estimate, BY_NAME['joint_f1'])}"
+    return GlanceRow("weakest", "\u2193", "weakest task", figure)

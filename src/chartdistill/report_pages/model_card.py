@@ -1,0 +1,183 @@
+"""adapter/README.md: the model card, in the form that the Hugging Face hub and PEFT expect.
+
+In: `RunFacts`, findings, verdicts of the trust gates, the models' names. Out: YAML front matter, then Markdown. What
+must hold: the card goes where the adapter goes, so it holds no record text, no item text and no path of this machine;
+every figure has its interval and n, and one that is not defined says why; what was not recorded is said not to be.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from chartdistill.report_pages.claims import Findings
+from chartdistill.report_pages.facts import RunFacts
+from chartdistill.report_pages.markdown import bullets, inline, write_grid, write_table
+from chartdistill.report_pages.stages import Grid, curated_grid, stage_grid, version_grid
+from chartdistill.report_pages.tables import headline_tables
+from chartdistill.report_pages.trust_gates import GateVerdict, state_approval
+
+CARD = "README.md"
+WEIGHTS = "adapter_model.safetensors"
+NOT_RECORDED = "not recorded"
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+
+NOT_FOR = (
+    "Decisions about a patient without a person who reads the chart: it lists what it found, leaves things out and "
+    "lists things that are not there, at the rates above.",
+    "Charts unlike those it was measured on (other sites, specialties, languages, templates), before it has been "
+    "measured on them.",
+    "Other tasks than those named here, other prompts, or another base model or revision.",
+    "Publication without a review for privacy: an adapter can repeat words of the charts it was trained on.",
+)
+
+
+@dataclass(frozen=True)
+class Models:
+    """The models as the config names them."""
+
+    teacher: str
+    teacher_revision: str | None = None
+    student: str = ""
+    student_revision: str | None = None
+    student_licence: str | None = None
+    """As the student's folder names it; None where it names none."""
+
+
+def render_card(
+    facts: RunFacts,
+    findings: Findings,
+    verdicts: Sequence[GateVerdict],
+    models: Models | None,
+    adapter: Path,
+) -> str:
+    """The whole card. `models`: None where the report was not made from a config."""
+    parts = [
+        f"# {inline(facts.title)}: LoRA adapter",
+        "A student model's reading of patient charts, distilled from a larger teacher. It answers these questions "
+        f"about a chart: {', '.join(task.name for task in facts.tasks)}. Made by chartdistill.",
+        inline(findings.verdict),
+    ]
+    if verdicts:
+        parts.append(f"**{inline(state_approval(verdicts))}**")
+    nothing = "No gates were set in the config: whether this is good enough to be used was not decided."
+    parts += bullets("Trust gates", [verdict.sentence for verdict in verdicts], nothing)
+    parts += bullets("What it is not for", NOT_FOR, "")
+    parts += bullets("Limits", findings.limits, "None beyond the intervals.")
+    parts += ["## Figures", *_figures(facts)]
+    parts += ["## Data", *_data(facts)]
+    parts += ["## Models and training", *_training(facts, models)]
+    parts += ["## Where it comes from", *_origin(facts, adapter)]
+    return _front_matter(models) + "\n\n".join(parts) + "\n"
+
+
+def _front_matter(models: Models | None) -> str:
+    values: dict[str, Any] = {}
+    if models is not None and models.student:
+        values["base_model"] = shown_name(models.student)
+        if _HUB_NAME.fullmatch(models.student):
+            values["base_model_relation"] = "adapter"
+        if models.student_licence:
+            values["license"] = models.student_licence
+    values["library_name"] = "peft"
+    values["pipeline_tag"] = "text-generation"
+    values["tags"] = ["lora", "peft", "distillation", "information-extraction", "clinical", "chartdistill"]
+    return f"---\n{yaml.safe_dump(values, sort_keys=False, allow_unicode=True)}---\n\n"
+
+
+def shown_name(model: str) -> str:
+    """A hub name as it is; of a folder only its own name, since the path says something of the machine."""
+    return model if _HUB_NAME.fullmatch(model) and not model.startswith(".") else Path(model).name
+
+
+def _figures(facts: RunFacts) -> list[str]:
+    scores = facts.scores
+    if scores is None:
+        return ["Not scored: no figure is known."]
+    about = (
+        f"On {len(facts.predictions)} held-out records, with 95% intervals (bootstrap over clusters of near-"
+        "duplicates) and n. Columns with a minus are paired differences on the same records; pp: percentage points."
+    )
+    return [about, *map(write_table, headline_tables(facts, scores))]
+
+
+def _data(facts: RunFacts) -> list[str]:
+    records = facts.counts("records") or {}
+    splits = ", ".join(f"{split} {number}" for split, number in (records.get("by_split") or {}).items())
+    rows = [
+        ("Records kept", _written(records.get("kept"))),
+        ("of these synthetic", _written(facts.num_synthetic)),
+        ("Clusters of near-duplicates", _written(records.get("clusters"))),
+        ("Splits (no cluster is in two)", splits or NOT_RECORDED),
+    ]
+    curated = facts.counts("curated")
+    if curated is not None:
+        rows += [
+            ("Teacher's labels read", _written(curated.get("read"))),
+            ("Labels kept", _written(curated.get("kept"))),
+            ("Labels rejected", _written(curated.get("rejected"))),
+        ]
+        rows += [(f"Rejected by filter {name}", str(n)) for name, n in (curated.get("by_filter") or {}).items()]
+        rows += [(f"Rejected for {name}", str(n)) for name, n in (curated.get("by_reason") or {}).items()]
+    found = [write_grid(("Count", "Value"), rows)]
+    if curated is not None:
+        found.append("A label that two filters or reasons speak against counts for both.")
+    grid = curated_grid(facts)
+    return [*found, write_grid(grid.columns, grid.rows)] if isinstance(grid, Grid) else found
+
+
+def _training(facts: RunFacts, models: Models | None) -> list[str]:
+    labelled, curated, trained = (facts.manifests.get(stage) or {} for stage in ("labels", "curated", "adapter"))
+    options = labelled.get("options") or {}
+    teacher, student = ("", "") if models is None else (models.teacher, models.student)
+    rows = [
+        ("Teacher", shown_name(teacher) or NOT_RECORDED),
+        ("Teacher's revision", _written(models and models.teacher_revision)),
+        ("Strategy of its questions", _written(options.get("strategy") or labelled.get("strategy"))),
+        ("Student (base model)", shown_name(student) or NOT_RECORDED),
+        ("Student's revision", _written(models and models.student_revision)),
+        ("Student's licence", _written(models and models.student_licence)),
+        ("Trainable parameters", _written(trained.get("trainable_parameters"))),
+    ]
+    blocks = [write_grid(("What", "Value"), rows)]
+    filters = (curated.get("options") or {}).get("filters")
+    for title, values in (
+        ("Label options", options),
+        ("Filters", filters),
+        ("Training options", trained.get("options")),
+    ):
+        blocks += [f"### {title}", _yaml_block(values) if values else f"{NOT_RECORDED.capitalize()}."]
+    return blocks
+
+
+def _origin(facts: RunFacts, adapter: Path) -> list[str]:
+    weights = adapter / WEIGHTS
+    rows = [(f"Fingerprint of {stage}/", str(manifest["fingerprint"])) for stage, manifest in facts.manifests.items()]
+    rows.append((f"sha256 of {WEIGHTS}", _sha256(weights) if weights.is_file() else f"{WEIGHTS} is not there"))
+    stages, versions = stage_grid(facts), version_grid(facts)
+    return [
+        write_grid(("What", "Value"), rows),
+        "### Stages",
+        write_grid(stages.columns, stages.rows),
+        "### Versions",
+        write_grid(versions.columns, versions.rows) if versions else f"{NOT_RECORDED.capitalize()}.",
+    ]
+
+
+def _yaml_block(values: Mapping[str, Any] | Sequence[Any]) -> str:
+    return f"```yaml\n{yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=110).rstrip()}\n```"
+
+
+def _written(value: object) -> str:
+    return NOT_RECORDED if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
