@@ -52,11 +52,45 @@ def test_every_shipped_task_is_valid(path: Path) -> None:
         (lambda v: v.pop("student"), r"student: required, but not given"),
         (lambda v: v["evaluate"].update(split="train"), "evaluate.split is `train`"),
         (lambda v: v.update(tasks=[v["tasks"][0]] * 2), "same name"),
+        (
+            lambda v: v.update(gates=[{"metric": "join_f1", "at_least": 0.9}]),
+            r"gates.0.metric: .*did you mean `joint_f1`\? \(got 'join_f1'\)",
+        ),
+        (lambda v: v.update(gates=[{"metric": "f1", "at_lest": 0.9}]), r"gates.0.at_lest: .*did you mean `at_least`\?"),
+        (
+            lambda v: v.update(gates=[{"metric": "f1"}]),
+            "gates.0: the gate on f1 needs exactly one of at_least and at_most",
+        ),
+        (lambda v: v.update(gates=[{"metric": "f1", "at_least": 0.5, "at_most": 0.9}]), "needs exactly one of"),
+        (lambda v: v.update(gates=[{"metric": "f1", "at_most": 0.9}]), "of f1 higher is better.*use at_least"),
+        (lambda v: v.update(gates=[{"metric": "invented_rate", "at_least": 0.1}]), "lower is better.*use at_most"),
+        (lambda v: v.update(gates=[{"metric": "invented_rate", "at_most": 5}]), r"between 0 and 1 \(5% is 0.05\)"),
+        (lambda v: v.update(gates=[{"metric": "f1", "at_least": -0.1}]), r"gates.0.at_least: .*greater.* \(got -0.1\)"),
+        (
+            lambda v: v.update(gates=[{"metric": "f1", "at_least": 1.2, "of": "rules"}]),
+            r"gates.0.of: .*'teacher' or 'base'",
+        ),
+        (
+            lambda v: v.update(gates=[{"metric": "f1", "at_least": 0.9, "task": "medications"}]),
+            r"gates.0.task: this run has no such task; did you mean `medication`\? \(got 'medications'\)",
+        ),
+        (lambda v: v.update(report={"include_txt": True}), r"report.include_txt: .*did you mean `include_text`\?"),
     ],
 )
 def test_mistakes_are_answered_with_place_and_remedy(tmp_path: Path, change: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_run(written(tmp_path, change))
+
+
+def test_gates_and_the_text_of_the_report_are_options(tmp_path: Path) -> None:
+    gates = [{"metric": "joint_f1", "at_least": 0.9, "of": "teacher"}, {"metric": "items_per_record", "at_most": 9}]
+    run = load_run(written(tmp_path, lambda v: v.update(gates=gates, report={"include_text": False})))
+    assert [(gate.number, gate.task, gate.by) for gate in run.config.gates] == [
+        (0.9, "all", "value"),
+        (9, "all", "value"),
+    ]
+    assert run.config.report.include_text is False
+    assert load_run(written(tmp_path, lambda v: v.pop("gates", None))).config.gates == ()
 
 
 def test_a_file_that_is_missing_or_no_yaml(tmp_path: Path) -> None:

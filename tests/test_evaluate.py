@@ -15,12 +15,14 @@ from chartdistill.engines import TransformersEngine
 from chartdistill.errors import InputError
 from chartdistill.evaluate import evaluate, held_out_records, teacher_predictions
 from chartdistill.perturbations import InterventionOptions
+from chartdistill.predict import predict
 from chartdistill.prepare import prepare
 from chartdistill.report import report
 from chartdistill.report_pages.facts import read_scores
+from chartdistill.report_pages.trust_gates import TrustGate
 from chartdistill.schema import Gate, Label, Prediction, Record, TrainExample
 from chartdistill.sources.synthetic import SyntheticSource
-from chartdistill.store import RowWriter, make_folder, read_rows, write_text
+from chartdistill.store import RowWriter, make_folder, read_manifest, read_rows, write_text
 from conftest import ROOT
 
 SOURCES = (
@@ -115,6 +117,36 @@ def test_all_arms_answer_the_same_and_all_figures_are_there(run: Run) -> None:
     assert manifest["interventions"]["prompts"]["base"] == manifest["interventions"]["prompts"]["student"] > 10
     assert manifest["interventions"]["variants"]["inserted"] == 2
     assert read_scores(run.dir / "predictions" / "scores.json") is not None, "the report takes the file"
+
+
+def test_what_the_report_writes_beside_the_adapter_changes_no_stage(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = evaluate(run, quiet)
+    gate = TrustGate(metric="invented_rate", at_most=1)
+    assert report(run.dir, run.tasks, "Tiny", [gate])["trust_gates"]["status"] == "approved"
+    assert (run.dir / "adapter" / "README.md").exists()
+    assert (read_manifest(run.dir / "adapter") or {})["approval"]["status"] == "approved"
+    monkeypatch.setattr(TransformersEngine, "open", lambda *_, **__: pytest.fail("an engine was started again"))
+    assert evaluate(run, quiet) == first
+    (run.dir / "predictions" / "manifest.json").unlink()
+    assert evaluate(run, quiet)["fingerprint"] == first["fingerprint"], "all answers are taken as they are stored"
+
+
+def test_who_predicts_with_an_adapter_that_is_not_approved_is_warned(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluate(run, quiet)
+    gates = (TrustGate(metric="joint_f1", at_least=1), TrustGate(metric="invented_rate", at_most=1))
+    gated = Run(run.config.model_copy(update={"gates": gates}), ROOT / "configs" / "tasks")
+    report(run.dir, run.tasks, "Tiny", gates)
+    (tmp_path / "a.txt").write_text("Takes Velorim 20 mg daily.")
+    assert predict(gated, tmp_path, tmp_path / "out.jsonl") == 1
+    said = capsys.readouterr().err
+    assert "chartdistill predict: warning: the adapter is NOT APPROVED" in said
+    assert "warning: Missed: joint F1 (all tasks) must be at least 1.000" in said
+    assert "invented" not in said
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 1, "it answers all the same"
+    predict(run, tmp_path, tmp_path / "out.jsonl")
+    assert "warning" not in capsys.readouterr().err, "no gates, no warning"
 
 
 def test_the_report_shows_all_of_it(run: Run) -> None:

@@ -17,7 +17,7 @@ from chartdistill.errors import ConfigError, TrainingError
 from chartdistill.model_folder import load_tokenizer
 from chartdistill.prompts import PromptBuilder
 from chartdistill.schema import Label, Record, Split, TopLogprobs, TrainExample
-from chartdistill.store import RowWriter, read_rows, write_manifest
+from chartdistill.store import RowWriter, amend_manifest, read_rows, write_manifest
 from chartdistill.train import check_lengths, read_examples, train
 from chartdistill.training.rows import Branch, Example
 
@@ -97,8 +97,15 @@ def test_an_adapter_is_trained_and_the_manifest_says_how(tiny_model: Path, tmp_p
     written = [path for path in (run.dir / "adapter").rglob("*") if path.is_file()]
     assert any("tfevents" in path.name for path in written)
     assert not [path.name for path in written if b"aspirin" in path.read_bytes() or b"findings" in path.read_bytes()]
+    assert {"torch", "peft", "transformers"} <= set(facts["versions"])
+    weights = (run.dir / "adapter/adapter_model.safetensors").stat().st_mtime_ns
+    (run.dir / "adapter/README.md").write_text("what `report` writes there")
+    amend_manifest(run.dir / "adapter", "approval", {"status": "approved"})
     again = train(run, silent)
     assert again["seconds"] == facts["seconds"]
+    assert again["approval"] == {"status": "approved"}
+    assert (run.dir / "adapter/adapter_model.safetensors").stat().st_mtime_ns == weights
+    assert (run.dir / "adapter/README.md").exists()
 
 
 def test_memory_that_runs_out_before_the_first_step_names_what_to_turn(

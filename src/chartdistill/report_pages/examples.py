@@ -147,7 +147,9 @@ def choose_examples(facts: RunFacts) -> tuple[tuple[Example, ...], tuple[tuple[s
         _Answered(facts.scored_records[name], facts.predictions[name], facts.tasks)
         for name in sorted(facts.predictions, key=content_hash)
     ]
-    queues = {kind: [answered for answered in asked if holds(answered)] for kind, holds in KINDS}
+    has_gold = any(answered.record.gold for answered in asked)
+    kinds = [(kind, holds) for kind, holds in KINDS if has_gold or GOLD not in kind]
+    queues = {kind: [answered for answered in asked if holds(answered)] for kind, holds in kinds}
     tally = tuple((kind, len(found)) for kind, found in queues.items())
     queues["held out"] = asked
     chosen: dict[str, tuple[_Answered, str]] = {}

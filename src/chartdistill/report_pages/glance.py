@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from chartdistill.metrics import ALL_TASKS
 from chartdistill.report_pages.facts import RunFacts, Scores
-from chartdistill.report_pages.tables import BY_NAME, Metric, complement, task_order, task_title, write_figure
+from chartdistill.report_pages.tables import BY_NAME, Metric, complement, task_order, task_title, write_cell
 
 STUDENT = "student"
 CLASSES = {
@@ -28,8 +28,8 @@ CLASSES = {
 _SHARES = (
     ("invented", "invented_rate", "of the items it lists"),
     ("wrong kind", "wrong_kind_rate", "of the items it lists"),
-    ("status differs", "contradicted_rate", "of the items it lists; status against the chart"),
-    ("dangerous status", "stop_as_continue_rate", "of the stopped drugs it is called continued"),
+    ("status differs", "contradicted_rate", "of the items it lists, against the chart"),
+    ("dangerous status", "stop_as_continue_rate", "of the stopped drugs, called continued"),
 )
 _MISSED = Metric("missed", "Missed", "gold items that were not emitted", "lower")
 
@@ -39,7 +39,7 @@ class GlanceRow:
     """One way of being wrong."""
 
     kind: str
-    """A class of `CLASSES`, or `missed`, `weakest`."""
+    """A class of `CLASSES`, or `missed`, `weakest`, `unknown`."""
     sign: str
     label: str
     figure: str
@@ -59,18 +59,18 @@ def _rows(facts: RunFacts, scores: Scores) -> Iterator[GlanceRow]:
         if estimate is None or (BY_NAME[name].needs_gold and not has_gold):
             unknown.append(label)
             continue
-        yield GlanceRow(kind, sign, label, f"{write_figure(estimate, BY_NAME[name])} {of_what}")
+        yield GlanceRow(kind, sign, label, f"{write_cell(estimate, BY_NAME[name]).line()} {of_what}")
     recall = scores.estimate(STUDENT, ALL_TASKS, "recall") if has_gold else None
     if recall is None:
         unknown.append("missed")
     else:
-        figure = f"{write_figure(complement(recall), _MISSED)} of what the charts hold"
+        figure = f"{write_cell(complement(recall), _MISSED).line()} of what the charts hold"
         yield GlanceRow("missed", "\u2013", "missed", figure)
     if weakest := _weakest(facts, scores):
         yield weakest
     if unknown:
-        why = "not known in this run" if has_gold else "not known: the records have no gold"
-        yield GlanceRow("unknown", "?", ", ".join(unknown), why)
+        why = "not measured in this run" if has_gold else "the records have no gold"
+        yield GlanceRow("unknown", "?", "not known", f"{', '.join(unknown)}: {why}")
 
 
 def _weakest(facts: RunFacts, scores: Scores) -> GlanceRow | None:
@@ -84,5 +84,5 @@ def _weakest(facts: RunFacts, scores: Scores) -> GlanceRow | None:
     task = min(found, key=lambda name: found[name])
     estimate = scores.estimate(STUDENT, task, "joint_f1")
     assert estimate is not None
-    figure = f"{task_title(task)}, joint F1 {write_figure(estimate, BY_NAME['joint_f1'])}"
+    figure = f"{task_title(task)}, joint F1 {write_cell(estimate, BY_NAME['joint_f1']).line()}"
     return GlanceRow("weakest", "\u2193", "weakest task", figure)

@@ -8,7 +8,6 @@ every figure has its interval and n, and one that is not defined says why; what 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import yaml
 
 from chartdistill.report_pages.claims import Findings
 from chartdistill.report_pages.facts import RunFacts
+from chartdistill.report_pages.glance import glance
 from chartdistill.report_pages.markdown import bullets, inline, write_grid, write_table
 from chartdistill.report_pages.stages import Grid, curated_grid, stage_grid, version_grid
 from chartdistill.report_pages.tables import headline_tables
@@ -26,7 +26,6 @@ from chartdistill.report_pages.trust_gates import GateVerdict, state_approval
 CARD = "README.md"
 WEIGHTS = "adapter_model.safetensors"
 NOT_RECORDED = "not recorded"
-_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 NOT_FOR = (
     "Decisions about a patient without a person who reads the chart: it lists what it found, leaves things out and "
@@ -40,7 +39,7 @@ NOT_FOR = (
 
 @dataclass(frozen=True)
 class Models:
-    """The models as the config names them."""
+    """The models as the config names them: by hub name, or by the name of a folder without the path to it."""
 
     teacher: str
     teacher_revision: str | None = None
@@ -68,6 +67,8 @@ def render_card(
         parts.append(f"**{inline(state_approval(verdicts))}**")
     nothing = "No gates were set in the config: whether this is good enough to be used was not decided."
     parts += bullets("Trust gates", [verdict.sentence for verdict in verdicts], nothing)
+    wrong = () if facts.scores is None else glance(facts, facts.scores)
+    parts += bullets("What it gets wrong", [f"{row.label}: {row.figure}" for row in wrong], "Not known: not scored.")
     parts += bullets("What it is not for", NOT_FOR, "")
     parts += bullets("Limits", findings.limits, "None beyond the intervals.")
     parts += ["## Figures", *_figures(facts)]
@@ -80,8 +81,8 @@ def render_card(
 def _front_matter(models: Models | None) -> str:
     values: dict[str, Any] = {}
     if models is not None and models.student:
-        values["base_model"] = shown_name(models.student)
-        if _HUB_NAME.fullmatch(models.student):
+        values["base_model"] = models.student
+        if "/" in models.student:
             values["base_model_relation"] = "adapter"
         if models.student_licence:
             values["license"] = models.student_licence
@@ -89,11 +90,6 @@ def _front_matter(models: Models | None) -> str:
     values["pipeline_tag"] = "text-generation"
     values["tags"] = ["lora", "peft", "distillation", "information-extraction", "clinical", "chartdistill"]
     return f"---\n{yaml.safe_dump(values, sort_keys=False, allow_unicode=True)}---\n\n"
-
-
-def shown_name(model: str) -> str:
-    """A hub name as it is; of a folder only its own name, since the path says something of the machine."""
-    return model if _HUB_NAME.fullmatch(model) and not model.startswith(".") else Path(model).name
 
 
 def _figures(facts: RunFacts) -> list[str]:
@@ -137,10 +133,10 @@ def _training(facts: RunFacts, models: Models | None) -> list[str]:
     options = labelled.get("options") or {}
     teacher, student = ("", "") if models is None else (models.teacher, models.student)
     rows = [
-        ("Teacher", shown_name(teacher) or NOT_RECORDED),
+        ("Teacher", teacher or NOT_RECORDED),
         ("Teacher's revision", _written(models and models.teacher_revision)),
         ("Strategy of its questions", _written(options.get("strategy") or labelled.get("strategy"))),
-        ("Student (base model)", shown_name(student) or NOT_RECORDED),
+        ("Student (base model)", student or NOT_RECORDED),
         ("Student's revision", _written(models and models.student_revision)),
         ("Student's licence", _written(models and models.student_licence)),
         ("Trainable parameters", _written(trained.get("trainable_parameters"))),

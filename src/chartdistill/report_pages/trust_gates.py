@@ -184,8 +184,10 @@ def _demand(gate: TrustGate, limit: float | None) -> str:
     if gate.of is None:
         number = metric.write(gate.number)
     else:
-        known = "" if limit is None else f", that is {metric.write(limit)}"
-        number = f"{gate.number:g} times the {gate.of}'s{known}"
+        known = "" if limit is None or not gate.number else f" {metric.write(limit / gate.number)}"
+        number = f"{gate.number:g} times the {gate.of}'s{known}" + (
+            "" if limit is None else f", so {metric.write(limit)}"
+        )
     return f"{metric_in_text(metric)} ({task_title(gate.task).lower()}) must be {option} {number}"
 
 
@@ -224,13 +226,14 @@ def is_approved(verdicts: Sequence[GateVerdict]) -> bool:
 
 
 def state_approval(verdicts: Sequence[GateVerdict]) -> str:
-    """The outcome in one line; empty without gates."""
+    """The outcome in one line; empty without gates. An approval that says nothing of correctness is told as such."""
     if not verdicts:
         return ""
-    num_missed = sum(not verdict.passed for verdict in verdicts)
-    if not num_missed:
-        return f"Approved: all {len(verdicts)} trust gates passed." if len(verdicts) > 1 else "Approved: gate passed."
-    return f"Not approved: {num_missed} of {len(verdicts)} trust gates not passed."
+    num_passed = sum(verdict.passed for verdict in verdicts)
+    if num_passed < len(verdicts):
+        return f"Not approved: {len(verdicts) - num_passed} of {len(verdicts)} trust gates not passed."
+    about = "" if any(BY_NAME[verdict.gate.metric].needs_gold for verdict in verdicts) else ", none about correctness"
+    return f"Approved: {num_passed} of {len(verdicts)} trust gates passed{about}."
 
 
 def approval(
