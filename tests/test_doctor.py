@@ -21,8 +21,9 @@ from chartdistill.doctor.check import Check
 from chartdistill.doctor.diagnosis import in_words
 from chartdistill.doctor.machine import GIB, KNOWN_CARDS
 from chartdistill.doctor.surroundings import check_modes, check_offline, check_ports, check_versions
-from chartdistill.doctor.weights import known_hashes, licence, wrong_files
+from chartdistill.doctor.weights import known_hashes, wrong_files
 from chartdistill.errors import EngineError
+from chartdistill.model_folder import licence
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
