@@ -82,12 +82,14 @@ def test_the_whole_flow_on_vllm(tmp_path: Path) -> None:
         source["count"] = count
     values["train"]["epochs"] = 1
     values["evaluate"]["bootstrap_resamples"] = 200
+    values["gates"] = [{"metric": "joint_f1", "at_least": 1}]  # which one epoch on 24 charts does not reach
     config = tmp_path / "small.yaml"
     config.write_text(yaml.safe_dump(values))
     run_dir = tmp_path / "run"
     command = [sys.executable, "-m", "chartdistill", "run", str(config), "--run-dir", str(run_dir)]
     first = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert first.returncode == 0, first.stderr[-3000:]
+    assert first.returncode == 10, first.stderr[-3000:]
+    assert "Missed: joint F1 (all tasks) must be at least 1.000" in first.stderr
 
     labels = json.loads((run_dir / "labels/manifest.json").read_text())
     curated = json.loads((run_dir / "curated/manifest.json").read_text())["counts"]
@@ -108,7 +110,7 @@ def test_the_whole_flow_on_vllm(tmp_path: Path) -> None:
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
 
     again = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert again.returncode == 0
+    assert again.returncode == 10
     assert json.loads((run_dir / "labels/manifest.json").read_text()) == labels  # nothing was done twice
 
     charts = tmp_path / "charts"
@@ -119,6 +121,8 @@ def test_the_whole_flow_on_vllm(tmp_path: Path) -> None:
     predict = [*command[:3], "predict", str(config), "--run-dir", str(run_dir), "--records", str(charts)]
     done = subprocess.run([*predict, "--out", str(out)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
+    assert "warning: the adapter is NOT APPROVED" in done.stderr  # and vLLM minds no model card beside the weights
+    assert (run_dir / "adapter/README.md").is_file()
     answer = json.loads(out.read_text())
     assert answer["id"] == "new" and set(answer["tasks"]) == set(TASKS)
     for task in answer["tasks"].values():

@@ -194,7 +194,7 @@ def test_who_predicts_is_told_when_the_adapter_is_not_approved(run: Path) -> Non
         return doubts(gates, read_manifest(run / "adapter") or {}, evaluation_mark(run))
 
     assert said() == []
-    assert said(STOPPED) == ["the adapter has not been judged yet by the 1 trust gates of this config"]
+    assert said(STOPPED)[0].startswith("the adapter has not been judged yet by the trust gates of this config")
     report(run, TASKS, "Gated", [STOPPED])
     first, second = said(STOPPED)
     assert first.startswith("the adapter is NOT APPROVED")

@@ -263,9 +263,13 @@ def doubts(gates: Sequence[TrustGate], manifest: Mapping[str, Any], evaluation: 
         return []
     found = manifest.get(APPROVAL)
     if not found:
-        return [f"the adapter has not been judged yet by the {len(gates)} trust gates of this config"]
+        return [
+            "the adapter has not been judged yet by the trust gates of this config; run `chartdistill report CONFIG`"
+        ]
     if found["judged"] != {"gates": _mark(gates), "evaluation": evaluation}:
-        return ["the adapter has not been judged yet by these trust gates and scores: one of them changed since"]
+        return [
+            "the adapter has not been judged yet by these trust gates and scores: one of them changed; report again"
+        ]
     if found["status"] == APPROVED:
         return []
     return ["the adapter is NOT APPROVED by the trust gates of this config", *found["missed_gates"]]
