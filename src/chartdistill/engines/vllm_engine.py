@@ -105,6 +105,8 @@ class VllmEngine(BaseModel):
             # vLLM knows a few ranks only, and pads smaller adapters.
             allowed = next((rank for rank in (8, 16, 32, 64, 128, 256, 320, 512) if rank >= lora_rank), lora_rank)
             arguments |= {"enable_lora": True, "max_lora_rank": allowed, "max_loras": 1}
+            if on_cpu:
+                arguments["worker_extension_cls"] = "chartdistill.engines.cpu_lora.OneAdapter"
         if on_cpu:
             arguments["block_size"] = 32  # the CPU default of 128 wastes up to 127 shared tokens a record
         else:

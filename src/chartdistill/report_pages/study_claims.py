@@ -190,8 +190,8 @@ def _imported(found: Figures) -> dict[str, Any]:
     sentences = [
         f"Of {counts['lines']:,} lines {counts['labels']:,} are labels that can be learned from"
         + (f" ({left_out})" if left_out else "")
-        + f"; the audit keeps {counts['audited']:,}. It judges the file as it stands, without statuses, so a stopped drug "
-        "in a list speaks against it; to learn from, the statuses that the rules read were put in."
+        + f"; the audit keeps {counts['audited']:,}. It judges the file as it stands, without statuses, so a stopped "
+        "drug in a list speaks against it; to learn from, the statuses that the rules read were put in."
     ]
     pairs = (("audited", "imported_raw"), ("imported_raw", "base"), ("audited", "base"))
     sentences += [contrast(found, *pair, metric) for pair in pairs for metric in HEADLINE]
