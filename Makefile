@@ -3,7 +3,8 @@
 # make test               the tests (sets up first if needed)
 # make check              format, lint, types, structure
 # make demo-models        train the embedded models again from scratch (about 2 hours 45 minutes on 2 cores)
-# make bundle BUNDLE=dir [TARGET=cpu] [MODELS="name ..."]   every wheel and model, for a machine without network
+# make bundle BUNDLE=dir [TARGET=cpu] [FOR_PYTHON=3.12] [MODELS="name@revision ..."]
+#                         every wheel and model, for a machine without network
 # make install BUNDLE=dir                                    install there, with no network at all
 #                         then: .venv/bin/python scripts/bundle.py dir --sign-off NAME   the licences have been read
 # make lock               resolve the lock files again
@@ -68,7 +69,8 @@ lock: $(READY)
 	$(PY) scripts/lock.py cpu && $(PY) scripts/lock.py cuda
 
 bundle: $(READY)
-	$(PY) scripts/bundle.py $(BUNDLE) --target $(or $(TARGET),cuda) $(foreach m,$(MODELS),--model $(m))
+	$(PY) scripts/bundle.py $(or $(BUNDLE),$(error name a new folder: make bundle BUNDLE=dir)) \
+		--target $(or $(TARGET),cuda) --python $(or $(FOR_PYTHON),3.11) $(foreach m,$(MODELS),--model $(m))
 
 install:
 	PYTHON=$(PYTHON) VENV=$(VENV) BUNDLE=$(BUNDLE) bash scripts/install.sh

@@ -1,14 +1,15 @@
 """Collect everything an air-gapped machine needs into one folder, on a machine with network.
 
-    make bundle BUNDLE=dir [TARGET=cpu|cuda] [MODELS="Qwen/Qwen3-8B-FP8@REVISION path/to/model ..."]
+    make bundle BUNDLE=dir [TARGET=cpu|cuda] [FOR_PYTHON=3.12] [MODELS="Qwen/Qwen3-8B-FP8@REVISION path/to/model ..."]
     python scripts/bundle.py dir --target cuda --model Qwen/Qwen3-8B-FP8@220b46e...
 
     python scripts/bundle.py dir --sign-off "Name of who has read LICENCES.tsv"
 
-In the folder: `wheels/`, the lock file, this repository as an archive, `models/`, `LICENCES.tsv` (package or model,
-version, licence as it names it itself), and `SHA256SUMS` over all of them, written last. Read LICENCES.tsv and sign it
-off. Carry the folder over, then `make install BUNDLE=dir`: scripts/install.sh checks every hash, says who signed, and
-installs with no network at all. The hashes find damage; wheels are also held to those of the repository's lock file.
+In the folder: `wheels/`, the lock file, this repository as an archive, `models/`, `python-version`, `LICENCES.tsv`
+(package or model, version, licence as it names it itself), and `SHA256SUMS` over all of them, written last. Read
+LICENCES.tsv and sign it off. Carry the folder over, then `make install BUNDLE=dir`: scripts/install.sh checks every
+hash, says who signed, and installs with no network at all. The hashes find damage; wheels are also held to those of
+the repository's lock file. Both machines are Linux on x86-64.
 """
 
 from __future__ import annotations
@@ -25,13 +26,14 @@ from collections.abc import Iterator
 from email.parser import HeaderParser
 from pathlib import Path
 
-from chartdistill.doctor.weights import licence
+from chartdistill.doctor.weights import known_hashes, licence, read_weights, wrong_files
 from chartdistill.model_folder import check_model
 
 ROOT = Path(__file__).resolve().parents[1]
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 SUMS = "SHA256SUMS"
 LICENCES = "LICENCES.tsv"
+PYTHON = "python-version"
 NOT_NAMED = "NOT NAMED"
 
 
@@ -69,6 +71,7 @@ def collect_model(name: str, folder: Path) -> None:
     if source.is_dir():
         check_model(source)
         shutil.copytree(source, place, symlinks=False, ignore=shutil.ignore_patterns(".git", "*.bin", "*.pt", "*.pth"))
+        check_whole(place, known_hashes(source))
         return
     from huggingface_hub import snapshot_download
 
@@ -79,6 +82,22 @@ def collect_model(name: str, folder: Path) -> None:
                                                                          "*.txt", "LICENSE*", "README.md"]
     )  # fmt: skip
     check_model(place)
+    check_whole(place, known_hashes(place))
+
+
+def check_whole(folder: Path, hashes: dict[Path, str]) -> None:
+    """Refuse weights that are cut off, or not what was downloaded: there is no second download where they go.
+
+    Args:
+        hashes: that the download left behind, by files of these names.
+
+    Raises:
+        ModelError: a file is cut off.
+    """
+    read_weights(folder)
+    here = {folder / path.name: value for path, value in hashes.items() if (folder / path.name).is_file()}
+    if bad := [path.name for path in wrong_files(here)]:
+        raise SystemExit(f"bundle: {folder}: damaged: {', '.join(bad)}. Download these files again.")
 
 
 def archive_source(place: Path) -> None:
@@ -151,7 +170,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--target", choices=("cpu", "cuda"), default="cuda")
-    parser.add_argument("--python", default="3.11", help="Python of the air-gapped machine")
+    parser.add_argument("--python", default="3.11", choices=("3.11", "3.12"), help="of the air-gapped machine")
     parser.add_argument("--model", action="append", default=[], metavar="NAME@REVISION or FOLDER")
     parser.add_argument("--sign-off", metavar="WHO", help="only sign an existing bundle's list of licences")
     arguments = parser.parse_args()
@@ -162,6 +181,7 @@ def main() -> None:
     if folder.exists() and any(folder.iterdir()):
         raise SystemExit(f"bundle: {folder} is not empty. Name a new folder, so that nothing old is carried along.")
     (folder / "wheels").mkdir(parents=True)
+    (folder / PYTHON).write_text(f"{arguments.python}\n", encoding="utf-8")
     collect_wheels(arguments.target, folder, arguments.python)
     for name in arguments.model:
         collect_model(name, folder / "models")

@@ -31,8 +31,17 @@ cmp -s "$bundle/requirements-$TARGET.lock" "requirements-$TARGET.lock" || {
          "Use its own: tar xf $bundle/chartdistill.tar.gz" >&2
     exit 2
 }
+made_for=$(cat "$bundle/python-version" 2>/dev/null || true)
+have=$("${PYTHON:-python3.11}" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true)
+if [ -n "$made_for" ] && [ -n "$have" ] && [ "$made_for" != "$have" ]; then
+    echo "install: the bundle is for Python $made_for, ${PYTHON:-python3.11} is $have. Name a Python $made_for" \
+         "(make install PYTHON=/path/to/python$made_for), or make the bundle with FOR_PYTHON=$have." >&2
+    exit 2
+fi
 BUNDLE=$bundle bash scripts/setup.sh
 if [ -d "$bundle/models" ]; then
-    echo "install: models are in $bundle/models; set \`model:\` of your config to their folders:"
-    ls "$bundle/models"
+    echo "install: put the models where configs look for them by name (a link will do):"
+    for model in "$bundle"/models/*/; do
+        echo "    mkdir -p models && ln -sfn '${model%/}' models/"
+    done
 fi

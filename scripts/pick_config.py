@@ -32,5 +32,5 @@ if __name__ == "__main__":
         config, reason = pick(find_cards())
     except EngineError as error:
         sys.exit(f"distill: {error} To choose by hand: CONFIG=configs/...")
-    print(f"distill: {config} ({reason}); choose another with CONFIG=...", file=sys.stderr)
+    print(f"distill: {config} ({reason}); choose another with CONFIG=configs/...", file=sys.stderr)
     print(config)

@@ -5,7 +5,8 @@
 #SBATCH --gpus-per-node=8
 #SBATCH --cpus-per-task=32
 #SBATCH --time=12:00:00
-# Label a shard of the records on each node, then train on all nodes together. Submit from the repository, on a shared file system:
+# Label a shard of the records on each node, then train on all nodes together. Submit from the repository, on a shared
+# file system:
 #   sbatch scripts/slurm_label_train.sh configs/gpu-80gb.yaml /shared/charts /shared/runs/mine
 # Preempted or timed out? Submit the same line again: every verb goes on where it was. Labelling alone, without waiting
 # for all nodes at once: scripts/slurm_label.sh.
@@ -13,9 +14,13 @@ set -euo pipefail
 config=$1 records=$2 run_dir=$3
 python=${PYTHON:-.venv/bin/python}
 gpus=${SLURM_GPUS_ON_NODE:-8}
-host=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+hosts=$(scontrol show hostnames "$SLURM_JOB_NODELIST")  # not into `head`: scontrol would die of it, and this script too
+host=${hosts%%$'\n'*}
 port=$((20000 + SLURM_JOB_ID % 20000))
 options=("$config" --records "$records" --run-dir "$run_dir")
+# Within one machine NCCL is kept on loopback (privacy.py); over several it needs the network between them. A name such as
+# ib0 is better where you know it.
+export NCCL_SOCKET_IFNAME=${NCCL_SOCKET_IFNAME:-^lo,docker}
 export PYTHON=$python HOST=$host PORT=$port GPUS=$gpus CONFIG=$config RECORDS=$records RUN_DIR=$run_dir
 
 # One teacher per node; the node's GPUs are used as the config's engine says (tensor_parallel_size). Which records are

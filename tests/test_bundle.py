@@ -114,6 +114,26 @@ def test_a_touched_bundle_is_refused(carried: tuple[Path, Path]) -> None:
     assert not (project / ".venv").exists()
 
 
+def test_a_bundle_for_another_python_is_refused_before_anything_is_installed(carried: tuple[Path, Path]) -> None:
+    project, folder = carried
+    have = f"{sys.version_info.major}.{sys.version_info.minor}"
+    (folder / bundle.PYTHON).write_text("3.9\n")
+    bundle.write_sums(folder)
+    done = install(project, folder)
+    assert done.returncode == 2
+    assert "the bundle is for Python 3.9" in done.stderr and f"FOR_PYTHON={have}" in done.stderr
+    assert not (project / ".venv").exists()
+    (folder / bundle.PYTHON).write_text(f"{have}\n")
+    (folder / "models/small").mkdir(parents=True)
+    (folder / "models/small/config.json").write_text("{}")
+    bundle.write_sums(folder)
+    done = install(project, folder)
+    assert done.returncode == 0, done.stderr
+    [link] = [line for line in done.stdout.splitlines() if "ln -sfn" in line]
+    subprocess.run(["bash", "-c", link], cwd=project, check=True)
+    assert (project / "models/small/config.json").read_text() == "{}"
+
+
 def test_licences_are_listed_as_the_wheels_name_them(tmp_path: Path) -> None:
     make_wheel(tmp_path, "expression", "License-Expression: Apache-2.0\nLicense: other")
     make_wheel(tmp_path, "free", "License: BSD")
@@ -139,6 +159,18 @@ def test_a_model_is_listed_with_its_licence_and_taken_only_if_it_is_safe(tmp_pat
         bundle.collect_model(str(source), models)
     with pytest.raises(SystemExit, match="name the revision too"):
         bundle.collect_model("some/model", models)
+    weights = (source / "model.safetensors").read_bytes()
+    (source / "model.safetensors").write_bytes(weights[:-10])
+    with pytest.raises(ModelError, match="it was cut off"):
+        bundle.collect_model(str(source), tmp_path / "cut off")
+    note = source / ".cache/huggingface/download/model.safetensors.metadata"
+    note.parent.mkdir(parents=True)
+    note.write_text(f"{'a' * 40}\n{hashlib.sha256(weights).hexdigest()}\n1.0\n")
+    (source / "model.safetensors").write_bytes(weights[:-1] + bytes([weights[-1] ^ 1]))
+    with pytest.raises(SystemExit, match=r"damaged: model\.safetensors"):
+        bundle.collect_model(str(source), tmp_path / "damaged")
+    (source / "model.safetensors").write_bytes(weights)
+    bundle.collect_model(str(source), tmp_path / "whole")
     (source / "model.safetensors").unlink()
     with pytest.raises(ModelError, match="only pickle files"):
         bundle.collect_model(str(source), tmp_path / "other")

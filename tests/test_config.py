@@ -155,3 +155,30 @@ def test_a_model_folder_that_cannot_or_should_not_be_loaded(tmp_path: Path, tiny
     (broken / "config.json").unlink()
     with pytest.raises(ModelError, match=r"no config.json"):
         with_model(str(broken))
+
+
+def test_a_hub_model_is_found_in_the_folder_models_in_the_revision_that_is_asked_for(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+
+    run = load_run(written(tmp_path, lambda v: v["student"].update(model="Some/Model", revision="a" * 40)))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError, match=r"--revision a{40} --local-dir models/Model` and copy the folder to models/"):
+        run.model_folder("student")
+    folder = tmp_path / "models/Model"
+    shutil.copytree(tiny_model, folder)
+    assert run.model_folder("student") == folder
+    note = folder / ".cache/huggingface/download/config.json.metadata"
+    note.parent.mkdir(parents=True)
+    note.write_text(f"{'a' * 40}\n{'0' * 40}\n1.0\n")
+    assert run.model_folder("student") == folder
+    note.write_text(f"{'b' * 40}\n{'0' * 40}\n1.0\n")
+    with pytest.raises(ModelError, match=r"is revision b{40} of its model, the config asks for a{40}"):
+        run.model_folder("student")
+
+
+def test_four_bit_weights_and_fsdp_exclude_each_other(tmp_path: Path) -> None:
+    path = written(tmp_path, lambda v: v.update(train={"load_in_4bit": True, "parallel": "fsdp"}))
+    with pytest.raises(ConfigError, match=r"train: parallel is `fsdp`, but 4-bit weights .* set parallel: ddp"):
+        load_run(path)

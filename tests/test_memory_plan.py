@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +218,33 @@ def test_training_needs_less_with_checkpoints_and_more_with_longer_records() -> 
     assert needed(load_in_4bit=True, gradient_checkpointing=True, tokens_per_pass=16, max_tokens=1024) < needed(
         gradient_checkpointing=True, tokens_per_pass=16, max_tokens=1024
     )
+
+
+def test_fsdp_divides_what_belongs_to_the_student_and_not_what_belongs_to_its_records() -> None:
+    student, options = shape("Qwen--Qwen3-8B"), TrainOptions(gradient_checkpointing=True, parallel="fsdp")
+    parts = {p.name: p.bytes for p in train_plan(student, options, 80 * GIB, WORK, True).parts}
+    shared = {p.name: p.bytes for p in train_plan(student, options, 80 * GIB, WORK, True, ways=8).parts}
+    assert shared.keys() - parts.keys() == {"gathered weights"}
+    # 2 x 151,936 x 4,096 of embeddings, and 2 of 36 layers of 192,937,984 weights, in 16 bits.
+    assert shared["gathered weights"] == 2 * (2 * 151_936 * 4_096 + 2 * 192_937_984)
+    for name in ("weights", "adapter", "gradients and AdamW"):
+        assert shared[name] == pytest.approx(parts[name] / 8)
+    for name in ("activations", "attention masks", "loss, or backward of a layer"):
+        assert shared[name] == parts[name]
+
+
+def test_samples_and_checks_are_more_to_ask() -> None:
+    teacher, card = shape("Qwen--Qwen3-8B-FP8"), KNOWN_CARDS["rtx-4090"]
+
+    def seconds(work: Work) -> float:
+        time = label_time(teacher, card, 1, work, 9.4e9, 74_000)
+        assert time is not None
+        return time.floor_s
+
+    # One sample is 900 + 8 x 40 + 4 x 30 + 4 tokens; five are 900 + 40 x 40 + 20 x 30 + 20.
+    five = replace(WORK, samples=5)
+    assert seconds(five) / seconds(WORK) == pytest.approx(3120 / 1344, rel=0.02)
+    assert label_plan(teacher, VllmEngine(), card, five, 9.4e9).records_at_once == 74_258 // (900 + 20 * 296)
 
 
 def test_time_is_what_the_formula_gives_by_hand() -> None:

@@ -186,3 +186,30 @@ def test_prompts_are_those_of_the_other_verbs(tiny_model: Path, tmp_path: Path) 
             asked = [*example.prefix_ids, *branch.question_ids]
             assert asked == builder.prompt(texts[example.record], questions[branch.task])
             assert branch.answer_ids == builder.answer(ANSWERS[branch.task])
+
+
+def test_how_the_processes_share_the_student_does_not_make_it_another_adapter(tiny_model: Path, tmp_path: Path) -> None:
+    done = train(make_run(tmp_path, tiny_model), silent)
+    assert train(make_run(tmp_path, tiny_model, parallel="fsdp"), silent) == done
+    assert train(make_run(tmp_path, tiny_model, seed=1), silent) != done
+
+
+def test_a_sharded_run_does_not_go_on_from_the_checkpoint_of_a_whole_one(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(tmp_path, tiny_model)
+    train(run, silent)
+    adapter = run.dir / "adapter"
+    (adapter / "manifest.json").unlink()  # as if it had been killed
+    left = adapter / "checkpoints/checkpoint-1/half"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    monkeypatch.setattr("chartdistill.train.load_student", _stop)
+    with pytest.raises(StopIteration):
+        train(run, silent)
+    assert not left.exists()
+
+
+def _stop(*_: Any) -> None:
+    raise StopIteration

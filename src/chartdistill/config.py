@@ -7,6 +7,7 @@ documented by the string under it. An unknown key is an error that names the nea
 from __future__ import annotations
 
 import difflib
+import os
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, get_args
 
@@ -143,7 +144,7 @@ def load_run(path: Path, records: Path | None = None, run_dir: Path | None = Non
         values["run_dir"] = str(run_dir)
     for source in values.get("records") or []:
         if isinstance(source, dict) and isinstance(source.get("path"), str):
-            source["path"] = str(base / source["path"])
+            source["path"] = os.path.normpath(base / source["path"])
     if records is not None:
         values["records"] = [source_for(records).model_dump()]
     return Run(_checked(RunConfig, values, path), base)

@@ -14,46 +14,73 @@ from typing import Any
 from chartdistill.errors import ModelError
 from chartdistill.schema import content_hash
 
+MODELS = Path("models")
+"""In the current folder: where the folders of downloaded models are looked for."""
+DEMO_HINT = "To run the demo instead, which needs no download: make distill CONFIG=configs/demo.yaml"
+"""The last words of an error about a missing model."""
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 def resolve_model(name: str, base: Path, revision: str | None = None, with_weights: bool = True) -> Path:
-    """The folder of a model: a path (relative to `base`, the config's folder), or a hub name in the local cache.
+    """The folder of a model: a path (relative to `base`, the config's folder), or a hub name that was downloaded,
+    to `models/` in the current folder (under the last part of its name) or to the local cache.
 
     `with_weights=False` where an endpoint has them: then the tokenizer is enough.
 
     Raises:
-        ModelError: not on this disk, not complete, pickle weights, or it needs code of its own.
+        ModelError: not on this disk, not complete, another revision, pickle weights, or it needs code of its own.
     """
     folder = (base / name).resolve()
     if folder.is_dir():
         check_model(folder, with_weights)
         return folder
     if name.count("/") == 1 and not name.startswith((".", "/")):
-        folder = _in_hub_cache(name, revision)
+        folder = MODELS / name.split("/")[1]
+        if folder.is_dir():
+            folder = folder.resolve()
+            _check_revision(folder, revision)
+        else:
+            folder = _in_hub_cache(name, revision, with_weights)
         check_model(folder, with_weights)
         return folder
     raise ModelError(
         f"model folder {folder} does not exist. Give a folder with config.json, *.safetensors and a tokenizer, or a "
-        "hub name such as Qwen/Qwen3-8B that was downloaded before. To see the flow with the embedded models: "
-        "make distill CONFIG=configs/demo.yaml"
+        f"hub name such as Qwen/Qwen3-8B that was downloaded before. {DEMO_HINT}"
     )
 
 
-def _in_hub_cache(name: str, revision: str | None) -> Path:
+def _in_hub_cache(name: str, revision: str | None, with_weights: bool) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
         return Path(snapshot_download(name, revision=revision, local_files_only=True))
     except LocalEntryNotFoundError:
+        what, verb, only = ("weights", "are", "") if with_weights else ("tokenizer", "is", " --include '*.json'")
         at = f" --revision {revision}" if revision else ""
+        place = MODELS / name.split("/")[1]
         raise ModelError(
-            f"the weights of {name} are not on this machine, and nothing is downloaded during a run. On a machine with "
-            f"network run `hf download {name}{at} --local-dir models/{name.split('/')[1]}`, copy the folder here and "
-            "set the config's `model:` to it (or run it here without --local-dir, to fill the local cache). To run the "
-            "demo instead, which needs no download: make distill CONFIG=configs/demo.yaml"
+            f"the {what} of {name} {verb} not on this machine, and nothing is downloaded during a run. On a machine "
+            f"with network run `hf download {name}{at}{only} --local-dir {place}` and copy the folder to {place} here "
+            f"(or run it here without --local-dir, to fill the local cache). {DEMO_HINT}"
         ) from None
+
+
+def _check_revision(folder: Path, revision: str | None) -> None:
+    """Compare with what `hf download --local-dir` noted; a folder that was copied without its notes is taken as it is.
+
+    Raises:
+        ModelError: the folder is of another revision than the config asks for.
+    """
+    note = folder / ".cache" / "huggingface" / "download" / "config.json.metadata"
+    if revision is None or not note.is_file():
+        return
+    found = note.read_text(encoding="utf-8").partition("\n")[0].strip()
+    if found != revision:
+        raise ModelError(
+            f"{folder} is revision {found} of its model, the config asks for {revision}. Download that one, or set "
+            "`revision:` in the config."
+        )
 
 
 def check_model(folder: Path, with_weights: bool = True) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 from chartdistill.asking import Shard
 from chartdistill.config import Run
 from chartdistill.curate import curate
-from chartdistill.doctor import require_free_cards
+from chartdistill.doctor import needed_share, require_free_cards
 from chartdistill.errors import ChartDistillError
 from chartdistill.evaluate import evaluate
 from chartdistill.label import label, label_shard
@@ -30,6 +30,7 @@ from chartdistill.progress import ProgressCallback, StageBar
 from chartdistill.report import report_run
 from chartdistill.store import lock
 from chartdistill.train import train
+from chartdistill.training import Parallel, launch_options
 
 Verb = Callable[[Run, ProgressCallback], dict[str, Any]]
 
@@ -69,22 +70,33 @@ def run_all(run: Run, arguments: list[str], first: str = "prepare", last: str = 
         run.model_folder("student")
     for verb in chosen:
         if verb in OWN_PROCESS:
-            _run_in_child(verb, arguments)
+            _run_in_child(run, verb, arguments)
         else:
             run_verb(run, verb)
 
 
-def _run_in_child(verb: str, arguments: list[str]) -> None:
-    require_free_cards(0.9)
-    command = [sys.executable, "-m", "chartdistill", verb, *arguments, "--quiet"]
-    if verb == "train" and (gpus := _gpu_count()) > 1:
-        launch = Path(sys.executable).with_name("accelerate")
-        # All said here: what is left out accelerate takes from the user's own default config. Port 0: any free one.
-        how = ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
-        command = [str(launch), "launch", "--multi_gpu", "--num_processes", str(gpus), *how, *command[1:]]
+def _run_in_child(run: Run, verb: str, arguments: list[str]) -> None:
+    if (share := needed_share(run.config, verb)) is not None:
+        require_free_cards(share)
+    command = child_command(verb, arguments, _gpu_count() if verb == "train" else 1, run.config.train.parallel)
     code = subprocess.run(command, check=False, preexec_fn=_end_with_parent).returncode
     if code:
         raise ChildError(verb, code)
+
+
+def child_command(verb: str, arguments: list[str], gpus: int, parallel: Parallel) -> list[str]:
+    """The command line of a verb in a process of its own, or in one for each GPU.
+
+    Args:
+        arguments: name the run.
+        gpus: that the verb uses.
+        parallel: `train.parallel`.
+    """
+    command = [sys.executable, "-m", "chartdistill", verb, *arguments, "--quiet"]
+    if gpus < 2:
+        return command
+    accelerate = Path(sys.executable).with_name("accelerate")
+    return [str(accelerate), "launch", *launch_options(gpus, parallel), *command[1:]]
 
 
 def _end_with_parent() -> None:

@@ -41,7 +41,7 @@ PROCESS_VARIABLES = {
     "TOKENIZERS_PARALLELISM": "false",  # forks after tokenizing otherwise warn, or hang
     "VLLM_HOST_IP": "127.0.0.1",  # engine processes talk over loopback, not over the machine's address
     "GLOO_SOCKET_IFNAME": "lo",
-    "NCCL_SOCKET_IFNAME": "lo",  # cards of one machine; set it yourself to train over several
+    "NCCL_SOCKET_IFNAME": "lo",  # cards of one machine; over several see configs/accelerate/multi-node.yaml
     "OTEL_SDK_DISABLED": "true",  # opentelemetry, which vLLM brings along
     "RAY_USAGE_STATS_ENABLED": "0",
 }

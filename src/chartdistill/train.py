@@ -42,7 +42,7 @@ from chartdistill.training.check import check_rows
 from chartdistill.training.distillation import TeacherTokens, check_vocabularies, teacher_tokens
 from chartdistill.training.memory import memory_errors
 from chartdistill.training.rows import Branch, Example, RowForm, sharing_gain
-from chartdistill.training.student import load_student, why_not_packed
+from chartdistill.training.student import is_sharded, load_student, why_not_packed
 
 _LEAST_GAIN = 1.2
 """Below this factor of saved tokens sharing is not worth its branch masks."""
@@ -64,7 +64,7 @@ def train(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     distilled = None if options.distillation is None else require_manifest(run.dir / "labels", "label")["fingerprint"]
     mark = fingerprint(
         curated["fingerprint"], distilled, model_fingerprint(model_folder), run.config.system,
-        student.template_options, options.model_dump(),
+        student.template_options, options.what_determines_an_adapter(),
     )  # fmt: skip
     first = _first_process()
     if is_done(folder, mark):
@@ -129,12 +129,12 @@ def _wait_for_all() -> None:
 
 
 def _drop_stale(folder: Path, mark: str) -> None:
-    """Checkpoints of other options or data are not continued."""
-    stamp = folder / "fingerprint"
-    if not stamp.exists() or stamp.read_text(encoding="utf-8") != mark:
+    """Checkpoints of other options or data are not continued, nor those of a whole student by a sharded one."""
+    stamp, form = folder / "fingerprint", f"{mark} sharded" if is_sharded() else mark
+    if not stamp.exists() or stamp.read_text(encoding="utf-8") != form:
         shutil.rmtree(folder, ignore_errors=True)
         make_folder(folder)
-        stamp.write_text(mark, encoding="utf-8")
+        stamp.write_text(form, encoding="utf-8")
 
 
 def _row_form(model: Any, examples: Sequence[Example], options: TrainOptions) -> tuple[RowForm, bool, dict[str, Any]]:

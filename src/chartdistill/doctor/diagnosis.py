@@ -2,7 +2,7 @@
 
 Hardware, driver, versions, weights, licences, memory, disk, time, ports, offline state, file modes. One line each, with
 what to do where something is amiss; the verdict is go or no-go. Figures of memory and time are estimates whose formula
-is shown (see memory_plan.py, time_plan.py); nothing is loaded, started, ended or downloaded.
+is shown (see memory_plan.py, time_plan.py); nothing is loaded, ended or downloaded.
 """
 
 from __future__ import annotations
@@ -17,35 +17,42 @@ from typing import Literal
 from chartdistill import privacy
 from chartdistill.config import Run
 from chartdistill.doctor.check import Check, State
-from chartdistill.doctor.machine import GIB, Card, check_hardware, ram_bytes
+from chartdistill.doctor.machine import GIB, Card, check_hardware, needed_share, ram_bytes
 from chartdistill.doctor.memory_plan import MemoryPlan, label_plan, parallel_problem, train_plan
 from chartdistill.doctor.model_shape import ModelShape, read_shape
 from chartdistill.doctor.surroundings import check_modes, check_offline, check_ports, check_versions, free_disk
-from chartdistill.doctor.time_plan import TimePlan, label_time
-from chartdistill.doctor.time_plan import train_time as training_time
+from chartdistill.doctor.time_plan import TimePlan, evaluate_time, label_time, train_time
 from chartdistill.doctor.weights import is_permissive, known_hashes, mismatch, read_weights, wrong_files
 from chartdistill.doctor.workload import Work, count_work
 from chartdistill.engines import OpenAIEngine, TransformersEngine, VllmEngine
 from chartdistill.errors import ModelError
-from chartdistill.model_folder import licence, read_json
+from chartdistill.model_folder import DEMO_HINT, licence, read_json
+from chartdistill.training import TrainOptions
 
 Role = Literal["teacher", "student"]
 ROLES: tuple[Role, ...] = ("teacher", "student")
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Diagnosis:
-    """What was found."""
+    """What was found; it grows while it is being made."""
 
     checks: list[Check] = field(default_factory=list)
     memory: dict[str, MemoryPlan] = field(default_factory=dict)
     time: dict[str, TimePlan] = field(default_factory=dict)
+    planned: bool = False
+    """For other cards than this machine's: what may be missing here is then no obstacle."""
 
     @property
     def go(self) -> bool:
         """Whether nothing forbids the run."""
         return all(check.state != "no" for check in self.checks)
+
+    def add_time(self, verb: str, time: TimePlan | None) -> None:
+        """Note how long a verb takes, where that is known."""
+        if time is not None:
+            self.time[verb] = time
 
     def as_json(self) -> str:
         """Everything, as JSON text."""
@@ -54,7 +61,15 @@ class Diagnosis:
         checks = [asdict(check) for check in self.checks]
         switches = {name: os.environ.get(name) for name in privacy.PROCESS_VARIABLES}
         return json.dumps(
-            {"go": self.go, "checks": checks, "memory": memory, "time": time, "offline_switches": switches}, indent=2
+            {
+                "go": self.go,
+                "planned": self.planned,
+                "checks": checks,
+                "memory": memory,
+                "time": time,
+                "offline_switches": switches,
+            },
+            indent=2,
         )
 
 
@@ -65,9 +80,10 @@ def diagnose(run: Run, planned: list[Card] | None = None, hashes: bool = False) 
         planned: plan for these cards, not for this machine's; empty list: for a CPU.
         hashes: also compare the weights with the hashes their download left behind (reads every byte).
     """
-    found = Diagnosis()
-    cards, hardware = check_hardware(planned)
-    found.checks.extend([*hardware, *check_versions(cards, planned is not None)])
+    found = Diagnosis(planned=planned is not None)
+    shares = [needed_share(run.config, verb) for verb in ("label", "train", "evaluate")]
+    cards, hardware = check_hardware(planned, max(share for share in shares if share is not None))
+    found.checks.extend([*hardware, *check_versions(cards, found.planned)])
     models = _Models()
     absent: State = "no" if planned is None else "warning"  # what another machine has is not known here
     for role in ROLES:
@@ -77,14 +93,13 @@ def diagnose(run: Run, planned: list[Card] | None = None, hashes: bool = False) 
     if problem is None:
         found.checks.append(Check("charts", "ok", said))
     else:
-        found.checks.append(
-            Check("charts", absent, _first_sentence(problem), "give --records PATH (RECORDS= for make)")
-        )
+        found.checks.append(Check("charts", absent, _split(problem)[0], "give --records PATH (RECORDS= for make)"))
         found.checks.append(Check("amount of work", "warning", said, "time and charts at once are for these"))
     _plan(found, run, cards, models, work)
-    if planned is None:
-        found.checks.append(_check_disk(run, work, models.missing_bytes))
-    found.checks.extend(check_ports(run, cards))
+    if not found.planned and len(cards) > 1 and run.config.train.parallel == "fsdp" and "student" in models.shapes:
+        found.checks.append(check_host_memory(models.shapes["student"], run.config.train, len(cards), ram_bytes()))
+    found.checks.append(_check_disk(run, work, models.missing_bytes, found.planned))
+    found.checks.extend(check_ports(run, found.planned))
     found.checks.extend(check_offline(run.config.privacy.allowed_hosts))
     found.checks.extend(check_modes(run))
     return found
@@ -108,7 +123,7 @@ def _look_at_model(
     options = run.config.teacher if role == "teacher" else run.config.student
     engine = options.engine
     if isinstance(engine, OpenAIEngine) and engine.urls:
-        yield Check(f"{role} weights", "ok", f"served by {', '.join(engine.urls)}")
+        yield from _look_at_served_model(run, role, engine, models, absent)
         return
     try:
         folder = run.model_folder(role)
@@ -116,15 +131,15 @@ def _look_at_model(
         yield from _check_weights(role, folder, shape, hashes)
         models.folders[role] = folder
     except ModelError as error:
-        yield Check(f"{role} weights", absent, _first_sentence(error), "see the first lines of the config")
+        yield Check(f"{role} weights", absent, *_split(error))
         known = run.base / "models" / f"{options.model.replace('/', '--')}.json"
         if not known.is_file():
             return
         shape = read_shape(known)
         models.missing_bytes += shape.weight_bytes("auto") or 0.0
-    engine = engine.serve if isinstance(engine, OpenAIEngine) else engine
-    at_load = engine.quantization if isinstance(engine, VllmEngine) else None
-    size = shape.weight_bytes(engine.dtype, at_load)
+    here = _engine_here(run, role)
+    at_load = here.quantization if isinstance(here, VllmEngine) else None
+    size = shape.weight_bytes(here.dtype, at_load)
     if role in models.folders and shape.quantization:
         size = float(read_weights(models.folders[role]).bytes)
     if size is None:
@@ -135,15 +150,33 @@ def _look_at_model(
     yield from _check_precision(role, shape, cards)
 
 
-def _first_sentence(error: Exception) -> str:
-    return str(error).split(". ")[0]
+def _look_at_served_model(
+    run: Run, role: Role, engine: OpenAIEngine, models: _Models, absent: State
+) -> Iterator[Check]:
+    if role == "student":
+        found = f"served by {', '.join(engine.urls)}, which cannot be given the adapter that is trained"
+        yield Check("student weights", "no", found, "leave out student.engine.urls, or use engine vllm")
+        return
+    yield Check(f"{role} weights", "ok", f"served by {', '.join(engine.urls)}")
+    try:
+        models.folders[role] = run.model_folder(role)
+        yield Check(f"{role} tokenizer", "ok", f"{models.folders[role]}")
+    except ModelError as error:
+        yield Check(f"{role} tokenizer", absent, *_split(error))
+
+
+def _split(error: Exception) -> tuple[str, str]:
+    """What is wrong, and what to do: an error's first sentence, and its others."""
+    found, _, remedy = str(error).removesuffix(DEMO_HINT).strip().partition(". ")
+    return found, remedy[:1].lower() + remedy[1:].removesuffix(".")
 
 
 def _check_weights(role: Role, folder: Path, shape: ModelShape, hashes: bool) -> Iterator[Check]:
     name = f"{role} weights"
     weights = read_weights(folder)
     wrong = mismatch(weights, shape)
-    said = f"{folder}: {weights.bytes / 1e9:.2f} GB, {shape.parameters / 1e6:,.1f} million parameters, all files whole"
+    size = f"{weights.bytes / 1e9:.2f} GB" if weights.bytes >= 1e8 else f"{weights.bytes / 1e6:.1f} MB"
+    said = f"{folder}: {size}, {shape.parameters / 1e6:,.1f} million parameters, safetensors, all files whole"
     yield Check(name, "no", wrong, "copy or download the model again") if wrong else Check(name, "ok", said)
     if hashes:
         known = known_hashes(folder)
@@ -197,47 +230,62 @@ def _check_precision(role: Role, shape: ModelShape, cards: list[Card]) -> Iterat
         yield Check(name, "ok", f"{shape.quantization.get('quant_method') or shape.dtype} is native to the card")
 
 
-def _plan(
-    found: Diagnosis,
-    run: Run,
-    cards: list[Card],
-    models: _Models,
-    work: Work,
-) -> None:
+def _engine_here(run: Run, role: Role) -> VllmEngine | TransformersEngine:
+    """The engine of a role on this machine; where it asks an endpoint, the one that would serve it."""
+    engine = (run.config.teacher if role == "teacher" else run.config.student).engine
+    return engine.serve if isinstance(engine, OpenAIEngine) else engine
+
+
+def _plan(found: Diagnosis, run: Run, cards: list[Card], models: _Models, work: Work) -> None:
     """Memory and time of each verb that uses a model."""
     smallest = min(cards, key=lambda card: card.memory_bytes, default=None)
-    for role, shape in models.shapes.items():
-        engine = (run.config.teacher if role == "teacher" else run.config.student).engine
-        engine = engine.serve if isinstance(engine, OpenAIEngine) else engine
-        if isinstance(engine, TransformersEngine):
-            continue
-        ways = engine.tensor_parallel_size
-        if cards and ways > len(cards):
-            found.checks.append(
-                Check(
-                    f"{role} cards", "no", f"tensor_parallel_size {ways}, {len(cards)} found", "lower it, or add cards"
-                )
-            )
-            continue
-        if ways > 1 and (why := parallel_problem(shape, ways)) is not None:
-            found.checks.append(Check(f"{role} cards", "no", why, "choose another tensor_parallel_size"))
-        plan = label_plan(shape, engine, smallest, work, models.weight_bytes[role], ram_bytes())
-        found.memory[f"{role}, engine"] = plan
-        found.checks.append(_check_engine(role, plan, engine.max_model_len_tokens or shape.context))
-        if role == "teacher" and smallest is not None:
-            time = label_time(shape, smallest, ways, work, models.weight_bytes[role], plan.cache_tokens or 0)
-            if time is not None:
-                found.time["label"] = time
+    for role in models.shapes:
+        _plan_engine(found, run, role, cards, smallest, models, work)
     if "student" in models.shapes:
-        room = float(smallest.memory_bytes if smallest is not None else ram_bytes())
-        plan = train_plan(models.shapes["student"], run.config.train, room, work, smallest is not None)
-        found.memory["student, training"] = plan
-        remedy = "lower train.tokens_per_pass or max_tokens, or set train.gradient_checkpointing: true"
-        found.checks.append(_fits("training memory", plan, remedy))
-        if smallest is not None:
-            time = training_time(models.shapes["student"], smallest, len(cards), work, run.config.train)
-            if time is not None:
-                found.time["train"] = time
+        _plan_training(found, run, cards, smallest, models.shapes["student"], work)
+    in_order = ("label", "train", "evaluate")
+    found.time = {verb: found.time[verb] for verb in in_order if verb in found.time}
+
+
+def _plan_engine(
+    found: Diagnosis, run: Run, role: Role, cards: list[Card], smallest: Card | None, models: _Models, work: Work
+) -> None:
+    engine, shape, size = _engine_here(run, role), models.shapes[role], models.weight_bytes[role]
+    if isinstance(engine, TransformersEngine):
+        return
+    ways = engine.tensor_parallel_size
+    if cards and ways > len(cards):
+        few = f"tensor_parallel_size {ways}, {len(cards)} found"
+        found.checks.append(Check(f"{role} cards", "no", few, "lower it, or add cards"))
+        return
+    if ways > 1 and (why := parallel_problem(shape, ways)) is not None:
+        found.checks.append(Check(f"{role} cards", "no", why, "choose another tensor_parallel_size"))
+    plan = label_plan(shape, engine, smallest, work, size, ram_bytes())
+    found.memory[f"{role}, engine"] = plan
+    found.checks.append(_check_engine(role, plan, engine.max_model_len_tokens or shape.context))
+    if smallest is None:
+        return
+    cache = plan.cache_tokens or 0
+    if role == "teacher":
+        found.add_time("label", label_time(shape, smallest, ways, work, size, cache))
+    else:
+        held_out = run.config.prepare.test_fraction
+        found.add_time("evaluate", evaluate_time(shape, smallest, ways, work, size, cache, held_out))
+
+
+def _plan_training(
+    found: Diagnosis, run: Run, cards: list[Card], smallest: Card | None, shape: ModelShape, work: Work
+) -> None:
+    options, ways = run.config.train, max(1, len(cards))
+    sharded = options.parallel == "fsdp" and ways > 1
+    room = float(smallest.memory_bytes if smallest is not None else ram_bytes())
+    plan = train_plan(shape, options, room, work, smallest is not None, ways if sharded else 1)
+    found.memory["student, training"] = plan
+    remedy = "lower train.tokens_per_pass or max_tokens, or set train.gradient_checkpointing: true"
+    remedy += ", or train.parallel: fsdp" if ways > 1 and not sharded and not options.load_in_4bit else ""
+    found.checks.append(_fits("training memory", plan, remedy))
+    if smallest is not None:
+        found.add_time("train", train_time(shape, smallest, ways, work, options))
 
 
 def _check_engine(role: Role, plan: MemoryPlan, longest: int) -> Check:
@@ -259,49 +307,22 @@ def _fits(name: str, plan: MemoryPlan, remedy: str) -> Check:
     return Check(name, "ok", found) if plan.fits else Check(name, "no", found, remedy)
 
 
-def _check_disk(run: Run, work: Work, missing: float) -> Check:
+def _check_disk(run: Run, work: Work, missing: float, planned: bool) -> Check:
     """Records and labels are text; the adapter with its optimizer is there twice while a checkpoint is replaced."""
     text = work.records * work.record_tokens * 4 * 3 + work.records * work.tasks * 4_000
     needed = text + 2 * GIB + missing
+    said = f"{needed / 1e9:.1f} GB needed" + (f", {missing / 1e9:.1f} of it for weights" if missing else "")
+    if planned:
+        return Check("disk", "ok", said)
     free = free_disk(run.dir)
-    weights = f", {missing / 1e9:.1f} of it for weights" if missing else ""
-    said = f"{needed / 1e9:.1f} GB needed{weights}, {free / 1e9:.1f} free"
+    said += f", {free / 1e9:.1f} free at {run.dir}"
     return Check("disk", "ok", said) if free > needed else Check("disk", "no", said, f"make room at {run.dir}")
 
 
-def show(diagnosis: Diagnosis, config: Path, brief: bool = False) -> str:
-    """The diagnosis for a person; `brief`: only what is amiss, and the verdict."""
-    lines = [f"doctor: {config}"]
-    marks = {"ok": " ok ", "warning": "look", "no": " NO "}
-    for check in diagnosis.checks:
-        if brief and check.state == "ok":
-            continue
-        lines.append(f"  {marks[check.state]}  {check.name:<22} {check.found}")
-        if check.remedy:
-            lines.append(f"  {'':<4}  {'':<22} -> {check.remedy}")
-    lines += [] if brief else _figures(diagnosis)
-    wrong = sum(check.state == "no" for check in diagnosis.checks)
-    lines.append(
-        "GO" if diagnosis.go else f"NO-GO: {wrong} {'thing' if wrong == 1 else 'things'} to put right, see above"
-    )
-    return "\n".join(lines)
-
-
-def _figures(diagnosis: Diagnosis) -> list[str]:
-    lines = []
-    for name, plan in diagnosis.memory.items():
-        lines.append(f"memory, estimate: {name}: {plan.bytes / GIB:.2f} of {plan.room_bytes / GIB:.2f} GiB")
-        lines += [f"    {part.bytes / GIB:8.2f} GiB  {part.name}: {part.how}" for part in plan.parts]
-    for name, time in diagnosis.time.items():
-        lines.append(f"time, estimate: {name}: {in_words(time.likely_s)}, at least {in_words(time.floor_s)}")
-        lines.append(f"    {time.how}")
-    if not diagnosis.time:
-        lines.append("time: not estimated (the peaks of this hardware are not known)")
-    return lines
-
-
-def in_words(seconds: float) -> str:
-    """A time as a person says it: seconds, minutes or hours."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+def check_host_memory(shape: ModelShape, options: TrainOptions, processes: int, ram: int) -> Check:
+    """Under FSDP each process reads the whole student into the machine's memory before it is distributed."""
+    needed = processes * (shape.weight_bytes("float32" if options.dtype == "float32" else "bfloat16") or 0.0)
+    said = f"{processes} processes load the student: {needed / GIB:.1f} of {ram / GIB:.1f} GiB"
+    if needed < ram:
+        return Check("memory to load", "ok", said)
+    return Check("memory to load", "no", said, "show fewer cards with CUDA_VISIBLE_DEVICES, or set train.parallel: ddp")

@@ -13,13 +13,21 @@ from pathlib import Path
 
 from packaging.version import Version
 
+from chartdistill.config import RunConfig
 from chartdistill.doctor.check import Check
+from chartdistill.engines import OpenAIEngine, VllmEngine
 from chartdistill.errors import ConfigError, EngineError
 
 MIB = 1 << 20
 GIB = 1 << 30
 OLDEST_DRIVER = {12: "525.60.13", 13: "580.65.06"}
 """CUDA major version -> oldest Linux driver that runs it (CUDA release notes, minor version compatibility)."""
+
+_OTHER_SHARE = 0.9
+"""Of a card, that must be free for an engine that does not say what it takes."""
+_MAKE_ROOM = (
+    "end what holds them, name other cards with CUDA_VISIBLE_DEVICES, or lower gpu_memory_utilization of both engines"
+)
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,8 @@ def parse_cards(text: str) -> list[Card]:
 def find_cards() -> list[Card]:
     """The GPUs of this machine, by nvidia-smi; empty without one. CUDA_VISIBLE_DEVICES is obeyed.
 
+    A card that shares the machine's memory has none of its own to tell: it counts as having all of it.
+
     Raises:
         EngineError: nvidia-smi is there and fails: the driver is broken.
     """
@@ -78,10 +88,16 @@ def find_cards() -> list[Card]:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     cards = []
     for index, name, total, used, capability, uuid in rows:
-        if visible is not None and not any(part and part in (index, uuid) for part in visible.split(",")):
+        if visible is not None and not any(_names(part.strip(), index, uuid) for part in visible.split(",")):
             continue
-        cards.append(_card(name, int(total) * MIB, int(used) * MIB, capability))
+        memory = int(total) * MIB if total.isdigit() else ram_bytes()
+        cards.append(_card(name, memory, int(used) * MIB if used.isdigit() else 0, capability))
     return cards
+
+
+def _names(part: str, index: str, uuid: str) -> bool:
+    """Whether a part of CUDA_VISIBLE_DEVICES means this card: its number, or the beginning of its UUID."""
+    return part == index or (part.startswith("GPU-") and uuid.startswith(part))
 
 
 def _card(name: str, memory: int, used: int, capability: str) -> Card:
@@ -162,10 +178,15 @@ def describe_tenants(found: Sequence[Tenant]) -> str:
     )
 
 
-def check_hardware(planned: list[Card] | None) -> tuple[list[Card], list[Check]]:
-    """The cards to plan for (`planned`, or those found here) and what is to be said about them."""
+def check_hardware(planned: list[Card] | None, share: float) -> tuple[list[Card], list[Check]]:
+    """The cards to plan for (`planned`, or those found here) and what is to be said about them.
+
+    Args:
+        share: of each card's memory that the run will take.
+    """
     if planned is not None:
-        return planned, [Check("hardware", "ok", f"planned for {describe_cards(planned)}, which is not looked for")]
+        found = f"{describe_cards(planned)}, planned for; versions, offline state and modes below are this machine's"
+        return planned, [Check("hardware", "ok", found)]
     try:
         cards = find_cards()
     except EngineError as error:
@@ -173,7 +194,7 @@ def check_hardware(planned: list[Card] | None) -> tuple[list[Card], list[Check]]
     if not cards:
         found = f"no CUDA card; CPU with {os.cpu_count()} cores and {ram_bytes() / GIB:.0f} GiB of memory"
         return [], [Check("hardware", "ok", found)]
-    return cards, [Check("hardware", "ok", describe_cards(cards)), *_driver(), *_free(cards)]
+    return cards, [Check("hardware", "ok", describe_cards(cards)), *_driver(), *_free(cards, share)]
 
 
 def describe_cards(cards: Sequence[Card]) -> str:
@@ -201,18 +222,38 @@ def _driver() -> Iterator[Check]:
         yield Check("driver", "ok", f"{said} needs {oldest}")
 
 
-def _free(cards: Sequence[Card]) -> Iterator[Check]:
-    taken = [number for number, card in enumerate(cards) if card.used_bytes > 0.05 * card.memory_bytes]
-    if taken:
+def _free(cards: Sequence[Card], share: float) -> Iterator[Check]:
+    used = ", ".join(
+        f"card {number}: {card.used_bytes / GIB:.1f} GiB in use"
+        for number, card in enumerate(cards)
+        if card.used_bytes > 0.01 * card.memory_bytes
+    )
+    needed = f"{share:.0%} of each must be free"
+    if any(_is_too_full(card, share) for card in cards):
         holders = describe_tenants(tenants()) or "no process is listed"
-        used = ", ".join(f"card {n}: {cards[n].used_bytes / GIB:.1f} GiB" for n in taken)
-        remedy = "end what holds them, or name other cards with CUDA_VISIBLE_DEVICES"
-        yield Check("cards are free", "no", f"{used} in use; {holders}", remedy)
+        yield Check("cards are free", "no", f"{used}; {needed}; {holders}", _MAKE_ROOM)
     else:
-        yield Check("cards are free", "ok", "nothing else runs on them")
+        yield Check("cards are free", "ok", f"{used or 'nothing else runs on them'}; {needed}")
 
 
-def require_free_cards(needed_share: float, wait_s: float = 30.0) -> None:
+def _is_too_full(card: Card, share: float) -> bool:
+    return card.memory_bytes - card.used_bytes < share * card.memory_bytes
+
+
+def needed_share(config: RunConfig, verb: str) -> float | None:
+    """The share of each card's memory that must be free when a verb starts; None where it uses no card.
+
+    A vLLM engine takes its `gpu_memory_utilization`, and training may have as much as the student's engine.
+    """
+    engine = (config.teacher if verb == "label" else config.student).engine
+    if isinstance(engine, OpenAIEngine):
+        if engine.urls and verb != "train":
+            return None
+        engine = engine.serve
+    return engine.gpu_memory_utilization if isinstance(engine, VllmEngine) else _OTHER_SHARE
+
+
+def require_free_cards(share: float, wait_s: float = 30.0) -> None:
     """Wait until this share of every card's memory is free: a process that just ended gives it back with a delay.
 
     Raises:
@@ -220,19 +261,16 @@ def require_free_cards(needed_share: float, wait_s: float = 30.0) -> None:
     """
     until = time.monotonic() + wait_s
     while True:
-        full = [
-            (number, card)
-            for number, card in enumerate(find_cards())
-            if card.memory_bytes - card.used_bytes < needed_share * card.memory_bytes
-        ]
+        full = [(number, card) for number, card in enumerate(find_cards()) if _is_too_full(card, share)]
         if not full:
             return
         if time.monotonic() >= until:
             number, card = full[0]
             raise EngineError(
                 f"card {number} ({card.name}) has {(card.memory_bytes - card.used_bytes) / GIB:.1f} of "
-                f"{card.memory_bytes / GIB:.1f} GiB free, {needed_share:.0%} are needed. "
-                f"{describe_tenants(tenants()) or 'No process is listed: see `nvidia-smi` as root.'} Nothing was ended."
+                f"{card.memory_bytes / GIB:.1f} GiB free, {share:.0%} are needed. "
+                f"{describe_tenants(tenants()) or 'No process is listed: see `nvidia-smi` as root'}. "
+                f"Nothing was ended: {_MAKE_ROOM}."
             )
         time.sleep(1.0)
 

@@ -72,11 +72,10 @@ def label_plan(
     act = 4 if engine.dtype == "float32" else 2
     wide = (3 * shape.intermediate / ways + 4 * shape.hidden) * act * step
     parts = [
-        Part("weights", weight_bytes / ways, f"{_count(shape.parameters)}, {weight_bytes / 1e9:.2f} GB"
-             f" over {ways} card(s)"),
-        Part("one step's activations", wide, f"{step} tokens x (3 x {shape.intermediate // ways} + 4 x {shape.hidden})"
-             f" x {act} bytes"),
-        Part("logits", rows * shape.vocab * 8.0, f"{rows} requests x {shape.vocab} x (4 + 4) bytes"),
+        Part("weights", weight_bytes / ways, _count(shape.parameters) + _shared(weight_bytes, ways)),
+        Part("one step's activations", wide, f"{step:,} tokens x (3 x {shape.intermediate // ways:,} + "
+             f"4 x {shape.hidden:,}) x {act} bytes"),
+        Part("logits", rows * shape.vocab * 8.0, f"{rows:,} requests x {shape.vocab:,} x (4 + 4) bytes"),
     ]  # fmt: skip
     token = kv_bytes_per_card(shape, ways) * (2 if engine.dtype == "float32" else 1)
     if card is None:
@@ -98,7 +97,7 @@ def kv_bytes_per_card(shape: ModelShape, ways: int) -> int:
 
 def tokens_at_once(work: Work) -> int:
     """KV cache of one record with all its questions in flight; the record itself is there once."""
-    return work.record_tokens + work.tasks * (work.question_tokens + work.longest_answer_tokens)
+    return work.record_tokens + work.samples * work.tasks * (work.question_tokens + work.longest_answer_tokens)
 
 
 def parallel_problem(shape: ModelShape, ways: int) -> str | None:
@@ -112,16 +111,22 @@ def parallel_problem(shape: ModelShape, ways: int) -> str | None:
     return None
 
 
-def train_plan(shape: ModelShape, options: TrainOptions, room_bytes: float, work: Work, on_card: bool) -> MemoryPlan:
+def train_plan(
+    shape: ModelShape, options: TrainOptions, room_bytes: float, work: Work, on_card: bool, ways: int = 1
+) -> MemoryPlan:
     """Memory of training at the token budget, on one card: a pass full of typical records, or the longest record that
-    `train.max_tokens` allows with all of its answers, whichever needs more."""
+    `train.max_tokens` allows with all of its answers, whichever needs more.
+
+    Args:
+        ways: cards that the student's weights are distributed over (`train.parallel: fsdp`).
+    """
     wide = options.dtype == "float32" or (options.dtype == "auto" and not on_card)
     branches = work.tasks * (work.question_tokens + work.longest_answer_tokens)
     longest = (options.max_tokens - branches // work.tasks, branches)
     many = max(1, options.tokens_per_pass // (work.record_tokens + branches))
     plans = [
         training_memory(shape, options, 4 if wide else 2, sizes, len(sizes) * work.tasks * work.longest_answer_tokens,
-                        room_bytes, on_card)
+                        room_bytes, on_card, ways)
         for sizes in ([longest], [(work.record_tokens, branches)] * many)
     ]  # fmt: skip
     return max(plans, key=lambda plan: plan.bytes)
@@ -135,6 +140,7 @@ def training_memory(
     trained: int,
     room_bytes: float,
     on_card: bool,
+    ways: int = 1,
 ) -> MemoryPlan:
     """Peak memory of a training step with packed rows.
 
@@ -142,6 +148,7 @@ def training_memory(
         dtype_bytes: of the frozen student; what is not quantised.
         sizes: per record of the pass, the tokens of the record and of all its branches.
         trained: answer tokens in the pass.
+        ways: cards that weights, gradients and optimizer are distributed over.
     """
     tokens = sum(prefix + branches for prefix, branches in sizes)
     # QLoRA's preparation turns embeddings and norms to 32 bits, and with them everything that flows between layers.
@@ -158,17 +165,21 @@ def training_memory(
     else:
         kept, how = tokens * shape.layers * layer, f"{shape.layers} layers x {layer:,} bytes"
     parts = [
-        Part("weights", weights, _count(shape.parameters)),
-        Part("adapter", 4.0 * adapter, f"{adapter:,} parameters x 4 bytes"),
-        Part("gradients and AdamW", 12.0 * adapter, "x (4 + 8) bytes"),
+        Part("weights", weights / ways, _count(shape.parameters) + _shared(weights, ways)),
+        Part("adapter", 4.0 * adapter / ways, f"{adapter:,} parameters x 4 bytes{_over(ways)}"),
+        Part("gradients and AdamW", 12.0 * adapter / ways, f"{adapter:,} parameters x (4 + 8) bytes{_over(ways)}"),
         Part("activations", kept, f"{tokens:,} tokens x {how}"),
         Part("attention masks", float(mask), f"branches x (record + branches) x {act} bytes"),
         Part(
-            "loss, or one layer's backward, whichever is larger",
+            "loss, or backward of a layer",
             max(loss, backward),
-            f"{trained:,} answer tokens x {shape.vocab} x 12 bytes; {backward / GIB:.2f} GiB",
+            f"the larger of {loss / GIB:.2f} GiB ({trained:,} answer tokens x {shape.vocab:,} x 12 bytes) and "
+            f"{backward / GIB:.2f} GiB ({tokens:,} tokens x {backward / tokens:,.0f} bytes)",
         ),
     ]
+    if ways > 1:
+        gathered = (shape.embedding_parameters + 2 * shape.block_parameters / shape.layers) * act
+        parts.append(Part("gathered weights", gathered, "embeddings and two layers, whole while they are used"))
     if on_card:
         parts.append(Part("CUDA context and gaps", CARD_RESERVE_BYTES, "typical"))
     return MemoryPlan(tuple(parts), room_bytes)
@@ -198,4 +209,14 @@ def saved_bytes_per_token(shape: ModelShape, options: TrainOptions, act: int, on
 
 
 def _count(parameters: int) -> str:
-    return f"{parameters / 1e9:.2f} billion" if parameters >= 1e8 else f"{parameters / 1e6:.2f} million"
+    size = f"{parameters / 1e9:.2f} billion" if parameters >= 1e8 else f"{parameters / 1e6:.2f} million"
+    return f"{size} parameters"
+
+
+def _shared(weight_bytes: float, ways: int) -> str:
+    size = f"{weight_bytes / 1e9:.2f} GB" if weight_bytes >= 1e8 else f"{weight_bytes / 1e6:.1f} MB"
+    return f", {size}{_over(ways)}"
+
+
+def _over(ways: int) -> str:
+    return f" over {ways} cards" if ways > 1 else ""

@@ -6,6 +6,9 @@ import os
 import shutil
 import socket
 import stat
+import subprocess
+import sys
+import sysconfig
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -15,19 +18,26 @@ from packaging.requirements import Requirement
 
 from chartdistill import privacy
 from chartdistill.config import Run
-from chartdistill.doctor.check import Check
+from chartdistill.doctor.check import Check, State
 from chartdistill.doctor.machine import Card
 from chartdistill.engines import OpenAIEngine
 from chartdistill.errors import PrivacyError
 
 ELSEWHERE = ("192.0.2.1", 443)
 """RFC 5737: for documentation only, never routed; so even without a guard nothing could arrive."""
-LAUNCH_PORT = 29500
-"""Where `accelerate launch` meets, unless MASTER_PORT says otherwise."""
+_CHILD = f"""
+import socket
+from chartdistill.errors import PrivacyError
+try:
+    socket.create_connection({ELSEWHERE}, 2)
+except PrivacyError:
+    print("refused")
+"""
+"""A process like those that engines and `accelerate launch` start: it imports this package and does nothing else."""
 
 
 def check_versions(cards: Sequence[Card], planned: bool) -> Iterator[Check]:
-    """Installed packages against what this program asks for, and vLLM against torch."""
+    """Installed packages against what this program asks for, and vLLM against torch; what vLLM compiles with."""
     wrong, shown = [], []
     for text in requires("chartdistill") or []:
         need = Requirement(text)
@@ -52,10 +62,32 @@ def check_versions(cards: Sequence[Card], planned: bool) -> Iterator[Check]:
         wrong.append("a card is here, but not vLLM's CUDA build")
     if not planned and not cards and "vllm" in vllm:
         wrong.append("vLLM's CUDA build is installed, but no card is here")
+    if planned:
+        found += " (here; other cards may need the other build)"
     if wrong:
         yield Check("versions", "no", f"{found}: {'; '.join(wrong)}", "run `make clean setup`")
     else:
         yield Check("versions", "ok", found)
+    if cards and not planned:
+        yield check_compiler(Path(_include_folder()))
+
+
+def check_compiler(headers: Path) -> Check:
+    """Triton builds a launcher for each kernel on the machine itself, with a C compiler and Python's headers."""
+    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
+    missing = [] if compiler else ["a C compiler (gcc or clang)"]
+    missing += [] if (headers / "Python.h").is_file() else [f"{headers}/Python.h"]
+    if missing:
+        python = f"python{sys.version_info.major}.{sys.version_info.minor}"
+        remedy = f"apt-get install gcc {python}-dev"
+        return Check("compiler", "no", f"{' and '.join(missing)} missing: vLLM will not start on a card", remedy)
+    return Check("compiler", "ok", f"{compiler}, with Python's headers")
+
+
+def _include_folder() -> str:
+    # As triton/runtime/build.py does: Debian's own scheme names a folder that does not exist.
+    scheme = sysconfig.get_default_scheme()
+    return sysconfig.get_paths("posix_prefix" if scheme == "posix_local" else scheme)["include"]
 
 
 def _installed(name: str) -> str | None:
@@ -72,36 +104,31 @@ def _unmet(need: Requirement, by: str) -> list[str]:
     return [] if need.specifier.contains(have, prereleases=True) else [f"{by} needs {need}, installed is {have}"]
 
 
-def check_ports(run: Run, cards: Sequence[Card]) -> Iterator[Check]:
-    """Loopback works, the launcher's port is free, endpoints answer (only those that the config allows)."""
+def check_ports(run: Run, planned: bool = False) -> Iterator[Check]:
+    """Loopback works; endpoints answer (only those that the config allows are asked)."""
     try:
         with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname(), 2):
             pass
-        yield Check("loopback", "ok", "engine processes can talk over 127.0.0.1")
+        yield Check("ports", "ok", "processes can talk over 127.0.0.1; each takes a port that is free when it starts")
     except OSError as error:
-        yield Check("loopback", "no", f"no connection over 127.0.0.1: {error}", "bring the interface lo up")
-    if len(cards) > 1:
-        port = int(os.environ.get("MASTER_PORT", LAUNCH_PORT))
-        try:
-            socket.create_server(("127.0.0.1", port)).close()
-            yield Check("launch port", "ok", f"{port} is free")
-        except OSError as error:
-            yield Check("launch port", "no", f"{port}: {error}", "export MASTER_PORT=<a free port>")
+        yield Check("ports", "no", f"no connection over 127.0.0.1: {error}", "bring the interface lo up")
     for role, options in (("teacher", run.config.teacher), ("student", run.config.student)):
         for url in options.engine.urls if isinstance(options.engine, OpenAIEngine) else ():
-            yield _endpoint(role, url)
+            yield _endpoint(role, url, "warning" if planned else "no")
 
 
-def _endpoint(role: str, url: str) -> Check:
+def _endpoint(role: str, url: str, absent: State) -> Check:
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     name = f"{role} endpoint"
     try:
         socket.create_connection((parts.hostname or "", port), 5).close()
-    except PrivacyError as error:
-        return Check(name, "no", f"{url}: {error}", f"set privacy.allowed_hosts: [{parts.hostname}]")
+    except PrivacyError:
+        found = f"{url} is on another machine, which this config does not allow"
+        return Check(name, "no", found, f"if it may see charts, set privacy.allowed_hosts: [{parts.hostname}]")
     except OSError as error:
-        return Check(name, "no", f"{url}: {error}", "start the server, or correct engine.urls")
+        found = f"{url} does not answer from here: {error.strerror or error}"
+        return Check(name, absent, found, "start the server, or correct engine.urls")
     where = "this machine" if privacy.is_local(parts.hostname or "") else "ANOTHER MACHINE: charts go there"
     return Check(name, "ok" if where == "this machine" else "warning", f"{url} answers, on {where}")
 
@@ -113,25 +140,42 @@ def check_offline(allowed_hosts: Sequence[str]) -> Iterator[Check]:
         found = ", ".join(f"{name}={value}" for name, value in wrong.items())
         yield Check("offline switches", "warning", f"your environment has {found}", "unset them, unless you mean it")
     else:
-        yield Check("offline switches", "ok", f"all {len(privacy.PROCESS_VARIABLES)} are set")
-    try:
-        socket.create_connection(ELSEWHERE, 2).close()
-        yield Check("socket guard", "no", f"a connection to {ELSEWHERE[0]} was possible", "report this: it is a bug")
-    except PrivacyError:
-        yield Check("socket guard", "ok", f"a connection to {ELSEWHERE[0]} was refused before it began")
-    except OSError as error:
-        yield Check("socket guard", "no", f"a connection was attempted, not refused: {error}", "report this bug")
+        values = ", ".join(f"{name}={value}" for name, value in privacy.PROCESS_VARIABLES.items())
+        yield Check("offline switches", "ok", f"all {len(privacy.PROCESS_VARIABLES)} are set: {values}")
+    tried = {"this process": _refused_here(), "a child": _refused_in_child()}
+    wrong_places = [place for place, refused in tried.items() if not refused]
+    if wrong_places:
+        found = f"a connection to {ELSEWHERE[0]} was attempted in {' and '.join(wrong_places)}, not refused"
+        yield Check("socket guard", "no", found, "run in `scripts/isolated.sh` and report this: it is a bug")
+    else:
+        found = f"a connection to {ELSEWHERE[0]} was refused before it began, in {' and in '.join(tried)}"
+        yield Check("socket guard", "ok", found)
     if allowed_hosts:
         yield Check("allowed hosts", "warning", f"charts may go to: {', '.join(allowed_hosts)}", "as the config says")
     if _has_route():
         yield Check(
             "network",
             "ok",
-            "this machine has a route to others; Python's sockets are guarded, code that is not Python only by its "
-            "switches. `scripts/isolated.sh COMMAND` takes the network away altogether",
+            "this machine has a route to others; Python's sockets are guarded, code that is not Python by its switches "
+            "alone. `scripts/isolated.sh COMMAND` takes the network away altogether",
         )
     else:
         yield Check("network", "ok", "this machine (or this namespace) has no route to others")
+
+
+def _refused_here() -> bool:
+    try:
+        socket.create_connection(ELSEWHERE, 2).close()
+    except PrivacyError:
+        return True
+    except OSError:  # there is no route; but it was attempted
+        return False
+    return False
+
+
+def _refused_in_child() -> bool:
+    done = subprocess.run([sys.executable, "-c", _CHILD], capture_output=True, text=True, check=False, timeout=60)
+    return done.stdout == "refused\n"
 
 
 def _has_route(table: Path = Path("/proc/net/route")) -> bool:

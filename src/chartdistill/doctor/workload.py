@@ -23,6 +23,8 @@ ASSUMED = (1000, 900)
 """Records and tokens of each, where there are no charts yet."""
 ANSWER_TOKENS = 30
 """Of a typical answer."""
+_STEPS = {"direct": 1, "chain": 2, "verify": 3}
+"""Prompts by strategy; in `verify` about one item of a typical answer is checked."""
 _MOST_READ = 20_000
 _MOST_ENCODED = 64
 
@@ -36,12 +38,14 @@ class Work:
     """Of a typical record, with the system text."""
     tasks: int
     prompts_per_task: int
-    """Two in a chain: gate, then extraction."""
+    """For one sample. Two in a chain (gate, then extraction), one more where items are checked."""
     question_tokens: int
     answer_tokens: int
     """Of a typical answer."""
     longest_answer_tokens: int
     """Room that is given to an answer."""
+    samples: int = 1
+    """Answers drawn for each task (`label.samples`)."""
 
 
 def count_work(run: Run, model_folder: Path | None) -> tuple[Work, str, InputError | None]:
@@ -67,15 +71,17 @@ def count_work(run: Run, model_folder: Path | None) -> tuple[Work, str, InputErr
         sizes = [encode(text) for text in texts[:_MOST_ENCODED]]
         tokens = round(sum(sizes) / len(sizes))
         more = " or more" if count == _MOST_READ else ""
-        said = f"{count:,}{more} charts of {tokens} tokens on average ({how} of {len(sizes)} charts)"
+        said = f"{count:,}{more} charts of {tokens} tokens on average ({how}, {len(sizes)} of them)"
     else:
         count, tokens = ASSUMED
         said = f"{count:,} charts of {tokens} tokens, assumed"
     options = run.config.label
     asked = [task.question for task in run.tasks] + [task.gate_question for task in run.tasks]
     question = max(round(len(text) / CHARACTERS_PER_TOKEN) + 10 for text in asked)
-    steps = 1 if options.strategy == "direct" else 2
-    work = Work(count, tokens, len(run.tasks), steps, question, ANSWER_TOKENS, options.max_answer_tokens)
+    steps = max(_STEPS[options.strategy_of(task.name)] for task in run.tasks)
+    work = Work(
+        count, tokens, len(run.tasks), steps, question, ANSWER_TOKENS, options.max_answer_tokens, options.samples
+    )
     return work, said, problem
 
 
@@ -98,7 +104,7 @@ def _counter(run: Run, folder: Path | None) -> tuple[Any, str]:
         try:
             teacher = run.config.teacher
             builder = PromptBuilder.from_tokenizer(load_tokenizer(folder), run.config.system, teacher.template_options)
-            return (lambda text: len(builder.prefix(text))), "counted with the teacher's tokenizer"
+            return (lambda text: len(builder.prefix(text))), "counted by the teacher's tokenizer"
         except ChartDistillError:
             pass  # said by the check of the model folder
     around = len(run.config.system)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 """Of answers in the loss."""
+Parallel = Literal["ddp", "fsdp"]
+"""What each of several GPUs holds of the student."""
 
 
 class LoraOptions(BaseModel):
@@ -69,6 +71,10 @@ class TrainOptions(BaseModel):
     """Of the frozen student. auto: bfloat16 on CUDA where the card has it, else float32."""
     gradient_checkpointing: bool = False
     """Less memory for about a third more time."""
+    parallel: Parallel = "ddp"
+    """What each of several GPUs holds. ddp: the whole student, which is faster where it fits. fsdp: a share of its
+    weights, gathered layer by layer when they are needed, for a student that one GPU cannot hold; not with
+    load_in_4bit. The adapter is the same; with one GPU so is all else."""
     distillation: DistillationOptions | None = None
     """None: cross entropy on the labels alone."""
     task_weights: dict[str, Weight] = {}
@@ -89,3 +95,16 @@ class TrainOptions(BaseModel):
     tensorboard: bool = False
     """Also write the numbers of training_log.jsonl as TensorBoard events under adapter/tensorboard."""
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _four_bits_stay_whole(self) -> Self:
+        if self.load_in_4bit and self.parallel == "fsdp":
+            raise ValueError(
+                "parallel is `fsdp`, but 4-bit weights cannot be distributed; set parallel: ddp (each GPU holds the "
+                "4-bit student) or load_in_4bit: false"
+            )
+        return self
+
+    def what_determines_an_adapter(self) -> dict[str, Any]:
+        """The options on which the adapter depends; the others only say how it is computed."""
+        return self.model_dump(exclude={"parallel"})

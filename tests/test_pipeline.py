@@ -1,0 +1,88 @@
+"""The main path: which command a verb's own process runs, and which cards must be free for it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from chartdistill.config import load_run
+from chartdistill.doctor import needed_share
+from chartdistill.pipeline import child_command
+from chartdistill.training import Parallel, launch_options
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_a_verb_runs_in_a_process_of_its_own_and_training_in_one_for_each_card() -> None:
+    run = ["configs/x.yaml", "--run-dir", "runs/x"]
+    alone = [sys.executable, "-m", "chartdistill", "train", *run, "--quiet"]
+    assert child_command("train", run, 1, "fsdp") == alone
+    assert child_command("train", run, 0, "ddp") == alone  # no card at all
+    accelerate = str(Path(sys.executable).with_name("accelerate"))
+    whole = child_command("train", run, 8, "ddp")
+    assert whole[:5] == [accelerate, "launch", "--multi_gpu", "--num_processes", "8"]
+    shared = child_command("train", run, 8, "fsdp")
+    assert shared[:5] == [accelerate, "launch", "--use_fsdp", "--num_processes", "8"]
+    assert whole[-len(alone) + 1 :] == shared[-len(alone) + 1 :] == alone[1:]
+    assert not [word for word in whole if word.startswith("--fsdp")]
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_the_launch_options_are_those_of_the_shipped_config_whatever_the_user_has_configured(
+    parallel: Parallel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from accelerate.commands import launch
+
+    theirs = yaml.safe_load((ROOT / "configs/accelerate/fsdp.yaml").read_text(encoding="utf-8"))
+    theirs |= {"num_processes": 3, "gpu_ids": "1,2", "mixed_precision": "fp16", "main_process_port": 1}
+    theirs["fsdp_config"] = {
+        "fsdp_version": 1, "fsdp_auto_wrap_policy": "NO_WRAP", "fsdp_reshard_after_forward": False,
+        "fsdp_cpu_ram_efficient_loading": True, "fsdp_offload_params": True, "fsdp_activation_checkpointing": True,
+        "fsdp_state_dict_type": "SHARDED_STATE_DICT",
+    }  # fmt: skip
+    own_default = tmp_path / "default_config.yaml"
+    own_default.write_text(yaml.safe_dump(theirs), encoding="utf-8")
+
+    def environment(default: Path, *options: str) -> dict[str, str]:
+        """What the launched processes are told."""
+        monkeypatch.setattr(launch, "default_config_file", str(default))
+        monkeypatch.setattr("accelerate.commands.config.config_args.default_config_file", str(default))
+        arguments = launch.launch_command_parser().parse_args([*options, "-m", "chartdistill"])
+        arguments, _, _ = launch._validate_launch_command(arguments)
+        told = launch.prepare_multi_gpu_env(arguments)
+        assert arguments.nproc_per_node == "8"
+        return {name: value for name, value in told.items() if os.environ.get(name) != value}
+
+    said = environment(own_default, *launch_options(8, parallel))
+    shipped = environment(
+        tmp_path / "none", "--config_file", str(ROOT / f"configs/accelerate/{parallel}.yaml"), "--num_processes", "8",
+        "--main_process_port", "0",
+    )  # fmt: skip
+    assert said == shipped
+    assert ("ACCELERATE_USE_FSDP" in said) == (parallel == "fsdp")
+    assert "CUDA_VISIBLE_DEVICES" not in said
+
+
+def config_with(tmp_path: Path, **engines: Any) -> Any:
+    values = yaml.safe_load((ROOT / "configs/gpu-24gb.yaml").read_text(encoding="utf-8"))
+    values["tasks"] = [str(ROOT / "configs" / task) for task in values["tasks"]]
+    for role, engine in engines.items():
+        values[role]["engine"] = engine
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
+    return load_run(path).config
+
+
+def test_only_what_a_verb_takes_of_a_card_must_be_free(tmp_path: Path) -> None:
+    served = {"type": "openai", "urls": ["http://127.0.0.1:8000/v1"]}
+    config = config_with(tmp_path, teacher=served, student={"type": "vllm", "gpu_memory_utilization": 0.4})
+    # The server that a teacher's endpoint is may fill the very card; labelling needs none.
+    assert [needed_share(config, verb) for verb in ("label", "train", "evaluate")] == [None, 0.4, 0.4]
+    started = {"type": "openai", "serve": {"gpu_memory_utilization": 0.7}}
+    config = config_with(tmp_path, teacher=started, student={"type": "transformers"})
+    assert [needed_share(config, verb) for verb in ("label", "train", "evaluate")] == [0.7, 0.9, 0.9]
