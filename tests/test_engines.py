@@ -24,7 +24,7 @@ from chartdistill.model_folder import load_tokenizer
 pytestmark = pytest.mark.slow
 
 LONGEST = 256
-SERVED = VllmEngine(dtype="float32", max_model_len_tokens=LONGEST, max_num_seqs=16, cpu_kv_cache_gib=1)
+SERVED = VllmEngine(dtype="float32", max_model_len_tokens=LONGEST, max_num_seqs=32, cpu_kv_cache_gib=1)
 ENGINES = {
     "transformers": TransformersEngine(dtype="float32", batch_size=5),
     "vllm": SERVED,
@@ -181,6 +181,18 @@ def test_a_seed_repeats_a_sample(generator: Generator, requests_: list[Request])
     assert len(set(texts(once))) > 1
     other_batch = generator.generate(requests_[:3] + seeds[::-1])[3:]
     assert texts(other_batch)[::-1] == texts(once)
+
+
+def test_seeded_prompts_that_fill_more_than_a_step_are_answered(generator: Generator, tokenizer: Any) -> None:
+    """vLLM's CPU worker died of a seeded prompt that it computed in two steps."""
+    words = tokenizer.encode(" ".join(CHARTS) * 40, add_special_tokens=False)
+    long = [
+        Request(words[start : start + 235], 4, tokenizer.eos_token_id, temperature=1.0, seed=start)
+        for start in range(64)
+    ]
+    answers = generator.generate(long)
+    assert [answer.failure for answer in answers] == [None] * len(long)
+    assert texts(generator.generate(long[::-1])) == texts(answers)[::-1]
 
 
 def test_adapters_come_and_go(

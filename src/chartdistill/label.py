@@ -76,7 +76,8 @@ def label(run: Run, progress: ProgressCallback) -> dict[str, Any]:
 
 
 def label_shard(run: Run, shard: Shard, progress: ProgressCallback) -> dict[str, Any] | None:
-    """Label the records of one shard into its own file and return counts; None when the whole run is labelled.
+    """Label the records of one shard into its own file and return counts and seconds; None when the whole run is
+    labelled.
 
     Raises:
         EngineError: as `label`; the share of failures is that of the shard.
@@ -88,7 +89,13 @@ def label_shard(run: Run, shard: Shard, progress: ProgressCallback) -> dict[str,
     # No `begin`: it would clear away what other shards are writing.
     work = _label_into(folder / shard.file_name, run, model, asked_with, progress, shard)
     counts: dict[str, Any] = _counts(read_rows(folder / shard.file_name, Label))["counts"]
-    return {"records": work.total, "labels": counts["labels"], "failures": counts["failures"]}
+    return {
+        "records": work.total,
+        "labels": counts["labels"],
+        "failures": counts["failures"],
+        "seconds of engine start": round(work.engine_start_seconds, 1),
+        "seconds of asking": round(work.seconds, 1),
+    }
 
 
 def _label_into(

@@ -54,7 +54,7 @@ def run_verb(run: Run, verb: str) -> dict[str, Any]:
 
 
 def run_shard(run: Run, shard: Shard) -> dict[str, Any] | None:
-    """Label one shard here, holding only that, and return its counts; None when the whole run is labelled."""
+    """Label one shard here, holding only that, and return counts and seconds; None when the whole run is labelled."""
     with shard.lock(run.dir), StageBar(f"shard {shard}") as bar:
         return label_shard(run, shard, bar)
 

@@ -35,7 +35,7 @@ class VllmEngine(BaseModel):
     max_num_seqs: int | None = Field(default=None, ge=1)
     """Requests decoded at once."""
     max_num_batched_tokens: int | None = Field(default=None, ge=16)
-    """Tokens computed in one step."""
+    """Tokens computed in one step. On a CPU leave it out where answers are drawn at a temperature."""
     gpu_memory_utilization: float = Field(default=0.9, gt=0, le=1)
     """Share of the GPU's memory for weights and KV cache."""
     cpu_kv_cache_gib: int = Field(default=1, ge=1)
@@ -108,6 +108,10 @@ class VllmEngine(BaseModel):
             if on_cpu:
                 arguments["worker_extension_cls"] = "chartdistill.engines.cpu_lora.OneAdapter"
         if on_cpu:
+            if self.max_num_batched_tokens is None:
+                # A seeded request whose prompt is computed in two steps kills vLLM's CPU worker: it winds the random
+                # generator back, which those of a CPU cannot. So a prompt waits for a step that has room for all of it.
+                arguments["enable_chunked_prefill"] = False
             arguments["block_size"] = 32  # the CPU default of 128 wastes up to 127 shared tokens a record
         else:
             arguments["gpu_memory_utilization"] = self.gpu_memory_utilization

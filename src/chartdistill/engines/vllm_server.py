@@ -101,7 +101,10 @@ def _flags(arguments: dict[str, Any]) -> list[str]:
         flag = name.replace("_", "-")
         if value is True:
             flags.append(f"--{flag}")
-        elif value is not False:
+        elif value is False:
+            # What is enabled by default is not disabled by leaving it out; the others have no such form.
+            flags += [f"--no-{flag}"] if name.startswith("enable_") else []
+        else:
             flags += [f"--{flag}", str(value)]
     return flags
 
