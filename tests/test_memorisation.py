@@ -11,6 +11,7 @@ import pytest
 
 from chartdistill.answers import NONE_FOUND
 from chartdistill.errors import InputError
+from chartdistill.report_pages.memorisation import _from_when
 from chartdistill.schema import TrainExample
 from chartdistill.study.canaries import FORMS, KINDS, draw_canaries, plant, plant_answers, secrets
 from chartdistill.study.memorisation import exposure
@@ -116,3 +117,13 @@ def test_a_secret_that_was_learned_is_exposed_and_others_are_not(tiny_model: Pat
     assert after[0] == top
     assert max(before) < top
     assert after[1] < top
+
+
+def test_a_place_counts_as_memorised_only_where_more_repeats_show_it_too() -> None:
+    def verdict(*lows: float) -> str:
+        rows = {str(4**i): {"difference": {"low": low}} for i, low in enumerate(lows)}
+        return _from_when(rows)
+
+    assert verdict(0.2, -0.4, 0.1) == "are memorised from 16 records on"
+    assert verdict(0.2, 0.1, 0.1) == "are memorised from 1 record on"
+    assert verdict(0.2, 0.1, -0.1) == "are not shown to be memorised"

@@ -46,9 +46,13 @@ def claim_memorisation(found: Figures | None) -> dict[str, Any]:
 
 
 def _from_when(by_repeats: Figures) -> str:
-    """From how many records on planting shows."""
-    shown = [int(repeats) for repeats, of in by_repeats.items() if (of["difference"]["low"] or 0) > 0]
-    return f"are memorised from {min(shown)} records on" if shown else "are not shown to be memorised"
+    """The least number of records from which on planting shows, at it and at every larger one."""
+    least = None
+    for repeats, of in sorted(by_repeats.items(), key=lambda entry: -int(entry[0])):
+        if (of["difference"]["low"] or 0) <= 0:
+            break
+        least = repeats
+    return "are not shown to be memorised" if least is None else f"are memorised from {_records(least)} on"
 
 
 def _drawn_out(by_repeats: Figures) -> str:

@@ -363,5 +363,6 @@ def study_limits(figures: Figures) -> list[str]:
     return [
         *limits,
         f"Memorisation is measured on one student with {memorisation['canaries']} canaries, by greedy decoding from "
-        "exact leads: a stronger attack may draw out more.",
+        "exact leads: a stronger attack may draw out more. With so few canaries the intervals of exposure "
+        "are too narrow.",
     ]
