@@ -7,8 +7,8 @@ Each node has one core. Ours: `label --shard 0/2` and `1/2`, then `label`, which
 `ray start`, `map_batches` with one actor per node that opens the same engine and asks in the same windows, and a driver
 that writes the rows through the same journal. Rounds are interleaved, each with a run folder, engines and a cluster of
 its own. Seconds are those from the first process to the last row of the merged labels.jsonl; the cluster's start is
-apart. What neither engine starts nor asking explain is the cost of how the work is handed out. Of Ray also: CPU time
-and memory of its own processes, and where chart text lies in what they write.
+apart. What neither engine starts nor asking explain is the cost of how the work is handed out. A last round of Ray's,
+which is not timed, looks at the memory of its own processes and for chart text in what they hold and write.
 """
 
 from __future__ import annotations
@@ -92,11 +92,12 @@ def drive_ray(run_dir: Path) -> None:
 
 
 def start(*command: str, core: int | None = None) -> subprocess.Popen[str]:
-    """Start a command, on one core where that is given."""
+    """Start a command, on one core where that is given; what it says is kept in pipes."""
     pinned = [] if core is None else ["taskset", "--cpu-list", str(core)]
     own = {"OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} if core is None or "label" in command else {}
-    return subprocess.Popen([*pinned, *command], env=os.environ | own, text=True, **pipes)
+    return subprocess.Popen(
+        [*pinned, *command], env=os.environ | own, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def ours(run_dir: Path) -> dict[str, Any]:
@@ -118,7 +119,8 @@ def _parts(seconds: float, nodes: Sequence[Sequence[float]]) -> dict[str, Any]:
 
 
 def with_ray(run_dir: Path, folder: Path, sentences: Sequence[bytes]) -> dict[str, Any]:
-    """A cluster of two nodes on this machine, and the driver."""
+    """A cluster of two nodes on this machine, and the driver. With `sentences` also what the cluster holds, for which
+    so much is read that the seconds are void."""
     import ray
 
     node = [str(Path(sys.executable).with_name("ray")), "start", "--block", "--num-cpus=1", "--disable-usage-stats"]
@@ -138,24 +140,25 @@ def with_ray(run_dir: Path, folder: Path, sentences: Sequence[bytes]) -> dict[st
         driver = start(sys.executable, __file__, "--drive", str(run_dir))
         mib: dict[str, float] = {}
         charts_in: set[str] = set()
-        while driver.poll() is None:
+        while sentences and driver.poll() is None:
             own = rays_own(nodes)
             sizes = {f"{one.pid} {one.name()}": one.memory_full_info().pss / 2**20 for one in own if one.is_running()}
             mib = max(mib, sizes, key=lambda each: sum(each.values()))
             charts_in |= places_with(sentences, folder, own)
             time.sleep(2)
+        said, _ = driver.communicate()
         seconds = time.monotonic() - up
         cpu = sum(sum(one.cpu_times()[:2]) for one in rays_own(nodes))
     finally:
         for one in reversed(nodes):
             one.terminate()
             one.wait()
-    parts = _parts(seconds, json.loads(driver.communicate()[0]))
-    written = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 2**20
-    return {
-        "seconds": seconds, "cluster start": up - begun, **parts, "Ray's CPU seconds": cpu,
-        "Ray's PSS in MiB": sum(mib.values()), "of": mib, "charts in": sorted(charts_in), "written in MiB": written,
-    }  # fmt: skip
+    if sentences:
+        written = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 2**20
+        sizes = {"PSS in MiB": sum(mib.values()), "of": mib, "written in MiB": written}
+        return {**sizes, "charts in": sorted(charts_in)}
+    parts = _parts(seconds, json.loads(said))
+    return {"seconds": seconds, "cluster start": up - begun, **parts, "Ray's CPU seconds": cpu}
 
 
 def rays_own(nodes: Sequence[subprocess.Popen[str]]) -> list[psutil.Process]:
@@ -198,11 +201,12 @@ def main() -> None:
         charts = [record.text for record in read_rows(base / "run/records/records.jsonl", Record)]
         sentences = [text[len(text) // 2 :][:60].encode() for text in charts]
         first: list[Any] = []
-        for number in range(arguments.rounds):
-            for arm in ("ours", "ray"):
+        for number in range(arguments.rounds + 1):
+            for arm in ("ours", "ray") if number < arguments.rounds else ("ray, looked at",):
                 run_dir = base / f"{arm}{number}"
                 shutil.copytree(base / "run", run_dir)
-                found = ours(run_dir) if arm == "ours" else with_ray(run_dir, base / f"r{number}", sentences)
+                looked_for = sentences if number == arguments.rounds else ()
+                found = ours(run_dir) if arm == "ours" else with_ray(run_dir, base / f"r{number}", looked_for)
                 rows = [(r.record, r.task, r.completion) for r in read_rows(run_dir / "labels/labels.jsonl", Label)]
                 first = first or rows
                 found |= {"rows": len(rows), "as the first": sum(a == b for a, b in zip(first, rows, strict=True))}
