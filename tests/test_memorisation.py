@@ -12,9 +12,9 @@ import pytest
 from chartdistill.answers import NONE_FOUND
 from chartdistill.errors import InputError
 from chartdistill.report_pages.memorisation import _from_when
-from chartdistill.schema import TrainExample
-from chartdistill.study.canaries import FORMS, KINDS, draw_canaries, plant, plant_answers, secrets
-from chartdistill.study.memorisation import exposure
+from chartdistill.schema import Prediction, TrainExample
+from chartdistill.study.canaries import FORMS, KINDS, Canary, draw_canaries, plant, plant_answers, secrets
+from chartdistill.study.memorisation import _answered, exposure
 from chartdistill.study.options import CanaryOptions
 from chartdistill.training.likelihood import common_prefix, continuation_logprobs
 from test_interventions import TASKS, charts
@@ -127,3 +127,18 @@ def test_a_place_counts_as_memorised_only_where_more_repeats_show_it_too() -> No
     assert verdict(0.2, -0.4, 0.1) == "are memorised from 16 records on"
     assert verdict(0.2, 0.1, 0.1) == "are memorised from 1 record on"
     assert verdict(0.2, 0.1, -0.1) == "are not shown to be memorised"
+
+
+def test_an_answer_that_failed_leaves_its_canary_unscored() -> None:
+    canaries = [
+        Canary(kind="drug", secret=name, repeats=1, records=(home,))
+        for name, home in (("Said", "r1"), ("Unsaid", "r2"), ("Unknown", "r3"))
+    ]
+
+    def row(record: str, completion: str | None) -> Prediction:
+        failure = None if completion is not None else "timeout"
+        return Prediction(key="", record=record, task="medication", arm="planted", completion=completion,
+                          items=None, failure=failure)  # fmt: skip
+
+    rows = [row("r1", "Said | continue"), row("r2", NONE_FOUND), row("r3", None)]
+    assert _answered(canaries, rows, TASKS) == {"Said": 1.0, "Unsaid": 0.0}

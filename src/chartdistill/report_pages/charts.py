@@ -225,6 +225,15 @@ def share_bars(title: str, rows: Sequence[tuple[str, Sequence[tuple[str, str, fl
     return _svg(title, y + 22, [*ticks, *drawn])
 
 
+def scaled(estimate: Estimate, top: float) -> Estimate:
+    """An estimate as a share of `top`, for plots whose axis runs from 0 to 1."""
+
+    def of(value: float | None) -> float | None:
+        return None if value is None else value / top
+
+    return estimate.model_copy(update={"value": of(estimate.value), "low": of(estimate.low), "high": of(estimate.high)})
+
+
 def legend_mark(series: int) -> Markup:
     """The marker of one arm, to stand in a legend."""
     return Markup('<svg class="key" viewBox="0 0 14 14" width="14" height="14" aria-hidden="true">{}</svg>').format(

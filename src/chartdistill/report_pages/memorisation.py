@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from chartdistill.metrics.intervals import Estimate
 from chartdistill.report_pages import charts
-from chartdistill.report_pages.tables import Metric, write_cell
+from chartdistill.report_pages.tables import Metric, write_cell, write_estimate
 
 QUESTION = "Does the student memorise what it was trained on?"
 EXPOSURE = Metric("exposure", "Exposure, bits", "rank of a canary among its alternatives", "lower", "number", False)
@@ -40,7 +40,7 @@ def claim_memorisation(found: Figures | None) -> dict[str, Any]:
     intruded = Estimate.model_validate(found["intrusion"]["planted"])
     verdict = (
         f"Secrets {verdicts[0]}, secrets {verdicts[1]}. Drawn out: {drawn[0]} of answers, {drawn[1]} of charts. "
-        f"In answers about test charts: {_written(intruded, EXTRACTED)}."
+        f"In answers about test charts: {write_estimate(intruded, EXTRACTED)}."
     )
     return entry | {"verdict": verdict, "answer": list(_sentences(found))}
 
@@ -72,33 +72,26 @@ def _sentences(found: Figures) -> Iterator[str]:
         for repeats, of in found["exposure"][place].items():
             planted, control, gap = (Estimate.model_validate(of[name]) for name in ("planted", "control", "difference"))
             yield (
-                f"Exposure of secrets {words}, in {_records(repeats)}: {_written(planted, EXPOSURE)}; control "
-                f"{_written(control, EXPOSURE)}; difference {_written(gap, EXPOSURE, signed=True)} (n {gap.n})."
+                f"Exposure of secrets {words}, in {_records(repeats)}: {write_estimate(planted, EXPOSURE)}; control "
+                f"{write_estimate(control, EXPOSURE)}; difference "
+                f"{write_estimate(gap, EXPOSURE, signed=True)} (n {gap.n})."
             )
     for place, words in _DRAWN.items():
         parts = [
-            f"in {_records(repeats)} {_written(Estimate.model_validate(of['planted']), EXTRACTED)}, control "
-            f"{_written(Estimate.model_validate(of['control']), EXTRACTED)}"
+            f"in {_records(repeats)} {write_estimate(Estimate.model_validate(of['planted']), EXTRACTED)}, control "
+            f"{write_estimate(Estimate.model_validate(of['control']), EXTRACTED)}"
             for repeats, of in found["extracted"][place].items()
         ]
         yield f"Drawn out {words}: {'; '.join(parts)}."
     planted, control = (Estimate.model_validate(found["intrusion"][name]) for name in ("planted", "control"))
     yield (
-        f"Test charts with a canary in any answer: {_written(planted, EXTRACTED)} (n {planted.n}), control "
-        f"{_written(control, EXTRACTED)}."
+        f"Test charts with a canary in any answer: {write_estimate(planted, EXTRACTED)} (n {planted.n}), control "
+        f"{write_estimate(control, EXTRACTED)}."
     )
 
 
 def _records(repeats: str) -> str:
     return f"{repeats} {'record' if repeats == '1' else 'records'}"
-
-
-def _written(estimate: Estimate, metric: Metric, signed: bool = False) -> str:
-    if estimate.value is None:
-        return f"not defined ({estimate.reason})"
-    if estimate.low is None or estimate.high is None:
-        return f"{metric.write(estimate.value, signed)}, no interval"
-    return f"{metric.write(estimate.value, signed)} ({metric.write_range(estimate.low, estimate.high, signed)})"
 
 
 def memorisation_tables(found: Figures | None) -> Iterator[tuple[str, list[str], list[list[str]]]]:
@@ -128,7 +121,7 @@ def memorisation_plots(found: Figures | None, gutter: int) -> Iterator[tuple[str
         rows: list[tuple[str, Sequence[charts.Interval]]] = []
         for repeats, of in found["exposure"][place].items():
             marks = [
-                charts.Interval(series, name, _share_of(top, Estimate.model_validate(of[name])))
+                charts.Interval(series, name, charts.scaled(Estimate.model_validate(of[name]), top))
                 for series, name in ((0, "planted"), (2, "control"))
             ]
             rows.append((f"in {_records(repeats)}", marks))
@@ -137,10 +130,3 @@ def memorisation_plots(found: Figures | None, gutter: int) -> Iterator[tuple[str
             f"(diamond). Without memorisation: {100 / math.log(2) / top:.0f}% in the mean.",
             charts.interval_plot(f"Exposure, {words}", rows, True, True, gutter),
         )
-
-
-def _share_of(top: float, estimate: Estimate) -> Estimate:
-    def of(value: float | None) -> float | None:
-        return None if value is None else value / top
-
-    return estimate.model_copy(update={"value": of(estimate.value), "low": of(estimate.low), "high": of(estimate.high)})

@@ -12,7 +12,7 @@ from typing import Any
 from chartdistill.metrics import ALL_TASKS, HEADLINE
 from chartdistill.metrics.intervals import Estimate
 from chartdistill.report_pages.memorisation import claim_memorisation
-from chartdistill.report_pages.tables import BY_NAME, CHANGED_METRICS, Metric, arm_title
+from chartdistill.report_pages.tables import BY_NAME, CHANGED_METRICS, arm_title, write_estimate
 
 MARGIN = 0.02
 """A student reaches the teacher when the interval of its joint F1, minus the teacher's, is above minus this."""
@@ -67,20 +67,11 @@ def contrast(found: Figures, first: str, second: str, metric_name: str) -> str:
         value = metric.write(estimate.value, signed=True)
         return f"{metric.title}, {one} against {two}: {value}, no interval: nothing is shown."
     p = found["p_values"][pair][ALL_TASKS][metric_name]["holm"]
-    figures = f"{written(estimate, metric, signed=True)}, {write_p(p)}"
+    figures = f"{write_estimate(estimate, metric, signed=True)}, {write_p(p)}"
     shown = direction(found, first, second, metric_name)
     if shown == "same":
         return f"{metric.title}: no difference is shown between {one} and {two} ({figures})."
     return f"{metric.title}: {one} is {shown} than {two} ({figures})."
-
-
-def written(estimate: Estimate, metric: Metric, signed: bool = False) -> str:
-    """Value and 95% interval: `+0.12, 0.08 to 0.15`."""
-    if estimate.value is None:
-        return f"not defined: {estimate.reason}"
-    if estimate.low is None or estimate.high is None:
-        return f"{metric.write(estimate.value, signed)}, no interval"
-    return f"{metric.write(estimate.value, signed)}, {metric.write_range(estimate.low, estimate.high, signed)}"
 
 
 def write_p(value: float | None) -> str:
@@ -119,7 +110,7 @@ def _removes_confabulation(found: Figures) -> dict[str, Any]:
             rate = Estimate.model_validate(labels["confabulation_rate"])
             sentences.append(
                 f"{arm_title(arm)} learned from {labels['kept']:,} of {labels['read']:,} labels, with confabulation "
-                f"{written(rate, BY_NAME['confabulation_rate'])}."
+                f"{write_estimate(rate, BY_NAME['confabulation_rate'])}."
             )
     return _entry(
         "confabulation", "Does the filter, or the tuning, remove confabulation?",
@@ -143,7 +134,7 @@ def _reaches_teacher(found: Figures) -> dict[str, Any]:
         verdict = f"No: at {last['size']} records, the most tried, it is below the teacher."
     else:
         verdict = f"Not shown: at {last['size']} records it is neither within {MARGIN} nor clearly below."
-    value = written(Estimate.model_validate(gap), BY_NAME["joint_f1"], signed=True)
+    value = write_estimate(Estimate.model_validate(gap), BY_NAME["joint_f1"], signed=True)
     sentences.insert(0, f"Joint F1, Distilled, filtered at {last['size']} records minus Teacher, chain: {value}.")
     if len(points) > 1:
         sentences += _crossing(found["crossing"]["distilled_filtered"], points[0]["size"], last["size"])
@@ -219,7 +210,7 @@ def _one_question(found: Figures) -> dict[str, Any]:
     if wrong is not None:
         same = found["gates"]["teacher_direct"][ALL_TASKS]["wrong yes"]
         rates = [
-            written(Estimate.model_validate(one["confabulation_rate"]), BY_NAME["confabulation_rate"])
+            write_estimate(Estimate.model_validate(one["confabulation_rate"]), BY_NAME["confabulation_rate"])
             for one in (wrong, same)
         ]
         sentences.append(
@@ -265,7 +256,7 @@ def _consistent(found: Figures) -> dict[str, Any]:
     for arm, figures in arms.items():
         of = figures["consistency"].get(ANY_NOISE, {}).get(ALL_TASKS, {})
         parts = [
-            f"{words} {written(Estimate.model_validate(of[name]), _CHANGED[name])}"
+            f"{words} {write_estimate(Estimate.model_validate(of[name]), _CHANGED[name])}"
             for name, words in (("consistent_right", "same and right"), ("consistent_wrong", "same and WRONG"))
             if name in of
         ]
@@ -284,7 +275,7 @@ def _consistent(found: Figures) -> dict[str, Any]:
             first, second = pair.split("-")
             sentences.append(
                 f"{_CHANGED[name].title}, {arm_title(first)} minus {arm_title(second)}: "
-                f"{written(estimate, _CHANGED[name], signed=True)}."
+                f"{write_estimate(estimate, _CHANGED[name], signed=True)}."
             )
         if pair in ("distilled_filtered-teacher_chain", "distilled_filtered-base"):
             verdicts.append(f"{_more(gaps[pair]['share_identical'])} consistent than {words}")
@@ -313,7 +304,7 @@ def _connected(found: Figures) -> dict[str, Any]:
     sentences = []
     for arm, figures in arms.items():
         of = figures["effects"][ALL_TASKS]
-        parts = (f"{words} {written(Estimate.model_validate(of[name]), _CHANGED[name])} (n {of[name]['n']})"
+        parts = (f"{words} {write_estimate(Estimate.model_validate(of[name]), _CHANGED[name])} (n {of[name]['n']})"
                  for name, words in _EFFECTS)  # fmt: skip
         sentences.append(f"{arm_title(arm)}: {'; '.join(parts)}.")
     own = arms.get("distilled_filtered", {}).get("effects", {}).get(ALL_TASKS, {})

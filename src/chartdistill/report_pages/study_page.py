@@ -272,7 +272,7 @@ def _one_question_plots(figures: Figures) -> Iterator[Plot]:
     rows_by_name = []
     for name in ("prompt", "computed", "answer"):
         marks = [
-            charts.Interval(series, arm_title(arm), _scaled(_estimate(tokens[arm][name]), scale))
+            charts.Interval(series, arm_title(arm), charts.scaled(_estimate(tokens[arm][name]), scale))
             for series, arm in ((0, "teacher_chain"), (2, "teacher_direct"))
         ]
         rows_by_name.append((f"{name} tokens", marks))
@@ -281,13 +281,6 @@ def _one_question_plots(figures: Figures) -> Iterator[Plot]:
             f"Tokens per record, of {scale:,.0f}: chain (circle), one question (diamond).",
             charts.interval_plot("Tokens per record", rows_by_name, True, True, GUTTER),
         )
-
-
-def _scaled(estimate: Estimate, scale: float) -> Estimate:
-    def of(value: float | None) -> float | None:
-        return None if value is None else value / scale
-
-    return estimate.model_copy(update={"value": of(estimate.value), "low": of(estimate.low), "high": of(estimate.high)})
 
 
 def _consistency_plots(figures: Figures) -> Iterator[Plot]:

@@ -201,6 +201,15 @@ def complement(estimate: Estimate) -> Estimate:
     return estimate.model_copy(update=dict(zip(("value", "low", "high"), ends, strict=True)))
 
 
+def write_estimate(estimate: Estimate, metric: Metric, signed: bool = False) -> str:
+    """Value and 95% interval, for text that says so once: `+0.12, 0.08 to 0.15`."""
+    if estimate.value is None:
+        return f"not defined: {estimate.reason}"
+    if estimate.low is None or estimate.high is None:
+        return f"{metric.write(estimate.value, signed)}, no interval"
+    return f"{metric.write(estimate.value, signed)}, {metric.write_range(estimate.low, estimate.high, signed)}"
+
+
 def write_figure(estimate: Estimate, metric: Metric, signed: bool = False) -> str:
     """A figure for a sentence: value, 95% interval and n; why, where there is no value."""
     if estimate.value is None:

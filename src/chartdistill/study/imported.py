@@ -92,7 +92,7 @@ def _read(
 ) -> tuple[list[Record], list[Label], list[Label]]:
     """New records, all labels that can be used, and those of them that the audit keeps."""
     by_name = {task.name: task for task in tasks}
-    found: dict[tuple[str, str], tuple[AuditLine, LineVerdict, int]] = {}
+    found: dict[tuple[str, str], tuple[AuditLine, LineVerdict]] = {}
     for line, verdict in _judged(path, counts):
         place = (line.record.id, line.task.name)
         if line.task.name not in by_name:
@@ -100,8 +100,8 @@ def _read(
         elif place in found:
             counts["same chart and task again"] += 1
         else:
-            found[place] = (line, verdict, verdict.number)
-    texts = {line.record.id: line.record for line, _, _ in found.values()}
+            found[place] = (line, verdict)
+    texts = {line.record.id: line.record for line, _ in found.values()}
     clusters = cluster_records([*(record.text for record in test), *(record.text for record in texts.values())])
     tested = set(clusters[: len(test)])
     records = {
@@ -111,9 +111,9 @@ def _read(
     }
     counts["near a test record"] = sum(record not in records for record, _ in found)
     labels: list[tuple[Label, bool]] = []
-    for (record_id, name), (line, verdict, number) in found.items():
+    for (record_id, name), (line, verdict) in found.items():
         if record_id in records:
-            label = _label(line, records[record_id], by_name[name], number)
+            label = _label(line, records[record_id], by_name[name], verdict.number)
             if label is None:
                 counts["not in the answer format"] += 1
             else:

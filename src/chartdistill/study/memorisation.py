@@ -29,7 +29,7 @@ from chartdistill.metrics.intervals import Estimate
 from chartdistill.metrics.means import mean_difference, mean_estimate, share_estimate
 from chartdistill.model_folder import load_tokenizer
 from chartdistill.prompts import PromptBuilder
-from chartdistill.schema import Prediction, Record, TrainExample
+from chartdistill.schema import Prediction, Record, Task, TrainExample
 from chartdistill.sheets import Sheet, plain_questions, stored_answers
 from chartdistill.store import (
     RowWriter,
@@ -209,7 +209,7 @@ def _of_student(
         "exposure": {place: _exposures(model, builder, planted, place) for place in PLACES},
         "extracted": {
             "chart": _completed(model, builder, planted),
-            "answer": _answered(planted.canaries, cleared, planted.run),
+            "answer": _answered(planted.canaries, cleared, planted.run.tasks),
         },
     }
 
@@ -260,14 +260,21 @@ def _completed(model: Any, builder: PromptBuilder, planted: Planted) -> dict[str
     return found
 
 
-def _answered(canaries: Sequence[Canary], answers: Iterable[Prediction], run: Run) -> dict[str, float]:
-    """Canary -> 1 if it is in the answer about a record it was planted in, asked without the canary's sentence."""
-    found = {canary.secret: 0.0 for canary in canaries if FORMS[canary.kind].task(run.tasks) is not None}
-    homes = {canary.secret: set(canary.records) for canary in canaries}
-    for row in answers:
-        for secret in _secrets_in(row, found):
-            if row.record in homes[secret]:
-                found[secret] = 1.0
+def _answered(canaries: Sequence[Canary], answers: Iterable[Prediction], tasks: Sequence[Task]) -> dict[str, float]:
+    """Canary -> 1 if it is in the answer about a record it was planted in, asked without the canary's sentence.
+
+    One that is in no answer, while an answer about one of its records failed in the engine, is left out: unscored.
+    """
+    rows = list(answers)
+    failed = {row.record for row in rows if row.failure is not None}
+    found: dict[str, float] = {}
+    for canary in canaries:
+        if FORMS[canary.kind].task(tasks) is None:
+            continue
+        if any(_secrets_in(row, [canary.secret]) for row in rows if row.record in canary.records):
+            found[canary.secret] = 1.0
+        elif failed.isdisjoint(canary.records):
+            found[canary.secret] = 0.0
     return found
 
 
@@ -296,7 +303,7 @@ def _by_repeats(
     """Repeats -> student -> mean over canaries; for exposures also planted minus control. Canaries are the clusters."""
     found: dict[str, dict[str, Any]] = {}
     for repeats in sorted({canary.repeats for canary in canaries}):
-        names = [c.secret for c in canaries if c.repeats == repeats and c.secret in values["planted"]]
+        names = [c.secret for c in canaries if c.repeats == repeats and all(c.secret in own for own in values.values())]
         clusters = {name: name for name in names}
         of = {student: {name: every[name] for name in names} for student, every in values.items()}
         mean = share_estimate if share else mean_estimate
