@@ -162,6 +162,8 @@ def test_training_takes_the_memory_that_is_planned(
     shape = read_shape(tmp_path)
     width = 4 if chosen.dtype == "float32" else 2
     plan = training_memory(shape, chosen, width, [(400, 4 * 19)] * 2, 2 * 4 * 12, 1e12, False)
+    print(f"\n{kind} {options} {sizes}: planned {plan.bytes / 2**20:.1f} MiB, measured {measured / 2**20:.1f} MiB, "
+          f"{plan.bytes / measured - 1:+.1%}")  # fmt: skip
     assert plan.bytes == pytest.approx(measured, rel=0.1)
 
 
