@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,29 @@ from chartdistill.errors import EngineError
 pytestmark = pytest.mark.slow
 
 
-def test_a_server_that_does_not_start_in_time_is_an_error_and_is_gone(served_model: Path) -> None:
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder for temporary files, not pytest's: the path of a socket has 107 bytes at most."""
+    with tempfile.TemporaryDirectory() as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        yield Path(folder)
+
+
+def folder_of_sockets(temporary: Path) -> Path:
+    [folder] = temporary.glob("chartdistill-*")
+    assert folder.stat().st_mode & 0o777 == 0o700
+    return folder
+
+
+def empty_in_time(folder: Path) -> bool:
+    until = time.monotonic() + 20
+    while any(folder.glob("chartdistill-*")) and time.monotonic() < until:
+        time.sleep(0.1)
+    return not any(path.is_socket() for path in folder.iterdir()) and not any(folder.glob("chartdistill-*"))
+
+
+def test_a_server_that_does_not_start_in_time_is_an_error_and_is_gone(served_model: Path, temporary: Path) -> None:
     import psutil
 
     before = {process.pid for process in psutil.Process().children()}
@@ -28,10 +52,13 @@ def test_a_server_that_does_not_start_in_time_is_an_error_and_is_gone(served_mod
     ):
         pass
     assert {process.pid for process in psutil.Process().children()} <= before
+    assert list(temporary.glob("chartdistill-*")) == []
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_an_engine_ends_with_the_process_that_started_it(served_model: Path, how: signal.Signals) -> None:
+def test_an_engine_ends_with_the_process_that_started_it(
+    served_model: Path, how: signal.Signals, temporary: Path
+) -> None:
     import psutil
 
     program = (
@@ -47,12 +74,14 @@ def test_an_engine_ends_with_the_process_that_started_it(served_model: Path, how
         assert any(line.strip() == "open" for line in ours.stdout)
         engine = [p for p in psutil.Process(ours.pid).children(recursive=True) if p.name().startswith("VLLM::")]
         assert engine
+        assert any(path.is_socket() for path in folder_of_sockets(temporary).iterdir())
         ours.send_signal(how)
         ours.wait(60)
     assert psutil.wait_procs(engine, timeout=20)[1] == []
+    assert empty_in_time(temporary)
 
 
-def test_a_server_ends_when_its_parent_is_killed(served_model: Path) -> None:
+def test_a_server_ends_when_its_parent_is_killed(served_model: Path, temporary: Path) -> None:
     import psutil
 
     program = (
@@ -69,7 +98,9 @@ def test_a_server_ends_when_its_parent_is_killed(served_model: Path) -> None:
             time.sleep(0.1)
         [server] = started
         time.sleep(2)  # time to ask the kernel for it
+        folder_of_sockets(temporary)
     finally:
         os.kill(parent.pid, signal.SIGKILL)
         parent.wait()
     server.wait(timeout=10)
+    assert empty_in_time(temporary)

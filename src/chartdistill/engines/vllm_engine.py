@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -70,18 +71,20 @@ class VllmEngine(BaseModel):
         except ImportError as error:
             raise EngineError(f"vLLM is not installed here ({error}). Run `make setup`.") from error
         on_cpu = not torch.cuda.is_available()
-        os.environ.update(self.environment(on_cpu))
-        try:
-            engine = LLM(model=str(model), use_tqdm_on_load=False, **self.arguments(on_cpu, lora_rank))
-        except (RuntimeError, ValueError, OSError) as error:
-            raise EngineError(f"vLLM did not start on {model}: {error}") from error
-        threading.Thread(target=_report_death, args=(engine.llm_engine.engine_core,), daemon=True).start()
-        with ended_with_us(_engine_processes(engine.llm_engine.engine_core)):
+        with socket_folder() as sockets:
+            os.environ.update(self.environment(on_cpu, sockets))
             try:
-                yield _VllmGenerator(engine, load_tokenizer(model))
-            finally:
-                # On CPU a worker never ends by itself within vLLM's own grace period of 5 s.
-                engine.llm_engine.engine_core.shutdown(timeout=1.0 if on_cpu else None)
+                engine = LLM(model=str(model), use_tqdm_on_load=False, **self.arguments(on_cpu, lora_rank))
+            except (RuntimeError, ValueError, OSError) as error:
+                raise EngineError(f"vLLM did not start on {model}: {error}") from error
+            client = engine.llm_engine.engine_core
+            threading.Thread(target=_report_death, args=(client,), daemon=True).start()
+            with ended_with_us(sockets, _engine_processes(client)):
+                try:
+                    yield _VllmGenerator(engine, load_tokenizer(model))
+                finally:
+                    # On CPU a worker never ends by itself within vLLM's own grace period of 5 s.
+                    client.shutdown(timeout=1.0 if on_cpu else None)
 
     def arguments(self, on_cpu: bool, lora_rank: int | None) -> dict[str, Any]:
         """vLLM's engine arguments, by the names that both `vllm.LLM` and the command line know."""
@@ -117,8 +120,13 @@ class VllmEngine(BaseModel):
             arguments["gpu_memory_utilization"] = self.gpu_memory_utilization
         return arguments
 
-    def environment(self, on_cpu: bool) -> dict[str, str]:
-        """Variables of the process vLLM runs in. What the user has set stays, but for the KV cache's size."""
+    def environment(self, on_cpu: bool, sockets: str) -> dict[str, str]:
+        """Variables of the process vLLM runs in. What the user has set stays, but for what is a matter of this engine.
+
+        Args:
+            on_cpu: whether there is no GPU.
+            sockets: the engine's own `socket_folder`.
+        """
         variables = {
             # Set VLLM_LOGGING_LEVEL=INFO to see how the engine starts; request texts are never logged.
             "VLLM_LOGGING_LEVEL": "ERROR",
@@ -128,11 +136,20 @@ class VllmEngine(BaseModel):
             variables["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"  # "auto" leaves one of two cores idle
             variables["OMP_NUM_THREADS"] = str(os.cpu_count() or 1)
         variables = {name: os.environ.get(name, value) for name, value in variables.items()}
+        variables["VLLM_RPC_BASE_PATH"] = sockets
         if on_cpu:
             variables["VLLM_CPU_KVCACHE_SPACE"] = str(self.cpu_kv_cache_gib)
             if self.enforce_eager is not False:
                 variables["TORCHDYNAMO_DISABLE"] = "1"  # the sampler's small kernels would compile for half a minute
         return variables
+
+
+def socket_folder() -> TemporaryDirectory[str]:
+    """A folder under $TMPDIR for the Unix sockets of one engine, which only this user may enter; removed at the end.
+
+    Otherwise vLLM makes them in $TMPDIR itself, and leaves some there after every engine.
+    """
+    return TemporaryDirectory(prefix="chartdistill-", ignore_cleanup_errors=True)
 
 
 def _engine_processes(client: Any) -> list[int]:

@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from chartdistill.engines.vllm_engine import VllmEngine
+from chartdistill.engines.vllm_engine import VllmEngine, socket_folder
+from chartdistill.engines.watch import ended_with_us
 from chartdistill.errors import EngineError
 
 MODEL_NAME = "model"
@@ -56,7 +57,6 @@ def serve(
     port, key = _free_port(), secrets.token_urlsafe(32)
     environment = {
         **os.environ,
-        **options.environment(on_cpu),
         "VLLM_API_KEY": key,
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1" if lora_rank is not None else "0",
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",  # so that engine processes import this module, and its guard
@@ -73,7 +73,12 @@ def serve(
     }
     command = [sys.executable, "-m", __name__, "serve", str(model), *_flags(arguments)]
     # Without `log`, what it writes goes to a file without a name, which no crash leaves behind.
-    with tempfile.TemporaryFile() if log is None else open(log, "w+b", opener=_only_for_us) as written:
+    with (
+        tempfile.TemporaryFile() if log is None else open(log, "w+b", opener=_only_for_us) as written,
+        socket_folder() as sockets,
+        ended_with_us(sockets),
+    ):
+        environment |= options.environment(on_cpu, sockets)
         process = subprocess.Popen(
             command, env=environment, stdin=subprocess.DEVNULL, stdout=written, stderr=written, start_new_session=True
         )

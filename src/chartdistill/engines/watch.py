@@ -1,4 +1,4 @@
-"""No engine outlives the process that started it, even when that process is killed and can clean up nothing."""
+"""No engine outlives the process that started it, and none of its sockets stay, even when that process is killed."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _WATCHER = """
-import os, signal, sys
+import os, shutil, signal, sys
 held = []
-for pid in sys.argv[1:]:
+for pid in sys.argv[2:]:
     try:
         held.append(os.pidfd_open(int(pid)))
     except ProcessLookupError:
@@ -22,6 +22,7 @@ for process in held:
         signal.pidfd_send_signal(process, signal.SIGKILL)
     except ProcessLookupError:
         pass
+shutil.rmtree(sys.argv[1], ignore_errors=True)
 """
 
 
@@ -36,14 +37,17 @@ def descendants(pid: int) -> list[int]:
 
 
 @contextmanager
-def ended_with_us(pids: Sequence[int]) -> Iterator[None]:
-    """While this is open, a small process waits for the end of ours, and then kills those of `pids` that still run.
+def ended_with_us(sockets: str, pids: Sequence[int] = ()) -> Iterator[None]:
+    """While this is open, a small process waits for the end of ours, and then cleans up.
 
-    They are held by file descriptor (Linux pidfd_open), so that no later process of the same number is meant.
+    Args:
+        sockets: a folder that it removes.
+        pids: processes that it kills, if they still run. They are held by file descriptor (Linux pidfd_open), so that
+            no later process of the same number is meant.
     """
     # A session of its own: what is sent to our whole process group must not end the watcher first.
     watcher = subprocess.Popen(
-        [sys.executable, "-S", "-c", _WATCHER, *map(str, pids)], stdin=subprocess.PIPE, start_new_session=True
+        [sys.executable, "-S", "-c", _WATCHER, sockets, *map(str, pids)], stdin=subprocess.PIPE, start_new_session=True
     )
     try:
         yield
