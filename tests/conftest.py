@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,14 @@ ROOT = Path(__file__).resolve().parents[1]
 def root() -> Path:
     """The repository."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def users_environment() -> dict[str, str]:
+    """Without what this test process has set: a command must switch everything off by itself."""
+    names = ("HF_", "VLLM_", "TRANSFORMERS_", "CHARTDISTILL_", "DISABLE_", "DO_NOT_", "GLOO_", "FLASHINFER_", "OTEL_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(names)}
+    return kept | {"PYTHONPATH": str(ROOT / "src")}
 
 
 @pytest.fixture(scope="session")

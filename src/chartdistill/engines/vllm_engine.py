@@ -9,13 +9,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from chartdistill.engines.contract import LOWEST_LOGPROB, Generation, Generator, Request, decode_answer, too_long
-from chartdistill.engines.watch import descendants, ended_with_us
+from chartdistill.engines.watch import descendants, ended_with_us, socket_folder
 from chartdistill.errors import EngineError
 from chartdistill.model_folder import load_tokenizer
 
@@ -79,7 +78,7 @@ class VllmEngine(BaseModel):
                 raise EngineError(f"vLLM did not start on {model}: {error}") from error
             client = engine.llm_engine.engine_core
             threading.Thread(target=_report_death, args=(client,), daemon=True).start()
-            with ended_with_us(sockets, _engine_processes(client)):
+            with ended_with_us(_engine_processes(client)):
                 try:
                     yield _VllmGenerator(engine, load_tokenizer(model))
                 finally:
@@ -125,7 +124,7 @@ class VllmEngine(BaseModel):
 
         Args:
             on_cpu: whether there is no GPU.
-            sockets: the engine's own `socket_folder`.
+            sockets: the engine's own folder (see `watch.socket_folder`).
         """
         variables = {
             # Set VLLM_LOGGING_LEVEL=INFO to see how the engine starts; request texts are never logged.
@@ -142,14 +141,6 @@ class VllmEngine(BaseModel):
             if self.enforce_eager is not False:
                 variables["TORCHDYNAMO_DISABLE"] = "1"  # the sampler's small kernels would compile for half a minute
         return variables
-
-
-def socket_folder() -> TemporaryDirectory[str]:
-    """A folder under $TMPDIR for the Unix sockets of one engine, which only this user may enter; removed at the end.
-
-    Otherwise vLLM makes them in $TMPDIR itself, and leaves some there after every engine.
-    """
-    return TemporaryDirectory(prefix="chartdistill-", ignore_cleanup_errors=True)
 
 
 def _engine_processes(client: Any) -> list[int]:

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from chartdistill.engines.vllm_engine import VllmEngine, socket_folder
-from chartdistill.engines.watch import ended_with_us
+from chartdistill.engines.vllm_engine import VllmEngine
+from chartdistill.engines.watch import socket_folder
 from chartdistill.errors import EngineError
 
 MODEL_NAME = "model"
@@ -76,7 +76,6 @@ def serve(
     with (
         tempfile.TemporaryFile() if log is None else open(log, "w+b", opener=_only_for_us) as written,
         socket_folder() as sockets,
-        ended_with_us(sockets),
     ):
         environment |= options.environment(on_cpu, sockets)
         process = subprocess.Popen(

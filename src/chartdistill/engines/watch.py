@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 _WATCHER = """
 import os, shutil, signal, sys
@@ -22,7 +23,8 @@ for process in held:
         signal.pidfd_send_signal(process, signal.SIGKILL)
     except ProcessLookupError:
         pass
-shutil.rmtree(sys.argv[1], ignore_errors=True)
+if sys.argv[1]:
+    shutil.rmtree(sys.argv[1], ignore_errors=True)
 """
 
 
@@ -37,17 +39,32 @@ def descendants(pid: int) -> list[int]:
 
 
 @contextmanager
-def ended_with_us(sockets: str, pids: Sequence[int] = ()) -> Iterator[None]:
-    """While this is open, a small process waits for the end of ours, and then cleans up.
+def socket_folder() -> Iterator[str]:
+    """A folder under $TMPDIR for the Unix sockets of one engine, which only this user may enter.
 
-    Args:
-        sockets: a folder that it removes.
-        pids: processes that it kills, if they still run. They are held by file descriptor (Linux pidfd_open), so that
-            no later process of the same number is meant.
+    Otherwise vLLM makes them in $TMPDIR itself, and leaves some there after every engine. Removed at the end, also when
+    our process is killed.
     """
+    with TemporaryDirectory(prefix="chartdistill-", ignore_cleanup_errors=True) as folder, _cleaned_up(folder, ()):
+        yield folder
+
+
+@contextmanager
+def ended_with_us(pids: Sequence[int]) -> Iterator[None]:
+    """While this is open, those of `pids` that still run when our process ends are killed.
+
+    They are held by file descriptor (Linux pidfd_open), so that no later process of the same number is meant.
+    """
+    with _cleaned_up("", pids):
+        yield
+
+
+@contextmanager
+def _cleaned_up(folder: str, pids: Sequence[int]) -> Iterator[None]:
+    """A small process waits for the end of this context, or of our process, and then cleans up."""
     # A session of its own: what is sent to our whole process group must not end the watcher first.
     watcher = subprocess.Popen(
-        [sys.executable, "-S", "-c", _WATCHER, sockets, *map(str, pids)], stdin=subprocess.PIPE, start_new_session=True
+        [sys.executable, "-S", "-c", _WATCHER, folder, *map(str, pids)], stdin=subprocess.PIPE, start_new_session=True
     )
     try:
         yield
