@@ -4,52 +4,35 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from chartdistill.config import Run, load_run
-from chartdistill.doctor import Diagnosis, diagnose, diagnosis, machine, show
+from chartdistill.config import load_run
+from chartdistill.doctor import diagnose, machine, show
 from chartdistill.doctor.check import Check
 from chartdistill.doctor.machine import GIB, KNOWN_CARDS
-from chartdistill.doctor.model_shape import read_shape
 from chartdistill.doctor.page import in_words
-from chartdistill.doctor.surroundings import check_compiler, check_modes, check_offline, check_ports, check_versions
+from chartdistill.doctor.surroundings import (
+    check_compiler,
+    check_modes,
+    check_offline,
+    check_ports,
+    check_versions,
+    check_writable,
+)
 from chartdistill.doctor.weights import known_hashes, wrong_files
-from chartdistill.errors import EngineError
 from chartdistill.model_folder import licence
-
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "scripts"))
-
-import pick_config  # noqa: E402  (a script beside the package)
-
-
-def run_with(tmp_path: Path, model: Path, **changes: Any) -> Run:
-    """The demo's config with another model, a few charts, and a run folder of its own."""
-    values = yaml.safe_load((ROOT / "configs/demo.yaml").read_text(encoding="utf-8"))
-    values["tasks"] = [str(ROOT / "configs" / task) for task in values["tasks"]]
-    values["records"] = [{"type": "synthetic", "count": 3}]
-    values["run_dir"] = str(tmp_path / "run")
-    for role in ("teacher", "student"):
-        values[role]["model"] = str(model)
-    for name, value in changes.items():
-        values[name] = {**values.get(name, {}), **value} if isinstance(value, dict) else value
-    path = tmp_path / "config.yaml"
-    path.write_text(yaml.safe_dump(values), encoding="utf-8")
-    return load_run(path)
-
-
-def named(found: Diagnosis, name: str) -> Check:
-    [check] = [check for check in found.checks if check.name == name]
-    return check
+from doctor_run import ROOT, named, run_with
 
 
 def test_a_sound_machine_and_model_is_a_go(tmp_path: Path, tiny_model: Path) -> None:
@@ -222,14 +205,42 @@ def test_a_guard_that_children_do_not_have_is_seen(monkeypatch: pytest.MonkeyPat
     assert "attempted in a child" in guard.found
 
 
-def test_an_endpoint_must_be_up_and_allowed(tmp_path: Path, tiny_model: Path) -> None:
-    import socket
+@contextmanager
+def serving(models: dict[str, Any]) -> Iterator[str]:
+    """An endpoint that tells its models under /v1 and fails elsewhere."""
 
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        up = f"http://127.0.0.1:{server.getsockname()[1]}/v1"
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps(models).encode()
+            self.send_response(200 if self.path == "/v1/models" else 500)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+        server.shutdown()
+
+
+def test_an_endpoint_must_be_up_and_allowed(tmp_path: Path, tiny_model: Path) -> None:
+    served = {"data": [{"id": "reader", "owned_by": "someone"}]}
+    with serving(served) as up:
         run = run_with(tmp_path, tiny_model, teacher={"engine": {"type": "openai", "urls": [up]}})
-        [check] = [check for check in check_ports(run) if check.name == "teacher endpoint"]
-        assert check.state == "ok"
+        checks = {check.name: check for check in check_ports(run)}
+        assert checks["teacher endpoint"].state == checks["teacher endpoint's model"].state == "ok"
+        assert checks["teacher endpoint's model"].found == "reader"
+        for option, value, said in (
+            ("model_name", "another", "serves no model 'another'"),
+            ("api_key_env", "NO_SUCH_KEY_HERE", "'NO_SUCH_KEY_HERE' is not set"),
+            ("urls", [up.removesuffix("/v1") + "/v2"], "does not answer as an OpenAI-compatible endpoint"),
+        ):
+            wrong = run_with(tmp_path, tiny_model, teacher={"engine": {"type": "openai", "urls": [up], option: value}})
+            [check] = [check for check in check_ports(wrong) if check.name == "teacher endpoint's model"]
+            assert check.state == "no" and said in check.found, check
     [check] = [check for check in check_ports(run) if check.name == "teacher endpoint"]
     assert check.state == "no"
     [check] = [check for check in check_ports(run, planned=True) if check.name == "teacher endpoint"]
@@ -273,89 +284,55 @@ def test_a_card_needs_a_compiler_and_pythons_headers(tmp_path: Path, monkeypatch
     assert check_compiler(tmp_path).state == "ok"
 
 
-SMI = """#!/bin/sh
-case "$1" in
-  *compute-apps*) echo "{pid}, 900" ;;
-  *driver_version*) echo "580.82.07" ;;
-  *) echo "0, NVIDIA H100 80GB HBM3, 81559, {used}, 9.0, GPU-1"; echo "1, NVIDIA L4, 23034, 10, 8.9, GPU-2" ;;
-esac
-"""
+def test_the_transformers_engine_is_planned_too(tmp_path: Path, tiny_model: Path) -> None:
+    engine = {"type": "transformers", "dtype": "bfloat16"}
+    run = run_with(tmp_path, tiny_model, teacher={"model": "Qwen/Qwen3-32B-FP8", "engine": engine})
+    (tmp_path / "models").mkdir()
+    shutil.copy(ROOT / "configs/models/Qwen--Qwen3-32B-FP8.json", tmp_path / "models")
+    assert named(diagnose(run, [KNOWN_CARDS["rtx-4090"]]), "teacher engine memory").state == "no"
+    assert named(diagnose(run, [KNOWN_CARDS["h200"]]), "teacher engine memory").state == "ok"
 
 
-def test_cards_are_read_from_nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # No card is needed for this: a program of that name gives the answers of a machine with two.
-    tool = tmp_path / "nvidia-smi"
-    tool.write_text(SMI.format(pid=os.getpid(), used=700))
-    tool.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    first, second = machine.find_cards()
-    assert (first.name, first.capability, first.tflops) == ("NVIDIA H100 80GB HBM3", (9, 0), 989)
-    assert second.memory_bytes == 23_034 * machine.MIB
-    assert machine.driver_version() == "580.82.07"
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    assert [card.name for card in machine.find_cards()] == ["NVIDIA L4"]
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    machine.require_free_cards(0.9, wait_s=0)
-    tool.write_text(SMI.format(pid=os.getpid(), used=70_000))
-    with pytest.raises(EngineError, match=rf"card 0 .* GiB free.*process {os.getpid()}.*900 MiB.*Nothing was ended"):
-        machine.require_free_cards(0.9, wait_s=0)
-    machine.require_free_cards(0.1, wait_s=0)
-    _, checks = machine.check_hardware(None, 0.9)
-    [free] = [check for check in checks if check.name == "cards are free"]
-    assert free.state == "no"
-    assert "card 0: 68.4 GiB in use; 90% of each must be free; process" in free.found
-    _, checks = machine.check_hardware(None, 0.1)
-    [free] = [check for check in checks if check.name == "cards are free"]
-    assert free.state == "ok" and "68.4 GiB in use" in free.found
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-2")
-    assert [card.name for card in machine.find_cards()] == ["NVIDIA L4"]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert machine.find_cards() == []
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    tool.write_text("#!/bin/sh\necho '0, NVIDIA GB10, [N/A], [N/A], 12.1, GPU-3'\n")
-    [shared] = machine.find_cards()
-    assert (shared.memory_bytes, shared.used_bytes) == (machine.ram_bytes(), 0)
-    tool.write_text("#!/bin/sh\necho 'Failed to initialize NVML' >&2; exit 9\n")
-    with pytest.raises(EngineError, match="Failed to initialize NVML"):
-        machine.find_cards()
+def test_a_chart_that_is_too_long_is_said_before_anything_is_labelled(tmp_path: Path, tiny_model: Path) -> None:
+    charts = tmp_path / "charts"
+    charts.mkdir()
+    for name, words in {"short": 20, "long": 900}.items():
+        (charts / f"{name}.txt").write_text("Metformin was stopped in May. " * (words // 5))
+    where = {"records": [{"type": "folder", "path": str(charts)}]}
+    found = diagnose(run_with(tmp_path, tiny_model, **where))
+    assert not [check for check in found.checks if check.name == "longest chart"]
+    run = run_with(tmp_path, tiny_model, **where, train={"max_tokens": 300},
+                   teacher={"engine": {"type": "vllm", "max_model_len_tokens": 512}})  # fmt: skip
+    warning, refusal = [check for check in diagnose(run).checks if check.name == "longest chart"]
+    assert (warning.state, refusal.state) == ("warning", "no")
+    assert "takes 512" in warning.found and "label.window_tokens" in warning.remedy
+    needed = int(re.search(r"set train.max_tokens to (\d+)", refusal.remedy)[1])  # type: ignore[index]
+    run = run_with(tmp_path, tiny_model, **where, train={"max_tokens": needed})
+    assert not [check for check in diagnose(run).checks if check.name == "longest chart"]
 
 
-@pytest.mark.parametrize(
-    ("cards", "config"),
-    [("", "demo"), ("l4", "gpu-24gb"), ("rtx-4090:2", "gpu-24gb"), ("a100-40", "gpu-24gb"), ("a100-80", "gpu-80gb"),
-     ("h100:7", "gpu-80gb"), ("h100:8", "node-8gpu")],
-)  # fmt: skip
-def test_make_distill_picks_the_config_of_the_smallest_card(cards: str, config: str) -> None:
-    found = machine.parse_cards(cards) if cards else []
-    assert pick_config.pick(found)[0] == f"configs/{config}.yaml"
-    assert (ROOT / f"configs/{config}.yaml").is_file()
-    if found:
-        small = machine.Card("small", 8 * GIB)
-        assert pick_config.pick([*found, small])[0] == "configs/demo.yaml"
+def test_no_adapter_is_trained_on_quantised_weights(tmp_path: Path, tiny_model: Path) -> None:
+    folder = tmp_path / "quantised"
+    shutil.copytree(tiny_model, folder)
+    values = json.loads((folder / "config.json").read_text())
+    values["quantization_config"] = {"quant_method": "fp8", "weight_block_size": [128, 128]}
+    (folder / "config.json").write_text(json.dumps(values))
+    found = diagnose(run_with(tmp_path, tiny_model, student={"model": str(folder)}))
+    assert named(found, "student training").state == "no"
+    assert "train.load_in_4bit" in named(found, "student training").remedy
+    found = diagnose(run_with(tmp_path, tiny_model, teacher={"model": str(folder)}))
+    assert not [check for check in found.checks if check.name == "teacher training"]
 
 
-def test_fsdp_loads_the_student_once_for_each_card(tmp_path: Path, tiny_model: Path) -> None:
-    run = run_with(tmp_path, tiny_model, train={"parallel": "fsdp"})
-    shape = read_shape(tiny_model)
-    one = shape.weight_bytes("bfloat16") or 0
-    assert diagnosis.check_host_memory(shape, run.config.train, 8, int(8 * one) + 1).state == "ok"
-    refused = diagnosis.check_host_memory(shape, run.config.train, 8, int(8 * one))
-    assert refused.state == "no" and "8 processes" in refused.found and "train.parallel: ddp" in refused.remedy
-
-
-def test_a_leftover_of_ours_is_known_by_command_environment_or_ancestor(tmp_path: Path) -> None:
-    def process(pid: int, parent: int, command: bytes, environment: bytes = b"") -> None:
-        folder = tmp_path / str(pid)
-        folder.mkdir()
-        (folder / "cmdline").write_bytes(command)
-        (folder / "environ").write_bytes(environment)
-        (folder / "status").write_text(f"Name:\tx\nPPid:\t{parent}\n")
-
-    process(10, 1, b"python\0-m\0chartdistill\0label")
-    process(11, 10, b"VLLM::EngineCore")
-    process(20, 1, b"VLLM::EngineCore", b"A=1\0CHARTDISTILL_ALLOWED_HOSTS=\0")
-    process(30, 1, b"python\0other.py", b"A=1\0")
-    assert [machine.is_ours(pid, tmp_path) for pid in (10, 11, 20, 30, 40)] == [True, True, True, False, False]
+def test_what_a_run_writes_to_must_take_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert check_writable(tmp_path / "new/run", on_card=False).state == "ok"
+    (tmp_path / "file").touch()
+    refused = check_writable(tmp_path / "file/run", on_card=False)
+    assert refused.state == "no" and f"the run folder ({tmp_path}/file/run): Not a directory" in refused.found
+    monkeypatch.setenv("VLLM_CACHE_ROOT", str(tmp_path / "file/cache"))
+    assert check_writable(tmp_path, on_card=False).state == "ok"
+    refused = check_writable(tmp_path, on_card=True)
+    assert refused.state == "no" and "VLLM_CACHE_ROOT" in refused.found
 
 
 def test_the_command_says_it_with_its_exit_code() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from chartdistill.doctor.machine import GIB, KNOWN_CARDS, Card, parse_cards
-from chartdistill.doctor.memory_plan import label_plan, parallel_problem, train_plan, training_memory
+from chartdistill.doctor.memory_plan import label_plan, parallel_problem, train_plan, training_memory, validation_memory
 from chartdistill.doctor.model_shape import ModelShape, read_shape, shape_of
 from chartdistill.doctor.time_plan import label_time
 from chartdistill.doctor.weights import mismatch, read_weights
@@ -165,6 +165,35 @@ def test_training_takes_the_memory_that_is_planned(
     print(f"\n{kind} {options} {sizes}: planned {plan.bytes / 2**20:.1f} MiB, measured {measured / 2**20:.1f} MiB, "
           f"{plan.bytes / measured - 1:+.1%}")  # fmt: skip
     assert plan.bytes == pytest.approx(measured, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype", "prompt", "room"), [("qwen3", "float32", 400, 16), ("llama", "bfloat16", 700, 40)]
+)
+def test_validation_takes_the_memory_that_is_planned(
+    kind: str, dtype: str, prompt: int, room: int, tmp_path: Path
+) -> None:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from chartdistill.training.generate import generate_everywhere
+    from chartdistill.training.student import load_student
+
+    values = decoder(kind, 256, 768, 6, 8, 4, 4096, tie_word_embeddings=True, head_dim=32)
+    AutoModelForCausalLM.from_config(AutoConfig.for_model(**values)).save_pretrained(tmp_path)
+    tokens = 8 * (prompt + room)
+    options = TrainOptions.model_validate({"dtype": dtype, "tokens_per_pass": tokens, "max_tokens": 1000})
+    model = load_student(tmp_path, options)
+    prompts = [[5 + i] * prompt for i in range(20)]
+    generate_everywhere(model, prompts[:1], 4095, 2, tokens)
+    measured = _bytes_of([*model.parameters(), *model.buffers()]) + _peak_bytes(
+        lambda: generate_everywhere(model, prompts, 4095, room, tokens)
+    )
+    plan = validation_memory(read_shape(tmp_path), options, 4 if dtype == "float32" else 2, 1e12, False)
+    # No step was made, so there is nothing of the optimizer's.
+    here = plan.bytes - next(part.bytes for part in plan.parts if part.name == "gradients and AdamW")
+    print(f"\n{kind} {dtype}, validation: planned {here / 2**20:.1f} MiB, measured {measured / 2**20:.1f} MiB, "
+          f"{here / measured - 1:+.1%}")  # fmt: skip
+    assert here == pytest.approx(measured, rel=0.1)
 
 
 def _bytes_of(tensors: list[Any]) -> int:

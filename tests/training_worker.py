@@ -46,7 +46,7 @@ def main() -> Any:
     prompts = [[*one.prefix_ids, *branch.question_ids] for one in examples()[:3] for branch in one.branches]
 
     def score(student: Any) -> dict[str, float]:
-        answers = generate_everywhere(student, prompts, 2, 4)
+        answers = generate_everywhere(student, prompts, 2, 4, 200)
         return {"answers": sum(i * token for i, token in enumerate(chain.from_iterable(answers), 1))}
 
     options = TrainOptions.model_validate(json.loads(values))

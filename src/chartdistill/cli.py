@@ -116,6 +116,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _dispatch(arguments: argparse.Namespace) -> None:
     # Before any library is imported: they read the offline variables once, at import.
     privacy.enforce()
+    # CUDA counts cards by speed unless told; `doctor` and the checks between verbs count as nvidia-smi does.
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     if arguments.command == "audit":
         from chartdistill.audit import run_audit
 

@@ -329,6 +329,7 @@ class _Scorer:
         self._builder, self._tasks = builder, {task.name: task for task in run.tasks}
         chosen = list(examples[: run.config.train.validation_records])
         self._asked = [(example, branch) for example in chosen for branch in example.branches]
+        self._tokens_at_once = run.config.train.tokens_per_pass
         self._room = max(len(branch.answer_ids) for _, branch in self._asked) + 16
         records = {r.id: r for r in read_rows(run.dir / "records" / "records.jsonl", Record)}
         self._records = {example.record: records[example.record] for example in chosen}
@@ -349,7 +350,7 @@ class _Scorer:
         from chartdistill.training.generate import generate_everywhere
 
         prompts = [[*example.prefix_ids, *branch.question_ids] for example, branch in self._asked]
-        answers = generate_everywhere(model, prompts, self._builder.end_id, self._room)
+        answers = generate_everywhere(model, prompts, self._builder.end_id, self._room, self._tokens_at_once)
         predictions = [
             Prediction(
                 key="", record=example.record, task=branch.task, arm="student", completion=text,

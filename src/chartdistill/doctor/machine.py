@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +25,13 @@ GIB = 1 << 30
 OLDEST_DRIVER = {12: "525.60.13", 13: "580.65.06"}
 """CUDA major version -> oldest Linux driver that runs it (CUDA release notes, minor version compatibility)."""
 
+_ASK_CUDA = """
+import json, torch
+torch.cuda.init()
+found = [(torch.cuda.get_device_properties(i), *torch.cuda.mem_get_info(i)) for i in range(torch.cuda.device_count())]
+print(json.dumps([(card.name, total, free, card.major, card.minor) for card, free, total in found]))
+"""
+"""In a process of its own, which gives back what CUDA takes of a card."""
 _OTHER_SHARE = 0.9
 """Of a card, that must be free for an engine that does not say what it takes."""
 _MAKE_ROOM = (
@@ -45,6 +54,8 @@ class Card:
     """The same with 8-bit floats; None where the card has none."""
     gbytes_per_s: float | None = None
     """Memory bandwidth, 10^9 bytes per second."""
+    uuid: str = ""
+    """As the driver calls it."""
 
 
 KNOWN_CARDS: dict[str, Card] = {
@@ -90,8 +101,11 @@ def find_cards() -> list[Card]:
     for index, name, total, used, capability, uuid in rows:
         if visible is not None and not any(_names(part.strip(), index, uuid) for part in visible.split(",")):
             continue
+        if not total.isdigit() and total != "[N/A]":
+            raise EngineError(f"nvidia-smi says of the memory of card {index} ({name}): {total}. Repair the driver.")
         memory = int(total) * MIB if total.isdigit() else ram_bytes()
-        cards.append(_card(name, memory, int(used) * MIB if used.isdigit() else 0, capability))
+        used_bytes = int(used) * MIB if used.isdigit() else 0
+        cards.append(replace(_card(name, memory, used_bytes, capability), uuid=uuid))
     return cards
 
 
@@ -105,7 +119,8 @@ def _card(name: str, memory: int, used: int, capability: str) -> Card:
     found = Card(name, memory, used, (int(numbers[1]), int(numbers[2])) if numbers else None)
     for known in KNOWN_CARDS.values():
         # The memory tells two builds of one name apart (A100 with 40 and with 80 GB).
-        if known.name.lower() in name.lower() and abs(known.memory_bytes - memory) < 0.1 * memory:
+        same = re.search(rf"{re.escape(known.name)}\b", name, re.IGNORECASE)
+        if same and abs(known.memory_bytes - memory) < 0.1 * memory:
             return replace(found, tflops=known.tflops, fp8_tflops=known.fp8_tflops, gbytes_per_s=known.gbytes_per_s)
     return found
 
@@ -142,11 +157,14 @@ class Tenant:
     """Started by this program: its command line names it."""
 
 
-def tenants() -> list[Tenant]:
-    """Processes on the cards."""
-    rows = _nvidia_smi("--query-compute-apps=pid,used_memory")
+def tenants(cards: Sequence[Card]) -> list[Tenant]:
+    """Processes on these cards."""
+    wanted = {card.uuid for card in cards}
+    rows = _nvidia_smi("--query-compute-apps=pid,used_memory,gpu_uuid")
     return [
-        Tenant(int(pid), int(used) if used.isdigit() else 0, is_ours(int(pid))) for pid, used, *_ in rows if pid != "0"
+        Tenant(int(pid), int(used) if used.isdigit() else 0, is_ours(int(pid)))
+        for pid, used, uuid, *_ in rows
+        if pid.isdigit() and pid != "0" and uuid in wanted
     ]
 
 
@@ -172,7 +190,7 @@ def is_ours(pid: int, proc: Path = Path("/proc")) -> bool:
 def describe_tenants(found: Sequence[Tenant]) -> str:
     """Who holds the cards, in words. Nothing is ever ended: what a process is worth, its owner knows."""
     return "; ".join(
-        f"process {t.pid}{' (a leftover of chartdistill: end it with `kill ' + str(t.pid) + '`)' if t.is_ours else ''} "
+        f"process {t.pid}{f' (of chartdistill; if no run needs it: `kill {t.pid}`)' if t.is_ours else ''} "
         f"holds {t.mib} MiB"
         for t in found
     )
@@ -191,10 +209,15 @@ def check_hardware(planned: list[Card] | None, share: float) -> tuple[list[Card]
         cards = find_cards()
     except EngineError as error:
         return [], [Check("hardware", "no", str(error), "repair the driver, or plan with --cards")]
-    if not cards:
+    sliced = "MIG-" in os.environ.get("CUDA_VISIBLE_DEVICES", "") and driver_version() is not None
+    if not cards and not sliced:
         found = f"no CUDA card; CPU with {os.cpu_count()} cores and {ram_bytes() / GIB:.0f} GiB of memory"
         return [], [Check("hardware", "ok", found)]
-    return cards, [Check("hardware", "ok", describe_cards(cards)), *_driver(), *_free(cards, share)]
+    checks = list(_driver())
+    if all(check.state != "no" for check in checks):
+        cards, check = _cuda(cards)
+        checks.append(check)
+    return cards, [Check("hardware", "ok", describe_cards(cards)), *checks, *_free(cards, share)]
 
 
 def describe_cards(cards: Sequence[Card]) -> str:
@@ -222,6 +245,27 @@ def _driver() -> Iterator[Check]:
         yield Check("driver", "ok", f"{said} needs {oldest}")
 
 
+def _cuda(cards: list[Card]) -> tuple[list[Card], Check]:
+    """The cards that CUDA itself sees. Where it sees none, engines would take the CPU without a word; where a card is
+    divided (MIG), it sees a slice."""
+    done = subprocess.run([sys.executable, "-c", _ASK_CUDA], capture_output=True, text=True, check=False, timeout=300)
+    if done.returncode:
+        said = done.stderr.strip().splitlines()
+        found = f"CUDA does not start: {said[-1] if said else f'exit code {done.returncode}'}"
+        remedy = "see `dmesg`; is the module nvidia-uvm loaded, and the fabric manager running where cards need it?"
+        return cards, Check("CUDA", "no", found, remedy)
+    seen = [
+        Card(name, total, total - free, (major, minor)) for name, total, free, major, minor in json.loads(done.stdout)
+    ]
+    if len(seen) == len(cards) and all(
+        abs(one.memory_bytes - other.memory_bytes) < 0.1 * other.memory_bytes
+        for one, other in zip(seen, cards, strict=True)
+    ):
+        return cards, Check("CUDA", "ok", "starts, and sees the same cards")
+    found = f"sees {describe_cards(seen)}, nvidia-smi lists {describe_cards(cards) if cards else 'none'}"
+    return seen, Check("CUDA", "warning", found, "right for slices of a card (MIG); planned is for what CUDA sees")
+
+
 def _free(cards: Sequence[Card], share: float) -> Iterator[Check]:
     used = ", ".join(
         f"card {number}: {card.used_bytes / GIB:.1f} GiB in use"
@@ -229,8 +273,8 @@ def _free(cards: Sequence[Card], share: float) -> Iterator[Check]:
         if card.used_bytes > 0.01 * card.memory_bytes
     )
     needed = f"{share:.0%} of each must be free"
-    if any(_is_too_full(card, share) for card in cards):
-        holders = describe_tenants(tenants()) or "no process is listed"
+    if full := [card for card in cards if _is_too_full(card, share)]:
+        holders = describe_tenants(tenants(full)) or "no process is listed"
         yield Check("cards are free", "no", f"{used}; {needed}; {holders}", _MAKE_ROOM)
     else:
         yield Check("cards are free", "ok", f"{used or 'nothing else runs on them'}; {needed}")
@@ -269,7 +313,7 @@ def require_free_cards(share: float, wait_s: float = 30.0) -> None:
             raise EngineError(
                 f"card {number} ({card.name}) has {(card.memory_bytes - card.used_bytes) / GIB:.1f} of "
                 f"{card.memory_bytes / GIB:.1f} GiB free, {share:.0%} are needed. "
-                f"{describe_tenants(tenants()) or 'No process is listed: see `nvidia-smi` as root'}. "
+                f"{describe_tenants(tenants([card])) or 'No process is listed: see `nvidia-smi` as root'}. "
                 f"Nothing was ended: {_MAKE_ROOM}."
             )
         time.sleep(1.0)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from chartdistill.doctor.machine import GIB, Card
 from chartdistill.doctor.model_shape import ModelShape
 from chartdistill.doctor.workload import Work
-from chartdistill.engines import VllmEngine
+from chartdistill.engines import TransformersEngine, VllmEngine
 from chartdistill.training import TrainOptions
 
 CARD_RESERVE_BYTES = 1.5 * GIB
@@ -114,8 +114,8 @@ def parallel_problem(shape: ModelShape, ways: int) -> str | None:
 def train_plan(
     shape: ModelShape, options: TrainOptions, room_bytes: float, work: Work, on_card: bool, ways: int = 1
 ) -> MemoryPlan:
-    """Memory of training at the token budget, on one card: a pass full of typical records, or the longest record that
-    `train.max_tokens` allows with all of its answers, whichever needs more.
+    """Memory of training at the token budget, on one card: a pass full of typical records, the longest record that
+    `train.max_tokens` allows with all of its answers, or the answers of a validation, whichever needs most.
 
     Args:
         ways: cards that the student's weights are distributed over (`train.parallel: fsdp`).
@@ -123,12 +123,17 @@ def train_plan(
     wide = options.dtype == "float32" or (options.dtype == "auto" and not on_card)
     branches = work.tasks * (work.question_tokens + work.longest_answer_tokens)
     longest = (options.max_tokens - branches // work.tasks, branches)
-    many = max(1, options.tokens_per_pass // (work.record_tokens + branches))
+    each = work.record_tokens + branches
+    many = [(work.record_tokens, branches)] * (options.tokens_per_pass // each)
+    answers = work.tasks * work.longest_answer_tokens
+    # Records of a pass are packed by the answers they have: those with short ones leave room for a part of another.
+    rest = (options.tokens_per_pass % each, 0)
     plans = [
-        training_memory(shape, options, 4 if wide else 2, sizes, len(sizes) * work.tasks * work.longest_answer_tokens,
-                        room_bytes, on_card, ways)
-        for sizes in ([longest], [(work.record_tokens, branches)] * many)
-    ]  # fmt: skip
+        training_memory(shape, options, 4 if wide else 2, sizes, trained, room_bytes, on_card, ways)
+        for sizes, trained in (([longest], answers), ([*many, rest], len(many) * answers))
+    ]
+    if options.validation_passes and options.validation_records:
+        plans.append(validation_memory(shape, options, 4 if wide else 2, room_bytes, on_card, ways))
     return max(plans, key=lambda plan: plan.bytes)
 
 
@@ -151,10 +156,7 @@ def training_memory(
         ways: cards that weights, gradients and optimizer are distributed over.
     """
     tokens = sum(prefix + branches for prefix, branches in sizes)
-    # QLoRA's preparation turns embeddings and norms to 32 bits, and with them everything that flows between layers.
-    act = 4 if options.load_in_4bit else dtype_bytes
-    weights = shape.weight_bytes("float32" if act == 4 else "bfloat16", "nf4" if options.load_in_4bit else None) or 0.0
-    adapter = shape.adapter_parameters(options.lora.rank, options.lora.target_modules)
+    act = _between_layers(options, dtype_bytes)
     layer = saved_bytes_per_token(shape, options, act, on_card)
     mask = sum(branches * (prefix + branches) for prefix, branches in sizes) * act
     backward = tokens * (8.0 * shape.intermediate + 2 * shape.hidden * act)
@@ -165,9 +167,6 @@ def training_memory(
     else:
         kept, how = tokens * shape.layers * layer, f"{shape.layers} layers x {layer:,} bytes"
     parts = [
-        Part("weights", weights / ways, _count(shape.parameters) + _shared(weights, ways)),
-        Part("adapter", 4.0 * adapter / ways, f"{adapter:,} parameters x 4 bytes{_over(ways)}"),
-        Part("gradients and AdamW", 12.0 * adapter / ways, f"{adapter:,} parameters x (4 + 8) bytes{_over(ways)}"),
         Part("activations", kept, f"{tokens:,} tokens x {how}"),
         Part("attention masks", float(mask), f"branches x (record + branches) x {act} bytes"),
         Part(
@@ -177,12 +176,73 @@ def training_memory(
             f"{backward / GIB:.2f} GiB ({tokens:,} tokens x {backward / tokens:,.0f} bytes)",
         ),
     ]
-    if ways > 1:
-        gathered = (shape.embedding_parameters + 2 * shape.block_parameters / shape.layers) * act
-        parts.append(Part("gathered weights", gathered, "embeddings and two layers, whole while they are used"))
+    held, last = _held(shape, options, act, on_card, ways)
+    return MemoryPlan((*held, *parts, *last), room_bytes)
+
+
+def validation_memory(
+    shape: ModelShape, options: TrainOptions, dtype_bytes: int, room_bytes: float, on_card: bool, ways: int = 1
+) -> MemoryPlan:
+    """Peak memory while the student that is being trained generates answers (see training/generate.py): a batch of
+    `tokens_per_pass` padded tokens, or the one longest prompt. Arguments as for `training_memory`."""
+    tokens, act = max(options.tokens_per_pass, options.max_tokens), _between_layers(options, dtype_bytes)
+    # Where the feed-forward part opens: gate and up, and in 32 bits the adapter's product, its sum with theirs and, but
+    # on a card, a copy for that sum; beside them the layer's input, also in 32 bits, and what it was made from.
+    wide = (12 if act == 2 and on_card else 16) * shape.intermediate + (12 if act == 2 else 16) * shape.hidden
+    held, last = _held(shape, options, act, on_card, ways)
+    generating = _generating(shape, tokens, act, wide)
+    return MemoryPlan((*held, *generating, *last), room_bytes)
+
+
+def generate_plan(
+    shape: ModelShape, engine: TransformersEngine, room_bytes: float, work: Work, weight_bytes: float, on_card: bool
+) -> MemoryPlan:
+    """Memory of the transformers engine: a batch of prompts, each with a record of its own."""
+    act = 4 if engine.dtype == "float32" or (engine.dtype == "auto" and shape.dtype == "float32") else 2
+    longest = max(work.record_tokens, work.longest_record_tokens) + work.question_tokens + work.longest_answer_tokens
+    parts = [
+        Part("weights", weight_bytes, _count(shape.parameters) + _shared(weight_bytes, 1)),
+        *_generating(shape, engine.batch_size * longest, act, (3 * shape.intermediate + 4 * shape.hidden) * act),
+    ]
     if on_card:
         parts.append(Part("CUDA context and gaps", CARD_RESERVE_BYTES, "typical"))
     return MemoryPlan(tuple(parts), room_bytes)
+
+
+def _generating(shape: ModelShape, tokens: int, act: int, wide: int) -> list[Part]:
+    """Beside the weights, what transformers' generate holds for so many padded tokens, of which each needs `wide` bytes
+    in the layer that is computed. One layer's keys and values are there twice while they grow by a token."""
+    token = 2 * shape.kv_heads * shape.head_dim * act
+    return [
+        Part("keys and values", float(tokens * token * (shape.layers + 1)),
+             f"{tokens:,} tokens x ({shape.layers} + 1) layers x {token:,} bytes"),
+        Part("one layer's activations", float(tokens * wide), f"{tokens:,} tokens x {wide:,} bytes"),
+    ]  # fmt: skip
+
+
+def _between_layers(options: TrainOptions, dtype_bytes: int) -> int:
+    """Bytes of a number that flows between layers: QLoRA's preparation turns embeddings and norms to 32 bits, and with
+    them all of these."""
+    return 4 if options.load_in_4bit else dtype_bytes
+
+
+def _held(
+    shape: ModelShape, options: TrainOptions, act: int, on_card: bool, ways: int
+) -> tuple[list[Part], list[Part]]:
+    """What a training process holds all the time: weights and what belongs to the adapter; and the rest."""
+    weights = shape.weight_bytes("float32" if act == 4 else "bfloat16", "nf4" if options.load_in_4bit else None) or 0.0
+    adapter = shape.adapter_parameters(options.lora.rank, options.lora.target_modules)
+    rest = []
+    if ways > 1:
+        gathered = (shape.embedding_parameters + 2 * shape.block_parameters / shape.layers) * act
+        rest.append(Part("gathered weights", gathered, "embeddings and two layers, whole while they are used"))
+    if on_card:
+        rest.append(Part("CUDA context and gaps", CARD_RESERVE_BYTES, "typical"))
+    return [
+        Part("weights", weights / ways, _count(shape.parameters) + _shared(weights, ways)),
+        Part("adapter", 4.0 * adapter / ways, f"{adapter:,} parameters x 4 bytes{_over(ways)}"),
+        Part("gradients and AdamW", 12.0 * adapter / ways, f"{adapter:,} parameters x (4 + 8) bytes{_over(ways)}"),
+    ], rest
 
 
 def saved_bytes_per_token(shape: ModelShape, options: TrainOptions, act: int, on_card: bool) -> int:

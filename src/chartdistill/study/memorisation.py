@@ -252,7 +252,7 @@ def _completed(model: Any, builder: PromptBuilder, planted: Planted) -> dict[str
             prompts.append(builder.prefix(record.text[:place].rstrip()))
             wanted.append(canary.secret)
     room = max(len(builder.plain(secret)) for secret in wanted) + _SPARE_TOKENS
-    replies = generate_everywhere(model, prompts, builder.end_id, room)
+    replies = generate_everywhere(model, prompts, builder.end_id, room, planted.run.config.train.tokens_per_pass)
     found = dict.fromkeys((canary.secret for canary in planted.canaries), 0.0)
     for secret, ids in zip(wanted, replies, strict=True):
         if secret.casefold() in builder.tokenizer.decode(ids).casefold():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from chartdistill.training.student import is_sharded
@@ -11,9 +11,15 @@ from chartdistill.training.student import is_sharded
 _PROMPTS_PER_BATCH = 32
 
 
-def generate_everywhere(model: Any, prompts: Sequence[Sequence[int]], end_id: int, max_tokens: int) -> list[list[int]]:
+def generate_everywhere(
+    model: Any, prompts: Sequence[Sequence[int]], end_id: int, max_tokens: int, tokens_at_once: int
+) -> list[list[int]]:
     """Answers to all prompts, on every process. Each process generates its share; where the model's weights are
     distributed over the processes (FSDP), all generate all, as they gather each layer together.
+
+    Args:
+        max_tokens: of an answer.
+        tokens_at_once: room of a batch, for padded prompts with their answers; a longer prompt is a batch of its own.
 
     Returns:
         Token ids, without the end id; an answer that did not end within `max_tokens` is as it stands then.
@@ -23,10 +29,13 @@ def generate_everywhere(model: Any, prompts: Sequence[Sequence[int]], end_id: in
         from accelerate.utils import broadcast_object_list
 
         # The first process's answers count: were they to differ, so would the processes' decisions to stop.
-        same: list[list[int]] = broadcast_object_list(_generate(model, prompts, end_id, max_tokens, together=True))
+        same: list[list[int]] = broadcast_object_list(
+            _generate(model, prompts, end_id, max_tokens, tokens_at_once, together=True)
+        )
         return same
     mine = range(process, len(prompts), processes)
-    answers = dict(zip(mine, _generate(model, [prompts[i] for i in mine], end_id, max_tokens), strict=True))
+    given = _generate(model, [prompts[i] for i in mine], end_id, max_tokens, tokens_at_once)
+    answers = dict(zip(mine, given, strict=True))
     if processes > 1:
         from accelerate.utils import gather_object
 
@@ -35,7 +44,12 @@ def generate_everywhere(model: Any, prompts: Sequence[Sequence[int]], end_id: in
 
 
 def _generate(
-    model: Any, prompts: Sequence[Sequence[int]], end_id: int, max_tokens: int, together: bool = False
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    end_id: int,
+    max_tokens: int,
+    tokens_at_once: int,
+    together: bool = False,
 ) -> list[list[int]]:
     """`together`: all processes are in here, and go on until the last of them is done."""
     import torch
@@ -45,10 +59,8 @@ def _generate(
         max_new_tokens=max_tokens, do_sample=False, eos_token_id=end_id, pad_token_id=end_id, use_cache=True
     )
     answers: list[list[int]] = [[] for _ in prompts]
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))  # long prompts are not padded for short ones
-    for start in range(0, len(order), _PROMPTS_PER_BATCH):
-        chosen = order[start : start + _PROMPTS_PER_BATCH]
-        width = max(len(prompts[i]) for i in chosen)
+    for chosen in _batches([len(prompt) for prompt in prompts], max_tokens, tokens_at_once):
+        width = len(prompts[chosen[-1]])
         ids = [[end_id] * (width - len(prompts[i])) + list(prompts[i]) for i in chosen]
         seen = [[0] * (width - len(prompts[i])) + [1] * len(prompts[i]) for i in chosen]
         with torch.no_grad():
@@ -61,3 +73,16 @@ def _generate(
         for i, row in zip(chosen, output[:, width:].tolist(), strict=True):
             answers[i] = row[: row.index(end_id)] if end_id in row else row
     return answers
+
+
+def _batches(lengths: Sequence[int], max_tokens: int, tokens_at_once: int) -> Iterator[list[int]]:
+    """Numbers of the prompts that are answered together, short ones first: none is padded much, none fills a card."""
+    chosen: list[int] = []
+    for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+        full = (len(chosen) + 1) * (lengths[i] + max_tokens) > tokens_at_once
+        if chosen and (full or len(chosen) == _PROMPTS_PER_BATCH):
+            yield chosen
+            chosen = []
+        chosen.append(i)
+    if chosen:
+        yield chosen
