@@ -167,19 +167,19 @@ MINI = {
     "imported": {"synthetic": 6},
     "curve": ["distilled_filtered"], "limits": ["The models of this test know nothing."],
     "interventions": {"records": 1, "edited_records": 1, "resamples": 1},
-    "canaries": {"per_kind": 1, "repeats": [1], "alternatives": 99},
+    "canaries": {"per_kind": 1, "repeats": [1], "alternatives": 99}, "test_records": 2,
 }  # fmt: skip
 
 
 def write_study(folder: Path, model_folder: Path, options: dict[str, object]) -> Path:
-    """A study of six training records and two test records, with the tiny model as teacher and student."""
+    """A study of six training records and three test records, with the tiny model as teacher and student."""
     model = {"model": str(model_folder), "engine": {"type": "transformers"}}
     base = {
         "name": "mini", "run_dir": "unused", "system": "Answer.", "teacher": model, "student": model,
         "tasks": [str(ROOT / f"configs/tasks/{name}.yaml") for name in ("medication", "tests")],
         "records": [
             {"type": "synthetic", "pool": "train", "count": 6, "seed": 1, "split": "train"},
-            {"type": "synthetic", "pool": "heldout", "count": 2, "seed": 3, "split": "test"},
+            {"type": "synthetic", "pool": "heldout", "count": 3, "seed": 3, "split": "test"},
         ],
         "label": {"max_answer_tokens": 8, "strategy": "direct"},
         "train": {"epochs": 1, "checkpoints": 1},
@@ -196,6 +196,7 @@ def test_a_miniature_study(tmp_path: Path, tiny_model: Path) -> None:
     path, runner = write_study(tmp_path, tiny_model, MINI), Runner()
     figures = study(path, runner)
     folder = tmp_path / "study"
+    assert figures["records"] == 2, "of the three that the run has"
     assert set(figures["failed"]) == {part.name for part in parts_of(load_study(path)) if part.seed == 2}
     assert set(figures["arms"]) == {
         "teacher_chain", "teacher_direct", "base", "rules", "distilled_raw", "distilled_filtered", "audited",
@@ -214,6 +215,13 @@ def test_a_miniature_study(tmp_path: Path, tiny_model: Path) -> None:
     check_memorisation(folder, figures["memorisation"])
     check_pages(folder, figures)
     check_reuse(path, runner, figures)
+
+
+def test_more_test_records_than_there_are(tmp_path: Path, tiny_model: Path) -> None:
+    path, runner = write_study(tmp_path, tiny_model, {**MINI, "test_records": 4}), Runner()
+    with pytest.raises(ConfigError, match=r"test_records is 4; .*/records has 3 held-out records"):
+        study(path, runner)
+    assert runner.ran == [("teacher", "prepare")], "said before anything is labelled"
 
 
 def check_labels(folder: Path, figures: dict[str, Any]) -> None:

@@ -33,7 +33,7 @@ from chartdistill.study.memorisation import Planted, measure, plant_and_train
 from chartdistill.study.options import load_study, parts_of
 from chartdistill.study.parts import CHAIN, DIRECT, RunVerbs, derive, label_all, label_as, make_students
 from chartdistill.study.predictions import predict
-from chartdistill.study.records import train_records
+from chartdistill.study.records import held_out, train_records
 from chartdistill.study.scores import score_study
 
 
@@ -59,6 +59,7 @@ def study(path: Path, run: RunVerbs = run_verbs) -> dict[str, Any]:
         with _said("records", folder):
             run(base, "prepare", "prepare")
             train_records(shared.dir, options)  # too few: said now, not after an hour of labelling
+            held_out(shared, options)
         with _said("labels", folder):
             run(base, "label", "label")
             direct = label_as(shared, folder / "direct", DIRECT, (shared.config.evaluate.split,), run)

@@ -45,7 +45,7 @@ from chartdistill.store import (
 from chartdistill.study.canaries import FORMS, KINDS, Canary, CanaryKind, draw_canaries, plant, plant_answers
 from chartdistill.study.options import CONTROL, CanaryOptions, Part, StudyConfig
 from chartdistill.study.parts import RunVerbs, derive, train_students
-from chartdistill.study.records import records_of
+from chartdistill.study.records import held_out
 from chartdistill.training.generate import generate_everywhere
 from chartdistill.training.likelihood import common_prefix, continuation_logprobs, load_trained
 
@@ -135,7 +135,7 @@ def _plant(options: StudyConfig, wanted: CanaryOptions, shared: Run, folder: Pat
         _write_planted(home, mark, records, learned, canaries, control)
     planted_in = {name for canary in canaries for name in canary.records}
     originals = tuple(record for record in records if record.id in planted_in)
-    test = tuple(records_of(shared.dir, shared.config.evaluate.split))
+    test = tuple(held_out(shared, options))
     return Planted(load_run(config), part, tuple(canaries), alternatives, originals, test), config
 
 

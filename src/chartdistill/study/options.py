@@ -97,6 +97,8 @@ class StudyConfig(BaseModel):
     """Where the labels of `imported_raw` and `audited` come from."""
     curve: tuple[TrainedArm, ...] = ("distilled_filtered",)
     """Arms of `arms` trained at every size."""
+    test_records: int | None = Field(default=None, ge=1)
+    """Held-out records that all arms answer about, drawn from the run's; None: all."""
     jobs: int = Field(default=1, ge=1)
     """Students trained at once, each with its share of the cores. Small students on a CPU train faster two at a time
     on one core each than one after the other on two. On a GPU leave it at 1."""

@@ -21,7 +21,7 @@ from chartdistill.schema import Label, Prediction, Record
 from chartdistill.sheets import Question, Sheet, ask_sheets, plain_questions, stored_answers
 from chartdistill.store import read_manifest, read_rows
 from chartdistill.study.options import StudyConfig, parts_of
-from chartdistill.study.records import records_of
+from chartdistill.study.records import held_out, records_of
 
 TEACHER, DIRECT, BASE = "teacher_chain", "teacher_direct", "base"
 
@@ -48,7 +48,7 @@ def predict(
 ) -> Answers:
     """Ask all arms that there are; what is stored is not asked again. `more`: further sheets for the same engine life,
     whose answers are no arm's."""
-    records = records_of(shared.dir, shared.config.evaluate.split)
+    records = held_out(shared, options)
     wanted = {record.id for record in records}
     labels = {
         arm: [row for row in read_rows(run.dir / "labels" / "labels.jsonl", Label) if row.record in wanted]

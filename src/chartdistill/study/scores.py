@@ -27,7 +27,7 @@ from chartdistill.schema import CuratedLabel, Label, Prediction, Record
 from chartdistill.store import read_rows
 from chartdistill.study.options import StudyConfig, parts_of
 from chartdistill.study.predictions import BASE, DIRECT, TEACHER, Answers
-from chartdistill.study.records import records_of
+from chartdistill.study.records import held_out, records_of
 
 CONTRASTS = (
     ("self_filtered", "base"), ("self_raw", "base"), ("self_filtered", "self_raw"),
@@ -61,7 +61,7 @@ def score_study(
 ) -> dict[str, Any]:
     """All figures; see the module. `run`: the teacher's; `folder`: the study's, with its parts; `beside`: what was
     measured apart (`memorisation`) or counted before (`imported`); None where the study has none."""
-    records = {record.id: record for record in records_of(run.dir, run.config.evaluate.split)}
+    records = {record.id: record for record in held_out(run, options)}
     spread = _spread(records.values(), options.seeds)
     pooled = pool(answers.plain, options.seeds)
     curve = _curve(answers.plain, pooled, spread, records, run)
