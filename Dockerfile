@@ -5,8 +5,9 @@
 #       -v "$PWD/charts:/charts:ro" -v "$PWD/models:/app/models:ro" -v "$PWD/runs:/app/runs" \
 #       chartdistill run configs/gpu-80gb.yaml --records /charts --run-dir runs/mine
 # Before it the same with `doctor` for `run`: will it go? The models are folders such as models/Qwen3-1.7B, as `hf
-# download --local-dir` and bundles have them. Carry the image to an air-gapped machine with `docker save chartdistill |
-# gzip`. Not built or run by our CI, which has no CUDA card and no Docker.
+# download --local-dir` and bundles have them; mount a bundle's own `models`, since links lead out of the container. Carry
+# the image to an air-gapped machine with `docker save chartdistill | gzip`. Not built or run by our CI, which has no CUDA
+# card and no Docker.
 # The driver comes from the host; torch and vLLM bring CUDA's libraries in their wheels; flashinfer and Triton compile
 # kernels for the card at hand when they start, hence a base with nvcc.
 FROM nvidia/cuda:13.0.1-devel-ubuntu24.04
@@ -29,7 +30,7 @@ COPY src /app/src
 COPY configs /app/configs
 RUN /opt/venv/bin/python -m pip install --no-cache-dir --no-deps --no-build-isolation . \
     && useradd --create-home --uid 10001 chartdistill \
-    && mkdir /app/runs && chown chartdistill /app/runs
+    && mkdir /app/runs && chown chartdistill /app/runs && chmod -R a+rX /app
 
 # Whoever it runs as (--user), caches go to the tmpfs, and nothing is asked of any hub.
 ENV PATH=/opt/venv/bin:$PATH HOME=/tmp XDG_CACHE_HOME=/tmp/cache TRITON_CACHE_DIR=/tmp/triton \

@@ -16,8 +16,8 @@ PYTHON ?= python3.11
 VENV   ?= .venv
 PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
-RUN_ARGS = $(if $(RECORDS),--records $(RECORDS)) \
-           $(if $(RUN_DIR),--run-dir $(RUN_DIR),$(if $(RECORDS),--run-dir runs/$(notdir $(patsubst %/,%,$(RECORDS)))))
+RUN_ARGS = $(if $(RECORDS),--records "$(RECORDS)") \
+           $(if $(RUN_DIR),--run-dir "$(RUN_DIR)",$(if $(RECORDS),--run-dir "runs/$$(basename "$(RECORDS)")"))
 
 .PHONY: distill test check setup demo-models bench-label bench-train study lock bundle install clean
 
@@ -38,8 +38,9 @@ check: $(READY)
 
 setup: $(READY)
 
+# What is given to make reaches every recipe; a bundle that is to be made is none to install from, nor is its TARGET ours.
 $(READY): requirements-cpu.lock requirements-cuda.lock pyproject.toml scripts/setup.sh
-	PYTHON=$(PYTHON) VENV=$(VENV) bash scripts/setup.sh
+	env -u BUNDLE $(if $(filter bundle,$(MAKECMDGOALS)),-u TARGET) PYTHON="$(PYTHON)" VENV="$(VENV)" bash scripts/setup.sh
 
 demo-models: MODEL = src/chartdistill/demo/models
 demo-models: $(READY)
@@ -69,11 +70,12 @@ lock: $(READY)
 	$(PY) scripts/lock.py cpu && $(PY) scripts/lock.py cuda
 
 bundle: $(READY)
-	$(PY) scripts/bundle.py $(or $(BUNDLE),$(error name a new folder: make bundle BUNDLE=dir)) \
+	$(PY) scripts/bundle.py "$(or $(BUNDLE),$(error name a new folder: make bundle BUNDLE=dir))" \
 		--target $(or $(TARGET),cuda) --python $(or $(FOR_PYTHON),3.11) $(foreach m,$(MODELS),--model $(m))
 
 install:
-	PYTHON=$(PYTHON) VENV=$(VENV) BUNDLE=$(BUNDLE) bash scripts/install.sh
+	$(if $(filter command% environment%,$(origin PYTHON)),PYTHON="$(PYTHON)") VENV="$(VENV)" BUNDLE="$(BUNDLE)" \
+		bash scripts/install.sh
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -149,16 +149,29 @@ def sign_off(folder: Path, who: str) -> None:
                              check=False)  # fmt: skip
     if checked.returncode:
         raise SystemExit(f"bundle: {folder} is not as it was made:\n{checked.stdout.strip()}\nMake it again.")
+    listed = {line[66:] for line in (folder / SUMS).read_text(encoding="utf-8").splitlines()}
+    if stowaways := sorted({str(path.relative_to(folder)) for path in _contents(folder)} - listed):
+        raise SystemExit(f"bundle: {folder} was not made with {', '.join(stowaways[:3])}. Make it again.")
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    with (folder / LICENCES).open("a", encoding="utf-8") as stream:
-        stream.write(f"# signed off by {' '.join(who.split())} on {today}\n")
-    write_sums(folder)
+    text = (folder / LICENCES).read_text(encoding="utf-8") + f"# signed off by {' '.join(who.split())} on {today}\n"
+    lines = [line for line in (folder / SUMS).read_text(encoding="utf-8").splitlines() if line[66:] != LICENCES]
+    lines.append(f"{hashlib.sha256(text.encode()).hexdigest()}  {LICENCES}")
+    # Both are replaced whole, one right after the other: no hash of anything large is computed again.
+    for name, content in ((LICENCES, text), (SUMS, "\n".join(lines) + "\n")):
+        (folder / f"{name}.new").write_text(content, encoding="utf-8")
+    for name in (SUMS, LICENCES):
+        os.replace(folder / f"{name}.new", folder / name)
+
+
+def _contents(folder: Path) -> list[Path]:
+    """All that is in a bundle, but for its list; links too."""
+    return sorted(p for p in folder.rglob("*") if (p.is_symlink() or not p.is_dir()) and p != folder / SUMS)
 
 
 def write_sums(folder: Path) -> int:
     """Hashes of all files, in the format of `sha256sum`; written last, so that its presence means complete."""
     lines = []
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.name != SUMS):
+    for path in _contents(folder):
         with path.open("rb") as stream:
             lines.append(f"{hashlib.file_digest(stream, 'sha256').hexdigest()}  {path.relative_to(folder)}\n")
     (folder / SUMS).write_text("".join(lines), encoding="utf-8")

@@ -15,7 +15,8 @@ echo "install: checking the hashes of $(wc -l < "$bundle/SHA256SUMS") files"
     exit 3
 }
 # A file that is not listed was not signed off, and must not be installed.
-unlisted=$(cd "$bundle" && find . -type f ! -name SHA256SUMS -printf '%P\n' | sort |
+# Nor a link, whose target no hash is of.
+unlisted=$(cd "$bundle" && find . ! -type d ! -path ./SHA256SUMS -printf '%P%l\n' | sort |
     comm -23 - <(sed 's/^[0-9a-f]*  //' SHA256SUMS | sort))
 [ -z "$unlisted" ] || {
     echo "install: not listed in SHA256SUMS: $(echo "$unlisted" | head -3 | tr '\n' ' '). Make the bundle again." >&2
@@ -32,9 +33,10 @@ cmp -s "$bundle/requirements-$TARGET.lock" "requirements-$TARGET.lock" || {
     exit 2
 }
 made_for=$(cat "$bundle/python-version" 2>/dev/null || true)
-have=$("${PYTHON:-python3.11}" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true)
+export PYTHON=${PYTHON:-python${made_for:-3.11}}
+have=$("$PYTHON" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true)
 if [ -n "$made_for" ] && [ -n "$have" ] && [ "$made_for" != "$have" ]; then
-    echo "install: the bundle is for Python $made_for, ${PYTHON:-python3.11} is $have. Name a Python $made_for" \
+    echo "install: the bundle is for Python $made_for, $PYTHON is $have. Name a Python $made_for" \
          "(make install PYTHON=/path/to/python$made_for), or make the bundle with FOR_PYTHON=$have." >&2
     exit 2
 fi

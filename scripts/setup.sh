@@ -27,6 +27,10 @@ lock=requirements-$target.lock
 }
 echo "setup: $venv for $target ($("$python" --version))"
 
+if [ -e "$venv" ] && [ ! -f "$venv/pyvenv.cfg" ]; then
+    echo "setup: VENV=$venv is there and is no virtual environment; name another folder, nothing was changed" >&2
+    exit 2
+fi
 # A half-made environment is made again: its packages cannot be told from complete ones.
 rm -rf "$venv"
 "$python" -m venv "$venv"
@@ -37,9 +41,9 @@ pip() { "$venv/bin/python" -m pip --disable-pip-version-check --no-input "$@"; }
 locked() { pip install --quiet --no-deps --only-binary :all: --require-hashes "$@"; }
 if [ -n "${BUNDLE:-}" ]; then
     # No index and no folder but the bundle's, whatever the machine's pip is set to.
-    export PIP_CONFIG_FILE=/dev/null PIP_NO_INDEX=1 PIP_FIND_LINKS="$BUNDLE/wheels"
-    unset PIP_INDEX_URL PIP_EXTRA_INDEX_URL
-    locked -r "$BUNDLE/$lock"
+    export PIP_CONFIG_FILE=/dev/null PIP_NO_INDEX=1
+    unset PIP_INDEX_URL PIP_EXTRA_INDEX_URL PIP_FIND_LINKS
+    locked --find-links "$BUNDLE/wheels" -r "$BUNDLE/$lock"
 elif [ "$target" = cpu ]; then
     # The CPU build of torch first: from wherever pip already looks, else from PyTorch's own index.
     torch=$(mktemp)

@@ -21,6 +21,8 @@ options=("$config" --records "$records" --run-dir "$run_dir")
 # Within one machine NCCL is kept on loopback (privacy.py); over several it needs the network between them. A name such as
 # ib0 is better where you know it.
 export NCCL_SOCKET_IFNAME=${NCCL_SOCKET_IFNAME:-^lo,docker}
+# Since Slurm 22.05 `srun` takes the number of CPUs from no other place.
+export SRUN_CPUS_PER_TASK=${SRUN_CPUS_PER_TASK:-${SLURM_CPUS_PER_TASK:-32}}
 export PYTHON=$python HOST=$host PORT=$port GPUS=$gpus CONFIG=$config RECORDS=$records RUN_DIR=$run_dir
 
 # One teacher per node; the node's GPUs are used as the config's engine says (tensor_parallel_size). Which records are

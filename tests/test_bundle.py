@@ -134,6 +134,42 @@ def test_a_bundle_for_another_python_is_refused_before_anything_is_installed(car
     assert (project / "models/small/config.json").read_text() == "{}"
 
 
+def test_what_is_not_listed_or_leads_elsewhere_is_refused(carried: tuple[Path, Path]) -> None:
+    project, folder = carried
+    link = folder / "models"
+    link.symlink_to("/etc")
+    done = install(project, folder)
+    assert done.returncode == 3 and "not listed in SHA256SUMS: models/etc" in done.stderr
+    with pytest.raises(SystemExit, match="was not made with models"):
+        bundle.sign_off(folder, "A. Reader")
+    link.unlink()
+    (folder / "wheels/SHA256SUMS").write_text("a name of its own is no way in")
+    assert "not listed in SHA256SUMS: wheels/SHA256SUMS" in install(project, folder).stderr
+    with pytest.raises(SystemExit, match=r"was not made with wheels/SHA256SUMS"):
+        bundle.sign_off(folder, "A. Reader")
+
+
+def test_make_takes_the_name_of_a_new_bundle_for_no_bundle_to_install_from(tmp_path: Path) -> None:
+    project = tmp_path / "a project"
+    (project / "scripts").mkdir(parents=True)
+    shutil.copy(ROOT / "Makefile", project)
+    for name in ("requirements-cpu.lock", "requirements-cuda.lock", "pyproject.toml"):
+        (project / name).touch()
+    # They stand for the real ones, and say what they were given.
+    (project / "scripts/python").write_text('#!/bin/sh\nprintf "%s\\n" "$@" > called\n')
+    (project / "scripts/python").chmod(0o755)
+    (project / "scripts/setup.sh").write_text(
+        'env > seen; mkdir -p "$VENV/bin"; cp scripts/python "$VENV/bin/python"; touch "$VENV/.ready"\n'
+    )
+    command = ["make", "bundle", f"BUNDLE={tmp_path}/my stick/bundle", "TARGET=cpu", "FOR_PYTHON=3.12"]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    seen = (project / "seen").read_text().splitlines()
+    assert not [line for line in seen if line.startswith(("BUNDLE=", "TARGET="))]
+    wanted = ["scripts/bundle.py", f"{tmp_path}/my stick/bundle", "--target", "cpu", "--python", "3.12"]
+    assert (project / "called").read_text().splitlines() == wanted
+
+
 def test_licences_are_listed_as_the_wheels_name_them(tmp_path: Path) -> None:
     make_wheel(tmp_path, "expression", "License-Expression: Apache-2.0\nLicense: other")
     make_wheel(tmp_path, "free", "License: BSD")

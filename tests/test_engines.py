@@ -17,6 +17,9 @@ from typing import Any
 
 import pytest
 
+from chartdistill.doctor.memory_plan import label_plan
+from chartdistill.doctor.model_shape import read_shape
+from chartdistill.doctor.workload import Work
 from chartdistill.engines import Generation, Generator, OpenAIEngine, Request, TransformersEngine, VllmEngine
 from chartdistill.errors import ConfigError, EngineError
 from chartdistill.model_folder import load_tokenizer
@@ -219,6 +222,19 @@ def test_a_shared_prefix_is_computed_once_where_there_is_a_cache(
     else:
         assert generator.cache_tokens > 10 * LONGEST
         assert all(answer.cached_tokens == 128 for answer in again)
+
+
+@pytest.mark.parametrize("generator", ["vllm", "openai"], indirect=True)
+def test_the_cache_is_as_large_as_doctor_plans(generator: Generator, served_model: Path) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("on a card it gets what the card's other tenants leave")
+    shape = read_shape(served_model)
+    plan = label_plan(shape, SERVED, None, Work(1, 50, 1, 1, 20, 10, 20), shape.weight_bytes("float32") or 0, 1 << 34)
+    assert generator.cache_tokens is not None and plan.cache_tokens is not None
+    print(f"\nKV cache: planned {plan.cache_tokens:,} tokens, vLLM has {generator.cache_tokens:,}")
+    assert generator.cache_tokens == pytest.approx(plan.cache_tokens, rel=0.01)
 
 
 def test_nonsense_is_refused_before_anything_runs(requests_: list[Request]) -> None:

@@ -11,7 +11,14 @@ from typing import Any
 import pytest
 
 from chartdistill.doctor.machine import GIB, KNOWN_CARDS, Card, parse_cards
-from chartdistill.doctor.memory_plan import label_plan, parallel_problem, train_plan, training_memory, validation_memory
+from chartdistill.doctor.memory_plan import (
+    generate_plan,
+    label_plan,
+    parallel_problem,
+    train_plan,
+    training_memory,
+    validation_memory,
+)
 from chartdistill.doctor.model_shape import ModelShape, read_shape, shape_of
 from chartdistill.doctor.time_plan import label_time
 from chartdistill.doctor.weights import mismatch, read_weights
@@ -194,6 +201,32 @@ def test_validation_takes_the_memory_that_is_planned(
     print(f"\n{kind} {dtype}, validation: planned {here / 2**20:.1f} MiB, measured {measured / 2**20:.1f} MiB, "
           f"{here / measured - 1:+.1%}")  # fmt: skip
     assert here == pytest.approx(measured, rel=0.1)
+
+
+def test_the_transformers_engine_takes_the_memory_that_is_planned(tokenizer_folder: Path, tmp_path: Path) -> None:
+    import shutil
+
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from chartdistill.engines import Request, TransformersEngine
+
+    shutil.copytree(tokenizer_folder, tmp_path, ignore=shutil.ignore_patterns("*.safetensors"), dirs_exist_ok=True)
+    values = decoder("qwen3", 256, 768, 6, 8, 4, 2048, tie_word_embeddings=True, head_dim=32)
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(**values))
+    model.save_pretrained(tmp_path)
+    engine = TransformersEngine(dtype="float32", batch_size=6)
+    work = Work(6, 500, 1, 1, 40, 20, 60, longest_record_tokens=500)
+    requests = [Request([5 + i] * 540, 60, 2047) for i in range(6)]
+    with engine.open(tmp_path) as generator:
+        generator.generate(requests[:1])
+        measured = _bytes_of([*model.parameters(), *model.buffers()]) + _peak_bytes(
+            lambda: generator.generate(requests)
+        )
+    shape = read_shape(tmp_path)
+    plan = generate_plan(shape, engine, 1e12, work, shape.weight_bytes("float32") or 0, False)
+    print(f"\ntransformers engine: planned {plan.bytes / 2**20:.1f} MiB, measured {measured / 2**20:.1f} MiB, "
+          f"{plan.bytes / measured - 1:+.1%}")  # fmt: skip
+    assert plan.bytes == pytest.approx(measured, rel=0.1)
 
 
 def _bytes_of(tensors: list[Any]) -> int:

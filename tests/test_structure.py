@@ -15,7 +15,7 @@ LEVELS = [
     {"errors"},
     {"schema", "privacy"},
     {
-        *("store", "prompts", "progress", "model_folder", "cleaning", "clusters", "grounding", "answers"),
+        *("store", "prompts", "progress", "model_folder", "cleaning", "clusters", "grounding", "answers", "processes"),
         *("drugs", "kinds", "freeform"),
     },
     {"demo"},

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from chartdistill import __version__, privacy
 from chartdistill.errors import ChartDistillError
+from chartdistill.processes import end_with_launcher
 from chartdistill.store import private_umask
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     10, trust gates not passed, comes after all is done.
     """
     arguments = build_parser().parse_args(argv)
+    end_with_launcher()
     private_umask()
     # As an exception, so that engines are shut down on the way out; otherwise theirs would outlive this process.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

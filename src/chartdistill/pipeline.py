@@ -8,10 +8,7 @@ A verb whose inputs and options have not changed since it finished has nothing t
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -26,6 +23,7 @@ from chartdistill.errors import ChartDistillError
 from chartdistill.evaluate import evaluate
 from chartdistill.label import label, label_shard
 from chartdistill.prepare import prepare
+from chartdistill.processes import run_to_end
 from chartdistill.progress import ProgressCallback, StageBar
 from chartdistill.report import report_run
 from chartdistill.store import lock
@@ -79,8 +77,7 @@ def _run_in_child(run: Run, verb: str, arguments: list[str]) -> None:
     if (share := needed_share(run.config, verb)) is not None:
         require_free_cards(share)
     command = child_command(verb, arguments, _gpu_count() if verb == "train" else 1, run.config.train.parallel)
-    code = subprocess.run(command, check=False, preexec_fn=_end_with_parent).returncode
-    if code:
+    if code := run_to_end(command):
         raise ChildError(verb, code)
 
 
@@ -97,14 +94,6 @@ def child_command(verb: str, arguments: list[str], gpus: int, parallel: Parallel
         return command
     accelerate = Path(sys.executable).with_name("accelerate")
     return [str(accelerate), "launch", *launch_options(gpus, parallel), *command[1:]]
-
-
-def _end_with_parent() -> None:
-    """In the child, before it starts: when this process is killed, so is the child (Linux prctl PR_SET_PDEATHSIG).
-
-    Otherwise it would go on holding the run folder, and the next run would be refused.
-    """
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 def _gpu_count() -> int:

@@ -21,6 +21,7 @@ from chartdistill.config import Run, load_run
 from chartdistill.errors import ConfigError, TrainingError
 from chartdistill.metrics import ALL_TASKS, score_arm
 from chartdistill.model_folder import load_tokenizer, model_fingerprint, read_json
+from chartdistill.processes import end_with_launcher
 from chartdistill.progress import ProgressCallback, StageBar
 from chartdistill.prompts import PromptBuilder
 from chartdistill.schema import Label, Prediction, Record, Split, TrainExample
@@ -367,6 +368,7 @@ class _Scorer:
 
 def main() -> None:
     """Entry point of `accelerate launch -m chartdistill.train CONFIG [RUN_DIR]`."""
+    end_with_launcher()
     private_umask()
     run = load_run(Path(sys.argv[1]), run_dir=Path(sys.argv[2]) if len(sys.argv) > 2 else None)
     privacy.enforce(run.config.privacy.allowed_hosts)

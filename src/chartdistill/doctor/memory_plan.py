@@ -190,7 +190,7 @@ def validation_memory(
     # on a card, a copy for that sum; beside them the layer's input, also in 32 bits, and what it was made from.
     wide = (12 if act == 2 and on_card else 16) * shape.intermediate + (12 if act == 2 else 16) * shape.hidden
     held, last = _held(shape, options, act, on_card, ways)
-    generating = _generating(shape, tokens, act, wide)
+    generating = _generating(shape, tokens, tokens, act, wide)
     return MemoryPlan((*held, *generating, *last), room_bytes)
 
 
@@ -199,24 +199,25 @@ def generate_plan(
 ) -> MemoryPlan:
     """Memory of the transformers engine: a batch of prompts, each with a record of its own."""
     act = 4 if engine.dtype == "float32" or (engine.dtype == "auto" and shape.dtype == "float32") else 2
-    longest = max(work.record_tokens, work.longest_record_tokens) + work.question_tokens + work.longest_answer_tokens
+    prompts = engine.batch_size * (max(work.record_tokens, work.longest_record_tokens) + work.question_tokens)
+    tokens = prompts + engine.batch_size * work.longest_answer_tokens
     parts = [
         Part("weights", weight_bytes, _count(shape.parameters) + _shared(weight_bytes, 1)),
-        *_generating(shape, engine.batch_size * longest, act, (3 * shape.intermediate + 4 * shape.hidden) * act),
+        *_generating(shape, tokens, prompts, act, (3 * shape.intermediate + 4 * shape.hidden) * act),
     ]
     if on_card:
         parts.append(Part("CUDA context and gaps", CARD_RESERVE_BYTES, "typical"))
     return MemoryPlan(tuple(parts), room_bytes)
 
 
-def _generating(shape: ModelShape, tokens: int, act: int, wide: int) -> list[Part]:
-    """Beside the weights, what transformers' generate holds for so many padded tokens, of which each needs `wide` bytes
-    in the layer that is computed. One layer's keys and values are there twice while they grow by a token."""
+def _generating(shape: ModelShape, tokens: int, prompts: int, act: int, wide: int) -> list[Part]:
+    """Beside the weights, what transformers' generate holds for so many padded tokens. Those of prompts are computed at
+    once, with `wide` bytes each in a layer; later one layer's keys and values are there twice while they grow."""
     token = 2 * shape.kv_heads * shape.head_dim * act
     return [
         Part("keys and values", float(tokens * token * (shape.layers + 1)),
              f"{tokens:,} tokens x ({shape.layers} + 1) layers x {token:,} bytes"),
-        Part("one layer's activations", float(tokens * wide), f"{tokens:,} tokens x {wide:,} bytes"),
+        Part("one layer's activations", float(prompts * wide), f"{prompts:,} tokens x {wide:,} bytes"),
     ]  # fmt: skip
 
 

@@ -6,7 +6,6 @@ of the engine processes that it starts.
 
 from __future__ import annotations
 
-import ctypes
 import http.client
 import os
 import secrets
@@ -25,10 +24,10 @@ from typing import IO, Any
 from chartdistill.engines.vllm_engine import VllmEngine
 from chartdistill.engines.watch import socket_folder
 from chartdistill.errors import EngineError
+from chartdistill.processes import end_with_parent
 
 MODEL_NAME = "model"
 _PARENT = "CHARTDISTILL_SERVER_PARENT"
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 @dataclass(frozen=True)
@@ -152,8 +151,8 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _end_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+def _end_with_starter() -> None:
+    end_with_parent()
     if os.getppid() != int(os.environ[_PARENT]):  # it died before the line above
         sys.exit(1)
 
@@ -173,5 +172,5 @@ def _serve_vllm() -> None:
 
 
 if __name__ == "__main__":
-    _end_with_parent()
+    _end_with_starter()
     _serve_vllm()

@@ -6,9 +6,7 @@ arms of a seed learn from the same records; what is finished is not done again, 
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -24,6 +22,7 @@ from chartdistill.errors import InputError, TrainingError
 from chartdistill.filters import Format
 from chartdistill.model_folder import model_fingerprint
 from chartdistill.pipeline import ChildError
+from chartdistill.processes import end_with_parent
 from chartdistill.schema import Label, Record, Task, content_hash
 from chartdistill.store import (
     RowWriter,
@@ -239,7 +238,7 @@ def _train_beside(missing: Mapping[str, tuple[Path, str]], jobs: int) -> _Traine
                 with (config.parent / LOG).open("wb") as log:
                     child = subprocess.Popen(
                         [sys.executable, "-m", "chartdistill", "train", str(config), "--quiet"],
-                        env=surroundings, stdout=log, stderr=log, preexec_fn=_end_with_parent,
+                        env=surroundings, stdout=log, stderr=log, preexec_fn=end_with_parent,
                     )  # fmt: skip
                 running[name] = (child, time.monotonic())
             ended = [name for name, (child, _) in running.items() if child.poll() is not None]
@@ -260,8 +259,3 @@ def _why(log: Path, code: int) -> str | None:
         return None
     lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     return (lines[-1].removeprefix("chartdistill: ") if lines else "it said nothing") + f" (exit code {code})"
-
-
-def _end_with_parent() -> None:
-    """In the child, before it starts: it ends with this process (Linux prctl PR_SET_PDEATHSIG)."""
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)

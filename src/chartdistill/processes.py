@@ -1,0 +1,43 @@
+"""No process of ours outlives the one that started it, and each has the time to end its own children first.
+
+Linux only (prctl). Otherwise a child would go on holding cards and the run folder, and the next run would be refused.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+from collections.abc import Sequence
+from contextlib import suppress
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_GRACE_S = 40.0
+"""For a verb to end: an engine, or a launcher that gives its workers 30 s."""
+
+
+def end_with_parent() -> None:
+    """From now on this process is sent SIGTERM when the process (the thread) that started it ends."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def end_with_launcher() -> None:
+    """The same for a process of `accelerate launch`, which has no say in how it is started."""
+    if "LOCAL_RANK" in os.environ:
+        end_with_parent()
+
+
+def run_to_end(command: Sequence[str]) -> int:
+    """Run a command and return its exit code. When this process is told to end meanwhile (SIGTERM, Ctrl-C), so is the
+    command, and it is waited for; it is killed only when it does not end."""
+    process = subprocess.Popen(command, preexec_fn=end_with_parent)
+    try:
+        return process.wait()
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_GRACE_S)
+            process.kill()
+            process.wait()

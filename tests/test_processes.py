@@ -1,0 +1,68 @@
+"""A run that is told to end takes its processes with it, and leaves them the time to end theirs."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+RUN = """
+import signal, sys
+from chartdistill.processes import run_to_end
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as the command line does
+print(run_to_end([sys.executable, *sys.argv[1:]]))
+"""
+VERB = """
+import signal, sys, time
+from pathlib import Path
+def end(*_):
+    time.sleep(1)  # ends what it has started
+    Path(sys.argv[1]).write_text("ended in good order")
+    sys.exit(5)
+signal.signal(signal.SIGTERM, end)
+print("running", flush=True)
+time.sleep(60)
+"""
+LAUNCHER = """
+import os, subprocess, sys, time
+worker = "import sys, time; from chartdistill.processes import end_with_launcher; end_with_launcher(); time.sleep(60)"
+child = subprocess.Popen([sys.executable, "-c", worker], env={**os.environ, "LOCAL_RANK": "0"}, start_new_session=True)
+time.sleep(3)
+print(child.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def test_what_a_run_has_started_ends_in_good_order(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", RUN, "-c", VERB, str(tmp_path / "said")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None and run.stdout.readline() == "running\n"
+        [verb] = psutil.Process(run.pid).children()
+        run.terminate()
+        assert run.wait(30) == 143
+    assert (tmp_path / "said").read_text() == "ended in good order"
+    assert not verb.is_running()
+
+
+def test_the_exit_code_is_handed_on() -> None:
+    done = subprocess.run([sys.executable, "-c", RUN, "-c", "exit(9)"], capture_output=True, text=True, check=True)
+    assert done.stdout == "9\n"
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_worker_ends_with_its_launcher(how: signal.Signals) -> None:
+    with subprocess.Popen([sys.executable, "-c", LAUNCHER], stdout=subprocess.PIPE, text=True) as launcher:
+        assert launcher.stdout is not None
+        worker = psutil.Process(int(launcher.stdout.readline()))
+        assert worker.is_running()
+        launcher.send_signal(how)
+        launcher.wait(30)
+    until = time.monotonic() + 20
+    while worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
