@@ -18,6 +18,7 @@ import argparse
 import datetime
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -57,6 +58,25 @@ def collect_wheels(target: str, folder: Path, python: str) -> None:
         raise SystemExit("bundle: pip could not collect the wheels:\n" + "\n".join(said[-12:]))
 
 
+def check_asked(models: list[str]) -> None:
+    """What would stop after hours of downloading is said now: a model without its commit, two of one name, no git
+    checkout, a lock that the archive of the last commit will not have."""
+    places = [Path(name.partition("@")[0]).name for name in models]
+    if twice := sorted({place for place in places if places.count(place) > 1}):
+        raise SystemExit(f"bundle: two models would lie in models/{twice[0]}. Make a bundle of its own for one.")
+    for name in models:
+        if not Path(name).is_dir() and not re.fullmatch(r"[^@]+@[0-9a-f]{40}", name):
+            raise SystemExit(
+                f"bundle: {name}: name the revision too (NAME@COMMIT, 40 digits), or nobody knows what it was."
+            )
+    git = ["git", "-C", str(ROOT), "status", "--porcelain", "requirements-cpu.lock", "requirements-cuda.lock"]
+    done = subprocess.run(git, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"bundle: {ROOT} must be a git checkout, to be archived: {done.stderr.strip()}")
+    if done.stdout:
+        raise SystemExit("bundle: a lock file has changes that are not committed; only commits are bundled. Commit it.")
+
+
 def collect_model(name: str, folder: Path) -> None:
     """Copy a model folder, or download a hub model (`name@revision`), as plain files.
 
@@ -75,8 +95,6 @@ def collect_model(name: str, folder: Path) -> None:
         return
     from huggingface_hub import snapshot_download
 
-    if not revision:
-        raise SystemExit(f"bundle: {name}: name the revision too ({name}@COMMIT), or nobody knows what was bundled.")
     snapshot_download(
         repository, revision=revision, local_dir=place, allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.model",
                                                                          "*.txt", "LICENSE*", "README.md"]
@@ -193,6 +211,7 @@ def main() -> None:
         return
     if folder.exists() and any(folder.iterdir()):
         raise SystemExit(f"bundle: {folder} is not empty. Name a new folder, so that nothing old is carried along.")
+    check_asked(arguments.model)
     (folder / "wheels").mkdir(parents=True)
     (folder / PYTHON).write_text(f"{arguments.python}\n", encoding="utf-8")
     collect_wheels(arguments.target, folder, arguments.python)

@@ -16,6 +16,23 @@ command -v "$python" >/dev/null || {
     echo "setup: $("$python" --version) found, Python 3.11 or 3.12 needed; name one with PYTHON=..." >&2
     exit 2
 }
+if [ -e "$venv" ] && [ ! -f "$venv/pyvenv.cfg" ]; then
+    echo "setup: VENV=$venv is there and is no virtual environment; name another folder, nothing was changed" >&2
+    exit 2
+fi
+# Where there is no network an environment that works must not be thrown away for one that cannot be made.
+if [ -z "${BUNDLE:-}" ] && [ -f "$venv/.bundle" ]; then
+    BUNDLE=$(cat "$venv/.bundle")
+    TARGET=
+    for made_for in cpu cuda; do
+        if cmp -s "$BUNDLE/requirements-$made_for.lock" "requirements-$made_for.lock"; then TARGET=$made_for; fi
+    done
+    if [ -z "$TARGET" ]; then
+        echo "setup: $venv was installed from the bundle $BUNDLE, which is not there any more, or is of another version;" \
+             "nothing was changed. Install with: make install BUNDLE=dir (or remove $venv, to install from the network)" >&2
+        exit 2
+    fi
+fi
 target=${TARGET:-}
 if [ -z "$target" ]; then
     if nvidia-smi -L >/dev/null 2>&1; then target=cuda; else target=cpu; fi
@@ -27,10 +44,6 @@ lock=requirements-$target.lock
 }
 echo "setup: $venv for $target ($("$python" --version))"
 
-if [ -e "$venv" ] && [ ! -f "$venv/pyvenv.cfg" ]; then
-    echo "setup: VENV=$venv is there and is no virtual environment; name another folder, nothing was changed" >&2
-    exit 2
-fi
 # A half-made environment is made again: its packages cannot be told from complete ones.
 rm -rf "$venv"
 "$python" -m venv "$venv"
@@ -55,4 +68,9 @@ else
     locked -r "$lock"
 fi
 pip install --quiet --no-deps --no-build-isolation --editable .
+[ -z "${BUNDLE:-}" ] || echo "$BUNDLE" > "$venv/.bundle"
 touch "$venv/.ready"
+for made_from in "$lock" pyproject.toml scripts/setup.sh; do
+    # Where the clock is behind, make would otherwise set up again each time.
+    [ ! "$made_from" -nt "$venv/.ready" ] || touch -r "$made_from" "$venv/.ready"
+done

@@ -95,6 +95,31 @@ def test_it_installs_where_there_is_no_network(carried: tuple[Path, Path]) -> No
     assert said.stdout == "carried over\n"
 
 
+def test_an_environment_from_a_bundle_is_made_again_from_it_or_left_alone(carried: tuple[Path, Path]) -> None:
+    project, folder = carried
+    assert install(project, folder).returncode == 0
+    setup = ["bash", str(project / "scripts/setup.sh")]
+    environment = {n: v for n, v in os.environ.items() if n != "BUNDLE"} | {"PYTHON": sys.executable}
+
+    def set_up(**more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(setup, env=environment | more, capture_output=True, text=True, check=False)
+
+    (project / ".venv/by-hand").touch()
+    future = (project / "pyproject.toml").stat().st_mtime + 10_000
+    os.utime(project / "pyproject.toml", (future, future))
+    done = set_up()
+    assert done.returncode == 0, done.stderr
+    assert not (project / ".venv/by-hand").exists(), "it was made again"
+    assert (project / ".venv/.ready").stat().st_mtime == future, "else make would do so each time"
+    folder.rename(folder.with_name("carried away"))
+    done = set_up()
+    assert done.returncode == 2 and "nothing was changed" in done.stderr and f"from the bundle {folder}" in done.stderr
+    assert (project / ".venv/bin/python").exists()
+    (project / "notes").mkdir()
+    done = set_up(VENV="notes")
+    assert done.returncode == 2 and "is no virtual environment" in done.stderr and (project / "notes").exists()
+
+
 def test_a_touched_bundle_is_refused(carried: tuple[Path, Path]) -> None:
     project, folder = carried
     wheel = folder / "wheels/carried-1.0-py3-none-any.whl"
@@ -193,8 +218,14 @@ def test_a_model_is_listed_with_its_licence_and_taken_only_if_it_is_safe(tmp_pat
     assert not (models / "small/optimizer.pt").exists()
     with pytest.raises(SystemExit, match="already at"):
         bundle.collect_model(str(source), models)
-    with pytest.raises(SystemExit, match="name the revision too"):
-        bundle.collect_model("some/model", models)
+    for asked, said in (
+        (["some/model"], "name the revision too"),
+        (["some/model@main"], "name the revision too"),
+        ([str(source), f"another/small@{'a' * 40}"], "two models would lie in models/small"),
+    ):
+        with pytest.raises(SystemExit, match=said):
+            bundle.check_asked(asked)
+    bundle.check_asked([str(source), f"some/model@{'a' * 40}"])
     weights = (source / "model.safetensors").read_bytes()
     (source / "model.safetensors").write_bytes(weights[:-10])
     with pytest.raises(ModelError, match="it was cut off"):

@@ -21,10 +21,12 @@ from chartdistill.config import load_run
 from chartdistill.doctor import diagnose, machine, show
 from chartdistill.doctor.check import Check
 from chartdistill.doctor.machine import GIB, KNOWN_CARDS
+from chartdistill.doctor.model_shape import read_shape
 from chartdistill.doctor.page import in_words
 from chartdistill.doctor.surroundings import (
     check_compiler,
     check_modes,
+    check_nvcc,
     check_offline,
     check_ports,
     check_versions,
@@ -203,6 +205,23 @@ def test_a_guard_that_children_do_not_have_is_seen(monkeypatch: pytest.MonkeyPat
     [guard] = [check for check in check_offline([]) if check.name == "socket guard"]
     assert guard.state == "no"
     assert "attempted in a child" in guard.found
+
+
+def test_fp8_weights_on_hopper_need_nvcc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes = [read_shape(ROOT / "configs/models/Qwen--Qwen3-32B-FP8.json")]
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path / "cuda"))
+    if not Path("/usr/local/cuda/bin/nvcc").is_file():
+        [check] = check_nvcc([KNOWN_CARDS["h100"]], shapes)
+        assert check.state == "warning" and "VLLM_USE_DEEP_GEMM=0" in check.remedy
+    assert list(check_nvcc([KNOWN_CARDS["rtx-4090"]], shapes)) == []
+    assert list(check_nvcc([KNOWN_CARDS["h100"]], [])) == []
+    (tmp_path / "cuda/bin").mkdir(parents=True)
+    (tmp_path / "cuda/bin/nvcc").touch(mode=0o755)
+    [check] = check_nvcc([KNOWN_CARDS["h100"]], shapes)
+    assert check.state == "ok"
+    monkeypatch.setenv("VLLM_USE_DEEP_GEMM", "0")
+    assert list(check_nvcc([KNOWN_CARDS["h100"]], shapes)) == []
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -120,6 +121,8 @@ def _dispatch(arguments: argparse.Namespace) -> None:
     privacy.enforce()
     # CUDA counts cards by speed unless told; `doctor` and the checks between verbs count as nvidia-smi does.
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    # What compiles kernels looks for tools of this environment (ninja) as if it were activated.
+    os.environ["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
     if arguments.command == "audit":
         from chartdistill.audit import run_audit
 

@@ -29,6 +29,7 @@ from chartdistill.doctor.models import (
 )
 from chartdistill.doctor.surroundings import (
     check_modes,
+    check_nvcc,
     check_offline,
     check_ports,
     check_versions,
@@ -95,6 +96,8 @@ def diagnose(run: Run, planned: list[Card] | None = None, hashes: bool = False) 
     absent: State = "no" if planned is None else "warning"  # what another machine has is not known here
     for role in ROLES:
         found.checks.extend(look_at_model(run, role, cards, hashes, models, absent))
+    if not found.planned:
+        found.checks.extend(check_nvcc(cards, models.shapes.values()))
     work, said, problem = count_work(run, models.folders.get("teacher"))
     found.checks.extend(check_vocabularies(run, models))
     if problem is None:

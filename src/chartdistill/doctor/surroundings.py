@@ -10,7 +10,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,6 +21,7 @@ from chartdistill import privacy
 from chartdistill.config import Run
 from chartdistill.doctor.check import Check, State
 from chartdistill.doctor.machine import Card
+from chartdistill.doctor.model_shape import ModelShape
 from chartdistill.doctor.models import first_sentence
 from chartdistill.engines import OpenAIEngine
 from chartdistill.errors import ConfigError, EngineError, PrivacyError
@@ -84,6 +85,23 @@ def check_compiler(headers: Path) -> Check:
         remedy = f"apt-get install gcc {python}-dev"
         return Check("compiler", "no", f"{' and '.join(missing)} missing: vLLM will not start on a card", remedy)
     return Check("compiler", "ok", f"{compiler}, with Python's headers")
+
+
+def check_nvcc(cards: Sequence[Card], shapes: Iterable[ModelShape]) -> Iterator[Check]:
+    """From Hopper on vLLM multiplies FP8 weights with DeepGEMM, whose kernels nvcc compiles at the start; it is chosen
+    whether nvcc is there or not (vllm/utils/deep_gemm.py, `is_deep_gemm_supported`)."""
+    hopper = any(card.capability is not None and card.capability >= (9, 0) for card in cards)
+    if not hopper or not any(shape.quantization.get("quant_method") == "fp8" for shape in shapes):
+        return
+    if os.environ.get("VLLM_USE_DEEP_GEMM") == "0":
+        return
+    homes = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda"]
+    found = shutil.which("nvcc") or next((f"{h}/bin/nvcc" for h in homes if h and Path(h, "bin/nvcc").is_file()), None)
+    if found:
+        yield Check("nvcc", "ok", found)
+    else:
+        remedy = "install the CUDA toolkit, or set VLLM_USE_DEEP_GEMM=0 and VLLM_MOE_USE_DEEP_GEMM=0"
+        yield Check("nvcc", "warning", "not found; vLLM compiles kernels for FP8 weights on this card with it", remedy)
 
 
 def _include_folder() -> str:
