@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from chartdistill.answers import NONE_FOUND, answer_pattern, parse_answer
@@ -37,6 +37,7 @@ def count_words(text: str) -> int:
 
 
 @settings(max_examples=200, deadline=None)
+@example(text=";;a a a ; ;", size=4, overlap=1)  # the piece after the overlap fills a passage alone
 @given(
     text=st.text(alphabet="ab .;\n", max_size=300),
     size=st.integers(min_value=4, max_value=40),

@@ -52,7 +52,9 @@ def passages(
         if last == len(pieces):
             return found
         following, repeated = last, 0
-        while following - 1 > first and repeated + pieces[following - 1][2] <= overlap_tokens:
+        # What is repeated must leave room for the next piece, or the next passage would have nothing new.
+        room = min(overlap_tokens, max_tokens - pieces[last][2])
+        while following - 1 > first and repeated + pieces[following - 1][2] <= room:
             following -= 1
             repeated += pieces[following][2]
         first = following
