@@ -247,6 +247,16 @@ class TestTable:
             read(TableSource(path=tmp_path / name))
         assert SECRET not in str(caught.value)
 
+    def test_parquet_with_damaged_text_is_an_error(self, tmp_path: Path) -> None:
+        import pyarrow.parquet
+
+        path = tmp_path / "a.parquet"
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist([{"text": SECRET}]), path, compression="none")
+        path.write_bytes(path.read_bytes().replace(SECRET.encode(), b"\xff" + SECRET.encode()[1:]))
+        with pytest.raises(InputError, match=r"cannot be read as Parquet \(UnicodeDecodeError\)") as caught:
+            read(TableSource(path=path))
+        assert SECRET[1:] not in str(caught.value)
+
 
 _SAVE_AND_READ = """
 import sys

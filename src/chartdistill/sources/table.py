@@ -94,7 +94,7 @@ class TableSource(FieldSource):
                 used = [name for name in names if name in self._fields()]
                 for batch in table.iter_batches(batch_size=_PARQUET_ROWS, columns=used):
                     yield from batch.to_pylist()
-        except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError, OSError) as error:
+        except (pyarrow.ArrowException, UnicodeDecodeError, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:  # of the file system, not of the format
                 raise InputError(f"cannot read {self.path}: {error.strerror}. Fix its permissions.") from error
             kind = type(error).__name__
