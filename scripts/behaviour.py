@@ -31,7 +31,6 @@ from chartdistill.filters import DEFAULT_FILTERS
 from chartdistill.interventions import score_interventions, write_variants
 from chartdistill.metrics.comparison import compare_arms
 from chartdistill.metrics.overlap import find_overlap
-from chartdistill.model_folder import load_tokenizer
 from chartdistill.perturbations import InterventionOptions
 from chartdistill.prepare import prepare
 from chartdistill.prompts import PromptBuilder
@@ -39,10 +38,11 @@ from chartdistill.report import report
 from chartdistill.report_pages.model_card import Models
 from chartdistill.report_pages.study_page import render_study_markdown, render_study_page
 from chartdistill.report_pages.trust_gates import TrustGate
+from chartdistill.runtime.model_folder import load_tokenizer
+from chartdistill.runtime.run_folder import RowWriter, read_rows, write_text
 from chartdistill.schema import Gate, Item, ItemCheck, ItemVote, Label, Prediction, Record, Task
 from chartdistill.sources import PrepareOptions
 from chartdistill.sources.synthetic import SyntheticSource
-from chartdistill.store import RowWriter, read_rows, write_text
 from chartdistill.training import TrainOptions
 
 ROOT = Path(__file__).resolve().parents[1]

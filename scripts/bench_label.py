@@ -42,8 +42,8 @@ from chartdistill.demo.charts import write_chart
 from chartdistill.engines import Generation, Generator, Request, VllmEngine
 from chartdistill.engines.contract import decode_answer
 from chartdistill.label import cache_windows
-from chartdistill.model_folder import load_tokenizer
 from chartdistill.prompts import PromptBuilder
+from chartdistill.runtime.model_folder import load_tokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
 ARMS = ("ours", "question_major", "no_prefix_cache", "hf_generate", "hf_generate_batch")

@@ -29,14 +29,14 @@ from typing import Any
 
 import psutil
 
-from chartdistill import privacy
 from chartdistill.asking import Asker
 from chartdistill.config import load_run
 from chartdistill.label import cache_windows
-from chartdistill.model_folder import load_tokenizer
 from chartdistill.prompts import PromptBuilder
+from chartdistill.runtime import privacy
+from chartdistill.runtime.model_folder import load_tokenizer
+from chartdistill.runtime.run_folder import Journal, read_rows
 from chartdistill.schema import Label, Record
-from chartdistill.store import Journal, read_rows
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs/demo.yaml"
 ADDRESS = "127.0.0.1:6399"

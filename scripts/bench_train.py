@@ -40,7 +40,7 @@ WARM_UP = Point("tiny", "float32", "split", tasks=2, record_tokens=16, records_p
 
 def serve(arm: str, threads: int) -> None:
     """A child process: runs a round for every point read."""
-    from chartdistill import privacy
+    from chartdistill.runtime import privacy
 
     privacy.enforce()
     import torch

@@ -28,7 +28,7 @@ from email.parser import HeaderParser
 from pathlib import Path
 
 from chartdistill.doctor.weights import known_hashes, read_weights, wrong_files
-from chartdistill.model_folder import check_model, licence
+from chartdistill.runtime.model_folder import check_model, licence
 
 ROOT = Path(__file__).resolve().parents[1]
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"

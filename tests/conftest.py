@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chartdistill import privacy
+from chartdistill.runtime import privacy
 
 privacy.enforce()
 
@@ -68,7 +68,7 @@ def served_model(tmp_path_factory: pytest.TempPathFactory, tokenizer_folder: Pat
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from chartdistill.model_folder import load_tokenizer
+    from chartdistill.runtime.model_folder import load_tokenizer
 
     tokenizer = load_tokenizer(tokenizer_folder)
     tokenizer.chat_template += "{% if brief %}In brief: {% endif %}"

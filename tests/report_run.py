@@ -10,8 +10,8 @@ from typing import Any
 from chartdistill.answers import format_answer
 from chartdistill.demo.charts import write_chart
 from chartdistill.report_pages.tables import BY_NAME
+from chartdistill.runtime.run_folder import RowWriter, make_folder, write_text
 from chartdistill.schema import CuratedLabel, Gate, Item, Label, Prediction, Record, Rejection, Row, Task
-from chartdistill.store import RowWriter, make_folder, write_text
 
 TASKS = tuple(
     Task(name=name, item=item, statuses=statuses, gate_question="Any?", extraction_question="List.", question="List.")

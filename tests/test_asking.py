@@ -19,8 +19,8 @@ from chartdistill.asking.votes import Sample, line_logprobs, vote
 from chartdistill.asking.windows import merge_items, passages
 from chartdistill.config import load_task
 from chartdistill.engines import Generation, Request
-from chartdistill.model_folder import load_tokenizer
 from chartdistill.prompts import PromptBuilder
+from chartdistill.runtime.model_folder import load_tokenizer
 from chartdistill.schema import Item, Record
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from chartdistill import store
 from chartdistill.answers import format_answer, parse_answer
 from chartdistill.cli import main
 from chartdistill.curate import curate
@@ -19,6 +18,7 @@ from chartdistill.errors import ArtefactError, InputError
 from chartdistill.filters import DEFAULT_FILTERS, Aberration, Grounding, Truncation
 from chartdistill.filters.ablation import ablation
 from chartdistill.prompts import QUESTION_SEPARATOR
+from chartdistill.runtime import run_folder
 from chartdistill.schema import CuratedLabel, Item, Label, Record, Split, Task, TrainExample
 
 DRUGS = Task(
@@ -52,21 +52,25 @@ def label(name: str, completion: str | None, task: Task = DRUGS, sample: int = 0
 
 
 def make_run(folder: Path, records: Sequence[Record], labels: Sequence[Label]) -> Path:
-    with store.RowWriter(folder / "records" / "records.jsonl") as rows:
+    with run_folder.RowWriter(folder / "records" / "records.jsonl") as rows:
         rows.write(*records)
-    store.write_manifest(folder / "records", store.fingerprint(folder / "records"), store.begin(folder / "records"))
-    with store.RowWriter(folder / "labels" / "labels.jsonl") as rows:
+    run_folder.write_manifest(
+        folder / "records", run_folder.fingerprint(folder / "records"), run_folder.begin(folder / "records")
+    )
+    with run_folder.RowWriter(folder / "labels" / "labels.jsonl") as rows:
         rows.write(*labels)
-    store.write_manifest(folder / "labels", store.fingerprint(folder / "labels"), store.begin(folder / "labels"))
+    run_folder.write_manifest(
+        folder / "labels", run_folder.fingerprint(folder / "labels"), run_folder.begin(folder / "labels")
+    )
     return folder
 
 
 def rows_of(run_dir: Path, name: str) -> list[CuratedLabel]:
-    return list(store.read_rows(run_dir / "curated" / name, CuratedLabel))
+    return list(run_folder.read_rows(run_dir / "curated" / name, CuratedLabel))
 
 
 def examples_of(run_dir: Path) -> list[TrainExample]:
-    return list(store.read_rows(run_dir / "curated" / "train.jsonl", TrainExample))
+    return list(run_folder.read_rows(run_dir / "curated" / "train.jsonl", TrainExample))
 
 
 @pytest.fixture
@@ -115,8 +119,8 @@ def test_train_examples_are_the_prompt_and_the_answer_without_the_test_split(run
 
 
 def test_output_does_not_depend_on_the_order_of_labels(run_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    records = list(store.read_rows(run_dir / "records" / "records.jsonl", Record))
-    labels = list(store.read_rows(run_dir / "labels" / "labels.jsonl", Label))
+    records = list(run_folder.read_rows(run_dir / "records" / "records.jsonl", Record))
+    labels = list(run_folder.read_rows(run_dir / "labels" / "labels.jsonl", Label))
     other = make_run(tmp_path_factory.mktemp("other"), records, labels[::-1])
     for folder in (run_dir, other):
         curate(folder, [DRUGS, TESTS], DEFAULT_FILTERS)
@@ -189,7 +193,7 @@ def test_everything_rejected_is_an_error_with_the_counts_and_no_manifest(tmp_pat
     assert "rejected.jsonl" in str(caught.value)
     assert "Bisolukast" not in str(caught.value)
     assert len(rows_of(tmp_path, "rejected.jsonl")) == 3
-    assert store.read_manifest(tmp_path / "curated") is None
+    assert run_folder.read_manifest(tmp_path / "curated") is None
 
 
 def test_no_labels_is_an_error(tmp_path: Path) -> None:
@@ -270,13 +274,13 @@ def test_readmission_of_one_record_leaves_the_others(run_dir: Path) -> None:
 def test_readmitting_what_was_never_rejected_names_the_reasons_there_are(run_dir: Path) -> None:
     with pytest.raises(InputError, match=r"--readmit no_such.* Reasons here: failed, invented, truncated"):
         curate(run_dir, [DRUGS, TESTS], DEFAULT_FILTERS, readmit=["no_such"])
-    assert store.read_manifest(run_dir / "curated") is None
+    assert run_folder.read_manifest(run_dir / "curated") is None
     assert curate(run_dir, [DRUGS, TESTS], DEFAULT_FILTERS)["options"]["readmit"] == []
 
 
 def test_the_command_line_readmits(run_dir: Path) -> None:
     main(["curate", str(DEMO), "--run-dir", str(run_dir), "--quiet", "--readmit", "invented", "--readmit", "d"])
-    manifest = store.require_manifest(run_dir / "curated", "curate")
+    manifest = run_folder.require_manifest(run_dir / "curated", "curate")
     assert manifest["options"]["readmit"] == ["invented", "d"]
     assert manifest["counts"]["kept"] == 7
 
@@ -289,7 +293,7 @@ def test_a_filter_that_rejects_too_much_stops_the_run_without_record_text(tmp_pa
     with pytest.raises(InputError, match=message) as caught:
         curate(tmp_path, [DRUGS], DEFAULT_FILTERS)
     assert "Bisolukast" not in str(caught.value)
-    assert store.read_manifest(tmp_path / "curated") is None
+    assert run_folder.read_manifest(tmp_path / "curated") is None
     assert len(rows_of(tmp_path, "rejected.jsonl")) == 23
     lenient = [one.model_copy(update={"max_rejected_fraction": 1.0}) for one in DEFAULT_FILTERS]
     assert curate(tmp_path, [DRUGS], lenient)["counts"]["kept"] == 1

@@ -33,7 +33,7 @@ from chartdistill.doctor.surroundings import (
     check_writable,
 )
 from chartdistill.doctor.weights import known_hashes, wrong_files
-from chartdistill.model_folder import licence
+from chartdistill.runtime.model_folder import licence
 from doctor_run import ROOT, named, run_with
 
 

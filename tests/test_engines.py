@@ -22,7 +22,7 @@ from chartdistill.doctor.model_shape import read_shape
 from chartdistill.doctor.workload import Work
 from chartdistill.engines import Generation, Generator, OpenAIEngine, Request, TransformersEngine, VllmEngine
 from chartdistill.errors import ConfigError, EngineError
-from chartdistill.model_folder import load_tokenizer
+from chartdistill.runtime.model_folder import load_tokenizer
 
 pytestmark = pytest.mark.slow
 

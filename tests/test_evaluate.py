@@ -20,9 +20,9 @@ from chartdistill.prepare import prepare
 from chartdistill.report import report
 from chartdistill.report_pages.facts import read_scores
 from chartdistill.report_pages.trust_gates import TrustGate
+from chartdistill.runtime.run_folder import RowWriter, make_folder, read_manifest, read_rows, write_text
 from chartdistill.schema import Gate, Label, Prediction, Record, TrainExample
 from chartdistill.sources.synthetic import SyntheticSource
-from chartdistill.store import RowWriter, make_folder, read_manifest, read_rows, write_text
 from conftest import ROOT
 
 SOURCES = (

@@ -13,8 +13,8 @@ from chartdistill.config import Run, load_run
 from chartdistill.demo.api_version import api_version_lines
 from chartdistill.errors import InputError
 from chartdistill.prepare import prepare
+from chartdistill.runtime.run_folder import read_rows
 from chartdistill.schema import Label, Record
-from chartdistill.store import read_rows
 from chartdistill.study.imported import import_counts, import_labels
 from chartdistill.study.options import ImportOptions, load_study
 from chartdistill.study.parts import derive

@@ -18,11 +18,11 @@ from chartdistill.config import Run, load_run
 from chartdistill.engines import Request, TransformersEngine
 from chartdistill.errors import ArtefactError, EngineError
 from chartdistill.label import label
-from chartdistill.model_folder import load_tokenizer
 from chartdistill.prepare import prepare
 from chartdistill.prompts import PromptBuilder
+from chartdistill.runtime.model_folder import load_tokenizer
+from chartdistill.runtime.run_folder import read_rows
 from chartdistill.schema import Label
-from chartdistill.store import read_rows
 
 ROOT = Path(__file__).resolve().parents[1]
 

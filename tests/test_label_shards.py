@@ -13,8 +13,8 @@ from chartdistill.config import Run
 from chartdistill.errors import ArtefactError, ConfigError
 from chartdistill.label import label, label_shard
 from chartdistill.pipeline import run_shard, run_verb
+from chartdistill.runtime.run_folder import lock, read_rows
 from chartdistill.schema import Label, Record
-from chartdistill.store import lock, read_rows
 from test_label import prepared, rows_of, silent
 
 

@@ -16,8 +16,8 @@ from chartdistill.report import report
 from chartdistill.report_pages.model_card import CARD, WEIGHTS, Models
 from chartdistill.report_pages.tables import BY_NAME, GOLD_HEADLINE
 from chartdistill.report_pages.trust_gates import TrustGate
+from chartdistill.runtime.run_folder import read_manifest, read_rows, write_text
 from chartdistill.schema import Record
-from chartdistill.store import read_manifest, read_rows, write_text
 from report_run import ARMS, NUM_RECORDS, TASKS, write_manifest, write_run
 
 MODELS = Models("Qwen/Qwen3-8B-FP8", "aa55da1e", "Qwen/Qwen3-0.6B", "c1899de2", "apache-2.0")

@@ -13,9 +13,9 @@ import pytest
 
 from chartdistill.errors import InputError
 from chartdistill.prepare import cluster_split, prepare
+from chartdistill.runtime.run_folder import read_rows
 from chartdistill.schema import Record, RejectedRecord
 from chartdistill.sources import FolderSource, JsonlSource, PrepareOptions, SyntheticSource
-from chartdistill.store import read_rows
 
 OPTIONS = PrepareOptions()
 

@@ -10,8 +10,8 @@ import urllib.request
 
 import pytest
 
-from chartdistill import privacy
 from chartdistill.errors import PrivacyError
+from chartdistill.runtime import privacy
 
 ELSEWHERE = "192.0.2.1"  # RFC 5737: documentation only, never routed
 

@@ -13,7 +13,7 @@ import pytest
 
 RUN = """
 import signal, sys
-from chartdistill.processes import run_to_end
+from chartdistill.runtime.processes import run_to_end
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as the command line does
 print(run_to_end([sys.executable, *sys.argv[1:]]))
 """
@@ -30,7 +30,7 @@ time.sleep(60)
 """
 LAUNCHER = """
 import os, subprocess, sys, time
-worker = "import sys, time; from chartdistill.processes import end_with_launcher; end_with_launcher(); time.sleep(60)"
+worker = "import sys, time; from chartdistill.runtime.processes import end_with_launcher; end_with_launcher(); time.sleep(60)"
 child = subprocess.Popen([sys.executable, "-c", worker], env={**os.environ, "LOCAL_RANK": "0"}, start_new_session=True)
 time.sleep(3)
 print(child.pid, flush=True)

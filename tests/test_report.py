@@ -16,8 +16,8 @@ from chartdistill.report import report
 from chartdistill.report_pages.claims import state_findings
 from chartdistill.report_pages.facts import Scores, read_facts
 from chartdistill.report_pages.tables import BY_NAME, write_cell
+from chartdistill.runtime.run_folder import write_text
 from chartdistill.schema import Item, Prediction
-from chartdistill.store import write_text
 from report_run import ARMS, NUM_RECORDS, TASKS, invent_scores, write_manifest, write_rows, write_run
 
 

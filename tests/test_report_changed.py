@@ -13,7 +13,7 @@ from chartdistill.report import report
 from chartdistill.report_pages.changed import changed_claims, consistency_tables, effect_tables, overlap_limits
 from chartdistill.report_pages.claims import state_findings
 from chartdistill.report_pages.facts import Overlap, RunFacts, read_facts
-from chartdistill.store import write_text
+from chartdistill.runtime.run_folder import write_text
 from report_run import TASKS, invent_scores, write_run
 
 OVERLAP: dict[str, Any] = {

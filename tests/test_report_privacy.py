@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from chartdistill.report import report
+from chartdistill.runtime.run_folder import read_rows
 from chartdistill.schema import CuratedLabel, Item, Prediction, Record, Rejection
-from chartdistill.store import read_rows
 from report_run import TASKS, write_rows, write_run
 
 PLANTED = {

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from chartdistill.errors import ArtefactError, InputError
-from chartdistill.schema import Prediction, RejectedRecord
-from chartdistill.store import (
+from chartdistill.runtime.run_folder import (
     Journal,
     RowWriter,
     begin,
@@ -23,6 +22,7 @@ from chartdistill.store import (
     require_manifest,
     write_manifest,
 )
+from chartdistill.schema import Prediction, RejectedRecord
 
 
 def row(key: str, failure: str | None = None) -> Prediction:
@@ -83,7 +83,7 @@ def test_manifest_means_complete(tmp_path: Path) -> None:
 
 def test_a_second_writer_is_refused_by_name(tmp_path: Path) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from chartdistill.store import lock\n"
+        "import sys, time; from pathlib import Path; from chartdistill.runtime.run_folder import lock\n"
         "with lock(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True)
@@ -123,7 +123,7 @@ def test_journal_keeps_what_is_finished_and_orders_it(tmp_path: Path) -> None:
 def test_a_full_disk_is_said_plainly_and_loses_nothing(tmp_path: Path) -> None:
     program = (
         "import resource, signal, sys; from pathlib import Path\n"
-        "from chartdistill.store import RowWriter; from chartdistill.schema import RejectedRecord\n"
+        "from chartdistill.runtime.run_folder import RowWriter; from chartdistill.schema import RejectedRecord\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
         "from chartdistill.errors import ArtefactError\n"

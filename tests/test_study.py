@@ -16,8 +16,8 @@ from chartdistill.errors import ArtefactError, ConfigError, TrainingError
 from chartdistill.metrics import score_arm
 from chartdistill.prepare import prepare
 from chartdistill.rules import known_names, predict_by_rules, read
+from chartdistill.runtime.run_folder import RowWriter, lock, make_folder, read_rows, write_text
 from chartdistill.schema import Gate, Item, Label, Prediction, Record, Task, TrainExample
-from chartdistill.store import RowWriter, lock, make_folder, read_rows, write_text
 from chartdistill.study import study
 from chartdistill.study.options import load_study, parts_of
 from chartdistill.study.parts import LOG, derive, make_students, write_gold_labels

@@ -14,10 +14,10 @@ import yaml
 
 from chartdistill.config import Run, load_run
 from chartdistill.errors import ConfigError, TrainingError
-from chartdistill.model_folder import load_tokenizer
 from chartdistill.prompts import PromptBuilder
+from chartdistill.runtime.model_folder import load_tokenizer
+from chartdistill.runtime.run_folder import RowWriter, amend_manifest, read_rows, write_manifest
 from chartdistill.schema import Label, Record, Split, TopLogprobs, TrainExample
-from chartdistill.store import RowWriter, amend_manifest, read_rows, write_manifest
 from chartdistill.train import check_lengths, read_examples, train
 from chartdistill.training.rows import Branch, Example
 

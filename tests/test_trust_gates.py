@@ -14,7 +14,7 @@ from chartdistill.metrics.intervals import Estimate, undefined
 from chartdistill.report import evaluation_mark, report, require_approval
 from chartdistill.report_pages.facts import Scores
 from chartdistill.report_pages.trust_gates import GateVerdict, TrustGate, doubts, judge_gates
-from chartdistill.store import read_manifest, write_text
+from chartdistill.runtime.run_folder import read_manifest, write_text
 from report_run import TASKS, invent_scores, write_run
 from test_cli import chartdistill
 from test_config import written

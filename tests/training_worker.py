@@ -15,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from chartdistill import privacy
+from chartdistill.runtime import privacy
 from chartdistill.training import TrainOptions
 from chartdistill.training.rows import Example
 from training_shapes import make_example

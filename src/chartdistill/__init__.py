@@ -1,6 +1,6 @@
 """Distil a large open model's reading of patient charts into a small local model, offline."""
 
-from chartdistill import privacy
+from chartdistill.runtime import privacy
 
 __version__ = "0.1.0"
 

@@ -37,8 +37,8 @@ from chartdistill.filters import (
 )
 from chartdistill.freeform import parse_free_answer
 from chartdistill.grounding import plain_key
+from chartdistill.runtime.run_folder import RowWriter
 from chartdistill.schema import Item, Label, Record, Rejection, Row, Task, content_hash
-from chartdistill.store import RowWriter
 
 AUDIT_FILTERS: tuple[AnyFilter, ...] = (
     Truncation(),

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from chartdistill import __version__, privacy
+from chartdistill import __version__
 from chartdistill.errors import ChartDistillError
-from chartdistill.processes import end_with_launcher
-from chartdistill.store import private_umask
+from chartdistill.runtime import privacy
+from chartdistill.runtime.processes import end_with_launcher
+from chartdistill.runtime.run_folder import private_umask
 
 if TYPE_CHECKING:
     from chartdistill.config import Run
@@ -177,15 +178,15 @@ def _dispatch(arguments: argparse.Namespace) -> None:
         print_summary(run)
     if arguments.command == "report" or (arguments.command == "run" and arguments.last == "report"):
         from chartdistill.report import require_approval
-        from chartdistill.store import read_manifest
+        from chartdistill.runtime.run_folder import read_manifest
 
         require_approval(read_manifest(run.dir / "report") or {})
 
 
 def _score(arguments: argparse.Namespace) -> None:
     from chartdistill.config import load_task
+    from chartdistill.runtime.run_folder import write_text
     from chartdistill.score import score_files, write_summary
-    from chartdistill.store import write_text
 
     tasks = None if arguments.tasks is None else [load_task(path) for path in arguments.tasks]
     figures = score_files([arguments.predictions, *arguments.against], arguments.gold, tasks=tasks)
@@ -215,8 +216,8 @@ def _label_shard(run: Run, shard: str) -> None:
 def _curate_again(run: Run, readmit: Sequence[str]) -> None:
     """The verb `curate`, with what a person re-admits."""
     from chartdistill.curate import curate
-    from chartdistill.progress import StageBar
-    from chartdistill.store import lock
+    from chartdistill.runtime.progress import StageBar
+    from chartdistill.runtime.run_folder import lock
 
     with lock(run.dir), StageBar("curate", unit="records") as bar:
         curate(run.dir, run.tasks, run.config.filters, bar, readmit)

@@ -17,7 +17,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from chartdistill import store
 from chartdistill.answers import format_answer, parse_answer
 from chartdistill.drugs import is_installed
 from chartdistill.errors import ArtefactError, InputError
@@ -25,6 +24,7 @@ from chartdistill.filters import NO_FACTS, AnyFilter, Format, RunFacts, survey
 from chartdistill.filters.ablation import Ablation, left_of
 from chartdistill.filters.readmission import Readmissions, merged
 from chartdistill.prompts import QUESTION_SEPARATOR
+from chartdistill.runtime import run_folder
 from chartdistill.schema import CuratedLabel, Item, Label, Record, Rejection, Row, Task, TrainExample
 
 READMISSIONS = "readmissions.json"
@@ -67,24 +67,24 @@ def curate(
         "filters": [item.model_dump(mode="json") for item in filters],
         "readmit": list(wanted),
     }
-    mark = store.fingerprint(
+    mark = run_folder.fingerprint(
         "curate",
-        store.require_manifest(records_dir, "prepare")["fingerprint"],
-        store.require_manifest(labels_dir, "label")["fingerprint"],
+        run_folder.require_manifest(records_dir, "prepare")["fingerprint"],
+        run_folder.require_manifest(labels_dir, "label")["fingerprint"],
         options,
         is_installed(),
     )
-    if store.is_done(folder, mark):
-        return store.require_manifest(folder, "curate")
-    started = store.begin(folder)
-    records = {record.id: record for record in store.read_rows(records_dir / "records.jsonl", Record)}
+    if run_folder.is_done(folder, mark):
+        return run_folder.require_manifest(folder, "curate")
+    started = run_folder.begin(folder)
+    records = {record.id: record for record in run_folder.read_rows(records_dir / "records.jsonl", Record)}
     labels, num_superseded = _read_labels(labels_dir / "labels.jsonl", records, tasks)
     work = _Work(records, {task.name: task for task in tasks}, filters, Readmissions(wanted))
     tally = _write_curated(folder, labels, work, progress)
     _refuse(folder, labels_dir, tally, work)
     if readmit:
-        store.write_text(folder / READMISSIONS, json.dumps(list(wanted)) + "\n")
-    return store.write_manifest(
+        run_folder.write_text(folder / READMISSIONS, json.dumps(list(wanted)) + "\n")
+    return run_folder.write_manifest(
         folder,
         mark,
         started,
@@ -92,7 +92,7 @@ def curate(
         ablation=work.ablation.summary(),
         options=options,
         drug_lexicon="installed" if is_installed() else "not installed: drug names were judged by the charts alone",
-        versions=store.versions_of("chartdistill", "rapidfuzz", "drug-named-entity-recognition"),
+        versions=run_folder.versions_of("chartdistill", "rapidfuzz", "drug-named-entity-recognition"),
     )
 
 
@@ -223,7 +223,7 @@ def _read_labels(path: Path, records: dict[str, Record], tasks: Sequence[Task]) 
     task_order = {task.name: number for number, task in enumerate(tasks)}
     latest: dict[tuple[int, int, int], Label] = {}
     num_rows = 0
-    for num_rows, label in enumerate(store.read_rows(path, Label), 1):
+    for num_rows, label in enumerate(run_folder.read_rows(path, Label), 1):
         if label.record not in record_order:
             raise ArtefactError(
                 f"{path}:{num_rows}: record {label.record!r} is not in records/records.jsonl. They were prepared "
@@ -245,11 +245,11 @@ def _write_curated(
     last_taught: tuple[str, str] | None = None
     run = survey((label.record, label.task, _items(label, work.tasks[label.task])) for label in labels)
     with (
-        store.RowWriter(folder / "kept.jsonl") as kept,
-        store.RowWriter(folder / "rejected.jsonl") as rejected,
-        store.RowWriter(folder / "train.jsonl") as train,
-        store.RowWriter(folder / "train_messages.jsonl") as train_chats,
-        store.RowWriter(folder / "validation_messages.jsonl") as validation_chats,
+        run_folder.RowWriter(folder / "kept.jsonl") as kept,
+        run_folder.RowWriter(folder / "rejected.jsonl") as rejected,
+        run_folder.RowWriter(folder / "train.jsonl") as train,
+        run_folder.RowWriter(folder / "train_messages.jsonl") as train_chats,
+        run_folder.RowWriter(folder / "validation_messages.jsonl") as validation_chats,
     ):
         for number, label in enumerate(labels, 1):
             record, task = work.records[label.record], work.tasks[label.task]

@@ -31,13 +31,11 @@ from chartdistill.interventions import (
 from chartdistill.metrics.comparison import compare_arms
 from chartdistill.metrics.keys import lexicon_used
 from chartdistill.metrics.overlap import find_overlap, naive_leak
-from chartdistill.model_folder import load_tokenizer, model_fingerprint
 from chartdistill.perturbations import InterventionOptions
-from chartdistill.progress import ProgressCallback
 from chartdistill.prompts import PromptBuilder
-from chartdistill.schema import Label, Prediction, Record, RejectedRecord, Task, TrainExample, content_hash
-from chartdistill.sheets import Sheet, ask_sheets, plain_questions, stored_answers, windows
-from chartdistill.store import (
+from chartdistill.runtime.model_folder import load_tokenizer, model_fingerprint
+from chartdistill.runtime.progress import ProgressCallback
+from chartdistill.runtime.run_folder import (
     Journal,
     RowWriter,
     begin,
@@ -51,6 +49,8 @@ from chartdistill.store import (
     write_manifest,
     write_text,
 )
+from chartdistill.schema import Label, Prediction, Record, RejectedRecord, Task, TrainExample, content_hash
+from chartdistill.sheets import Sheet, ask_sheets, plain_questions, stored_answers, windows
 
 PAIRS = (("student", "base"), ("student", "teacher"))
 """Arms compared: the first minus the second."""

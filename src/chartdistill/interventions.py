@@ -38,8 +38,8 @@ from chartdistill.perturbations import (
     make_edits,
     make_noise,
 )
+from chartdistill.runtime.run_folder import RowWriter, count_by, read_rows
 from chartdistill.schema import Item, Prediction, Record, Task
-from chartdistill.store import RowWriter, count_by, read_rows
 
 VARIANTS = "variants.jsonl"
 ANY_NOISE = "any"

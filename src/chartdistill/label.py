@@ -21,11 +21,10 @@ from chartdistill.asking.shards import remove_shards, take_over
 from chartdistill.config import Run
 from chartdistill.engines import Generator
 from chartdistill.errors import EngineError
-from chartdistill.model_folder import load_tokenizer, model_fingerprint
-from chartdistill.progress import ProgressCallback
 from chartdistill.prompts import PromptBuilder
-from chartdistill.schema import Label, Record, Task, content_hash
-from chartdistill.store import (
+from chartdistill.runtime.model_folder import load_tokenizer, model_fingerprint
+from chartdistill.runtime.progress import ProgressCallback
+from chartdistill.runtime.run_folder import (
     Journal,
     begin,
     fingerprint,
@@ -36,6 +35,7 @@ from chartdistill.store import (
     versions_of,
     write_manifest,
 )
+from chartdistill.schema import Label, Record, Task, content_hash
 
 T = TypeVar("T")
 _CACHE_SHARE = 0.8

@@ -23,10 +23,10 @@ from chartdistill.errors import ChartDistillError
 from chartdistill.evaluate import evaluate
 from chartdistill.label import label, label_shard
 from chartdistill.prepare import prepare
-from chartdistill.processes import run_to_end
-from chartdistill.progress import ProgressCallback, StageBar
 from chartdistill.report import report_run
-from chartdistill.store import lock
+from chartdistill.runtime.processes import run_to_end
+from chartdistill.runtime.progress import ProgressCallback, StageBar
+from chartdistill.runtime.run_folder import lock
 from chartdistill.train import train
 from chartdistill.training import Parallel, launch_options
 

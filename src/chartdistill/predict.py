@@ -20,12 +20,12 @@ from chartdistill.config import Run
 from chartdistill.engines import Generation, Request
 from chartdistill.errors import InputError
 from chartdistill.grounding import locate
-from chartdistill.model_folder import load_tokenizer, read_json
 from chartdistill.prompts import PromptBuilder
 from chartdistill.report_pages.trust_gates import doubts
+from chartdistill.runtime.model_folder import load_tokenizer, read_json
+from chartdistill.runtime.run_folder import disk_errors, read_manifest, require_manifest
 from chartdistill.schema import Record, RejectedRecord, Task
 from chartdistill.sources import source_for
-from chartdistill.store import disk_errors, read_manifest, require_manifest
 
 _RECORDS_PER_WINDOW = 256
 

@@ -20,10 +20,7 @@ from typing import Any
 from chartdistill.cleaning import Cleaned, clean
 from chartdistill.clusters import ClusterBuilder, body_words
 from chartdistill.errors import InputError
-from chartdistill.schema import Item, Record, RejectedRecord, Row, Split
-from chartdistill.sources import AnySource, PrepareOptions, SourceEntry
-from chartdistill.sources.dataset import CACHE_PREFIX
-from chartdistill.store import (
+from chartdistill.runtime.run_folder import (
     RowWriter,
     begin,
     count_by,
@@ -33,6 +30,9 @@ from chartdistill.store import (
     read_rows,
     write_manifest,
 )
+from chartdistill.schema import Item, Record, RejectedRecord, Row, Split
+from chartdistill.sources import AnySource, PrepareOptions, SourceEntry
+from chartdistill.sources.dataset import CACHE_PREFIX
 
 Progress = Callable[[int, int | None], None]
 """Called with (entries done, all entries or None while that is not known)."""

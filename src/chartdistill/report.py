@@ -17,7 +17,6 @@ from typing import Any
 from chartdistill import __version__
 from chartdistill.config import Run
 from chartdistill.errors import ModelError, TrustGateError
-from chartdistill.model_folder import licence
 from chartdistill.report_pages.claims import Findings, state_findings
 from chartdistill.report_pages.facts import (
     APPROVAL,
@@ -41,8 +40,8 @@ from chartdistill.report_pages.trust_gates import (
     is_approved,
     judge_gates,
 )
-from chartdistill.schema import Task
-from chartdistill.store import (
+from chartdistill.runtime.model_folder import licence
+from chartdistill.runtime.run_folder import (
     amend_manifest,
     begin,
     fingerprint,
@@ -51,6 +50,7 @@ from chartdistill.store import (
     write_manifest,
     write_text,
 )
+from chartdistill.schema import Task
 
 
 def report_run(run: Run) -> dict[str, Any]:

@@ -19,11 +19,11 @@ from typing import Any, TypeVar
 from chartdistill.answers import answer_pattern, parse_answer
 from chartdistill.config import Run
 from chartdistill.engines import Generation, Generator, Request
-from chartdistill.model_folder import load_tokenizer, model_fingerprint, read_json
-from chartdistill.progress import ProgressCallback
 from chartdistill.prompts import PromptBuilder
+from chartdistill.runtime.model_folder import load_tokenizer, model_fingerprint, read_json
+from chartdistill.runtime.progress import ProgressCallback
+from chartdistill.runtime.run_folder import Journal, read_rows
 from chartdistill.schema import Prediction, Record, Task, content_hash
-from chartdistill.store import Journal, read_rows
 
 Question = tuple[Record, Task, float]
 """(record, task, temperature)."""

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from chartdistill.config import Run
 from chartdistill.errors import ModelError
-from chartdistill.store import read_manifest
+from chartdistill.runtime.run_folder import read_manifest
 
 _FOLDERS = {"prepare": "records", "label": "labels", "curate": "curated", "train": "adapter",
             "evaluate": "predictions", "report": "report"}  # fmt: skip

@@ -15,17 +15,16 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from chartdistill import privacy
 from chartdistill.answers import parse_answer
 from chartdistill.config import Run, load_run
 from chartdistill.errors import ConfigError, TrainingError
 from chartdistill.metrics import ALL_TASKS, score_arm
-from chartdistill.model_folder import load_tokenizer, model_fingerprint, read_json
-from chartdistill.processes import end_with_launcher
-from chartdistill.progress import ProgressCallback, StageBar
 from chartdistill.prompts import PromptBuilder
-from chartdistill.schema import Label, Prediction, Record, Split, TrainExample
-from chartdistill.store import (
+from chartdistill.runtime import privacy
+from chartdistill.runtime.model_folder import load_tokenizer, model_fingerprint, read_json
+from chartdistill.runtime.processes import end_with_launcher
+from chartdistill.runtime.progress import ProgressCallback, StageBar
+from chartdistill.runtime.run_folder import (
     begin,
     fingerprint,
     is_done,
@@ -38,6 +37,7 @@ from chartdistill.store import (
     versions_of,
     write_manifest,
 )
+from chartdistill.schema import Label, Prediction, Record, Split, TrainExample
 from chartdistill.training import TrainOptions
 from chartdistill.training.check import check_rows
 from chartdistill.training.distillation import TeacherTokens, check_vocabularies, teacher_tokens

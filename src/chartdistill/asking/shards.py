@@ -19,8 +19,8 @@ from itertools import islice
 from pathlib import Path
 
 from chartdistill.errors import ArtefactError, ConfigError
+from chartdistill.runtime.run_folder import Journal, disk_errors, make_folder, read_rows
 from chartdistill.schema import Label, content_hash
-from chartdistill.store import Journal, disk_errors, make_folder, read_rows
 
 _ROWS_PER_WRITE = 1000
 

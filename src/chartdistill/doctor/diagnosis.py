@@ -12,7 +12,6 @@ import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 
-from chartdistill import privacy
 from chartdistill.config import Run
 from chartdistill.doctor.check import Check, State
 from chartdistill.doctor.machine import GIB, Card, check_hardware, needed_share, ram_bytes
@@ -39,6 +38,7 @@ from chartdistill.doctor.surroundings import (
 from chartdistill.doctor.time_plan import TimePlan, evaluate_time, label_time, train_time
 from chartdistill.doctor.workload import Work, count_work
 from chartdistill.engines import TransformersEngine, VllmEngine
+from chartdistill.runtime import privacy
 from chartdistill.training import TrainOptions
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from chartdistill.errors import ModelError
-from chartdistill.model_folder import read_json
+from chartdistill.runtime.model_folder import read_json
 
 NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
 """Of one weight in bitsandbytes' NF4 with double quantisation: 4 bits, an 8-bit scale for 64 weights, and a 32-bit

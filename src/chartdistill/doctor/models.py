@@ -14,7 +14,7 @@ from chartdistill.doctor.model_shape import ModelShape, read_shape
 from chartdistill.doctor.weights import is_permissive, known_hashes, mismatch, read_weights, wrong_files
 from chartdistill.engines import OpenAIEngine, TransformersEngine, VllmEngine
 from chartdistill.errors import ModelError
-from chartdistill.model_folder import DEMO_HINT, licence, read_json
+from chartdistill.runtime.model_folder import DEMO_HINT, licence, read_json
 
 Role = Literal["teacher", "student"]
 ROLES: tuple[Role, ...] = ("teacher", "student")

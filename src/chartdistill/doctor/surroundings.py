@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 
 from packaging.requirements import Requirement
 
-from chartdistill import privacy
 from chartdistill.config import Run
 from chartdistill.doctor.check import Check, State
 from chartdistill.doctor.machine import Card
@@ -25,6 +24,7 @@ from chartdistill.doctor.model_shape import ModelShape
 from chartdistill.doctor.models import first_sentence
 from chartdistill.engines import OpenAIEngine
 from chartdistill.errors import ConfigError, EngineError, PrivacyError
+from chartdistill.runtime import privacy
 
 ELSEWHERE = ("192.0.2.1", 443)
 """RFC 5737: for documentation only, never routed; so even without a guard nothing could arrive."""

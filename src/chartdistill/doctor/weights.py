@@ -17,7 +17,7 @@ from pathlib import Path
 
 from chartdistill.doctor.model_shape import ModelShape
 from chartdistill.errors import ModelError
-from chartdistill.model_folder import read_json
+from chartdistill.runtime.model_folder import read_json
 
 _MOST_HEADER_BYTES = 100_000_000
 """Limit of the format."""

@@ -15,13 +15,13 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from chartdistill import privacy
 from chartdistill.engines.contract import Generation, Generator, Request, decode_answer, too_long
 from chartdistill.engines.endpoint import Endpoint, UnreachableError
 from chartdistill.engines.routing import Router
 from chartdistill.engines.vllm_engine import VllmEngine
 from chartdistill.errors import ConfigError, EngineError
-from chartdistill.model_folder import load_tokenizer
+from chartdistill.runtime import privacy
+from chartdistill.runtime.model_folder import load_tokenizer
 
 
 class OpenAIEngine(BaseModel):

@@ -60,7 +60,7 @@ class TransformersEngine(BaseModel):
 
 class _TransformersGenerator:
     def __init__(self, model: Any, folder: Path, batch_size: int) -> None:
-        from chartdistill.model_folder import load_tokenizer
+        from chartdistill.runtime.model_folder import load_tokenizer
 
         self._base, self._batch_size, self._tokenizer = model, batch_size, load_tokenizer(folder)
         self._grammars = Grammars(self._tokenizer, int(model.config.get_text_config().vocab_size))

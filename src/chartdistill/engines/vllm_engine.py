@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from chartdistill.engines.contract import LOWEST_LOGPROB, Generation, Generator, Request, decode_answer, too_long
 from chartdistill.engines.watch import descendants, ended_with_us, socket_folder
 from chartdistill.errors import EngineError
-from chartdistill.model_folder import load_tokenizer
+from chartdistill.runtime.model_folder import load_tokenizer
 
 
 class VllmEngine(BaseModel):

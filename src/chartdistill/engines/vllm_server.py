@@ -24,7 +24,7 @@ from typing import IO, Any
 from chartdistill.engines.vllm_engine import VllmEngine
 from chartdistill.engines.watch import socket_folder
 from chartdistill.errors import EngineError
-from chartdistill.processes import end_with_parent
+from chartdistill.runtime.processes import end_with_parent
 
 MODEL_NAME = "model"
 _PARENT = "CHARTDISTILL_SERVER_PARENT"

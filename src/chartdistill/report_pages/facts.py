@@ -19,8 +19,8 @@ from chartdistill.errors import InputError
 from chartdistill.metrics import ALL_TASKS
 from chartdistill.metrics.intervals import Estimate
 from chartdistill.metrics.randomisation import PValue
+from chartdistill.runtime.run_folder import read_manifest, read_rows, require_manifest
 from chartdistill.schema import CuratedLabel, Label, Prediction, Record, Rejection, Row, Task
-from chartdistill.store import read_manifest, read_rows, require_manifest
 
 STAGES = ("records", "labels", "curated", "adapter", "predictions")
 """Folders of a run that the report reads, in the order of the flow."""

@@ -21,8 +21,7 @@ from chartdistill.clusters import cluster_records
 from chartdistill.config import Run
 from chartdistill.demo.api_version import api_version_lines
 from chartdistill.errors import InputError
-from chartdistill.schema import Item, Label, Record, Task
-from chartdistill.store import (
+from chartdistill.runtime.run_folder import (
     RowWriter,
     begin,
     fingerprint,
@@ -33,6 +32,7 @@ from chartdistill.store import (
     write_manifest,
     write_text,
 )
+from chartdistill.schema import Item, Label, Record, Task
 from chartdistill.study.options import ImportOptions
 from chartdistill.study.records import records_of
 

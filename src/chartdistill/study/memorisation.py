@@ -27,11 +27,9 @@ from chartdistill.config import Run, load_run
 from chartdistill.errors import InputError
 from chartdistill.metrics.intervals import Estimate
 from chartdistill.metrics.means import mean_difference, mean_estimate, share_estimate
-from chartdistill.model_folder import load_tokenizer
 from chartdistill.prompts import PromptBuilder
-from chartdistill.schema import Prediction, Record, Task, TrainExample
-from chartdistill.sheets import Sheet, plain_questions, stored_answers
-from chartdistill.store import (
+from chartdistill.runtime.model_folder import load_tokenizer
+from chartdistill.runtime.run_folder import (
     RowWriter,
     begin,
     fingerprint,
@@ -42,6 +40,8 @@ from chartdistill.store import (
     write_manifest,
     write_text,
 )
+from chartdistill.schema import Prediction, Record, Task, TrainExample
+from chartdistill.sheets import Sheet, plain_questions, stored_answers
 from chartdistill.study.canaries import FORMS, KINDS, Canary, CanaryKind, draw_canaries, plant, plant_answers
 from chartdistill.study.options import CONTROL, CanaryOptions, Part, StudyConfig
 from chartdistill.study.parts import RunVerbs, derive, train_students

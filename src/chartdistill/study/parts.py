@@ -20,11 +20,10 @@ from chartdistill.answers import format_answer
 from chartdistill.config import Run, load_run
 from chartdistill.errors import InputError, TrainingError
 from chartdistill.filters import Format
-from chartdistill.model_folder import model_fingerprint
 from chartdistill.pipeline import ChildError
-from chartdistill.processes import end_with_parent
-from chartdistill.schema import Label, Record, Task, content_hash
-from chartdistill.store import (
+from chartdistill.runtime.model_folder import model_fingerprint
+from chartdistill.runtime.processes import end_with_parent
+from chartdistill.runtime.run_folder import (
     RowWriter,
     begin,
     fingerprint,
@@ -36,6 +35,7 @@ from chartdistill.store import (
     write_manifest,
     write_text,
 )
+from chartdistill.schema import Label, Record, Task, content_hash
 from chartdistill.study.imported import import_labels
 from chartdistill.study.options import IMPORTED, LABELS_OF, Part, StudyConfig, parts_of
 from chartdistill.study.records import draw, records_of, train_records

@@ -16,10 +16,10 @@ from chartdistill.config import Run
 from chartdistill.evaluate import VARIANTS, ask_teacher_again, held_out_records, teacher_predictions
 from chartdistill.interventions import askings, write_variants
 from chartdistill.perturbations import Variant
-from chartdistill.progress import StageBar
+from chartdistill.runtime.progress import StageBar
+from chartdistill.runtime.run_folder import read_manifest, read_rows
 from chartdistill.schema import Label, Prediction, Record
 from chartdistill.sheets import Question, Sheet, ask_sheets, plain_questions, stored_answers
-from chartdistill.store import read_manifest, read_rows
 from chartdistill.study.options import StudyConfig, parts_of
 from chartdistill.study.records import held_out, records_of
 

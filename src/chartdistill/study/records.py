@@ -11,8 +11,8 @@ from pathlib import Path
 
 from chartdistill.config import Run
 from chartdistill.errors import ConfigError
+from chartdistill.runtime.run_folder import read_rows
 from chartdistill.schema import Record, content_hash
-from chartdistill.store import read_rows
 from chartdistill.study.options import StudyConfig
 
 

@@ -23,8 +23,8 @@ from chartdistill.metrics.counting import ALL_TASKS
 from chartdistill.metrics.means import mean_difference, mean_estimate
 from chartdistill.metrics.overlap import find_overlap
 from chartdistill.report_pages.study_claims import MARGIN, answer_questions
+from chartdistill.runtime.run_folder import read_rows
 from chartdistill.schema import CuratedLabel, Label, Prediction, Record
-from chartdistill.store import read_rows
 from chartdistill.study.options import StudyConfig, parts_of
 from chartdistill.study.predictions import BASE, DIRECT, TEACHER, Answers
 from chartdistill.study.records import held_out, records_of

@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from chartdistill.store import write_text
+from chartdistill.runtime.run_folder import write_text
 
 _NAMES = {"eval_loss": "validation_loss", "eval_joint_f1": "validation_joint_f1"}
 

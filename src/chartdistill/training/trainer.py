@@ -16,7 +16,7 @@ import torch
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from chartdistill.errors import TrainingError
-from chartdistill.store import make_folder
+from chartdistill.runtime.run_folder import make_folder
 from chartdistill.training.adapter import BEST, adapter_tensors, load_tensors, put_tensors, save_adapter, save_tensors
 from chartdistill.training.log import EndCallback, LogCallback, StopCallback, is_better
 from chartdistill.training.losses import pass_loss
@@ -27,7 +27,7 @@ from chartdistill.training.steps import StepLoader, StepSampler
 from chartdistill.training.student import compute_dtype
 
 if TYPE_CHECKING:
-    from chartdistill.progress import ProgressCallback
+    from chartdistill.runtime.progress import ProgressCallback
 
 Score = Callable[[Any], dict[str, float]]
 """Generates and scores answers of a model; called on every process, returns the same on each."""
