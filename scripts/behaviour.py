@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from chartdistill import rules
-from chartdistill.answers import NONE_FOUND, format_answer, parse_answer
 from chartdistill.asking import LabelOptions
 from chartdistill.asking.asker import Asker
 from chartdistill.audit import run_audit
@@ -33,7 +32,8 @@ from chartdistill.metrics.comparison import compare_arms
 from chartdistill.metrics.overlap import find_overlap
 from chartdistill.perturbations import InterventionOptions
 from chartdistill.prepare import prepare
-from chartdistill.prompts import PromptBuilder
+from chartdistill.prompting.answer_format import NONE_FOUND, format_answer, parse_answer
+from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.report import report
 from chartdistill.report_pages.model_card import Models
 from chartdistill.report_pages.study_page import render_study_markdown, render_study_page

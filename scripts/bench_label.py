@@ -42,7 +42,7 @@ from chartdistill.demo.charts import write_chart
 from chartdistill.engines import Generation, Generator, Request, VllmEngine
 from chartdistill.engines.contract import decode_answer
 from chartdistill.label import cache_windows
-from chartdistill.prompts import PromptBuilder
+from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.runtime.model_folder import load_tokenizer
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -32,7 +32,7 @@ import psutil
 from chartdistill.asking import Asker
 from chartdistill.config import load_run
 from chartdistill.label import cache_windows
-from chartdistill.prompts import PromptBuilder
+from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.runtime import privacy
 from chartdistill.runtime.model_folder import load_tokenizer
 from chartdistill.runtime.run_folder import Journal, read_rows

@@ -15,10 +15,10 @@ from pathlib import Path
 import torch
 import yaml
 
-from chartdistill.answers import FIELD_SEPARATOR, NONE_FOUND
 from chartdistill.demo import lexicon
 from chartdistill.demo.charts import Chart, GoldItem, write_chart
-from chartdistill.prompts import PromptBuilder
+from chartdistill.prompting.answer_format import FIELD_SEPARATOR, NONE_FOUND
+from chartdistill.prompting.prompts import PromptBuilder
 
 ROOT = Path(__file__).resolve().parents[1]
 TASKS = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "configs/tasks").glob("*.yaml"))]

@@ -32,9 +32,9 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from chartdistill.answers import NONE_FOUND
 from chartdistill.demo.charts import Chart, write_chart
-from chartdistill.prompts import PromptBuilder
+from chartdistill.prompting.answer_format import NONE_FOUND
+from chartdistill.prompting.prompts import PromptBuilder
 from demo_rows import IGNORE, REWORDED, ROOT, SYSTEM, TASKS, answer_text, chart_batches, collate, make_row, repetition
 
 MODELS = ROOT / "src/chartdistill/demo/models"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 
-from chartdistill.answers import parse_answer
 from chartdistill.metrics import Scores
+from chartdistill.prompting.answer_format import parse_answer
 from chartdistill.schema import Item, Prediction, Record, Task
 
 DRUGS = Task(

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from chartdistill.answers import NONE_FOUND, answer_pattern, parse_answer
 from chartdistill.asking import Asker, LabelOptions
 from chartdistill.asking.votes import Sample, line_logprobs, vote
 from chartdistill.asking.windows import merge_items, passages
 from chartdistill.config import load_task
 from chartdistill.engines import Generation, Request
-from chartdistill.prompts import PromptBuilder
+from chartdistill.prompting.answer_format import NONE_FOUND, answer_pattern, parse_answer
+from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.runtime.model_folder import load_tokenizer
 from chartdistill.schema import Item, Record
 

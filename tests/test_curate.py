@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from chartdistill.answers import format_answer, parse_answer
 from chartdistill.cli import main
 from chartdistill.curate import curate
 from chartdistill.demo.charts import write_chart
 from chartdistill.errors import ArtefactError, InputError
 from chartdistill.filters import DEFAULT_FILTERS, Aberration, Grounding, Truncation
 from chartdistill.filters.ablation import ablation
-from chartdistill.prompts import QUESTION_SEPARATOR
+from chartdistill.prompting.answer_format import format_answer, parse_answer
+from chartdistill.prompting.prompts import QUESTION_SEPARATOR
 from chartdistill.runtime import run_folder
 from chartdistill.schema import CuratedLabel, Item, Label, Record, Split, Task, TrainExample
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from chartdistill.answers import format_answer
 from chartdistill.config import EvaluateOptions, ModelOptions, Run, RunConfig
 from chartdistill.engines import TransformersEngine
 from chartdistill.errors import InputError
@@ -17,6 +16,7 @@ from chartdistill.evaluate import evaluate, held_out_records, teacher_prediction
 from chartdistill.perturbations import InterventionOptions
 from chartdistill.predict import predict
 from chartdistill.prepare import prepare
+from chartdistill.prompting.answer_format import format_answer
 from chartdistill.report import report
 from chartdistill.report_pages.facts import read_scores
 from chartdistill.report_pages.trust_gates import TrustGate

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from chartdistill.answers import parse_answer
 from chartdistill.filters import (
     DEFAULT_FILTERS,
     NO_FACTS,
@@ -28,6 +27,7 @@ from chartdistill.filters import (
     survey,
 )
 from chartdistill.filters.run_facts import norm_of
+from chartdistill.prompting.answer_format import parse_answer
 from chartdistill.schema import Gate, Item, ItemCheck, ItemVote, Label, Record, Rejection, Task
 
 DRUGS = Task(

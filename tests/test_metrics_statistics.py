@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from chartdistill.answers import parse_answer
 from chartdistill.metrics import HEADLINE, METRICS, p_values, score_arm
 from chartdistill.metrics.comparison import by_gate, compare_arms
 from chartdistill.metrics.keys import ingredients, match_key
 from chartdistill.metrics.overlap import find_overlap, naive_leak
 from chartdistill.metrics.randomisation import holm, p_value
+from chartdistill.prompting.answer_format import parse_answer
 from chartdistill.schema import Item, Prediction, Record, Task
 
 STATUSES = ("start", "continue", "stop", "hold", "avoid")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chartdistill.errors import ModelError
-from chartdistill.prompts import PromptBuilder
+from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.runtime.model_folder import load_tokenizer
 
 SYSTEM = "Answer from this chart alone."

@@ -14,7 +14,7 @@ import yaml
 
 from chartdistill.config import Run, load_run
 from chartdistill.errors import ConfigError, TrainingError
-from chartdistill.prompts import PromptBuilder
+from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.runtime.model_folder import load_tokenizer
 from chartdistill.runtime.run_folder import RowWriter, amend_manifest, read_rows, write_manifest
 from chartdistill.schema import Label, Record, Split, TopLogprobs, TrainExample

@@ -20,7 +20,6 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from chartdistill.answers import FIELD_SEPARATOR
 from chartdistill.cleaning import clean
 from chartdistill.errors import InputError
 from chartdistill.filters import (
@@ -37,6 +36,7 @@ from chartdistill.filters import (
 )
 from chartdistill.freeform import parse_free_answer
 from chartdistill.grounding import plain_key
+from chartdistill.prompting.answer_format import FIELD_SEPARATOR
 from chartdistill.runtime.run_folder import RowWriter
 from chartdistill.schema import Item, Label, Record, Rejection, Row, Task, content_hash
 

@@ -17,13 +17,13 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from chartdistill.answers import format_answer, parse_answer
 from chartdistill.drugs import is_installed
 from chartdistill.errors import ArtefactError, InputError
 from chartdistill.filters import NO_FACTS, AnyFilter, Format, RunFacts, survey
 from chartdistill.filters.ablation import Ablation, left_of
 from chartdistill.filters.readmission import Readmissions, merged
-from chartdistill.prompts import QUESTION_SEPARATOR
+from chartdistill.prompting.answer_format import format_answer, parse_answer
+from chartdistill.prompting.prompts import QUESTION_SEPARATOR
 from chartdistill.runtime import run_folder
 from chartdistill.schema import CuratedLabel, Item, Label, Record, Rejection, Row, Task, TrainExample
 

@@ -16,7 +16,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from chartdistill.answers import parse_answer
 from chartdistill.asking import Asker
 from chartdistill.config import Run
 from chartdistill.errors import InputError
@@ -32,7 +31,8 @@ from chartdistill.metrics.comparison import compare_arms
 from chartdistill.metrics.keys import lexicon_used
 from chartdistill.metrics.overlap import find_overlap, naive_leak
 from chartdistill.perturbations import InterventionOptions
-from chartdistill.prompts import PromptBuilder
+from chartdistill.prompting.answer_format import parse_answer
+from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.runtime.model_folder import load_tokenizer, model_fingerprint
 from chartdistill.runtime.progress import ProgressCallback
 from chartdistill.runtime.run_folder import (

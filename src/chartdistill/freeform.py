@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from chartdistill.answers import says_none
 from chartdistill.kinds import names_test
+from chartdistill.prompting.answer_format import says_none
 from chartdistill.schema import Item, Task
 
 _WHAT = (

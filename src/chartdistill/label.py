@@ -21,7 +21,7 @@ from chartdistill.asking.shards import remove_shards, take_over
 from chartdistill.config import Run
 from chartdistill.engines import Generator
 from chartdistill.errors import EngineError
-from chartdistill.prompts import PromptBuilder
+from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.runtime.model_folder import load_tokenizer, model_fingerprint
 from chartdistill.runtime.progress import ProgressCallback
 from chartdistill.runtime.run_folder import (

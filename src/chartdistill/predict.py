@@ -14,13 +14,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from chartdistill.answers import answer_pattern, parse_answer
 from chartdistill.cleaning import Cleaned, clean
 from chartdistill.config import Run
 from chartdistill.engines import Generation, Request
 from chartdistill.errors import InputError
 from chartdistill.grounding import locate
-from chartdistill.prompts import PromptBuilder
+from chartdistill.prompting.answer_format import answer_pattern, parse_answer
+from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.report_pages.trust_gates import doubts
 from chartdistill.runtime.model_folder import load_tokenizer, read_json
 from chartdistill.runtime.run_folder import disk_errors, read_manifest, require_manifest

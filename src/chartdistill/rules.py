@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from chartdistill.answers import format_answer
 from chartdistill.drugs import lexicon
 from chartdistill.grounding import occurrences
 from chartdistill.metrics.keys import match_key
 from chartdistill.perturbations.edits import is_drug_task
 from chartdistill.perturbations.sentences import sentence_spans
+from chartdistill.prompting.answer_format import format_answer
 from chartdistill.schema import Item, Prediction, Record, Task
 
 ARM = "rules"

@@ -16,10 +16,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from chartdistill.answers import answer_pattern, parse_answer
 from chartdistill.config import Run
 from chartdistill.engines import Generation, Generator, Request
-from chartdistill.prompts import PromptBuilder
+from chartdistill.prompting.answer_format import answer_pattern, parse_answer
+from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.runtime.model_folder import load_tokenizer, model_fingerprint, read_json
 from chartdistill.runtime.progress import ProgressCallback
 from chartdistill.runtime.run_folder import Journal, read_rows

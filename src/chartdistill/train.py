@@ -15,11 +15,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from chartdistill.answers import parse_answer
 from chartdistill.config import Run, load_run
 from chartdistill.errors import ConfigError, TrainingError
 from chartdistill.metrics import ALL_TASKS, score_arm
-from chartdistill.prompts import PromptBuilder
+from chartdistill.prompting.answer_format import parse_answer
+from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.runtime import privacy
 from chartdistill.runtime.model_folder import load_tokenizer, model_fingerprint, read_json
 from chartdistill.runtime.processes import end_with_launcher

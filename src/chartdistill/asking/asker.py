@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from chartdistill.answers import NONE_FOUND, answer_pattern, format_answer
 from chartdistill.asking.options import LabelOptions
 from chartdistill.asking.reading import GATE_ANSWERS, Reading, finish_reason_of, gate_of, loops, pack_top_logprobs
 from chartdistill.asking.votes import Sample, line_logprobs, vote
 from chartdistill.asking.windows import Passage, merge_items, passages
 from chartdistill.engines import Generation, Generator, Request
-from chartdistill.prompts import PromptBuilder
+from chartdistill.prompting.answer_format import NONE_FOUND, answer_pattern, format_answer
+from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.schema import Item, ItemCheck, ItemVote, Label, Record, Task, content_hash
 
 _CHOICE_TOKENS = 12

@@ -11,7 +11,7 @@ from typing import Any
 
 from chartdistill.config import Run
 from chartdistill.errors import ChartDistillError, InputError
-from chartdistill.prompts import PromptBuilder
+from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.runtime.model_folder import load_tokenizer
 from chartdistill.runtime.run_folder import read_rows
 from chartdistill.schema import Record

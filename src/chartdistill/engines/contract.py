@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from chartdistill.answers import literal_pattern
 from chartdistill.errors import ConfigError
+from chartdistill.prompting.answer_format import literal_pattern
 
 LOWEST_LOGPROB = -9999.0
 """Stands for minus infinity, as in vLLM's server, because JSON has no infinity."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from chartdistill.answers import FIELD_SEPARATOR, NONE_FOUND, says_none
 from chartdistill.filters.items import LabelFilter
 from chartdistill.filters.run_facts import NO_FACTS, RunFacts
+from chartdistill.prompting.answer_format import FIELD_SEPARATOR, NONE_FOUND, says_none
 from chartdistill.schema import Item, Label, Record, Rejection, Task
 
 

@@ -27,7 +27,7 @@ from chartdistill.config import Run, load_run
 from chartdistill.errors import InputError
 from chartdistill.metrics.intervals import Estimate
 from chartdistill.metrics.means import mean_difference, mean_estimate, share_estimate
-from chartdistill.prompts import PromptBuilder
+from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.runtime.model_folder import load_tokenizer
 from chartdistill.runtime.run_folder import (
     RowWriter,

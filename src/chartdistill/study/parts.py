@@ -16,11 +16,11 @@ from typing import Any
 
 import yaml
 
-from chartdistill.answers import format_answer
 from chartdistill.config import Run, load_run
 from chartdistill.errors import InputError, TrainingError
 from chartdistill.filters import Format
 from chartdistill.pipeline import ChildError
+from chartdistill.prompting.answer_format import format_answer
 from chartdistill.runtime.model_folder import model_fingerprint
 from chartdistill.runtime.processes import end_with_parent
 from chartdistill.runtime.run_folder import (

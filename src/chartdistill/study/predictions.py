@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from chartdistill import rules
-from chartdistill.answers import parse_answer
 from chartdistill.config import Run
 from chartdistill.evaluate import VARIANTS, ask_teacher_again, held_out_records, teacher_predictions
 from chartdistill.interventions import askings, write_variants
 from chartdistill.perturbations import Variant
+from chartdistill.prompting.answer_format import parse_answer
 from chartdistill.runtime.progress import StageBar
 from chartdistill.runtime.run_folder import read_manifest, read_rows
 from chartdistill.schema import Label, Prediction, Record
