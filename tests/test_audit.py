@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from chartdistill.audit import AuditSummary, BrokenLine, LineVerdict, audit, run_audit, take_apart
 from chartdistill.cli import main
+from chartdistill.clinical.text.free_text import parse_free_answer
 from chartdistill.errors import InputError
-from chartdistill.freeform import parse_free_answer
 from chartdistill.schema import Task
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "api_version"

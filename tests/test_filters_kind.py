@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from chartdistill.drugs import drugs, is_installed, lexicon_path, read_lexicon
+from chartdistill.clinical.lexica.drugs import drugs, is_installed, lexicon_path, read_lexicon
+from chartdistill.clinical.text.context import cues, used_like_a_drug
+from chartdistill.clinical.text.forecasts import is_forecast, support_of
+from chartdistill.clinical.text.order_status import use_of
+from chartdistill.clinical.text.sections import Outline
 from chartdistill.errors import InputError
 from chartdistill.filters import Abstention, Kind, RunFacts, Status
-from chartdistill.filters.clauses import Outline
-from chartdistill.filters.cues import cues, used_like_a_drug
-from chartdistill.filters.forecasts import is_forecast, support_of
-from chartdistill.filters.orders import use_of
 from chartdistill.schema import Item, Label, Record, Rejection, Task
 
 NAMES = {"medication": "medication", "diagnosis": "diagnosis", "prognosis": "prognosis", "tests": "test"}
@@ -271,7 +271,7 @@ def test_a_missing_or_foreign_lexicon_says_what_to_do(tmp_path, monkeypatch) -> 
     import bz2
     import pickle
 
-    monkeypatch.setattr("chartdistill.drugs.PACKAGE", "no_such_package_here")
+    monkeypatch.setattr("chartdistill.clinical.lexica.drugs.PACKAGE", "no_such_package_here")
     with pytest.raises(InputError, match="pip install drug-named-entity-recognition"):
         lexicon_path()
     path = tmp_path / "lexicon.pkl.bz2"

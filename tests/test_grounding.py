@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chartdistill.clinical.text.grounding import item_key, locate, locate_item, plain_key
 from chartdistill.demo.charts import write_chart
-from chartdistill.grounding import item_key, locate, locate_item, plain_key
 from chartdistill.prompting.answer_format import says_none
 from chartdistill.schema import Item, Task
 

@@ -21,6 +21,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from chartdistill.cleaning import clean
+from chartdistill.clinical.text.free_text import parse_free_answer
+from chartdistill.clinical.text.grounding import plain_key
 from chartdistill.errors import InputError
 from chartdistill.filters import (
     Aberration,
@@ -34,8 +36,6 @@ from chartdistill.filters import (
     Truncation,
     survey,
 )
-from chartdistill.freeform import parse_free_answer
-from chartdistill.grounding import plain_key
 from chartdistill.prompting.answer_format import FIELD_SEPARATOR
 from chartdistill.runtime.run_folder import RowWriter
 from chartdistill.schema import Item, Label, Record, Rejection, Row, Task, content_hash

@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from chartdistill.drugs import is_installed
+from chartdistill.clinical.lexica.drugs import is_installed
 from chartdistill.errors import ArtefactError, InputError
 from chartdistill.filters import NO_FACTS, AnyFilter, Format, RunFacts, survey
 from chartdistill.filters.ablation import Ablation, left_of

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from chartdistill.asking import Asker
+from chartdistill.clinical.lexica.ingredients import lexicon_used
 from chartdistill.config import Run
 from chartdistill.errors import InputError
 from chartdistill.interventions import (
@@ -28,7 +29,6 @@ from chartdistill.interventions import (
     write_variants,
 )
 from chartdistill.metrics.comparison import compare_arms
-from chartdistill.metrics.keys import lexicon_used
 from chartdistill.metrics.overlap import find_overlap, naive_leak
 from chartdistill.perturbations import InterventionOptions
 from chartdistill.prompting.answer_format import parse_answer

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chartdistill.grounding import occurrences
+from chartdistill.clinical.lexica.ingredients import match_key
+from chartdistill.clinical.text.grounding import occurrences
 from chartdistill.metrics.consistency import (
     BROKEN,
     AnswerSet,
@@ -28,7 +29,6 @@ from chartdistill.metrics.consistency import (
     share_estimates,
 )
 from chartdistill.metrics.counting import ALL_TASKS
-from chartdistill.metrics.keys import match_key
 from chartdistill.perturbations import (
     EFFECTS,
     SAME,

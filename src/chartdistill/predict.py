@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from chartdistill.cleaning import Cleaned, clean
+from chartdistill.clinical.text.grounding import locate
 from chartdistill.config import Run
 from chartdistill.engines import Generation, Request
 from chartdistill.errors import InputError
-from chartdistill.grounding import locate
 from chartdistill.prompting.answer_format import answer_pattern, parse_answer
 from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.report_pages.trust_gates import doubts

@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from chartdistill.drugs import lexicon
-from chartdistill.grounding import occurrences
-from chartdistill.metrics.keys import match_key
+from chartdistill.clinical.lexica.drugs import lexicon
+from chartdistill.clinical.lexica.ingredients import match_key
+from chartdistill.clinical.text.grounding import occurrences
+from chartdistill.clinical.text.sentences import sentence_spans
 from chartdistill.perturbations.edits import is_drug_task
-from chartdistill.perturbations.sentences import sentence_spans
 from chartdistill.prompting.answer_format import format_answer
 from chartdistill.schema import Item, Prediction, Record, Task
 

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chartdistill.grounding import item_key
+from chartdistill.clinical.text.grounding import item_key
 from chartdistill.prompting.answer_format import parse_answer
 from chartdistill.schema import Item, ItemVote, Task
 

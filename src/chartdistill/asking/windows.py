@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from chartdistill.grounding import item_key
+from chartdistill.clinical.text.grounding import item_key
 from chartdistill.schema import Item, Record, Task
 
 _PIECE = re.compile(r"[^\n.!?;]*(?:[.!?;]+(?=\s|$)|[.!?;]|\n|$)\s*")

@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from chartdistill.clinical.text.grounding import item_key
 from chartdistill.filters.run_facts import RunFacts, survey
-from chartdistill.grounding import item_key
 from chartdistill.schema import Item, Label, Record, Rejection, Task
 
 _ALL, _NONE = "all", "none"

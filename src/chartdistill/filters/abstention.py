@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from chartdistill.drugs import LexiconUse, lexicon
-from chartdistill.filters.clauses import outline
-from chartdistill.filters.cues import cues
-from chartdistill.filters.forecasts import forecasts_of
+from chartdistill.clinical.lexica.drugs import LexiconUse, lexicon
+from chartdistill.clinical.text.context import cues
+from chartdistill.clinical.text.forecasts import forecasts_of
+from chartdistill.clinical.text.order_status import use_of
+from chartdistill.clinical.text.phrases import is_normal_finding, names_disease, names_procedure, names_test
+from chartdistill.clinical.text.sections import outline
 from chartdistill.filters.items import LabelFilter
-from chartdistill.filters.orders import use_of
 from chartdistill.filters.run_facts import NO_FACTS, RunFacts
-from chartdistill.kinds import is_normal_finding, names_disease, names_procedure, names_test
 from chartdistill.schema import Item, Label, Record, Rejection, Task
 
 _TAKEN = frozenset({"started", "continued"})

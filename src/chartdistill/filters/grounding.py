@@ -10,10 +10,17 @@ from typing import Literal
 
 from pydantic import Field
 
-from chartdistill.drugs import LexiconUse, lexicon
+from chartdistill.clinical.lexica.drugs import LexiconUse, lexicon
+from chartdistill.clinical.text.grounding import (
+    DRUG_ITEMS,
+    FUZZY_THRESHOLD,
+    Alignment,
+    locate_item,
+    locate_words,
+    numbers,
+)
 from chartdistill.filters.items import ItemFilter
 from chartdistill.filters.run_facts import NO_FACTS, RunFacts
-from chartdistill.grounding import DRUG_ITEMS, FUZZY_THRESHOLD, Alignment, locate_item, locate_words, numbers
 from chartdistill.schema import Item, Label, Record, Rejection, Task
 
 _EXPLANATION = re.compile(r",\s+(?:which|that|who)\b.*$", re.DOTALL)

@@ -11,16 +11,13 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Literal
 
-from chartdistill.drugs import Drugs, LexiconUse, lexicon, names_class, names_form
-from chartdistill.filters.clauses import Mention, outline
-from chartdistill.filters.cues import used_like_a_drug
-from chartdistill.filters.forecasts import is_forecast, support_of
-from chartdistill.filters.items import ItemFilter
-from chartdistill.filters.orders import use_of
-from chartdistill.filters.run_facts import NO_FACTS, RunFacts
-from chartdistill.freeform import is_sentence
-from chartdistill.grounding import item_key, locate_item, locate_words
-from chartdistill.kinds import (
+from chartdistill.clinical.lexica.drugs import Drugs, LexiconUse, lexicon, names_class, names_form
+from chartdistill.clinical.text.context import used_like_a_drug
+from chartdistill.clinical.text.forecasts import is_forecast, support_of
+from chartdistill.clinical.text.free_text import is_sentence
+from chartdistill.clinical.text.grounding import item_key, locate_item, locate_words
+from chartdistill.clinical.text.order_status import use_of
+from chartdistill.clinical.text.phrases import (
     is_normal_finding,
     names_care,
     names_device,
@@ -30,6 +27,9 @@ from chartdistill.kinds import (
     names_specialty,
     names_test,
 )
+from chartdistill.clinical.text.sections import Mention, outline
+from chartdistill.filters.items import ItemFilter
+from chartdistill.filters.run_facts import NO_FACTS, RunFacts
 from chartdistill.schema import Item, Label, Record, Rejection, Task
 
 _MAX_NAME_WORDS = 3

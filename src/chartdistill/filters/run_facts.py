@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from chartdistill.grounding import plain_key
+from chartdistill.clinical.text.grounding import plain_key
 from chartdistill.schema import Item, content_hash
 
 _OTHERS_KEPT = 4

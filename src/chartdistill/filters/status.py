@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from chartdistill.drugs import LexiconUse, lexicon
-from chartdistill.filters.clauses import Mention, outline
-from chartdistill.filters.cues import Cue, cues
+from chartdistill.clinical.lexica.drugs import LexiconUse, lexicon
+from chartdistill.clinical.text.context import Cue, cues
+from chartdistill.clinical.text.grounding import DRUG_ITEMS, item_key, plain_key
+from chartdistill.clinical.text.sections import Mention, outline
 from chartdistill.filters.items import ItemFilter
 from chartdistill.filters.run_facts import NO_FACTS, RunFacts
-from chartdistill.grounding import DRUG_ITEMS, item_key, plain_key
 from chartdistill.schema import Item, Label, Record, Rejection, Task
 
 _EXCLUDES: dict[Cue, frozenset[str]] = {

@@ -6,9 +6,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from chartdistill.clinical.text.grounding import FUZZY_THRESHOLD, locate
 from chartdistill.filters.items import ItemFilter
 from chartdistill.filters.run_facts import NO_FACTS, RunFacts
-from chartdistill.grounding import FUZZY_THRESHOLD, locate
 from chartdistill.schema import Item, ItemCheck, Label, Record, Rejection, Task
 
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from chartdistill.clinical.lexica.ingredients import lexicon_used
 from chartdistill.errors import InputError
 from chartdistill.metrics import METRICS, Scores, agreement, difference, p_values, score_arm
 from chartdistill.metrics.counting import ALL_TASKS
-from chartdistill.metrics.keys import lexicon_used
 from chartdistill.schema import Prediction, Record, Row, Task
 
 AFTER_GATE = (

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from chartdistill.drugs import lexicon
-from chartdistill.grounding import DRUG_ITEMS, item_key, locate_item, numbers, occurrences, plain_key
-from chartdistill.metrics.keys import match_key
+from chartdistill.clinical.lexica.drugs import lexicon
+from chartdistill.clinical.lexica.ingredients import match_key
+from chartdistill.clinical.text.grounding import DRUG_ITEMS, item_key, locate_item, numbers, occurrences, plain_key
 from chartdistill.schema import Item, Prediction, Record, Task
 
 _NEAR_CHARS = 80

@@ -12,9 +12,9 @@ import random
 import re
 from collections.abc import Sequence
 
+from chartdistill.clinical.text.grounding import DRUG_ITEMS, locate_item, occurrences
+from chartdistill.clinical.text.sentences import sentence_spans, without
 from chartdistill.demo import lexicon
-from chartdistill.grounding import DRUG_ITEMS, locate_item, occurrences
-from chartdistill.perturbations.sentences import sentence_spans, without
 from chartdistill.perturbations.variant import Variant
 from chartdistill.schema import Item, Record, Task
 

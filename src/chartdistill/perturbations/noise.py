@@ -7,10 +7,10 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 
+from chartdistill.clinical.lexica.drugs import lexicon as drug_lexicon
+from chartdistill.clinical.text.grounding import item_key, occurrences
 from chartdistill.demo import lexicon
 from chartdistill.demo.sentences import SPECIALTIES
-from chartdistill.drugs import lexicon as drug_lexicon
-from chartdistill.grounding import item_key, occurrences
 from chartdistill.perturbations.edits import insert_sentence, is_drug_task, new_name
 from chartdistill.perturbations.variant import Variant
 from chartdistill.schema import Item, Record, Task

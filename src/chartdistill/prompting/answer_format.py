@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from chartdistill.grounding import plain_key
+from chartdistill.clinical.text.grounding import plain_key
 from chartdistill.schema import Item, Task
 
 NONE_FOUND = "None found"

@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
-from chartdistill.grounding import locate_item
-from chartdistill.metrics.keys import match_key
+from chartdistill.clinical.lexica.ingredients import match_key
+from chartdistill.clinical.text.grounding import locate_item
 from chartdistill.metrics.matching import is_located
 from chartdistill.metrics.status import HARMFUL
 from chartdistill.report_pages.facts import RunFacts

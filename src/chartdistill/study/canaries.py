@@ -15,9 +15,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from chartdistill.clinical.text.grounding import DRUG_ITEMS
 from chartdistill.demo import lexicon
 from chartdistill.errors import InputError
-from chartdistill.grounding import DRUG_ITEMS
 from chartdistill.perturbations.edits import insert_sentence
 from chartdistill.prompting.answer_format import format_answer, parse_answer
 from chartdistill.prompting.prompts import QUESTION_SEPARATOR

@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from chartdistill.filters.clauses import Mention, Outline, outline
-from chartdistill.filters.cues import DONE, ONLY_CONSIDERED, ORDER
+from chartdistill.clinical.text.context import DONE, ONLY_CONSIDERED, ORDER
+from chartdistill.clinical.text.sections import Mention, Outline, outline
 
 _PLAN_SECTION = re.compile(
     r"\b(?:plans?|recommendations?|orders?|follow-?\s?up|disposition|discharge\s+instructions|instructions|to\s+do|advice)\b"

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 
-from chartdistill.filters.clauses import outline
-from chartdistill.grounding import locate, locate_words
+from chartdistill.clinical.text.grounding import locate, locate_words
+from chartdistill.clinical.text.sections import outline
 
 _QUALITY = (
     r"(?:(?:very|fairly|quite|extremely|relatively)\s+)?(?:good|excellent|fair|guarded|poor|grave|favou?rable|unfavou?rable"

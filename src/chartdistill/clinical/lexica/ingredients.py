@@ -15,8 +15,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 
-from chartdistill.drugs import lexicon
-from chartdistill.grounding import DRUG_ITEMS, item_key
+from chartdistill.clinical.lexica.drugs import lexicon
+from chartdistill.clinical.text.grounding import DRUG_ITEMS, item_key
 from chartdistill.schema import Task
 
 COMBINATIONS = {

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from chartdistill.kinds import names_test
+from chartdistill.clinical.text.phrases import names_test
 from chartdistill.prompting.answer_format import says_none
 from chartdistill.schema import Item, Task
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from chartdistill.grounding import occurrences
+from chartdistill.clinical.text.grounding import occurrences
 
 _HEADING = re.compile(
     r"(?:(?:^|\n)[ \t]*(?:\d{1,2}[.)]\s*)?(?P<line>[A-Z][A-Za-z0-9 ,/&()'\-]{0,60}?)"  # any case, on its own line

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from chartdistill.filters.clauses import Mention
+from chartdistill.clinical.text.sections import Mention
 
 Cue = Literal[
     "negated",
