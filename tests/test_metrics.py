@@ -14,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from chartdistill.demo.charts import write_chart
 from chartdistill.errors import InputError
 from chartdistill.metrics import AGREEMENT, ALL_TASKS, METRICS, agreement, difference, score_arm
-from chartdistill.metrics.intervals import Estimate
+from chartdistill.metrics.bootstrap import Estimate
 from chartdistill.metrics.matching import match
 from chartdistill.schema import Item, Prediction, Record
 from metrics_cases import ANSWERS, DRUGS, NOTES, TESTS, by_id, items, make_world, record, said, values

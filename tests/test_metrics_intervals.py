@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from chartdistill.metrics import difference, score_arm
-from chartdistill.metrics.intervals import Estimate, interval
+from chartdistill.metrics.bootstrap import Estimate, interval
 from metrics_cases import DRUGS, by_id, make_world, record, said
 
 

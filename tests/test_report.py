@@ -11,7 +11,7 @@ import pytest
 
 from chartdistill.errors import ArtefactError, InputError
 from chartdistill.metrics import AGREEMENT, METRICS, difference, score_arm
-from chartdistill.metrics.intervals import undefined
+from chartdistill.metrics.bootstrap import undefined
 from chartdistill.report import report
 from chartdistill.report_pages.claims import state_findings
 from chartdistill.report_pages.facts import Scores, read_facts

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from chartdistill.metrics.randomisation import PValue
+from chartdistill.metrics.significance import PValue
 from chartdistill.report import report
 from chartdistill.report_pages.changed import changed_claims, consistency_tables, effect_tables, overlap_limits
 from chartdistill.report_pages.claims import state_findings

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from chartdistill.metrics.intervals import Estimate
+from chartdistill.metrics.bootstrap import Estimate
 from chartdistill.report_pages.charts import RIGHT, WIDTH, Line, bar_plot, line_plot
 from chartdistill.report_pages.examples import find, judge, mark
 from chartdistill.report_pages.facts import Scores

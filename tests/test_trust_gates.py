@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from chartdistill.errors import TrustGateError
-from chartdistill.metrics.intervals import Estimate, undefined
+from chartdistill.metrics.bootstrap import Estimate, undefined
 from chartdistill.report import evaluation_mark, report, require_approval
 from chartdistill.report_pages.facts import Scores
 from chartdistill.report_pages.trust_gates import GateVerdict, TrustGate, doubts, judge_gates

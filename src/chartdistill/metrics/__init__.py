@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from chartdistill.metrics import abstention, confabulation, extraction, formatting, status
+from chartdistill.metrics.bootstrap import Estimate
 from chartdistill.metrics.counting import ALL_TASKS, Counted, count, count_against, of_task, paired
 from chartdistill.metrics.estimates import differences, estimates, paired_sums, why_undefined
-from chartdistill.metrics.intervals import Estimate
 from chartdistill.metrics.matching import Metric
-from chartdistill.metrics.randomisation import HEADLINE, SWAPS, PValue, holm, p_value
+from chartdistill.metrics.significance import HEADLINE, SWAPS, PValue, holm, p_value
 from chartdistill.schema import Prediction, Record, Task
 
 __all__ = [

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chartdistill.metrics.intervals import (
+from chartdistill.metrics.bootstrap import (
     Estimate,
     FloatArray,
     cluster_sums,

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chartdistill.metrics.counting import Counted
-from chartdistill.metrics.intervals import (
+from chartdistill.metrics.bootstrap import (
     Estimate,
     FloatArray,
     cluster_sums,
@@ -21,6 +20,7 @@ from chartdistill.metrics.intervals import (
     resampled_ratios,
     undefined,
 )
+from chartdistill.metrics.counting import Counted
 from chartdistill.metrics.matching import Mean, Metric, Outcome
 
 Metrics = Mapping[str, Metric]

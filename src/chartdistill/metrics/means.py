@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from chartdistill.metrics.intervals import (
+from chartdistill.metrics.bootstrap import (
     Estimate,
     FloatArray,
     cluster_sums,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from chartdistill.metrics import ALL_TASKS
-from chartdistill.metrics.intervals import Estimate
+from chartdistill.metrics.bootstrap import Estimate
 from chartdistill.report_pages.facts import Overlap, RunFacts, Scores
 from chartdistill.report_pages.stages import Grid, write_count
 from chartdistill.report_pages.tables import (

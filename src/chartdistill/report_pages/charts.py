@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from chartdistill.metrics.intervals import Estimate
+from chartdistill.metrics.bootstrap import Estimate
 
 WIDTH = 400
 GUTTER = 104

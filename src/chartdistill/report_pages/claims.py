@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from chartdistill.metrics import ALL_TASKS
-from chartdistill.metrics.intervals import Estimate
-from chartdistill.metrics.randomisation import PValue
+from chartdistill.metrics.bootstrap import Estimate
+from chartdistill.metrics.significance import PValue
 from chartdistill.report_pages.changed import changed_claims, overlap_limits
 from chartdistill.report_pages.facts import RunFacts, Scores
 from chartdistill.report_pages.tables import (

@@ -17,8 +17,8 @@ from pydantic_core import from_json
 
 from chartdistill.errors import InputError
 from chartdistill.metrics import ALL_TASKS
-from chartdistill.metrics.intervals import Estimate
-from chartdistill.metrics.randomisation import PValue
+from chartdistill.metrics.bootstrap import Estimate
+from chartdistill.metrics.significance import PValue
 from chartdistill.runtime.run_folder import read_manifest, read_rows, require_manifest
 from chartdistill.schema import CuratedLabel, Label, Prediction, Record, Rejection, Row, Task
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from chartdistill.metrics.intervals import Estimate
+from chartdistill.metrics.bootstrap import Estimate
 from chartdistill.report_pages import charts
 from chartdistill.report_pages.tables import Metric, write_cell, write_estimate
 

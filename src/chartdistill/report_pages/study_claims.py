@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chartdistill.metrics import ALL_TASKS, HEADLINE
-from chartdistill.metrics.intervals import Estimate
+from chartdistill.metrics.bootstrap import Estimate
 from chartdistill.report_pages.memorisation import claim_memorisation
 from chartdistill.report_pages.tables import BY_NAME, CHANGED_METRICS, arm_title, write_estimate
 

@@ -13,7 +13,7 @@ from typing import Any
 from markupsafe import Markup
 
 from chartdistill.metrics import ALL_TASKS, HEADLINE
-from chartdistill.metrics.intervals import Estimate
+from chartdistill.metrics.bootstrap import Estimate
 from chartdistill.report_pages import charts
 from chartdistill.report_pages.memorisation import memorisation_plots, memorisation_tables
 from chartdistill.report_pages.study_claims import ANY_NOISE, TOKENS, direction, study_limits, write_p

@@ -11,7 +11,7 @@ from typing import Literal
 
 from chartdistill.metrics import AGREEMENT, ALL_TASKS
 from chartdistill.metrics import METRICS as MEASURED
-from chartdistill.metrics.intervals import Estimate
+from chartdistill.metrics.bootstrap import Estimate
 from chartdistill.report_pages.facts import RunFacts, Scores
 
 SMALL_N = 50

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from chartdistill.metrics import AGREEMENT, ALL_TASKS
 from chartdistill.metrics import METRICS as MEASURED
-from chartdistill.metrics.intervals import Estimate
+from chartdistill.metrics.bootstrap import Estimate
 from chartdistill.report_pages.facts import APPROVAL, Scores
 from chartdistill.report_pages.tables import BY_NAME, Metric, metric_in_text, task_title, write_figure, write_n
 from chartdistill.schema import content_hash

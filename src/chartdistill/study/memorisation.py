@@ -25,7 +25,7 @@ from typing import Any
 
 from chartdistill.config import Run, load_run
 from chartdistill.errors import InputError
-from chartdistill.metrics.intervals import Estimate
+from chartdistill.metrics.bootstrap import Estimate
 from chartdistill.metrics.means import mean_difference, mean_estimate, share_estimate
 from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.runtime.model_folder import load_tokenizer

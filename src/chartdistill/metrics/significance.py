@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from chartdistill.metrics.intervals import FloatArray
+from chartdistill.metrics.bootstrap import FloatArray
 from chartdistill.schema import Row
 
 HEADLINE = ("joint_f1", "confabulation_rate", "abstention_specificity")
