@@ -31,9 +31,11 @@ from chartdistill.interventions import score_interventions, write_variants
 from chartdistill.metrics.comparison import compare_arms
 from chartdistill.metrics.overlap import find_overlap
 from chartdistill.perturbations import InterventionOptions
-from chartdistill.prepare import prepare
 from chartdistill.prompting.answer_format import NONE_FOUND, format_answer, parse_answer
 from chartdistill.prompting.prompts import PromptBuilder
+from chartdistill.records.prepare import prepare
+from chartdistill.records.sources import PrepareOptions
+from chartdistill.records.sources.synthetic import SyntheticSource
 from chartdistill.report import report
 from chartdistill.report_pages.model_card import Models
 from chartdistill.report_pages.study_page import render_study_markdown, render_study_page
@@ -41,8 +43,6 @@ from chartdistill.report_pages.trust_gates import TrustGate
 from chartdistill.runtime.model_folder import load_tokenizer
 from chartdistill.runtime.run_folder import RowWriter, read_rows, write_text
 from chartdistill.schema import Gate, Item, ItemCheck, ItemVote, Label, Prediction, Record, Task
-from chartdistill.sources import PrepareOptions
-from chartdistill.sources.synthetic import SyntheticSource
 from chartdistill.training import TrainOptions
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chartdistill.cleaning import CODES, Cleaned, clean
 from chartdistill.demo.charts import write_chart
+from chartdistill.records.cleaning import CODES, Cleaned, clean
 
 NOTICE = "NOTE,: These medical transcription sample reports were sent in by readers;they are for reference only.,"
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from chartdistill.cleaning import clean
-from chartdistill.clusters import ClusterBuilder, cluster_records
 from chartdistill.demo.charts import write_chart
+from chartdistill.records.cleaning import clean
+from chartdistill.records.near_duplicates import ClusterBuilder, cluster_records
 
 
 def note(seed: int, num_words: int = 200) -> list[str]:

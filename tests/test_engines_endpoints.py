@@ -21,7 +21,7 @@ from chartdistill.engines import Generation, OpenAIEngine, Request
 from chartdistill.engines.routing import Router
 from chartdistill.errors import ConfigError, EngineError, PrivacyError
 from chartdistill.label import label
-from chartdistill.prepare import prepare
+from chartdistill.records.prepare import prepare
 
 ROOT = Path(__file__).resolve().parents[1]
 SECRET = "CHART-TEXT-THAT-NOBODY-MAY-SEE"

@@ -12,7 +12,7 @@ from chartdistill.audit import LineVerdict, audit
 from chartdistill.config import Run, load_run
 from chartdistill.demo.api_version import api_version_lines
 from chartdistill.errors import InputError
-from chartdistill.prepare import prepare
+from chartdistill.records.prepare import prepare
 from chartdistill.runtime.run_folder import read_rows
 from chartdistill.schema import Label, Record
 from chartdistill.study.imported import import_counts, import_labels

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chartdistill.cleaning import clean
 from chartdistill.clinical.text.grounding import locate_item
 from chartdistill.clinical.text.sentences import sentence_spans, without
 from chartdistill.config import load_task
 from chartdistill.interventions import Asking, askings, compare_consistency, score_interventions, write_variants
 from chartdistill.metrics.consistency import AnswerSet, alpha, coincidences, consistency, item_units
 from chartdistill.perturbations import EFFECTS, SAME, InterventionOptions, Variant, make_edits, make_noise
+from chartdistill.records.cleaning import clean
+from chartdistill.records.sources.synthetic import SyntheticSource
 from chartdistill.schema import Item, Prediction, Record, Task
-from chartdistill.sources.synthetic import SyntheticSource
 from conftest import ROOT
 
 OPTIONS = InterventionOptions(records=40, resamples=2)

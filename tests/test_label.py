@@ -18,8 +18,8 @@ from chartdistill.config import Run, load_run
 from chartdistill.engines import Request, TransformersEngine
 from chartdistill.errors import ArtefactError, EngineError
 from chartdistill.label import label
-from chartdistill.prepare import prepare
 from chartdistill.prompting.prompts import PromptBuilder
+from chartdistill.records.prepare import prepare
 from chartdistill.runtime.model_folder import load_tokenizer
 from chartdistill.runtime.run_folder import read_rows
 from chartdistill.schema import Label

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from chartdistill.errors import InputError
-from chartdistill.prepare import cluster_split, prepare
+from chartdistill.records.prepare import cluster_split, prepare
+from chartdistill.records.sources import FolderSource, JsonlSource, PrepareOptions, SyntheticSource
 from chartdistill.runtime.run_folder import read_rows
 from chartdistill.schema import Record, RejectedRecord
-from chartdistill.sources import FolderSource, JsonlSource, PrepareOptions, SyntheticSource
 
 OPTIONS = PrepareOptions()
 
@@ -187,8 +187,8 @@ _ON_A_FULL_DISK = """
 import subprocess, sys
 from pathlib import Path
 from chartdistill.errors import ArtefactError
-from chartdistill.prepare import prepare
-from chartdistill.sources import PrepareOptions, SyntheticSource
+from chartdistill.records.prepare import prepare
+from chartdistill.records.sources import PrepareOptions, SyntheticSource
 disk = Path(sys.argv[1])
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)], check=True)
 run = lambda: prepare([SyntheticSource(count=200)], disk / "records", PrepareOptions())

@@ -12,8 +12,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from chartdistill.errors import InputError
-from chartdistill.schema import Item, RejectedRecord
-from chartdistill.sources import (
+from chartdistill.records.sources import (
     AnySource,
     DatasetSource,
     FolderSource,
@@ -24,6 +23,7 @@ from chartdistill.sources import (
     TableSource,
     source_for,
 )
+from chartdistill.schema import Item, RejectedRecord
 
 SECRET = "Zanthorpe"
 """A word of record text; it may appear in entries, never in a message."""
@@ -262,7 +262,7 @@ _SAVE_AND_READ = """
 import sys
 from pathlib import Path
 import datasets
-from chartdistill.sources import DatasetSource, source_for
+from chartdistill.records.sources import DatasetSource, source_for
 folder = Path(sys.argv[1])
 rows = datasets.Dataset.from_list([{"id": "a", "text": "Cough."}, {"id": "b", "text": "Fever."}])
 rows.save_to_disk(folder / "saved")

@@ -20,7 +20,6 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from chartdistill.cleaning import clean
 from chartdistill.clinical.text.free_text import parse_free_answer
 from chartdistill.clinical.text.grounding import plain_key
 from chartdistill.errors import InputError
@@ -37,6 +36,7 @@ from chartdistill.filters import (
     survey,
 )
 from chartdistill.prompting.answer_format import FIELD_SEPARATOR
+from chartdistill.records.cleaning import clean
 from chartdistill.runtime.run_folder import RowWriter
 from chartdistill.schema import Item, Label, Record, Rejection, Row, Task, content_hash
 

@@ -20,10 +20,10 @@ from chartdistill.errors import ConfigError
 from chartdistill.filters import DEFAULT_FILTERS, AnyFilter
 from chartdistill.metrics import ALL_TASKS
 from chartdistill.perturbations import InterventionOptions
+from chartdistill.records.sources import AnySource, PrepareOptions, source_for
 from chartdistill.report_pages.trust_gates import TrustGate
 from chartdistill.runtime.model_folder import resolve_model
 from chartdistill.schema import Split, Task
-from chartdistill.sources import AnySource, PrepareOptions, source_for
 from chartdistill.training import TrainOptions
 
 ModelT = TypeVar("ModelT", bound=BaseModel)

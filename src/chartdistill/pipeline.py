@@ -22,7 +22,7 @@ from chartdistill.doctor import needed_share, require_free_cards
 from chartdistill.errors import ChartDistillError
 from chartdistill.evaluate import evaluate
 from chartdistill.label import label, label_shard
-from chartdistill.prepare import prepare
+from chartdistill.records.prepare import prepare
 from chartdistill.report import report_run
 from chartdistill.runtime.processes import run_to_end
 from chartdistill.runtime.progress import ProgressCallback, StageBar

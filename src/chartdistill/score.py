@@ -33,12 +33,12 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from chartdistill.clusters import cluster_records
 from chartdistill.errors import InputError
 from chartdistill.metrics import HEADLINE
 from chartdistill.metrics.comparison import compare_arms
 from chartdistill.metrics.counting import ALL_TASKS
 from chartdistill.prompting.answer_format import parse_answer
+from chartdistill.records.near_duplicates import cluster_records
 from chartdistill.schema import Item, Prediction, Record, Task
 
 _ERRORS_SHOWN = 20

@@ -12,10 +12,10 @@ from typing import Any
 from chartdistill.config import Run
 from chartdistill.errors import ChartDistillError, InputError
 from chartdistill.prompting.prompts import PromptBuilder
+from chartdistill.records.sources import SourceEntry
 from chartdistill.runtime.model_folder import load_tokenizer
 from chartdistill.runtime.run_folder import read_rows
 from chartdistill.schema import Record
-from chartdistill.sources import SourceEntry
 
 CHARACTERS_PER_TOKEN = 3.5
 """Where no tokenizer is here. English clinical text has 3.5 to 4.5 with vocabularies of 100,000 and more."""

@@ -16,11 +16,11 @@ from typing import Any
 
 from chartdistill import rules
 from chartdistill.audit import AuditLine, LineVerdict, audit, take_apart
-from chartdistill.clusters import cluster_records
 from chartdistill.config import Run
 from chartdistill.demo.api_version import api_version_lines
 from chartdistill.errors import InputError
 from chartdistill.prompting.answer_format import format_answer, parse_answer
+from chartdistill.records.near_duplicates import cluster_records
 from chartdistill.runtime.run_folder import (
     RowWriter,
     begin,

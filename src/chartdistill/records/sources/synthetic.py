@@ -14,8 +14,8 @@ from typing import Literal
 from pydantic import Field
 
 from chartdistill.demo.charts import write_chart
+from chartdistill.records.sources.entry import MAX_BYTES, Source, SourceEntry
 from chartdistill.schema import Item, RejectedRecord
-from chartdistill.sources.entry import MAX_BYTES, Source, SourceEntry
 
 
 class SyntheticSource(Source):

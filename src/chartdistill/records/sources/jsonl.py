@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import IO, Literal
 
 from chartdistill.errors import InputError
+from chartdistill.records.sources.entry import MAX_BYTES, FieldSource, SourceEntry, file_stamp, require_path
 from chartdistill.schema import RejectedRecord
-from chartdistill.sources.entry import MAX_BYTES, FieldSource, SourceEntry, file_stamp, require_path
 
 _LINE_FACTOR = 8
 """A line may be this many times `max_bytes`: JSON writes a character in up to six bytes, and gold comes on top."""

@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from chartdistill.errors import InputError
+from chartdistill.records.sources.entry import MAX_BYTES, Source, SourceEntry, require_path, text_problem
 from chartdistill.schema import RejectedRecord
-from chartdistill.sources.entry import MAX_BYTES, Source, SourceEntry, require_path, text_problem
 
 _CONTROL = bytes(set(range(32)) - set(b"\t\n\v\f\r")) + b"\x7f"
 _MAX_CONTROL_SHARE = 0.1

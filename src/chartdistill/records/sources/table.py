@@ -15,8 +15,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator
 
 from chartdistill.errors import InputError
+from chartdistill.records.sources.entry import MAX_BYTES, FieldSource, SourceEntry, file_stamp, require_path
 from chartdistill.schema import RejectedRecord
-from chartdistill.sources.entry import MAX_BYTES, FieldSource, SourceEntry, file_stamp, require_path
 
 _PARQUET_ROWS = 64
 """Rows decoded at a time."""

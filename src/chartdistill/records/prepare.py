@@ -17,9 +17,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from chartdistill.cleaning import Cleaned, clean
-from chartdistill.clusters import ClusterBuilder, body_words
 from chartdistill.errors import InputError
+from chartdistill.records.cleaning import Cleaned, clean
+from chartdistill.records.near_duplicates import ClusterBuilder, body_words
+from chartdistill.records.sources import AnySource, PrepareOptions, SourceEntry
+from chartdistill.records.sources.dataset import CACHE_PREFIX
 from chartdistill.runtime.run_folder import (
     RowWriter,
     begin,
@@ -31,8 +33,6 @@ from chartdistill.runtime.run_folder import (
     write_manifest,
 )
 from chartdistill.schema import Item, Record, RejectedRecord, Row, Split
-from chartdistill.sources import AnySource, PrepareOptions, SourceEntry
-from chartdistill.sources.dataset import CACHE_PREFIX
 
 Progress = Callable[[int, int | None], None]
 """Called with (entries done, all entries or None while that is not known)."""

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Literal
 
 from chartdistill.errors import InputError
+from chartdistill.records.sources.entry import MAX_BYTES, FieldSource, SourceEntry, file_stamp, require_path
 from chartdistill.schema import RejectedRecord
-from chartdistill.sources.entry import MAX_BYTES, FieldSource, SourceEntry, file_stamp, require_path
 
 SAVED_MARKS = ("dataset_info.json", "state.json", "dataset_dict.json")
 """A folder with one of these was written by `save_to_disk`."""

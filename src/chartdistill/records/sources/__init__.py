@@ -12,12 +12,12 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from chartdistill.errors import InputError
-from chartdistill.sources.dataset import SAVED_MARKS, DatasetSource
-from chartdistill.sources.entry import MAX_BYTES, SourceEntry
-from chartdistill.sources.folder import FolderSource
-from chartdistill.sources.jsonl import JsonlSource
-from chartdistill.sources.synthetic import SyntheticSource
-from chartdistill.sources.table import TableSource
+from chartdistill.records.sources.dataset import SAVED_MARKS, DatasetSource
+from chartdistill.records.sources.entry import MAX_BYTES, SourceEntry
+from chartdistill.records.sources.folder import FolderSource
+from chartdistill.records.sources.jsonl import JsonlSource
+from chartdistill.records.sources.synthetic import SyntheticSource
+from chartdistill.records.sources.table import TableSource
 
 AnySource = Annotated[
     FolderSource | JsonlSource | TableSource | DatasetSource | SyntheticSource, Field(discriminator="type")
