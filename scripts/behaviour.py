@@ -19,8 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from chartdistill import rules
-from chartdistill.asking import LabelOptions
-from chartdistill.asking.asker import Asker
 from chartdistill.audit import run_audit
 from chartdistill.config import load_task
 from chartdistill.curate import curate
@@ -28,6 +26,8 @@ from chartdistill.demo import lexicon
 from chartdistill.demo.api_version import api_version_lines
 from chartdistill.filters import DEFAULT_FILTERS
 from chartdistill.interventions import score_interventions, write_variants
+from chartdistill.labelling import LabelOptions
+from chartdistill.labelling.labeler import Asker
 from chartdistill.metrics.comparison import compare_arms
 from chartdistill.metrics.overlap import find_overlap
 from chartdistill.perturbations import InterventionOptions

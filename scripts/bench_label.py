@@ -41,7 +41,7 @@ from chartdistill.config import load_task
 from chartdistill.demo.charts import write_chart
 from chartdistill.engines import Generation, Generator, Request, VllmEngine
 from chartdistill.engines.contract import decode_answer
-from chartdistill.label import cache_windows
+from chartdistill.labelling.label import cache_windows
 from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.runtime.model_folder import load_tokenizer
 

@@ -29,9 +29,9 @@ from typing import Any
 
 import psutil
 
-from chartdistill.asking import Asker
 from chartdistill.config import load_run
-from chartdistill.label import cache_windows
+from chartdistill.labelling import Asker
+from chartdistill.labelling.label import cache_windows
 from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.runtime import privacy
 from chartdistill.runtime.model_folder import load_tokenizer

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from chartdistill.asking import Asker, LabelOptions
-from chartdistill.asking.votes import Sample, line_logprobs, vote
-from chartdistill.asking.windows import merge_items, passages
 from chartdistill.config import load_task
 from chartdistill.engines import Generation, Request
+from chartdistill.labelling import Asker, LabelOptions
+from chartdistill.labelling.chunks import merge_items, passages
+from chartdistill.labelling.self_consistency import Sample, line_logprobs, vote
 from chartdistill.prompting.answer_format import NONE_FOUND, answer_pattern, parse_answer
 from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.runtime.model_folder import load_tokenizer

@@ -20,7 +20,7 @@ from chartdistill.config import load_run
 from chartdistill.engines import Generation, OpenAIEngine, Request
 from chartdistill.engines.routing import Router
 from chartdistill.errors import ConfigError, EngineError, PrivacyError
-from chartdistill.label import label
+from chartdistill.labelling.label import label
 from chartdistill.records.prepare import prepare
 
 ROOT = Path(__file__).resolve().parents[1]

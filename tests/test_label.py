@@ -17,7 +17,7 @@ import yaml
 from chartdistill.config import Run, load_run
 from chartdistill.engines import Request, TransformersEngine
 from chartdistill.errors import ArtefactError, EngineError
-from chartdistill.label import label
+from chartdistill.labelling.label import label
 from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.records.prepare import prepare
 from chartdistill.runtime.model_folder import load_tokenizer

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from chartdistill.asking import Shard
 from chartdistill.config import Run
 from chartdistill.errors import ArtefactError, ConfigError
-from chartdistill.label import label, label_shard
+from chartdistill.labelling import Shard
+from chartdistill.labelling.label import label, label_shard
 from chartdistill.pipeline import run_shard, run_verb
 from chartdistill.runtime.run_folder import lock, read_rows
 from chartdistill.schema import Label, Record

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from chartdistill.asking import Shard
 from chartdistill.cli import build_parser
+from chartdistill.labelling import Shard
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
 SBATCH = """#!/usr/bin/env bash

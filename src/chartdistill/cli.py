@@ -197,7 +197,7 @@ def _score(arguments: argparse.Namespace) -> None:
 
 def _label_shard(run: Run, shard: str) -> None:
     """The verb `label` for one shard, `I/N`."""
-    from chartdistill.asking import Shard
+    from chartdistill.labelling import Shard
     from chartdistill.pipeline import run_shard
 
     one = Shard.parse(shard)

@@ -14,10 +14,10 @@ from typing import Any, Literal, Self, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from chartdistill.asking import LabelOptions
 from chartdistill.engines import AnyEngine, OpenAIEngine, VllmEngine
 from chartdistill.errors import ConfigError
 from chartdistill.filters import DEFAULT_FILTERS, AnyFilter
+from chartdistill.labelling import LabelOptions
 from chartdistill.metrics import ALL_TASKS
 from chartdistill.perturbations import InterventionOptions
 from chartdistill.records.sources import AnySource, PrepareOptions, source_for

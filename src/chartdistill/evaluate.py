@@ -16,7 +16,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from chartdistill.asking import Asker
 from chartdistill.clinical.lexica.ingredients import lexicon_used
 from chartdistill.config import Run
 from chartdistill.errors import InputError
@@ -28,6 +27,7 @@ from chartdistill.interventions import (
     score_interventions,
     write_variants,
 )
+from chartdistill.labelling import Asker
 from chartdistill.metrics.comparison import compare_arms
 from chartdistill.metrics.overlap import find_overlap, naive_leak
 from chartdistill.perturbations import InterventionOptions

@@ -15,13 +15,13 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from chartdistill.asking import Shard
 from chartdistill.config import Run
 from chartdistill.curate import curate
 from chartdistill.doctor import needed_share, require_free_cards
 from chartdistill.errors import ChartDistillError
 from chartdistill.evaluate import evaluate
-from chartdistill.label import label, label_shard
+from chartdistill.labelling import Shard
+from chartdistill.labelling.label import label, label_shard
 from chartdistill.records.prepare import prepare
 from chartdistill.report import report_run
 from chartdistill.runtime.processes import run_to_end

@@ -16,11 +16,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
 
-from chartdistill.asking import Asker, Shard
-from chartdistill.asking.shards import remove_shards, take_over
 from chartdistill.config import Run
 from chartdistill.engines import Generator
 from chartdistill.errors import EngineError
+from chartdistill.labelling import Asker, Shard
+from chartdistill.labelling.shards import remove_shards, take_over
 from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.runtime.model_folder import load_tokenizer, model_fingerprint
 from chartdistill.runtime.progress import ProgressCallback

@@ -13,8 +13,8 @@ All prompts of a record stand next to each other in every call to the engine, so
 
 from __future__ import annotations
 
-from chartdistill.asking.asker import Asker
-from chartdistill.asking.options import LabelOptions, Strategy
-from chartdistill.asking.shards import Shard
+from chartdistill.labelling.labeler import Asker
+from chartdistill.labelling.options import LabelOptions, Strategy
+from chartdistill.labelling.shards import Shard
 
 __all__ = ["Asker", "LabelOptions", "Shard", "Strategy"]

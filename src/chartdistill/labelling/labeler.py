@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from chartdistill.asking.options import LabelOptions
-from chartdistill.asking.reading import GATE_ANSWERS, Reading, finish_reason_of, gate_of, loops, pack_top_logprobs
-from chartdistill.asking.votes import Sample, line_logprobs, vote
-from chartdistill.asking.windows import Passage, merge_items, passages
 from chartdistill.engines import Generation, Generator, Request
+from chartdistill.labelling.chunks import Passage, merge_items, passages
+from chartdistill.labelling.options import LabelOptions
+from chartdistill.labelling.responses import GATE_ANSWERS, Reading, finish_reason_of, gate_of, loops, pack_top_logprobs
+from chartdistill.labelling.self_consistency import Sample, line_logprobs, vote
 from chartdistill.prompting.answer_format import NONE_FOUND, answer_pattern, format_answer
 from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.schema import Item, ItemCheck, ItemVote, Label, Record, Task, content_hash

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from chartdistill.asking.windows import Passage
 from chartdistill.engines import Generation
+from chartdistill.labelling.chunks import Passage
 from chartdistill.schema import Gate, Item, ItemCheck, Task, TopLogprobs
 
 GateAnswer = Literal["yes", "no", "unclear"]
