@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from chartdistill import rules
-from chartdistill.audit import run_audit
 from chartdistill.config import load_task
-from chartdistill.curate import curate
+from chartdistill.curation.audit import run_audit
+from chartdistill.curation.curate import curate
+from chartdistill.curation.filters import DEFAULT_FILTERS
 from chartdistill.demo import lexicon
 from chartdistill.demo.api_version import api_version_lines
-from chartdistill.filters import DEFAULT_FILTERS
 from chartdistill.interventions import score_interventions, write_variants
 from chartdistill.labelling import LabelOptions
 from chartdistill.labelling.labeler import Asker

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from chartdistill.cli import main
-from chartdistill.curate import curate
+from chartdistill.curation.ablation import ablation
+from chartdistill.curation.curate import curate
+from chartdistill.curation.filters import DEFAULT_FILTERS, Aberration, Grounding, Truncation
 from chartdistill.demo.charts import write_chart
 from chartdistill.errors import ArtefactError, InputError
-from chartdistill.filters import DEFAULT_FILTERS, Aberration, Grounding, Truncation
-from chartdistill.filters.ablation import ablation
 from chartdistill.prompting.answer_format import format_answer, parse_answer
 from chartdistill.prompting.prompts import QUESTION_SEPARATOR
 from chartdistill.runtime import run_folder

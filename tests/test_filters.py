@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from chartdistill.filters import (
+from chartdistill.curation.filters import (
     DEFAULT_FILTERS,
     NO_FACTS,
     Aberration,
@@ -26,7 +26,7 @@ from chartdistill.filters import (
     Verification,
     survey,
 )
-from chartdistill.filters.run_facts import norm_of
+from chartdistill.curation.label_statistics import norm_of
 from chartdistill.prompting.answer_format import parse_answer
 from chartdistill.schema import Gate, Item, ItemCheck, ItemVote, Label, Record, Rejection, Task
 

@@ -9,8 +9,8 @@ from chartdistill.clinical.text.context import cues, used_like_a_drug
 from chartdistill.clinical.text.forecasts import is_forecast, support_of
 from chartdistill.clinical.text.order_status import use_of
 from chartdistill.clinical.text.sections import Outline
+from chartdistill.curation.filters import Abstention, Kind, RunFacts, Status
 from chartdistill.errors import InputError
-from chartdistill.filters import Abstention, Kind, RunFacts, Status
 from chartdistill.schema import Item, Label, Record, Rejection, Task
 
 NAMES = {"medication": "medication", "diagnosis": "diagnosis", "prognosis": "prognosis", "tests": "test"}

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from chartdistill.audit import LineVerdict, audit
 from chartdistill.config import Run, load_run
+from chartdistill.curation.audit import LineVerdict, audit
 from chartdistill.demo.api_version import api_version_lines
 from chartdistill.errors import InputError
 from chartdistill.records.prepare import prepare

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from chartdistill.config import load_run, load_task
-from chartdistill.curate import curate
+from chartdistill.curation.curate import curate
 from chartdistill.errors import ArtefactError, ConfigError, TrainingError
 from chartdistill.metrics import score_arm
 from chartdistill.prompting.answer_format import format_answer

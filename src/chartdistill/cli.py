@@ -125,7 +125,7 @@ def _dispatch(arguments: argparse.Namespace) -> None:
     # What compiles kernels looks for tools of this environment (ninja) as if it were activated.
     os.environ["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
     if arguments.command == "audit":
-        from chartdistill.audit import run_audit
+        from chartdistill.curation.audit import run_audit
 
         run_audit(arguments.file, arguments.out, arguments.json)
         return
@@ -215,7 +215,7 @@ def _label_shard(run: Run, shard: str) -> None:
 
 def _curate_again(run: Run, readmit: Sequence[str]) -> None:
     """The verb `curate`, with what a person re-admits."""
-    from chartdistill.curate import curate
+    from chartdistill.curation.curate import curate
     from chartdistill.runtime.progress import StageBar
     from chartdistill.runtime.run_folder import lock
 

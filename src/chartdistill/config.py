@@ -14,9 +14,9 @@ from typing import Any, Literal, Self, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from chartdistill.curation.filters import DEFAULT_FILTERS, AnyFilter
 from chartdistill.engines import AnyEngine, OpenAIEngine, VllmEngine
 from chartdistill.errors import ConfigError
-from chartdistill.filters import DEFAULT_FILTERS, AnyFilter
 from chartdistill.labelling import LabelOptions
 from chartdistill.metrics import ALL_TASKS
 from chartdistill.perturbations import InterventionOptions

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from chartdistill.config import Run
-from chartdistill.curate import curate
+from chartdistill.curation.curate import curate
 from chartdistill.doctor import needed_share, require_free_cards
 from chartdistill.errors import ChartDistillError
 from chartdistill.evaluate import evaluate

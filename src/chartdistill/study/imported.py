@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from chartdistill import rules
-from chartdistill.audit import AuditLine, LineVerdict, audit, take_apart
 from chartdistill.config import Run
+from chartdistill.curation.audit import AuditLine, LineVerdict, audit, take_apart
 from chartdistill.demo.api_version import api_version_lines
 from chartdistill.errors import InputError
 from chartdistill.prompting.answer_format import format_answer, parse_answer

@@ -17,8 +17,8 @@ from typing import Any
 import yaml
 
 from chartdistill.config import Run, load_run
+from chartdistill.curation.filters import Format
 from chartdistill.errors import InputError, TrainingError
-from chartdistill.filters import Format
 from chartdistill.pipeline import ChildError
 from chartdistill.prompting.answer_format import format_answer
 from chartdistill.runtime.model_folder import model_fingerprint

@@ -28,8 +28,8 @@ from chartdistill.clinical.text.phrases import (
     names_test,
 )
 from chartdistill.clinical.text.sections import Mention, outline
-from chartdistill.filters.items import ItemFilter
-from chartdistill.filters.run_facts import NO_FACTS, RunFacts
+from chartdistill.curation.filters.items import ItemFilter
+from chartdistill.curation.label_statistics import NO_FACTS, RunFacts
 from chartdistill.schema import Item, Label, Record, Rejection, Task
 
 _MAX_NAME_WORDS = 3

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from chartdistill.clinical.text.grounding import item_key
-from chartdistill.filters.run_facts import RunFacts, survey
+from chartdistill.curation.label_statistics import RunFacts, survey
 from chartdistill.schema import Item, Label, Record, Rejection, Task
 
 _ALL, _NONE = "all", "none"

@@ -19,8 +19,8 @@ from chartdistill.clinical.text.grounding import (
     locate_words,
     numbers,
 )
-from chartdistill.filters.items import ItemFilter
-from chartdistill.filters.run_facts import NO_FACTS, RunFacts
+from chartdistill.curation.filters.items import ItemFilter
+from chartdistill.curation.label_statistics import NO_FACTS, RunFacts
 from chartdistill.schema import Item, Label, Record, Rejection, Task
 
 _EXPLANATION = re.compile(r",\s+(?:which|that|who)\b.*$", re.DOTALL)

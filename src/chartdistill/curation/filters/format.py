@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from chartdistill.filters.items import LabelFilter
-from chartdistill.filters.run_facts import NO_FACTS, RunFacts
+from chartdistill.curation.filters.items import LabelFilter
+from chartdistill.curation.label_statistics import NO_FACTS, RunFacts
 from chartdistill.prompting.answer_format import FIELD_SEPARATOR, NONE_FOUND, says_none
 from chartdistill.schema import Item, Label, Record, Rejection, Task
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from chartdistill.clinical.text.grounding import locate_item, locate_words
-from chartdistill.filters.items import LabelFilter
-from chartdistill.filters.run_facts import NO_FACTS, RunFacts
+from chartdistill.curation.filters.items import LabelFilter
+from chartdistill.curation.label_statistics import NO_FACTS, RunFacts
 from chartdistill.schema import Item, Label, Record, Rejection, Task
 
 _SAME_WORDS = 0.75

@@ -7,8 +7,8 @@ from typing import Literal
 from pydantic import Field
 
 from chartdistill.clinical.text.grounding import FUZZY_THRESHOLD, locate
-from chartdistill.filters.items import ItemFilter
-from chartdistill.filters.run_facts import NO_FACTS, RunFacts
+from chartdistill.curation.filters.items import ItemFilter
+from chartdistill.curation.label_statistics import NO_FACTS, RunFacts
 from chartdistill.schema import Item, ItemCheck, Label, Record, Rejection, Task
 
 

@@ -11,8 +11,8 @@ from chartdistill.clinical.text.forecasts import forecasts_of
 from chartdistill.clinical.text.order_status import use_of
 from chartdistill.clinical.text.phrases import is_normal_finding, names_disease, names_procedure, names_test
 from chartdistill.clinical.text.sections import outline
-from chartdistill.filters.items import LabelFilter
-from chartdistill.filters.run_facts import NO_FACTS, RunFacts
+from chartdistill.curation.filters.items import LabelFilter
+from chartdistill.curation.label_statistics import NO_FACTS, RunFacts
 from chartdistill.schema import Item, Label, Record, Rejection, Task
 
 _TAKEN = frozenset({"started", "continued"})

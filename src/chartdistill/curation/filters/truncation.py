@@ -8,8 +8,8 @@ from typing import Literal
 from pydantic import Field
 
 from chartdistill.clinical.text.grounding import occurrences
-from chartdistill.filters.items import LabelFilter
-from chartdistill.filters.run_facts import NO_FACTS, RunFacts
+from chartdistill.curation.filters.items import LabelFilter
+from chartdistill.curation.label_statistics import NO_FACTS, RunFacts
 from chartdistill.prompting.answer_format import says_none
 from chartdistill.schema import Item, Label, Record, Rejection, Task
 

@@ -17,17 +17,17 @@ from typing import Annotated
 
 from pydantic import Field
 
-from chartdistill.filters.aberration import Aberration
-from chartdistill.filters.abstention import Abstention
-from chartdistill.filters.agreement import Agreement
-from chartdistill.filters.duplicates import Duplicates
-from chartdistill.filters.format import Format
-from chartdistill.filters.grounding import Grounding
-from chartdistill.filters.kind import Kind
-from chartdistill.filters.run_facts import NO_FACTS, RunFacts, survey
-from chartdistill.filters.status import Status
-from chartdistill.filters.truncation import Truncation
-from chartdistill.filters.verification import Verification
+from chartdistill.curation.filters.aberration import Aberration
+from chartdistill.curation.filters.abstention import Abstention
+from chartdistill.curation.filters.agreement import Agreement
+from chartdistill.curation.filters.duplicates import Duplicates
+from chartdistill.curation.filters.format import Format
+from chartdistill.curation.filters.grounding import Grounding
+from chartdistill.curation.filters.kind import Kind
+from chartdistill.curation.filters.status import Status
+from chartdistill.curation.filters.truncation import Truncation
+from chartdistill.curation.filters.verification import Verification
+from chartdistill.curation.label_statistics import NO_FACTS, RunFacts, survey
 
 AnyFilter = Annotated[
     Format | Truncation | Duplicates | Grounding | Kind | Status | Abstention | Agreement | Verification | Aberration,

@@ -18,10 +18,10 @@ from statistics import fmean
 from typing import Any
 
 from chartdistill.clinical.lexica.drugs import is_installed
+from chartdistill.curation.ablation import Ablation, left_of
+from chartdistill.curation.filters import NO_FACTS, AnyFilter, Format, RunFacts, survey
+from chartdistill.curation.readmission import Readmissions, merged
 from chartdistill.errors import ArtefactError, InputError
-from chartdistill.filters import NO_FACTS, AnyFilter, Format, RunFacts, survey
-from chartdistill.filters.ablation import Ablation, left_of
-from chartdistill.filters.readmission import Readmissions, merged
 from chartdistill.prompting.answer_format import format_answer, parse_answer
 from chartdistill.prompting.prompts import QUESTION_SEPARATOR
 from chartdistill.runtime import run_folder

@@ -11,8 +11,8 @@ from chartdistill.clinical.lexica.drugs import LexiconUse, lexicon
 from chartdistill.clinical.text.context import Cue, cues
 from chartdistill.clinical.text.grounding import DRUG_ITEMS, item_key, plain_key
 from chartdistill.clinical.text.sections import Mention, outline
-from chartdistill.filters.items import ItemFilter
-from chartdistill.filters.run_facts import NO_FACTS, RunFacts
+from chartdistill.curation.filters.items import ItemFilter
+from chartdistill.curation.label_statistics import NO_FACTS, RunFacts
 from chartdistill.schema import Item, Label, Record, Rejection, Task
 
 _EXCLUDES: dict[Cue, frozenset[str]] = {

@@ -22,8 +22,7 @@ from pydantic import Field
 
 from chartdistill.clinical.text.free_text import parse_free_answer
 from chartdistill.clinical.text.grounding import plain_key
-from chartdistill.errors import InputError
-from chartdistill.filters import (
+from chartdistill.curation.filters import (
     Aberration,
     Abstention,
     AnyFilter,
@@ -35,6 +34,7 @@ from chartdistill.filters import (
     Truncation,
     survey,
 )
+from chartdistill.errors import InputError
 from chartdistill.prompting.answer_format import FIELD_SEPARATOR
 from chartdistill.records.cleaning import clean
 from chartdistill.runtime.run_folder import RowWriter
