@@ -78,7 +78,7 @@ def make_model(shape: str, dtype: str, ours: bool) -> Any:
 
     from chartdistill.training import LoraOptions, TrainOptions
     from chartdistill.training.attention import ATTENTION, register_attention
-    from chartdistill.training.student import add_adapter
+    from chartdistill.training.model import add_adapter
 
     register_attention()
     layers, width, heads, kv_heads, mlp, vocabulary = SHAPES[shape]
@@ -101,7 +101,7 @@ def make_examples(count: int, record_tokens: int, tasks: int, vocabulary: int) -
     """Records and answers of random token ids, always the same."""
     import torch
 
-    from chartdistill.training.rows import Branch, Example
+    from chartdistill.training.packing import Branch, Example
 
     draw = torch.Generator().manual_seed(7)
 

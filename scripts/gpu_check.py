@@ -60,8 +60,8 @@ def check_exactness() -> None:
 
     from bench_train_arms import SHAPES, make_examples, make_model
     from chartdistill.training.losses import pass_loss
-    from chartdistill.training.rows import collate
-    from chartdistill.training.student import compute_dtype
+    from chartdistill.training.model import compute_dtype
+    from chartdistill.training.packing import collate
 
     torch.backends.cuda.matmul.allow_tf32 = False
     for dtype in ("float32", "bfloat16"):
@@ -146,8 +146,8 @@ def check_nf4() -> None:
     from transformers import AutoModelForCausalLM, Qwen2Config
 
     from chartdistill.training import LoraOptions, TrainOptions
-    from chartdistill.training.rows import Branch, Example
-    from chartdistill.training.student import load_student
+    from chartdistill.training.model import load_student
+    from chartdistill.training.packing import Branch, Example
     from chartdistill.training.trainer import Rows, run_training
 
     try:

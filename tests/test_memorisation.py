@@ -16,7 +16,7 @@ from chartdistill.schema import Prediction, TrainExample
 from chartdistill.study.canaries import FORMS, KINDS, Canary, draw_canaries, plant, plant_answers, secrets
 from chartdistill.study.memorisation import _answered, exposure
 from chartdistill.study.options import CanaryOptions
-from chartdistill.training.likelihood import common_prefix, continuation_logprobs
+from chartdistill.training.logprobs import common_prefix, continuation_logprobs
 from test_interventions import TASKS, charts
 
 OPTIONS = CanaryOptions(per_kind=1, repeats=(1, 2), alternatives=99)

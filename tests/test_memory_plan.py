@@ -141,8 +141,8 @@ def test_training_takes_the_memory_that_is_planned(
     from transformers import AutoConfig, AutoModelForCausalLM
 
     from chartdistill.training.losses import pass_loss
-    from chartdistill.training.rows import Branch, Example, collate
-    from chartdistill.training.student import compute_dtype, load_student
+    from chartdistill.training.model import compute_dtype, load_student
+    from chartdistill.training.packing import Branch, Example, collate
 
     values = {**decoder(kind, 256, 768, 4, 8, 4, 4096, tie_word_embeddings=True, head_dim=32), **sizes}
     AutoModelForCausalLM.from_config(AutoConfig.for_model(**values)).save_pretrained(tmp_path)
@@ -183,7 +183,7 @@ def test_validation_takes_the_memory_that_is_planned(
     from transformers import AutoConfig, AutoModelForCausalLM
 
     from chartdistill.training.generate import generate_everywhere
-    from chartdistill.training.student import load_student
+    from chartdistill.training.model import load_student
 
     values = decoder(kind, 256, 768, 6, 8, 4, 4096, tie_word_embeddings=True, head_dim=32)
     AutoModelForCausalLM.from_config(AutoConfig.for_model(**values)).save_pretrained(tmp_path)

@@ -23,7 +23,7 @@ from chartdistill.study.options import load_study, parts_of
 from chartdistill.study.parts import LOG, derive, make_students, write_gold_labels
 from chartdistill.study.records import draw
 from chartdistill.study.scores import crossing, pool
-from chartdistill.train import train
+from chartdistill.training.train import train
 from conftest import ROOT
 from test_interventions import TASKS, charts
 

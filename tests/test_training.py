@@ -17,11 +17,11 @@ from safetensors.torch import load_file
 
 from chartdistill.errors import ConfigError, ModelError, TrainingError
 from chartdistill.training import LoraOptions, TrainOptions
-from chartdistill.training.check import check_rows
 from chartdistill.training.losses import pass_loss
-from chartdistill.training.rows import Example, collate
-from chartdistill.training.steps import StepSampler
-from chartdistill.training.student import load_student, why_not_packed
+from chartdistill.training.model import load_student, why_not_packed
+from chartdistill.training.packing import Example, collate
+from chartdistill.training.sampler import StepSampler
+from chartdistill.training.self_check import check_rows
 from chartdistill.training.trainer import Rows, Score, run_training
 from training_shapes import make_example, make_model
 from training_worker import examples

@@ -17,7 +17,7 @@ from chartdistill.schema import TopLogprobs
 from chartdistill.training import DistillationOptions
 from chartdistill.training.distillation import TeacherTokens, check_vocabularies, teacher_tokens, vocabulary_hash
 from chartdistill.training.losses import pass_loss, tail_bucket_divergence, trained_logits
-from chartdistill.training.rows import Branch, Example, collate
+from chartdistill.training.packing import Branch, Example, collate
 from training_shapes import VOCABULARY, make_example, make_model
 
 

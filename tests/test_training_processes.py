@@ -121,7 +121,7 @@ def test_the_trainer_needs_no_pydantic_where_only_the_gpu_is_checked(tiny_model:
         "assert 'stand_ins' in pydantic.__file__\n"
         "from pathlib import Path\n"
         "from chartdistill.training import LoraOptions, TrainOptions\n"
-        "from chartdistill.training.student import load_student\n"
+        "from chartdistill.training.model import load_student\n"
         "from chartdistill.training.trainer import Rows, run_training\n"
         "options = TrainOptions(epochs=1, dtype='float32', lora=LoraOptions(rank=4), validation_passes=0)\n"
         f"model, folder = load_student(Path({str(tiny_model)!r}), options), Path({str(tmp_path)!r})\n"

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from chartdistill.errors import TrainingError
 from chartdistill.training.attention import RowLayout, visible
-from chartdistill.training.check import check_rows
 from chartdistill.training.losses import pass_loss, trained_logits
-from chartdistill.training.rows import Branch, Example, RowForm, collate, plan_passes, sharing_gain
+from chartdistill.training.packing import Branch, Example, RowForm, collate, plan_passes, sharing_gain
+from chartdistill.training.self_check import check_rows
 from training_shapes import FAMILIES, make_example, make_model
 
 MIXED = [

@@ -18,8 +18,8 @@ from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.runtime.model_folder import load_tokenizer
 from chartdistill.runtime.run_folder import RowWriter, amend_manifest, read_rows, write_manifest
 from chartdistill.schema import Label, Record, Split, TopLogprobs, TrainExample
-from chartdistill.train import check_lengths, read_examples, train
-from chartdistill.training.rows import Branch, Example
+from chartdistill.training.packing import Branch, Example
+from chartdistill.training.train import check_lengths, read_examples, train
 
 ROOT = Path(__file__).resolve().parents[1]
 TASKS = ("medication", "diagnosis")
@@ -112,7 +112,7 @@ def test_memory_that_runs_out_before_the_first_step_names_what_to_turn(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_run(tmp_path, tiny_model)
-    monkeypatch.setattr("chartdistill.train.check_rows", lambda *_: torch.empty(1 << 55))
+    monkeypatch.setattr("chartdistill.training.train.check_rows", lambda *_: torch.empty(1 << 55))
     with pytest.raises(TrainingError, match=r"memory ran out\. Lower train\.tokens_per_pass"):
         train(run, silent)
 
@@ -205,7 +205,7 @@ def test_a_sharded_run_does_not_go_on_from_the_checkpoint_of_a_whole_one(
     left.parent.mkdir(parents=True)
     left.touch()
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    monkeypatch.setattr("chartdistill.train.load_student", _stop)
+    monkeypatch.setattr("chartdistill.training.train.load_student", _stop)
     with pytest.raises(StopIteration):
         train(run, silent)
     assert not left.exists()

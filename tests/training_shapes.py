@@ -11,8 +11,8 @@ from transformers import AutoModelForCausalLM, GemmaConfig, LlamaConfig, Mistral
 
 from chartdistill.training import LoraOptions, TrainOptions
 from chartdistill.training.attention import ATTENTION, register_attention
-from chartdistill.training.rows import Branch, Example
-from chartdistill.training.student import add_adapter
+from chartdistill.training.model import add_adapter
+from chartdistill.training.packing import Branch, Example
 
 VOCABULARY = 97
 _SHAPE = {

@@ -17,7 +17,7 @@ from typing import Any
 
 from chartdistill.runtime import privacy
 from chartdistill.training import TrainOptions
-from chartdistill.training.rows import Example
+from chartdistill.training.packing import Example
 from training_shapes import make_example
 
 
@@ -32,7 +32,7 @@ def main() -> Any:
     import torch
 
     from chartdistill.training.generate import generate_everywhere
-    from chartdistill.training.student import load_student
+    from chartdistill.training.model import load_student
     from chartdistill.training.trainer import Rows, run_training
 
     torch.set_num_threads(1)

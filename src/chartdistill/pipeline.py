@@ -27,8 +27,8 @@ from chartdistill.report import report_run
 from chartdistill.runtime.processes import run_to_end
 from chartdistill.runtime.progress import ProgressCallback, StageBar
 from chartdistill.runtime.run_folder import lock
-from chartdistill.train import train
 from chartdistill.training import Parallel, launch_options
+from chartdistill.training.train import train
 
 Verb = Callable[[Run, ProgressCallback], dict[str, Any]]
 

@@ -47,7 +47,7 @@ from chartdistill.study.options import CONTROL, CanaryOptions, Part, StudyConfig
 from chartdistill.study.parts import RunVerbs, derive, train_students
 from chartdistill.study.records import held_out
 from chartdistill.training.generate import generate_everywhere
-from chartdistill.training.likelihood import common_prefix, continuation_logprobs, load_trained
+from chartdistill.training.logprobs import common_prefix, continuation_logprobs, load_trained
 
 FOLDER = "memorisation"
 NEUTRAL = "The patient was seen in clinic today."

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from chartdistill.training.student import is_sharded
+from chartdistill.training.model import is_sharded
 
 _PROMPTS_PER_BATCH = 32
 

@@ -9,7 +9,7 @@ from chartdistill.training.options import DistillationOptions
 if TYPE_CHECKING:
     import torch
 
-    from chartdistill.training.rows import Pass
+    from chartdistill.training.packing import Pass
 
 _NOTHING = -1e9
 """Log-probability of a bucket that does not exist: finite, so that its gradient is 0 and not a NaN."""

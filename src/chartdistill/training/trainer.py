@@ -18,13 +18,13 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 from chartdistill.errors import TrainingError
 from chartdistill.runtime.run_folder import make_folder
 from chartdistill.training.adapter import BEST, adapter_tensors, load_tensors, put_tensors, save_adapter, save_tensors
-from chartdistill.training.log import EndCallback, LogCallback, StopCallback, is_better
+from chartdistill.training.callbacks import EndCallback, LogCallback, StopCallback, is_better
 from chartdistill.training.losses import pass_loss
 from chartdistill.training.memory import memory_errors
+from chartdistill.training.model import compute_dtype
 from chartdistill.training.options import TrainOptions
-from chartdistill.training.rows import Example, Pass, RowForm, collate
-from chartdistill.training.steps import StepLoader, StepSampler
-from chartdistill.training.student import compute_dtype
+from chartdistill.training.packing import Example, Pass, RowForm, collate
+from chartdistill.training.sampler import StepLoader, StepSampler
 
 if TYPE_CHECKING:
     from chartdistill.runtime.progress import ProgressCallback

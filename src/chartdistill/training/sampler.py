@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from chartdistill.training.rows import Example, Pass
+from chartdistill.training.packing import Example, Pass
 
 
 class StepSampler(torch.utils.data.Sampler[list[int]]):

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from chartdistill.errors import TrainingError
 from chartdistill.training.losses import trained_logits
-from chartdistill.training.rows import Branch, Example, RowForm, collate
-from chartdistill.training.student import compute_dtype
+from chartdistill.training.model import compute_dtype
+from chartdistill.training.packing import Branch, Example, RowForm, collate
 
 if TYPE_CHECKING:
     import torch

@@ -1,7 +1,7 @@
 """`train`: tune a LoRA adapter of the student on the kept labels. Reads curated/train.jsonl, writes adapter/.
 
 The student learns the consolidated question only, with the prompts of `prompts.py`, loss on answer tokens. Several
-GPUs: `accelerate launch --config_file configs/accelerate/ddp.yaml -m chartdistill.train CONFIG`.
+GPUs: `accelerate launch --config_file configs/accelerate/ddp.yaml -m chartdistill.training.train CONFIG`.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ from chartdistill.runtime.run_folder import (
 )
 from chartdistill.schema import Label, Prediction, Record, Split, TrainExample
 from chartdistill.training import TrainOptions
-from chartdistill.training.check import check_rows
 from chartdistill.training.distillation import TeacherTokens, check_vocabularies, teacher_tokens
 from chartdistill.training.memory import memory_errors
-from chartdistill.training.rows import Branch, Example, RowForm, sharing_gain
-from chartdistill.training.student import is_sharded, load_student, why_not_packed
+from chartdistill.training.model import is_sharded, load_student, why_not_packed
+from chartdistill.training.packing import Branch, Example, RowForm, sharing_gain
+from chartdistill.training.self_check import check_rows
 
 _LEAST_GAIN = 1.2
 """Below this factor of saved tokens sharing is not worth its branch masks."""
@@ -367,7 +367,7 @@ class _Scorer:
 
 
 def main() -> None:
-    """Entry point of `accelerate launch -m chartdistill.train CONFIG [RUN_DIR]`."""
+    """Entry point of `accelerate launch -m chartdistill.training.train CONFIG [RUN_DIR]`."""
     end_with_launcher()
     private_umask()
     run = load_run(Path(sys.argv[1]), run_dir=Path(sys.argv[2]) if len(sys.argv) > 2 else None)

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from chartdistill.errors import ModelError
+from chartdistill.training.model import chosen_dtype
 from chartdistill.training.options import TrainOptions
-from chartdistill.training.student import chosen_dtype
 
 _LOGITS_AT_ONCE = 1 << 26
 """Continuations x tokens x vocabulary of one pass; 256 MiB in 32 bits."""
