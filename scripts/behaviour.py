@@ -18,19 +18,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from chartdistill import rules
 from chartdistill.config import load_task
 from chartdistill.curation.audit import run_audit
 from chartdistill.curation.curate import curate
 from chartdistill.curation.filters import DEFAULT_FILTERS
 from chartdistill.demo import lexicon
 from chartdistill.demo.api_version import api_version_lines
-from chartdistill.interventions import score_interventions, write_variants
+from chartdistill.evaluation import rule_baseline
+from chartdistill.evaluation.contamination import find_overlap
+from chartdistill.evaluation.interventions import score_interventions, write_variants
+from chartdistill.evaluation.perturbations import InterventionOptions
+from chartdistill.evaluation.trust_gates import TrustGate
 from chartdistill.labelling import LabelOptions
 from chartdistill.labelling.labeler import Asker
 from chartdistill.metrics.comparison import compare_arms
-from chartdistill.metrics.overlap import find_overlap
-from chartdistill.perturbations import InterventionOptions
 from chartdistill.prompting.answer_format import NONE_FOUND, format_answer, parse_answer
 from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.records.prepare import prepare
@@ -39,7 +40,6 @@ from chartdistill.records.sources.synthetic import SyntheticSource
 from chartdistill.report import report
 from chartdistill.report_pages.model_card import Models
 from chartdistill.report_pages.study_page import render_study_markdown, render_study_page
-from chartdistill.report_pages.trust_gates import TrustGate
 from chartdistill.runtime.model_folder import load_tokenizer
 from chartdistill.runtime.run_folder import RowWriter, read_rows, write_text
 from chartdistill.schema import Gate, Item, ItemCheck, ItemVote, Label, Prediction, Record, Task
@@ -207,14 +207,16 @@ def _evaluate(run: Path, records: Sequence[Record]) -> None:
     teacher = {(row.record, row.task): row for row in arms["teacher"]}
     options = InterventionOptions(records=40, edited_records=80)
     variants = write_variants(run / "predictions" / "variants", list(test.values()), TASKS, teacher, options)
-    names = rules.known_names((name, items) for record in learned for name, items in (record.gold or {}).items())
+    names = rule_baseline.known_names(
+        (name, items) for record in learned for name, items in (record.gold or {}).items()
+    )
     scores["interventions"] = {}
     for arm in ("base", "student"):
-        before = {(row.record, row.task): row for row in rules.predict_by_rules(test.values(), TASKS, names)}
+        before = {(row.record, row.task): row for row in rule_baseline.predict_by_rules(test.values(), TASKS, names)}
         changed = [test[v.record].model_copy(update={"id": v.id, "text": v.text}) for v in variants]
-        after = {(row.record, row.task): row for row in rules.predict_by_rules(changed, TASKS, names)}
+        after = {(row.record, row.task): row for row in rule_baseline.predict_by_rules(changed, TASKS, names)}
         scores["interventions"][arm] = score_interventions(variants, before, after, test, TASKS, 0, 200)
-    baseline = rules.predict_by_rules(test.values(), TASKS, names)
+    baseline = rule_baseline.predict_by_rules(test.values(), TASKS, names)
     write_text(run / "rules.jsonl", "".join(row.line() + "\n" for row in baseline))
     write_text(run / "rules-scores.json", json.dumps(compare_arms({"rules": baseline}, test, TASKS, (), 0, 200)))
     write_text(run / "predictions" / "scores.json", json.dumps(scores, indent=1) + "\n")

@@ -13,9 +13,15 @@ from hypothesis import strategies as st
 from chartdistill.clinical.text.grounding import locate_item
 from chartdistill.clinical.text.sentences import sentence_spans, without
 from chartdistill.config import load_task
-from chartdistill.interventions import Asking, askings, compare_consistency, score_interventions, write_variants
+from chartdistill.evaluation.interventions import (
+    Asking,
+    askings,
+    compare_consistency,
+    score_interventions,
+    write_variants,
+)
+from chartdistill.evaluation.perturbations import EFFECTS, SAME, InterventionOptions, Variant, make_edits, make_noise
 from chartdistill.metrics.consistency import AnswerSet, alpha, coincidences, consistency, item_units
-from chartdistill.perturbations import EFFECTS, SAME, InterventionOptions, Variant, make_edits, make_noise
 from chartdistill.records.cleaning import clean
 from chartdistill.records.sources.synthetic import SyntheticSource
 from chartdistill.schema import Item, Prediction, Record, Task

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from chartdistill.clinical.lexica.ingredients import ingredients, match_key
+from chartdistill.evaluation.contamination import find_overlap, naive_leak
 from chartdistill.metrics import HEADLINE, METRICS, p_values, score_arm
 from chartdistill.metrics.comparison import by_gate, compare_arms
-from chartdistill.metrics.overlap import find_overlap, naive_leak
 from chartdistill.metrics.significance import holm, p_value
 from chartdistill.prompting.answer_format import parse_answer
 from chartdistill.schema import Item, Prediction, Record, Task

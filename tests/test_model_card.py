@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
+from chartdistill.evaluation.trust_gates import TrustGate
 from chartdistill.report import report
 from chartdistill.report_pages.model_card import CARD, WEIGHTS, Models
 from chartdistill.report_pages.tables import BY_NAME, GOLD_HEADLINE
-from chartdistill.report_pages.trust_gates import TrustGate
 from chartdistill.runtime.run_folder import read_manifest, read_rows, write_text
 from chartdistill.schema import Record
 from report_run import ARMS, NUM_RECORDS, TASKS, write_manifest, write_run

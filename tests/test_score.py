@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from chartdistill.errors import InputError
+from chartdistill.evaluation.score import score_files, write_summary
 from chartdistill.metrics import METRICS, score_arm
 from chartdistill.schema import Prediction, Record, Task
-from chartdistill.score import score_files, write_summary
 
 TEXT = "Headache. Stop Yasadol 20 mg daily. Begin Febenor. Order an EEG."
 GOLD: list[dict[str, Any]] = [

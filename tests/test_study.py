@@ -12,10 +12,10 @@ import yaml
 from chartdistill.config import load_run, load_task
 from chartdistill.curation.curate import curate
 from chartdistill.errors import ArtefactError, ConfigError, TrainingError
+from chartdistill.evaluation.rule_baseline import known_names, predict_by_rules, read
 from chartdistill.metrics import score_arm
 from chartdistill.prompting.answer_format import format_answer
 from chartdistill.records.prepare import prepare
-from chartdistill.rules import known_names, predict_by_rules, read
 from chartdistill.runtime.run_folder import RowWriter, lock, make_folder, read_rows, write_text
 from chartdistill.schema import Gate, Item, Label, Prediction, Record, Task, TrainExample
 from chartdistill.study import study

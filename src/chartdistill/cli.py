@@ -152,7 +152,7 @@ def _dispatch(arguments: argparse.Namespace) -> None:
         print(found.as_json() if arguments.json else show(found, arguments.config, arguments.quiet))
         sys.exit(0 if found.go else NO_GO)
     if arguments.command == "predict":
-        from chartdistill.predict import predict
+        from chartdistill.evaluation.predict import predict
 
         count = predict(run, arguments.records, arguments.out)
         print(f"{count} records answered in {arguments.out}", file=sys.stderr)
@@ -185,8 +185,8 @@ def _dispatch(arguments: argparse.Namespace) -> None:
 
 def _score(arguments: argparse.Namespace) -> None:
     from chartdistill.config import load_task
+    from chartdistill.evaluation.score import score_files, write_summary
     from chartdistill.runtime.run_folder import write_text
-    from chartdistill.score import score_files, write_summary
 
     tasks = None if arguments.tasks is None else [load_task(path) for path in arguments.tasks]
     figures = score_files([arguments.predictions, *arguments.against], arguments.gold, tasks=tasks)

@@ -17,11 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from chartdistill.curation.filters import DEFAULT_FILTERS, AnyFilter
 from chartdistill.engines import AnyEngine, OpenAIEngine, VllmEngine
 from chartdistill.errors import ConfigError
+from chartdistill.evaluation.perturbations import InterventionOptions
+from chartdistill.evaluation.trust_gates import TrustGate
 from chartdistill.labelling import LabelOptions
 from chartdistill.metrics import ALL_TASKS
-from chartdistill.perturbations import InterventionOptions
 from chartdistill.records.sources import AnySource, PrepareOptions, source_for
-from chartdistill.report_pages.trust_gates import TrustGate
 from chartdistill.runtime.model_folder import resolve_model
 from chartdistill.schema import Split, Task
 from chartdistill.training import TrainOptions

@@ -19,7 +19,7 @@ from chartdistill.config import Run
 from chartdistill.curation.curate import curate
 from chartdistill.doctor import needed_share, require_free_cards
 from chartdistill.errors import ChartDistillError
-from chartdistill.evaluate import evaluate
+from chartdistill.evaluation.evaluate import evaluate
 from chartdistill.labelling import Shard
 from chartdistill.labelling.label import label, label_shard
 from chartdistill.records.prepare import prepare

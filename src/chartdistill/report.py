@@ -17,6 +17,15 @@ from typing import Any
 from chartdistill import __version__
 from chartdistill.config import Run
 from chartdistill.errors import ModelError, TrustGateError
+from chartdistill.evaluation.trust_gates import (
+    APPROVED,
+    NOT_APPROVED,
+    GateVerdict,
+    TrustGate,
+    approval,
+    is_approved,
+    judge_gates,
+)
 from chartdistill.report_pages.claims import Findings, state_findings
 from chartdistill.report_pages.facts import (
     APPROVAL,
@@ -31,15 +40,6 @@ from chartdistill.report_pages.markdown import render_markdown
 from chartdistill.report_pages.model_card import CARD, Models, render_card
 from chartdistill.report_pages.page import render_page
 from chartdistill.report_pages.tables import CHANGED_METRICS, METRICS
-from chartdistill.report_pages.trust_gates import (
-    APPROVED,
-    NOT_APPROVED,
-    GateVerdict,
-    TrustGate,
-    approval,
-    is_approved,
-    judge_gates,
-)
 from chartdistill.runtime.model_folder import licence
 from chartdistill.runtime.run_folder import (
     amend_manifest,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from chartdistill.evaluation.trust_gates import GateVerdict, state_approval
 from chartdistill.report_pages.changed import consistency_tables, effect_tables, gate_tables, overlap_grid
 from chartdistill.report_pages.claims import Findings
 from chartdistill.report_pages.facts import RunFacts
@@ -23,7 +24,6 @@ from chartdistill.report_pages.stages import (
     version_grid,
 )
 from chartdistill.report_pages.tables import Table, headline_tables, task_tables
-from chartdistill.report_pages.trust_gates import GateVerdict, state_approval
 
 
 def render_markdown(facts: RunFacts, findings: Findings, verdicts: Sequence[GateVerdict] = ()) -> str:

@@ -15,13 +15,13 @@ from typing import Any
 
 import yaml
 
+from chartdistill.evaluation.trust_gates import GateVerdict, state_approval
 from chartdistill.report_pages.claims import Findings
 from chartdistill.report_pages.facts import RunFacts
 from chartdistill.report_pages.glance import glance
 from chartdistill.report_pages.markdown import bullets, inline, write_grid, write_table
 from chartdistill.report_pages.stages import Grid, curated_grid, stage_grid, version_grid
 from chartdistill.report_pages.tables import headline_tables
-from chartdistill.report_pages.trust_gates import GateVerdict, state_approval
 
 CARD = "README.md"
 WEIGHTS = "adapter_model.safetensors"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from chartdistill.evaluation.trust_gates import GateVerdict, is_approved, state_approval
 from chartdistill.report_pages import changed, charts, stages
 from chartdistill.report_pages.claims import Findings
 from chartdistill.report_pages.examples import GOLD, choose_examples, without_text
@@ -28,7 +29,6 @@ from chartdistill.report_pages.tables import (
     task_tables,
     task_title,
 )
-from chartdistill.report_pages.trust_gates import GateVerdict, is_approved, state_approval
 
 TEMPLATE = "page.html.j2"
 

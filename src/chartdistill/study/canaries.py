@@ -18,7 +18,7 @@ from typing import Literal
 from chartdistill.clinical.text.grounding import DRUG_ITEMS
 from chartdistill.demo import lexicon
 from chartdistill.errors import InputError
-from chartdistill.perturbations.edits import insert_sentence
+from chartdistill.evaluation.directional import insert_sentence
 from chartdistill.prompting.answer_format import format_answer, parse_answer
 from chartdistill.prompting.prompts import QUESTION_SEPARATOR
 from chartdistill.schema import Item, Record, Row, Task, TrainExample

@@ -25,6 +25,7 @@ from typing import Any
 
 from chartdistill.config import Run, load_run
 from chartdistill.errors import InputError
+from chartdistill.evaluation.generation import Sheet, plain_questions, stored_answers
 from chartdistill.metrics.bootstrap import Estimate
 from chartdistill.metrics.means import mean_difference, mean_estimate, share_estimate
 from chartdistill.prompting.prompts import PromptBuilder
@@ -41,7 +42,6 @@ from chartdistill.runtime.run_folder import (
     write_text,
 )
 from chartdistill.schema import Prediction, Record, Task, TrainExample
-from chartdistill.sheets import Sheet, plain_questions, stored_answers
 from chartdistill.study.canaries import FORMS, KINDS, Canary, CanaryKind, draw_canaries, plant, plant_answers
 from chartdistill.study.options import CONTROL, CanaryOptions, Part, StudyConfig
 from chartdistill.study.parts import RunVerbs, derive, train_students

@@ -10,16 +10,16 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from chartdistill import rules
 from chartdistill.config import Run
-from chartdistill.evaluate import VARIANTS, ask_teacher_again, held_out_records, teacher_predictions
-from chartdistill.interventions import askings, write_variants
-from chartdistill.perturbations import Variant
+from chartdistill.evaluation import rule_baseline
+from chartdistill.evaluation.evaluate import VARIANTS, ask_teacher_again, held_out_records, teacher_predictions
+from chartdistill.evaluation.generation import Question, Sheet, ask_sheets, plain_questions, stored_answers
+from chartdistill.evaluation.interventions import askings, write_variants
+from chartdistill.evaluation.perturbations import Variant
 from chartdistill.prompting.answer_format import parse_answer
 from chartdistill.runtime.progress import StageBar
 from chartdistill.runtime.run_folder import read_manifest, read_rows
 from chartdistill.schema import Label, Prediction, Record
-from chartdistill.sheets import Question, Sheet, ask_sheets, plain_questions, stored_answers
 from chartdistill.study.options import StudyConfig, parts_of
 from chartdistill.study.records import held_out, records_of
 
@@ -74,7 +74,7 @@ def predict(
     if again:
         seconds[f"{TEACHER} changed"] = ask_teacher_again(shared, folder / VARIANTS, again, options.interventions)
         answered = {TEACHER: stored_answers(folder / VARIANTS / "teacher.jsonl"), **answered}
-    plain[rules.ARM] = rules.predict_by_rules(records, shared.tasks, _known_names(shared))
+    plain[rule_baseline.ARM] = rule_baseline.predict_by_rules(records, shared.tasks, _known_names(shared))
     unchanged = {arm: plain[changed.get(arm, arm)] for arm in answered}
     return Answers(plain, answered, unchanged, variants, labels, seconds)
 
@@ -115,6 +115,6 @@ def _known_names(run: Run) -> dict[str, list[str]]:
     by_name = {task.name: task for task in run.tasks}
     train = {record.id for record in records_of(run.dir, "train")}
     labels = (row for row in read_rows(run.dir / "labels" / "labels.jsonl", Label) if row.record in train)
-    return rules.known_names(
+    return rule_baseline.known_names(
         (row.task, parse_answer(row.completion, by_name[row.task]) or ()) for row in labels if row.completion
     )

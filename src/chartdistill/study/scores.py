@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from chartdistill.config import Run
-from chartdistill.interventions import compare_consistency, score_interventions
+from chartdistill.evaluation.contamination import find_overlap
+from chartdistill.evaluation.interventions import compare_consistency, score_interventions
 from chartdistill.metrics import HEADLINE, METRICS, difference, score_arm
 from chartdistill.metrics.comparison import as_json, compare_arms
 from chartdistill.metrics.counting import ALL_TASKS
 from chartdistill.metrics.means import mean_difference, mean_estimate
-from chartdistill.metrics.overlap import find_overlap
 from chartdistill.report_pages.study_claims import MARGIN, answer_questions
 from chartdistill.runtime.run_folder import read_rows
 from chartdistill.schema import CuratedLabel, Label, Prediction, Record

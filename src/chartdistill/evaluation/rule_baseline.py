@@ -14,7 +14,7 @@ from chartdistill.clinical.lexica.drugs import lexicon
 from chartdistill.clinical.lexica.ingredients import match_key
 from chartdistill.clinical.text.grounding import occurrences
 from chartdistill.clinical.text.sentences import sentence_spans
-from chartdistill.perturbations.edits import is_drug_task
+from chartdistill.evaluation.directional import is_drug_task
 from chartdistill.prompting.answer_format import format_answer
 from chartdistill.schema import Item, Prediction, Record, Task
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from chartdistill.clinical.text.grounding import DRUG_ITEMS, locate_item, occurrences
 from chartdistill.clinical.text.sentences import sentence_spans, without
 from chartdistill.demo import lexicon
-from chartdistill.perturbations.variant import Variant
+from chartdistill.evaluation.variant import Variant
 from chartdistill.schema import Item, Record, Task
 
 _FEWEST_WORDS = 5

@@ -18,11 +18,11 @@ from chartdistill.clinical.text.grounding import locate
 from chartdistill.config import Run
 from chartdistill.engines import Generation, Request
 from chartdistill.errors import InputError
+from chartdistill.evaluation.trust_gates import doubts
 from chartdistill.prompting.answer_format import answer_pattern, parse_answer
 from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.records.cleaning import Cleaned, clean
 from chartdistill.records.sources import source_for
-from chartdistill.report_pages.trust_gates import doubts
 from chartdistill.runtime.model_folder import load_tokenizer, read_json
 from chartdistill.runtime.run_folder import disk_errors, read_manifest, require_manifest
 from chartdistill.schema import Record, RejectedRecord, Task

@@ -11,8 +11,8 @@ from chartdistill.clinical.lexica.drugs import lexicon as drug_lexicon
 from chartdistill.clinical.text.grounding import item_key, occurrences
 from chartdistill.demo import lexicon
 from chartdistill.demo.sentences import SPECIALTIES
-from chartdistill.perturbations.edits import insert_sentence, is_drug_task, new_name
-from chartdistill.perturbations.variant import Variant
+from chartdistill.evaluation.directional import insert_sentence, is_drug_task, new_name
+from chartdistill.evaluation.variant import Variant
 from chartdistill.schema import Item, Record, Task
 
 QUESTIONS = ("Read the chart, then answer. {question}", "{question} Use only what the chart says.")

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from chartdistill.perturbations import edits, noise
-from chartdistill.perturbations.variant import EFFECTS, SAME, Kind, Variant
+from chartdistill.evaluation import directional, invariance
+from chartdistill.evaluation.variant import EFFECTS, SAME, Kind, Variant
 from chartdistill.schema import Item, Record, Task, content_hash
 
 __all__ = ["EFFECTS", "SAME", "InterventionOptions", "Kind", "Variant", "choose_records", "make_edits", "make_noise"]
@@ -56,8 +56,8 @@ def make_edits(
     found: list[Variant | None] = []
     for task in tasks:
         known = items.get(task.name, ())
-        found += [edits.delete(record, task, known, rng), edits.insert(record, task, rng)]
-        found.append(edits.flip(record, task, known, rng))
+        found += [directional.delete(record, task, known, rng), directional.insert(record, task, rng)]
+        found.append(directional.flip(record, task, known, rng))
     return [variant for variant in found if variant is not None]
 
 
@@ -67,12 +67,12 @@ def make_noise(
     """Variants whose answer must stay the same. `items`: task name -> what the record holds."""
     rng = random.Random(f"noise {options.seed} {record.id}")
     found: list[Variant | None] = [
-        *noise.resample(record, options.resamples),
-        *noise.rephrase(record),
-        noise.add_tail(record, items, rng),
-        noise.respace(record),
-        noise.rehead(record),
-        noise.rename(record, tasks, items, rng),
-        noise.add_nothing(record, rng),
+        *invariance.resample(record, options.resamples),
+        *invariance.rephrase(record),
+        invariance.add_tail(record, items, rng),
+        invariance.respace(record),
+        invariance.rehead(record),
+        invariance.rename(record, tasks, items, rng),
+        invariance.add_nothing(record, rng),
     ]
     return [variant for variant in found if variant is not None]

@@ -19,7 +19,9 @@ from typing import Any
 from chartdistill.clinical.lexica.ingredients import lexicon_used
 from chartdistill.config import Run
 from chartdistill.errors import InputError
-from chartdistill.interventions import (
+from chartdistill.evaluation.contamination import find_overlap, naive_leak
+from chartdistill.evaluation.generation import Sheet, ask_sheets, plain_questions, stored_answers, windows
+from chartdistill.evaluation.interventions import (
     Asking,
     askings,
     cost,
@@ -27,10 +29,9 @@ from chartdistill.interventions import (
     score_interventions,
     write_variants,
 )
+from chartdistill.evaluation.perturbations import InterventionOptions
 from chartdistill.labelling import Asker
 from chartdistill.metrics.comparison import compare_arms
-from chartdistill.metrics.overlap import find_overlap, naive_leak
-from chartdistill.perturbations import InterventionOptions
 from chartdistill.prompting.answer_format import parse_answer
 from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.runtime.model_folder import load_tokenizer, model_fingerprint
@@ -50,7 +51,6 @@ from chartdistill.runtime.run_folder import (
     write_text,
 )
 from chartdistill.schema import Label, Prediction, Record, RejectedRecord, Task, TrainExample, content_hash
-from chartdistill.sheets import Sheet, ask_sheets, plain_questions, stored_answers, windows
 
 PAIRS = (("student", "base"), ("student", "teacher"))
 """Arms compared: the first minus the second."""

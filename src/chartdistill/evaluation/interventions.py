@@ -20,6 +20,15 @@ from typing import Any
 
 from chartdistill.clinical.lexica.ingredients import match_key
 from chartdistill.clinical.text.grounding import occurrences
+from chartdistill.evaluation.perturbations import (
+    EFFECTS,
+    SAME,
+    InterventionOptions,
+    Variant,
+    choose_records,
+    make_edits,
+    make_noise,
+)
 from chartdistill.metrics.consistency import (
     BROKEN,
     AnswerSet,
@@ -29,15 +38,6 @@ from chartdistill.metrics.consistency import (
     share_estimates,
 )
 from chartdistill.metrics.counting import ALL_TASKS
-from chartdistill.perturbations import (
-    EFFECTS,
-    SAME,
-    InterventionOptions,
-    Variant,
-    choose_records,
-    make_edits,
-    make_noise,
-)
 from chartdistill.runtime.run_folder import RowWriter, count_by, read_rows
 from chartdistill.schema import Item, Prediction, Record, Task
 
