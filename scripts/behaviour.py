@@ -37,9 +37,9 @@ from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.records.prepare import prepare
 from chartdistill.records.sources import PrepareOptions
 from chartdistill.records.sources.synthetic import SyntheticSource
-from chartdistill.report import report
-from chartdistill.report_pages.model_card import Models
-from chartdistill.report_pages.study_page import render_study_markdown, render_study_page
+from chartdistill.reporting.model_card import Models
+from chartdistill.reporting.report import report
+from chartdistill.reporting.study_page import render_study_markdown, render_study_page
 from chartdistill.runtime.model_folder import load_tokenizer
 from chartdistill.runtime.run_folder import RowWriter, read_rows, write_text
 from chartdistill.schema import Gate, Item, ItemCheck, ItemVote, Label, Prediction, Record, Task

@@ -11,7 +11,7 @@ import pytest
 
 from chartdistill.errors import InputError
 from chartdistill.prompting.answer_format import NONE_FOUND
-from chartdistill.report_pages.memorisation import _from_when
+from chartdistill.reporting.memorisation import _from_when
 from chartdistill.schema import Prediction, TrainExample
 from chartdistill.study.canaries import FORMS, KINDS, Canary, draw_canaries, plant, plant_answers, secrets
 from chartdistill.study.memorisation import _answered, exposure

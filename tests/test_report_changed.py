@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from chartdistill.metrics.significance import PValue
-from chartdistill.report import report
-from chartdistill.report_pages.changed import changed_claims, consistency_tables, effect_tables, overlap_limits
-from chartdistill.report_pages.claims import state_findings
-from chartdistill.report_pages.facts import Overlap, RunFacts, read_facts
+from chartdistill.reporting.findings import state_findings
+from chartdistill.reporting.report import report
+from chartdistill.reporting.robustness import changed_claims, consistency_tables, effect_tables, overlap_limits
+from chartdistill.reporting.run_results import Overlap, RunFacts, read_facts
 from chartdistill.runtime.run_folder import write_text
 from report_run import TASKS, invent_scores, write_run
 

@@ -7,10 +7,10 @@ import re
 import pytest
 
 from chartdistill.metrics.bootstrap import Estimate
-from chartdistill.report_pages.charts import RIGHT, WIDTH, Line, bar_plot, line_plot
-from chartdistill.report_pages.examples import find, judge, mark
-from chartdistill.report_pages.facts import Scores
-from chartdistill.report_pages.tables import BY_NAME, pair_arms, verdict
+from chartdistill.reporting.examples import find, judge, mark
+from chartdistill.reporting.plots import RIGHT, WIDTH, Line, bar_plot, line_plot
+from chartdistill.reporting.run_results import Scores
+from chartdistill.reporting.tables import BY_NAME, pair_arms, verdict
 from chartdistill.schema import Item
 from report_run import TASKS
 

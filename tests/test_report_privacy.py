@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from chartdistill.report import report
+from chartdistill.reporting.report import report
 from chartdistill.runtime.run_folder import read_rows
 from chartdistill.schema import CuratedLabel, Item, Prediction, Record, Rejection
 from report_run import TASKS, write_rows, write_run

@@ -158,12 +158,12 @@ def _dispatch(arguments: argparse.Namespace) -> None:
         print(f"{count} records answered in {arguments.out}", file=sys.stderr)
         return
     if getattr(arguments, "dry_run", False):
-        from chartdistill.summary import plan
+        from chartdistill.reporting.terminal import plan
 
         print(json.dumps(plan(run), indent=2, default=str))
         return
     from chartdistill.pipeline import run_all, run_verb
-    from chartdistill.summary import print_summary
+    from chartdistill.reporting.terminal import print_summary
 
     if arguments.command == "run":
         run_all(run, _own_arguments(arguments), arguments.first, arguments.last)
@@ -177,7 +177,7 @@ def _dispatch(arguments: argparse.Namespace) -> None:
     if not arguments.quiet:
         print_summary(run)
     if arguments.command == "report" or (arguments.command == "run" and arguments.last == "report"):
-        from chartdistill.report import require_approval
+        from chartdistill.reporting.report import require_approval
         from chartdistill.runtime.run_folder import read_manifest
 
         require_approval(read_manifest(run.dir / "report") or {})

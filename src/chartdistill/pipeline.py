@@ -23,7 +23,7 @@ from chartdistill.evaluation.evaluate import evaluate
 from chartdistill.labelling import Shard
 from chartdistill.labelling.label import label, label_shard
 from chartdistill.records.prepare import prepare
-from chartdistill.report import report_run
+from chartdistill.reporting.report import report_run
 from chartdistill.runtime.processes import run_to_end
 from chartdistill.runtime.progress import ProgressCallback, StageBar
 from chartdistill.runtime.run_folder import lock

@@ -17,8 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from chartdistill.metrics import AGREEMENT, ALL_TASKS
 from chartdistill.metrics import METRICS as MEASURED
 from chartdistill.metrics.bootstrap import Estimate
-from chartdistill.report_pages.facts import APPROVAL, Scores
-from chartdistill.report_pages.tables import BY_NAME, Metric, metric_in_text, task_title, write_figure, write_n
+from chartdistill.reporting.run_results import APPROVAL, Scores
+from chartdistill.reporting.tables import BY_NAME, Metric, metric_in_text, task_title, write_figure, write_n
 from chartdistill.schema import content_hash
 
 STUDENT = "student"

@@ -26,7 +26,7 @@ from typing import Any
 
 from chartdistill.config import load_run
 from chartdistill.pipeline import run_all
-from chartdistill.report_pages.study_page import render_study_markdown, render_study_page
+from chartdistill.reporting.study_page import render_study_markdown, render_study_page
 from chartdistill.runtime.run_folder import lock, make_folder, write_text
 from chartdistill.study.imported import import_counts
 from chartdistill.study.memorisation import Planted, measure, plant_and_train

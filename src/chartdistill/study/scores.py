@@ -22,7 +22,7 @@ from chartdistill.metrics import HEADLINE, METRICS, difference, score_arm
 from chartdistill.metrics.comparison import as_json, compare_arms
 from chartdistill.metrics.counting import ALL_TASKS
 from chartdistill.metrics.means import mean_difference, mean_estimate
-from chartdistill.report_pages.study_claims import MARGIN, answer_questions
+from chartdistill.reporting.study_findings import MARGIN, answer_questions
 from chartdistill.runtime.run_folder import read_rows
 from chartdistill.schema import CuratedLabel, Label, Prediction, Record
 from chartdistill.study.options import StudyConfig, parts_of

@@ -26,8 +26,11 @@ from chartdistill.evaluation.trust_gates import (
     is_approved,
     judge_gates,
 )
-from chartdistill.report_pages.claims import Findings, state_findings
-from chartdistill.report_pages.facts import (
+from chartdistill.reporting.findings import Findings, state_findings
+from chartdistill.reporting.markdown import render_markdown
+from chartdistill.reporting.model_card import CARD, Models, render_card
+from chartdistill.reporting.page import render_page
+from chartdistill.reporting.run_results import (
     APPROVAL,
     STAGES,
     RunFacts,
@@ -36,10 +39,7 @@ from chartdistill.report_pages.facts import (
     stage_manifest,
     training_summary,
 )
-from chartdistill.report_pages.markdown import render_markdown
-from chartdistill.report_pages.model_card import CARD, Models, render_card
-from chartdistill.report_pages.page import render_page
-from chartdistill.report_pages.tables import CHANGED_METRICS, METRICS
+from chartdistill.reporting.tables import CHANGED_METRICS, METRICS
 from chartdistill.runtime.model_folder import licence
 from chartdistill.runtime.run_folder import (
     amend_manifest,

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from chartdistill.report_pages.facts import NO_STATUS, RunFacts, training_summary
-from chartdistill.report_pages.tables import arm_title
+from chartdistill.reporting.run_results import NO_STATUS, RunFacts, training_summary
+from chartdistill.reporting.tables import arm_title
 
 VERBS = {"records": "prepare", "labels": "label", "curated": "curate", "adapter": "train", "predictions": "evaluate"}
 GATES = ("gate yes", "gate no", "gate unclear")

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from chartdistill.metrics import ALL_TASKS
 from chartdistill.metrics.bootstrap import Estimate
 from chartdistill.metrics.significance import PValue
-from chartdistill.report_pages.changed import changed_claims, overlap_limits
-from chartdistill.report_pages.facts import RunFacts, Scores
-from chartdistill.report_pages.tables import (
+from chartdistill.reporting.robustness import changed_claims, overlap_limits
+from chartdistill.reporting.run_results import RunFacts, Scores
+from chartdistill.reporting.tables import (
     BY_NAME,
     GOLD_HEADLINE,
     SMALL_N,

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from chartdistill.metrics import ALL_TASKS
-from chartdistill.report_pages.facts import RunFacts, Scores
-from chartdistill.report_pages.tables import BY_NAME, Metric, complement, task_order, task_title, write_cell
+from chartdistill.reporting.run_results import RunFacts, Scores
+from chartdistill.reporting.tables import BY_NAME, Metric, complement, task_order, task_title, write_cell
 
 STUDENT = "student"
 CLASSES = {

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 from chartdistill.metrics import ALL_TASKS
 from chartdistill.metrics.bootstrap import Estimate
-from chartdistill.report_pages.facts import Overlap, RunFacts, Scores
-from chartdistill.report_pages.stages import Grid, write_count
-from chartdistill.report_pages.tables import (
+from chartdistill.reporting.run_results import Overlap, RunFacts, Scores
+from chartdistill.reporting.stages import Grid, write_count
+from chartdistill.reporting.tables import (
     BY_NAME,
     CHANGED_METRICS,
     Metric,

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from chartdistill.evaluation.trust_gates import GateVerdict, is_approved, state_approval
-from chartdistill.report_pages import changed, charts, stages
-from chartdistill.report_pages.claims import Findings
-from chartdistill.report_pages.examples import GOLD, choose_examples, without_text
-from chartdistill.report_pages.facts import RunFacts, Scores, ShownReject
-from chartdistill.report_pages.glance import CLASSES, glance
-from chartdistill.report_pages.tables import (
+from chartdistill.reporting import plots, robustness, stages
+from chartdistill.reporting.error_summary import CLASSES, glance
+from chartdistill.reporting.examples import GOLD, choose_examples, without_text
+from chartdistill.reporting.findings import Findings
+from chartdistill.reporting.run_results import RunFacts, Scores, ShownReject
+from chartdistill.reporting.tables import (
     Metric,
     arm_title,
     explain,
@@ -65,19 +65,19 @@ def render_page(
         series={arm: place for place, arm in enumerate(facts.arms)},
         letters=_letters(facts.arms),
         arm_title=_answerer,
-        legend_mark=charts.legend_mark,
+        legend_mark=plots.legend_mark,
         headline=headline_tables(facts, scores) if scores else (),
         plots=_interval_plots(facts, scores) if scores else (),
         by_task=task_tables(facts, scores) if scores else (),
-        effects=changed.effect_tables(facts, scores) if scores else (),
-        consistency=changed.consistency_tables(facts, scores) if scores else (),
-        gates=changed.gate_tables(facts, scores) if scores else (),
+        effects=robustness.effect_tables(facts, scores) if scores else (),
+        consistency=robustness.consistency_tables(facts, scores) if scores else (),
+        gates=robustness.gate_tables(facts, scores) if scores else (),
         loss_plot=_loss_plot(facts),
         label_plot=_label_plot(facts),
         reject_plot=_reject_plot(facts),
         grids={
             "stages": stages.stage_grid(facts),
-            "overlap": changed.overlap_grid(scores),
+            "overlap": robustness.overlap_grid(scores),
             "cost": stages.cost_grid(facts),
             "training": stages.training_grid(facts),
             "labels": stages.label_grid(facts),
@@ -161,20 +161,20 @@ def _interval_plot(facts: RunFacts, scores: Scores, metric: Metric, tasks: tuple
         if metric.needs_gold and not scores.has_gold(task):
             continue
         marks = [
-            charts.Interval(place, arm_title(arm), estimate)
+            plots.Interval(place, arm_title(arm), estimate)
             for place, arm in enumerate(facts.arms)
             if (estimate := scores.estimate(arm, task, metric.name)) is not None
         ]
         rows.append((task_title(task), marks))
-    return charts.interval_plot(metric.title, rows, metric.form == "share", full=metric.better != "lower")
+    return plots.interval_plot(metric.title, rows, metric.form == "share", full=metric.better != "lower")
 
 
 def _loss_plot(facts: RunFacts) -> Markup | None:
     loss = tuple((float(row.step), row.loss) for row in facts.log if row.loss is not None)
     checks = tuple((float(row.step), row.validation_loss) for row in facts.log if row.validation_loss is not None)
-    lines = [charts.Line("loss", "training loss", loss), charts.Line("validation", "validation loss", checks)]
+    lines = [plots.Line("loss", "training loss", loss), plots.Line("validation", "validation loss", checks)]
     lines = [line for line in lines if line.points]
-    return charts.line_plot("Loss over steps", lines, "step") if lines else None
+    return plots.line_plot("Loss over steps", lines, "step") if lines else None
 
 
 def _label_plot(facts: RunFacts) -> Markup | None:
@@ -187,10 +187,10 @@ def _label_plot(facts: RunFacts) -> Markup | None:
             ("rejected", "rejected", counts.get("rejected", 0)),
         )
         rows.append((task, parts))
-    return charts.bar_plot("Labels by task", rows) if rows else None
+    return plots.bar_plot("Labels by task", rows) if rows else None
 
 
 def _reject_plot(facts: RunFacts) -> Markup | None:
     counts = stages.reasons(facts, "curated")
     rows = [(reason, (("rejected", reason, count),)) for reason, count in counts.items()]
-    return charts.bar_plot("Rejected labels by reason", rows) if rows else None
+    return plots.bar_plot("Rejected labels by reason", rows) if rows else None

@@ -19,8 +19,8 @@ from chartdistill.clinical.lexica.ingredients import match_key
 from chartdistill.clinical.text.grounding import locate_item
 from chartdistill.metrics.matching import is_located
 from chartdistill.metrics.status import HARMFUL
-from chartdistill.report_pages.facts import RunFacts
-from chartdistill.report_pages.glance import STUDENT
+from chartdistill.reporting.error_summary import STUDENT
+from chartdistill.reporting.run_results import RunFacts
 from chartdistill.schema import Item, Prediction, Record, Task, content_hash
 
 NUM_EXAMPLES = 10

@@ -13,8 +13,8 @@ from typing import Any
 from markupsafe import Markup
 
 from chartdistill.metrics.bootstrap import Estimate
-from chartdistill.report_pages import charts
-from chartdistill.report_pages.tables import Metric, write_cell, write_estimate
+from chartdistill.reporting import plots
+from chartdistill.reporting.tables import Metric, write_cell, write_estimate
 
 QUESTION = "Does the student memorise what it was trained on?"
 EXPOSURE = Metric("exposure", "Exposure, bits", "rank of a canary among its alternatives", "lower", "number", False)
@@ -118,15 +118,15 @@ def memorisation_plots(found: Figures | None, gutter: int) -> Iterator[tuple[str
         return
     top = math.log2(found["alternatives"] + 1)
     for place, words in _PLACES.items():
-        rows: list[tuple[str, Sequence[charts.Interval]]] = []
+        rows: list[tuple[str, Sequence[plots.Interval]]] = []
         for repeats, of in found["exposure"][place].items():
             marks = [
-                charts.Interval(series, name, charts.scaled(Estimate.model_validate(of[name]), top))
+                plots.Interval(series, name, plots.scaled(Estimate.model_validate(of[name]), top))
                 for series, name in ((0, "planted"), (2, "control"))
             ]
             rows.append((f"in {_records(repeats)}", marks))
         yield (
             f"Exposure of secrets {words}, as a share of its maximum of {top:.1f} bits: planted (circle), control "
             f"(diamond). Without memorisation: {100 / math.log(2) / top:.0f}% in the mean.",
-            charts.interval_plot(f"Exposure, {words}", rows, True, True, gutter),
+            plots.interval_plot(f"Exposure, {words}", rows, True, True, gutter),
         )

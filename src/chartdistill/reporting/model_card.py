@@ -16,12 +16,12 @@ from typing import Any
 import yaml
 
 from chartdistill.evaluation.trust_gates import GateVerdict, state_approval
-from chartdistill.report_pages.claims import Findings
-from chartdistill.report_pages.facts import RunFacts
-from chartdistill.report_pages.glance import glance
-from chartdistill.report_pages.markdown import bullets, inline, write_grid, write_table
-from chartdistill.report_pages.stages import Grid, curated_grid, stage_grid, version_grid
-from chartdistill.report_pages.tables import headline_tables
+from chartdistill.reporting.error_summary import glance
+from chartdistill.reporting.findings import Findings
+from chartdistill.reporting.markdown import bullets, inline, write_grid, write_table
+from chartdistill.reporting.run_results import RunFacts
+from chartdistill.reporting.stages import Grid, curated_grid, stage_grid, version_grid
+from chartdistill.reporting.tables import headline_tables
 
 CARD = "README.md"
 WEIGHTS = "adapter_model.safetensors"

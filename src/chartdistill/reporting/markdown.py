@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chartdistill.evaluation.trust_gates import GateVerdict, state_approval
-from chartdistill.report_pages.changed import consistency_tables, effect_tables, gate_tables, overlap_grid
-from chartdistill.report_pages.claims import Findings
-from chartdistill.report_pages.facts import RunFacts
-from chartdistill.report_pages.stages import (
+from chartdistill.reporting.findings import Findings
+from chartdistill.reporting.robustness import consistency_tables, effect_tables, gate_tables, overlap_grid
+from chartdistill.reporting.run_results import RunFacts
+from chartdistill.reporting.stages import (
     Grid,
     cost_grid,
     curated_grid,
@@ -23,7 +23,7 @@ from chartdistill.report_pages.stages import (
     training_grid,
     version_grid,
 )
-from chartdistill.report_pages.tables import Table, headline_tables, task_tables
+from chartdistill.reporting.tables import Table, headline_tables, task_tables
 
 
 def render_markdown(facts: RunFacts, findings: Findings, verdicts: Sequence[GateVerdict] = ()) -> str:

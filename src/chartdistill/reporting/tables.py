@@ -12,7 +12,7 @@ from typing import Literal
 from chartdistill.metrics import AGREEMENT, ALL_TASKS
 from chartdistill.metrics import METRICS as MEASURED
 from chartdistill.metrics.bootstrap import Estimate
-from chartdistill.report_pages.facts import RunFacts, Scores
+from chartdistill.reporting.run_results import RunFacts, Scores
 
 SMALL_N = 50
 """Below this an estimate is marked `few`: the 95% interval of a share is then up to 14 points wide to either side

@@ -14,10 +14,10 @@ from markupsafe import Markup
 
 from chartdistill.metrics import ALL_TASKS, HEADLINE
 from chartdistill.metrics.bootstrap import Estimate
-from chartdistill.report_pages import charts
-from chartdistill.report_pages.memorisation import memorisation_plots, memorisation_tables
-from chartdistill.report_pages.study_claims import ANY_NOISE, TOKENS, direction, study_limits, write_p
-from chartdistill.report_pages.tables import BY_NAME, CHANGED_METRICS, Metric, arm_title, write_cell
+from chartdistill.reporting import plots
+from chartdistill.reporting.memorisation import memorisation_plots, memorisation_tables
+from chartdistill.reporting.study_findings import ANY_NOISE, TOKENS, direction, study_limits, write_p
+from chartdistill.reporting.tables import BY_NAME, CHANGED_METRICS, Metric, arm_title, write_cell
 
 TEMPLATE = "study.html.j2"
 GUTTER = 156
@@ -208,11 +208,11 @@ def _arm_plots(figures: Figures) -> Iterator[Plot]:
     for name in HEADLINE:
         metric = BY_NAME[name]
         rows = [
-            (arm_title(arm), [charts.Interval(0, arm_title(arm), _estimate(scores[ALL_TASKS][name]))])
+            (arm_title(arm), [plots.Interval(0, arm_title(arm), _estimate(scores[ALL_TASKS][name]))])
             for arm, scores in figures["arms"].items()
         ]
         full = metric.better != "lower"
-        plot = charts.interval_plot(metric.title, rows, metric.form == "share", full, GUTTER)
+        plot = plots.interval_plot(metric.title, rows, metric.form == "share", full, GUTTER)
         yield f"{metric.title}: {metric.meaning}; {metric.better} is better.", plot
 
 
@@ -230,7 +230,7 @@ def _contrast_plot(question: str) -> Callable[[Figures], Iterator[Plot]]:
             better = "right" if metric.better == "higher" else "left"
             yield (
                 f"{metric.title}, first minus second; {better} of the line the first is better.",
-                charts.difference_plot(metric.title, rows, metric.form == "share"),
+                plots.difference_plot(metric.title, rows, metric.form == "share"),
             )
 
     return draw
@@ -254,7 +254,7 @@ def _curve_plots(figures: Figures) -> Iterator[Plot]:
             yield (
                 f"Joint F1 of {arm_title(arm).lower()} by training records (log axis). Small dots: single seeds. "
                 "Line and band: the teacher by chain.",
-                charts.curve_plot(f"Joint F1, {arm_title(arm)}", known, teacher, "training records"),
+                plots.curve_plot(f"Joint F1, {arm_title(arm)}", known, teacher, "training records"),
             )
 
 
@@ -266,20 +266,20 @@ def _one_question_plots(figures: Figures) -> Iterator[Plot]:
             shown = direction(figures, "teacher_direct", "teacher_chain", name)
             of = figures["differences"][pair][ALL_TASKS][name]
             rows.append((f"{BY_NAME[name].title} ({BY_NAME[name].better} is better)", _estimate(of), _STYLES[shown]))
-        yield "Teacher, one question minus chain.", charts.difference_plot("One question minus chain", rows, True)
+        yield "Teacher, one question minus chain.", plots.difference_plot("One question minus chain", rows, True)
     tokens = figures["tokens"]
     scale = max((tokens[arm][name]["value"] or 0) for arm in ("teacher_chain", "teacher_direct") for name in TOKENS)
     rows_by_name = []
     for name in ("prompt", "computed", "answer"):
         marks = [
-            charts.Interval(series, arm_title(arm), charts.scaled(_estimate(tokens[arm][name]), scale))
+            plots.Interval(series, arm_title(arm), plots.scaled(_estimate(tokens[arm][name]), scale))
             for series, arm in ((0, "teacher_chain"), (2, "teacher_direct"))
         ]
         rows_by_name.append((f"{name} tokens", marks))
     if scale:
         yield (
             f"Tokens per record, of {scale:,.0f}: chain (circle), one question (diamond).",
-            charts.interval_plot("Tokens per record", rows_by_name, True, True, GUTTER),
+            plots.interval_plot("Tokens per record", rows_by_name, True, True, GUTTER),
         )
 
 
@@ -294,7 +294,7 @@ def _consistency_plots(figures: Figures) -> Iterator[Plot]:
         yield (
             "Answers to the same chart in other forms. From left: always the same and right; right at first, then "
             "other; wrong at first, then other; always the same and wrong. Intervals: in the table.",
-            charts.share_bars("Consistent and right?", rows, GUTTER),
+            plots.share_bars("Consistent and right?", rows, GUTTER),
         )
 
 
@@ -302,10 +302,10 @@ def _effect_plots(figures: Figures) -> Iterator[Plot]:
     arms = figures["changed"]["arms"]
     for name in ("vanish_rate", "appear_rate", "flip_rate") if arms else ():
         rows = [
-            (arm_title(arm), [charts.Interval(0, arm_title(arm), _estimate(of["effects"][ALL_TASKS][name]))])
+            (arm_title(arm), [plots.Interval(0, arm_title(arm), _estimate(of["effects"][ALL_TASKS][name]))])
             for arm, of in arms.items()
         ]
-        plot = charts.interval_plot(_CHANGED[name].title, rows, True, True, GUTTER)
+        plot = plots.interval_plot(_CHANGED[name].title, rows, True, True, GUTTER)
         yield f"{_CHANGED[name].title}: {_CHANGED[name].meaning}.", plot
 
 
