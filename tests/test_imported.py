@@ -17,7 +17,7 @@ from chartdistill.runtime.run_folder import read_rows
 from chartdistill.schema import Label, Record
 from chartdistill.study.imported import import_counts, import_labels
 from chartdistill.study.options import ImportOptions, load_study
-from chartdistill.study.parts import derive
+from chartdistill.study.runs import derive
 from conftest import ROOT
 from test_study import write_study
 

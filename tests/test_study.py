@@ -20,8 +20,8 @@ from chartdistill.runtime.run_folder import RowWriter, lock, make_folder, read_r
 from chartdistill.schema import Gate, Item, Label, Prediction, Record, Task, TrainExample
 from chartdistill.study import study
 from chartdistill.study.options import load_study, parts_of
-from chartdistill.study.parts import LOG, derive, make_students, write_gold_labels
 from chartdistill.study.records import draw
+from chartdistill.study.runs import LOG, derive, make_students, write_gold_labels
 from chartdistill.study.scores import crossing, pool
 from chartdistill.training.train import train
 from conftest import ROOT

@@ -31,9 +31,9 @@ from chartdistill.runtime.run_folder import lock, make_folder, write_text
 from chartdistill.study.imported import import_counts
 from chartdistill.study.memorisation import Planted, measure, plant_and_train
 from chartdistill.study.options import load_study, parts_of
-from chartdistill.study.parts import CHAIN, DIRECT, RunVerbs, derive, label_all, label_as, make_students
 from chartdistill.study.predictions import predict
 from chartdistill.study.records import held_out, train_records
+from chartdistill.study.runs import CHAIN, DIRECT, RunVerbs, derive, label_all, label_as, make_students
 from chartdistill.study.scores import score_study
 
 

@@ -44,8 +44,8 @@ from chartdistill.runtime.run_folder import (
 from chartdistill.schema import Prediction, Record, Task, TrainExample
 from chartdistill.study.canaries import FORMS, KINDS, Canary, CanaryKind, draw_canaries, plant, plant_answers
 from chartdistill.study.options import CONTROL, CanaryOptions, Part, StudyConfig
-from chartdistill.study.parts import RunVerbs, derive, train_students
 from chartdistill.study.records import held_out
+from chartdistill.study.runs import RunVerbs, derive, train_students
 from chartdistill.training.generate import generate_everywhere
 from chartdistill.training.logprobs import common_prefix, continuation_logprobs, load_trained
 
