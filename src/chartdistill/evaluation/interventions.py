@@ -1,7 +1,7 @@
 """What an answer hangs on: held-out records asked again in changed form, and what came of it.
 
 In: records, an arm's way of asking, its answers to the records as they are. Out: predictions/variants/ and the
-figures. Two kinds of change (see `perturbations`):
+figures. Two kinds of change (see perturbations.py):
 
 - with a known effect: the item deleted must vanish (`vanish_rate`, of those the arm named before), the item inserted
   must appear (`appear_rate`), the status flipped must follow (`flip_rate`, of those the arm had right before). These

@@ -29,7 +29,7 @@ SHOWN_CHARS = 12_000
 GOLD = "gold"
 
 Judgement = Literal["right", "status differs", "dangerous status", "wrong kind", "invented", "not judged"]
-"""Class of an emitted item; see `glance.CLASSES`."""
+"""Class of an emitted item; see `error_summary.CLASSES`."""
 
 
 @dataclass(frozen=True)

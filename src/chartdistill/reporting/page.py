@@ -40,7 +40,7 @@ def render_page(
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("chartdistill", "report_pages"),
+        loader=PackageLoader("chartdistill", "reporting"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

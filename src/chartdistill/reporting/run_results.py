@@ -65,7 +65,7 @@ class NaiveLeak(_Part):
 
 
 class Overlap(_Part):
-    """What the records scored have in common with those learned from (see `metrics.overlap`)."""
+    """What the records scored have in common with those learned from (see `evaluation.contamination`)."""
 
     trained: int
     scored: int

@@ -178,7 +178,7 @@ def render_study_page(figures: Figures) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("chartdistill", "report_pages"),
+        loader=PackageLoader("chartdistill", "reporting"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

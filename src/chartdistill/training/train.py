@@ -1,6 +1,6 @@
 """`train`: tune a LoRA adapter of the student on the kept labels. Reads curated/train.jsonl, writes adapter/.
 
-The student learns the consolidated question only, with the prompts of `prompts.py`, loss on answer tokens. Several
+The student learns the consolidated question only, with the prompts of `prompting`, loss on answer tokens. Several
 GPUs: `accelerate launch --config_file configs/accelerate/ddp.yaml -m chartdistill.training.train CONFIG`.
 """
 

@@ -1,7 +1,7 @@
 """Where in a chart a thing is mentioned: its section, sentence and clause.
 
 In: chart text. Out: :class:`Outline` and :class:`Mention`s with character offsets. Shared by the filters that ask what
-a chart says *about* an item (`kind`, `status`, `false_none`); the cues they look for are in `cues.py`.
+a chart says *about* an item (`kind`, `status`, `false_none`); the cues they look for are in `context.py`.
 
 Must hold: pure; sentences and clauses never overlap; every offset points into the text as given.
 """

@@ -51,7 +51,7 @@ class Abstention(LabelFilter):
 
     type: Literal["abstention"] = "abstention"
     lexicon: LexiconUse = "auto"
-    """Whether drugs are looked for by name: see `drugs.LexiconUse`."""
+    """Whether drugs are looked for by name: see `lexica.drugs.LexiconUse`."""
 
     def check(
         self,

@@ -39,7 +39,7 @@ class Grounding(ItemFilter):
     fuzzy_threshold: float = Field(default=FUZZY_THRESHOLD, ge=50, le=101)
     """Similarity (0 to 100) from which a window of the record counts as the item. 101: only the same words count."""
     lexicon: LexiconUse = "auto"
-    """Whether a drug is also found by its other names, brand or ingredient: see `drugs.LexiconUse`."""
+    """Whether a drug is also found by its other names, brand or ingredient: see `lexica.drugs.LexiconUse`."""
     word_share: float | None = Field(default=None, gt=0, le=1)
     """For free text: an item that is no drug is also found where this share of its words stand together."""
 

@@ -54,7 +54,7 @@ class Kind(ItemFilter):
 
     type: Literal["kind"] = "kind"
     lexicon: LexiconUse = "auto"
-    """Whether drug names are looked up: see `drugs.LexiconUse`."""
+    """Whether drug names are looked up: see `lexica.drugs.LexiconUse`."""
     unknown: Literal["keep", "reject"] = "keep"
     """A short name that no list has, in a chart that uses it like a drug: no lexicon is complete, so it is kept."""
 

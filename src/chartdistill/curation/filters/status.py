@@ -47,7 +47,7 @@ class Status(ItemFilter):
 
     type: Literal["status"] = "status"
     lexicon: LexiconUse = "auto"
-    """Whether mentions of a drug under its other names count too: see `drugs.LexiconUse`."""
+    """Whether mentions of a drug under its other names count too: see `lexica.drugs.LexiconUse`."""
 
     def check(
         self,
