@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from chartdistill.demo.charts import write_chart
+from chartdistill.metrics.catalogue import BY_NAME
 from chartdistill.prompting.answer_format import format_answer
-from chartdistill.reporting.tables import BY_NAME
 from chartdistill.runtime.run_folder import RowWriter, make_folder, write_text
 from chartdistill.schema import CuratedLabel, Gate, Item, Label, Prediction, Record, Rejection, Row, Task
 

@@ -13,9 +13,9 @@ import pytest
 import yaml
 
 from chartdistill.evaluation.trust_gates import TrustGate
+from chartdistill.metrics.catalogue import BY_NAME, GOLD_HEADLINE
 from chartdistill.reporting.model_card import CARD, WEIGHTS, Models
 from chartdistill.reporting.report import report
-from chartdistill.reporting.tables import BY_NAME, GOLD_HEADLINE
 from chartdistill.runtime.run_folder import read_manifest, read_rows, write_text
 from chartdistill.schema import Record
 from report_run import ARMS, NUM_RECORDS, TASKS, write_manifest, write_run

@@ -17,8 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from chartdistill.metrics import AGREEMENT, ALL_TASKS
 from chartdistill.metrics import METRICS as MEASURED
 from chartdistill.metrics.bootstrap import Estimate
+from chartdistill.metrics.catalogue import BY_NAME, MetricInfo, metric_in_text, task_title, write_figure, write_n
 from chartdistill.reporting.run_results import APPROVAL, Scores
-from chartdistill.reporting.tables import BY_NAME, Metric, metric_in_text, task_title, write_figure, write_n
 from chartdistill.schema import content_hash
 
 STUDENT = "student"
@@ -207,7 +207,7 @@ def _end(gate: TrustGate) -> str:
     return f"the {'lower' if gate.sign > 0 else 'upper'} end of the interval"
 
 
-def _apart(margin: float, metric: Metric) -> str:
+def _apart(margin: float, metric: MetricInfo) -> str:
     if abs(margin) <= _ROUNDING:
         return "exactly at"
     written = metric.write(abs(margin), signed=True).lstrip("+")

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from chartdistill.metrics import ALL_TASKS
+from chartdistill.metrics.catalogue import BY_NAME, MetricInfo, complement, task_title
 from chartdistill.reporting.run_results import RunFacts, Scores
-from chartdistill.reporting.tables import BY_NAME, Metric, complement, task_order, task_title, write_cell
+from chartdistill.reporting.tables import task_order, write_cell
 
 STUDENT = "student"
 CLASSES = {
@@ -31,7 +32,7 @@ _SHARES = (
     ("status differs", "contradicted_rate", "of the items it lists, against the chart"),
     ("dangerous status", "stop_as_continue_rate", "of the stopped drugs, called continued"),
 )
-_MISSED = Metric("missed", "Missed", "gold items that were not emitted", "lower")
+_MISSED = MetricInfo("missed", "Missed", "gold items that were not emitted", "lower")
 
 
 @dataclass(frozen=True)

@@ -12,25 +12,21 @@ from dataclasses import dataclass
 
 from chartdistill.metrics import ALL_TASKS
 from chartdistill.metrics.bootstrap import Estimate
-from chartdistill.metrics.significance import PValue
-from chartdistill.reporting.robustness import changed_claims, overlap_limits
-from chartdistill.reporting.run_results import RunFacts, Scores
-from chartdistill.reporting.tables import (
+from chartdistill.metrics.catalogue import (
     BY_NAME,
     GOLD_HEADLINE,
     SMALL_N,
-    Metric,
-    arm_title,
+    MetricInfo,
     complement,
-    headline_metrics,
     metric_in_text,
-    pair_arms,
-    task_order,
     task_title,
-    verdict,
     write_figure,
     write_n,
 )
+from chartdistill.metrics.significance import PValue
+from chartdistill.reporting.robustness import changed_claims, overlap_limits
+from chartdistill.reporting.run_results import RunFacts, Scores
+from chartdistill.reporting.tables import arm_title, headline_metrics, pair_arms, task_order, verdict
 
 JOINT = BY_NAME["joint_f1"]
 JOINT_TO_TEACHER = "teacher_joint_f1"
@@ -129,7 +125,7 @@ def _gold_claims(facts: RunFacts, scores: Scores, tasks: list[str]) -> Iterator[
             yield from (f"{task_title(task)}, {metric_in_text(metric)}: {gap}." for gap in gaps)
 
 
-def _compare(pair: str, task: str, metric: Metric, scores: Scores) -> str:
+def _compare(pair: str, task: str, metric: MetricInfo, scores: Scores) -> str:
     """One paired difference in words; empty when it was not computed."""
     estimate = scores.difference(pair, task, metric.name)
     if estimate is None:

@@ -13,12 +13,15 @@ from typing import Any
 from markupsafe import Markup
 
 from chartdistill.metrics.bootstrap import Estimate
+from chartdistill.metrics.catalogue import MetricInfo, write_estimate
 from chartdistill.reporting import plots
-from chartdistill.reporting.tables import Metric, write_cell, write_estimate
+from chartdistill.reporting.tables import write_cell
 
 QUESTION = "Does the student memorise what it was trained on?"
-EXPOSURE = Metric("exposure", "Exposure, bits", "rank of a canary among its alternatives", "lower", "number", False)
-EXTRACTED = Metric("extracted", "Drawn out", "canaries that the student says when led to them", "lower", "share", False)
+EXPOSURE = MetricInfo("exposure", "Exposure, bits", "rank of a canary among its alternatives", "lower", "number", False)
+EXTRACTED = MetricInfo(
+    "extracted", "Drawn out", "canaries that the student says when led to them", "lower", "share", False
+)
 _PLACES = {"answer": "learned as an answer", "chart": "read in the chart"}
 _DRAWN = {
     "answer": "in the answer about its record, asked without the canary's sentence",

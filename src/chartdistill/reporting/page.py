@@ -14,21 +14,13 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from chartdistill.evaluation.trust_gates import GateVerdict, is_approved, state_approval
+from chartdistill.metrics.catalogue import MetricInfo, explain, task_title
 from chartdistill.reporting import plots, robustness, stages
 from chartdistill.reporting.error_summary import CLASSES, glance
 from chartdistill.reporting.examples import GOLD, choose_examples, without_text
 from chartdistill.reporting.findings import Findings
 from chartdistill.reporting.run_results import RunFacts, Scores, ShownReject
-from chartdistill.reporting.tables import (
-    Metric,
-    arm_title,
-    explain,
-    headline_metrics,
-    headline_tables,
-    task_order,
-    task_tables,
-    task_title,
-)
+from chartdistill.reporting.tables import arm_title, headline_metrics, headline_tables, task_order, task_tables
 
 TEMPLATE = "page.html.j2"
 
@@ -155,7 +147,7 @@ def _interval_plots(facts: RunFacts, scores: Scores) -> tuple[tuple[str, str, Ma
     )
 
 
-def _interval_plot(facts: RunFacts, scores: Scores, metric: Metric, tasks: tuple[str, ...]) -> Markup:
+def _interval_plot(facts: RunFacts, scores: Scores, metric: MetricInfo, tasks: tuple[str, ...]) -> Markup:
     rows = []
     for task in tasks:
         if metric.needs_gold and not scores.has_gold(task):

@@ -26,6 +26,7 @@ from chartdistill.evaluation.trust_gates import (
     is_approved,
     judge_gates,
 )
+from chartdistill.metrics.catalogue import CHANGED_METRICS, METRICS
 from chartdistill.reporting.findings import Findings, state_findings
 from chartdistill.reporting.markdown import render_markdown
 from chartdistill.reporting.model_card import CARD, Models, render_card
@@ -39,7 +40,6 @@ from chartdistill.reporting.run_results import (
     stage_manifest,
     training_summary,
 )
-from chartdistill.reporting.tables import CHANGED_METRICS, METRICS
 from chartdistill.runtime.model_folder import licence
 from chartdistill.runtime.run_folder import (
     amend_manifest,

@@ -10,19 +10,10 @@ from collections.abc import Iterator
 
 from chartdistill.metrics import ALL_TASKS
 from chartdistill.metrics.bootstrap import Estimate
+from chartdistill.metrics.catalogue import BY_NAME, CHANGED_METRICS, MetricInfo, explain, task_title
 from chartdistill.reporting.run_results import Overlap, RunFacts, Scores
 from chartdistill.reporting.stages import Grid, write_count
-from chartdistill.reporting.tables import (
-    BY_NAME,
-    CHANGED_METRICS,
-    Metric,
-    Table,
-    TableRow,
-    arm_title,
-    explain,
-    task_title,
-    write_cell,
-)
+from chartdistill.reporting.tables import Table, TableRow, arm_title, write_cell
 
 EFFECTS = ("vanish_rate", "appear_rate", "flip_rate")
 CROSSED = ("consistent_right", "consistent_wrong", "inconsistent_right", "inconsistent_wrong")
@@ -110,7 +101,7 @@ def consistency_tables(facts: RunFacts, scores: Scores) -> tuple[Table, ...]:
     return (first, *by_kind, *by_task)
 
 
-def _row(label: str, metric: Metric, kind: str, task: str, arms: list[str], scores: Scores) -> TableRow:
+def _row(label: str, metric: MetricInfo, kind: str, task: str, arms: list[str], scores: Scores) -> TableRow:
     found = (scores.interventions[arm].consistency.get(kind, {}).get(task, {}).get(metric.name) for arm in arms)
     meaning = metric.meaning if label == metric.title else ""
     return TableRow(label, meaning, tuple(write_cell(estimate, metric) for estimate in found))

@@ -11,8 +11,9 @@ from typing import Any
 
 from chartdistill.metrics import ALL_TASKS, HEADLINE
 from chartdistill.metrics.bootstrap import Estimate
+from chartdistill.metrics.catalogue import BY_NAME, CHANGED_METRICS, write_estimate
 from chartdistill.reporting.memorisation import claim_memorisation
-from chartdistill.reporting.tables import BY_NAME, CHANGED_METRICS, arm_title, write_estimate
+from chartdistill.reporting.tables import arm_title
 
 MARGIN = 0.02
 """A student reaches the teacher when the interval of its joint F1, minus the teacher's, is above minus this."""

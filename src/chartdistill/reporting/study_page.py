@@ -14,10 +14,11 @@ from markupsafe import Markup
 
 from chartdistill.metrics import ALL_TASKS, HEADLINE
 from chartdistill.metrics.bootstrap import Estimate
+from chartdistill.metrics.catalogue import BY_NAME, CHANGED_METRICS, MetricInfo
 from chartdistill.reporting import plots
 from chartdistill.reporting.memorisation import memorisation_plots, memorisation_tables
 from chartdistill.reporting.study_findings import ANY_NOISE, TOKENS, direction, study_limits, write_p
-from chartdistill.reporting.tables import BY_NAME, CHANGED_METRICS, Metric, arm_title, write_cell
+from chartdistill.reporting.tables import arm_title, write_cell
 
 TEMPLATE = "study.html.j2"
 GUTTER = 156
@@ -103,7 +104,7 @@ def _tested(figures: Figures, pair: str) -> list[str]:
     return cells
 
 
-def _cell(written: Mapping[str, Any], metric: Metric, signed: bool = False) -> str:
+def _cell(written: Mapping[str, Any], metric: MetricInfo, signed: bool = False) -> str:
     return write_cell(_estimate(written), metric, signed).line()
 
 
@@ -145,7 +146,7 @@ def _changed_tables(figures: Figures) -> Iterator[Table]:
 
 
 def _token_tables(figures: Figures) -> Iterator[Table]:
-    number = Metric("", "", "", "lower", "number")
+    number = MetricInfo("", "", "", "lower", "number")
     yield (
         "What asking takes, per record with all tasks",
         ["Arm", *TOKENS.values()],

@@ -1,0 +1,162 @@
+"""The catalogue of metrics: what each one is called, means, and how its figures are written.
+
+In: metric names and estimates. Out: text. Whoever shows a figure (the report, the trust gates, a study) takes its words
+from here. What must hold: a figure that is not defined says why and is never a number. A metric is computed by its
+entry in `metrics.METRICS`, and shown by its entry here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from chartdistill.metrics import AGREEMENT, ALL_TASKS
+from chartdistill.metrics import METRICS as MEASURED
+from chartdistill.metrics.bootstrap import Estimate
+
+SMALL_N = 50
+"""Below this an estimate is marked `few`: the 95% interval of a share is then up to 14 points wide to either side
+(1.96 * sqrt(0.25 / 50), normal approximation)."""
+
+
+Better = Literal["higher", "lower", "neither"]
+
+
+@dataclass(frozen=True)
+class MetricInfo:
+    """How one metric is named, explained and written."""
+
+    name: str
+    title: str
+    meaning: str
+    better: Better = "higher"
+    form: Literal["score", "share", "number"] = "share"
+    needs_gold: bool = True
+
+    def write(self, value: float, signed: bool = False) -> str:
+        """The value as text: `0.82`, `4.1%`, `1.84`; with a sign, and shares in percentage points, when `signed`."""
+        scale, digits = {"share": (100.0, 1), "score": (1.0, 3), "number": (1.0, 2)}[self.form]
+        rounded = round(scale * value, digits) + 0.0  # + 0.0 turns -0.0 into 0.0
+        sign = "+" if signed and rounded else ""
+        unit = "" if self.form != "share" else " pp" if signed else "%"
+        return f"{rounded:{sign}.{digits}f}{unit}".replace("-", "\u2212")
+
+    def write_range(self, low: float, high: float, signed: bool = False) -> str:
+        """Both ends of an interval: `0.77 to 0.86`."""
+        return f"{self.write(low, signed).removesuffix(' pp').removesuffix('%')} to {self.write(high, signed)}"
+
+
+METRICS = (
+    MetricInfo("joint_f1", "Joint F1", "items right in both text and status: precision and recall in one", form="score"),
+    MetricInfo("confabulation_rate", "Confabulation", "emitted items the chart does not bear out, of all emitted", "lower"),
+    MetricInfo("abstention_specificity", "Abstention", "answered none, of the records that have none"),
+    MetricInfo("precision", "Precision", "emitted items that are right (text only), of all emitted", form="score"),
+    MetricInfo("recall", "Recall", "gold items that were emitted (text only), of all gold items", form="score"),
+    MetricInfo("f1", "F1", "harmonic mean of precision and recall (text only)", form="score"),
+    MetricInfo("joint_f1_macro", "Joint F1, tasks alike", "mean over tasks of the joint F1 of each", form="score"),
+    MetricInfo("f1_macro", "F1 per record", "mean over records; 1 where there is none and none was emitted", form="score"),
+    MetricInfo("record_exact", "Record exact", "records whose whole answer is right"),
+    MetricInfo("raw_f1", "F1, raw text", "as F1, but the text must be the same to the last character", form="score"),
+    MetricInfo("status_accuracy", "Status right", "of the items that the arm itself matched; joint F1 is fairer"),
+    MetricInfo("status_f1_macro", "Status F1", "mean over statuses of the joint F1 of each", form="score"),
+    MetricInfo("stop_as_continue_rate", "Stopped, called continued", "gold items stopped that were called continued",
+           "lower"),
+    MetricInfo("avoid_as_start_rate", "Avoided, called started", "gold items to avoid that were called started", "lower"),
+    MetricInfo("hold_as_continue_rate", "Held, called continued", "gold items on hold that were called continued", "lower"),
+    MetricInfo("invented_rate", "Invented", "emitted items that are nowhere in the chart", "lower", needs_gold=False),
+    MetricInfo("wrong_kind_rate", "Wrong kind", "emitted items in the chart that are not what was asked for", "lower"),
+    MetricInfo("contradicted_rate", "Contradicted", "emitted items whose status the chart contradicts", "lower"),
+    MetricInfo("attribute_error_rate", "Attribute error",
+           "drugs emitted with a number (a dose) that does not stand beside them", "lower", needs_gold=False),
+    MetricInfo("false_abstention_rate", "False none", "answered none, of the records that have items", "lower"),
+    MetricInfo("format_valid_rate", "Format valid", "answers that follow the answer format", needs_gold=False),
+    MetricInfo("truncated_rate", "Cut off", "answers that ran out of room", "lower", needs_gold=False),
+    MetricInfo("none_rate", "None found", "answers that say none found", "neither", needs_gold=False),
+    MetricInfo("items_per_record", "Items per record", "emitted items, mean over records", "neither", "number", False),
+    MetricInfo("teacher_f1", "F1 to teacher", "agreement with the teacher's items (text); not correctness",
+           "neither", "score", False),
+    MetricInfo("teacher_joint_f1", "Joint F1 to teacher", "agreement with the teacher's items and status; not correctness",
+           "neither", "score", False),
+)  # fmt: skip
+
+
+CHANGED_METRICS = (
+    MetricInfo("vanish_rate", "Vanishes", "its sentence deleted, an item named before is named no more", needs_gold=False),
+    MetricInfo("appear_rate", "Appears", "a sentence inserted, its item is named, with its status", needs_gold=False),
+    MetricInfo("flip_rate", "Follows", "continue turned into stop (or back), a status right before is right after",
+           needs_gold=False),
+    MetricInfo("consistent_right", "Always the same, right", "all answers alike, and exactly the gold"),
+    MetricInfo("consistent_wrong", "Always the same, WRONG", "all answers alike, and not the gold", "lower"),
+    MetricInfo("inconsistent_right", "Right at first, then other", "the chart as it is answered right, another form not so",
+           "neither"),
+    MetricInfo("inconsistent_wrong", "Wrong at first, then other", "the chart as it is answered wrong, another form not so",
+           "neither"),
+    MetricInfo("share_identical", "Same answer", "all answers alike; says nothing about whether they are right",
+           needs_gold=False),
+    MetricInfo("alpha", "Krippendorff's alpha", "agreement of the answers over items beyond chance; 1 is always the same",
+           form="score", needs_gold=False),
+)  # fmt: skip
+"""Figures of records in changed form."""
+
+
+BY_NAME = {metric.name: metric for metric in METRICS}
+
+
+GOLD_HEADLINE = ("joint_f1", "confabulation_rate", "abstention_specificity")
+
+
+PLAIN_HEADLINE = ("invented_rate", "format_valid_rate", "teacher_joint_f1")
+"""What can be shown without gold."""
+
+
+def describe(name: str) -> MetricInfo:
+    """The metric of that name; one this report does not know is shown as it was recorded."""
+    return BY_NAME.get(name) or MetricInfo(name, name, "as recorded by evaluate", "neither", "number", False)
+
+
+def metric_in_text(metric: MetricInfo) -> str:
+    """A metric's name inside a sentence."""
+    return metric.title.lower().replace("f1", "F1")
+
+
+def task_title(task: str) -> str:
+    """A task's name on the page."""
+    return "All tasks" if task == ALL_TASKS else task
+
+
+def explain(metric: MetricInfo) -> str:
+    """The meaning of a metric, which way is better, and what its n counts."""
+    ratio = MEASURED.get(metric.name) or AGREEMENT.get(metric.name)
+    way = "" if metric.better == "neither" else f"; {metric.better} is better"
+    return metric.meaning + way + ("" if ratio is None else f"; n: {ratio.unit}")
+
+
+def complement(estimate: Estimate) -> Estimate:
+    """One minus a share, with its interval."""
+    ends = [None if end is None else 1 - end for end in (estimate.value, estimate.high, estimate.low)]
+    return estimate.model_copy(update=dict(zip(("value", "low", "high"), ends, strict=True)))
+
+
+def write_n(estimate: Estimate) -> str:
+    """`n 312`, with `(few)` and the number of unscored records where there are any."""
+    few = " (few)" if estimate.n < SMALL_N else ""
+    return f"n {estimate.n}{few}" + (f", {estimate.unscored} unscored" if estimate.unscored else "")
+
+
+def write_estimate(estimate: Estimate, metric: MetricInfo, signed: bool = False) -> str:
+    """Value and 95% interval, for text that says so once: `+0.12, 0.08 to 0.15`."""
+    if estimate.value is None:
+        return f"not defined: {estimate.reason}"
+    if estimate.low is None or estimate.high is None:
+        return f"{metric.write(estimate.value, signed)}, no interval"
+    return f"{metric.write(estimate.value, signed)}, {metric.write_range(estimate.low, estimate.high, signed)}"
+
+
+def write_figure(estimate: Estimate, metric: MetricInfo, signed: bool = False) -> str:
+    """A figure for a sentence: value, 95% interval and n; why, where there is no value."""
+    if estimate.value is None:
+        return f"not defined ({estimate.reason or 'no reason recorded'}; {write_n(estimate)})"
+    value = metric.write(estimate.value, signed)
+    if estimate.low is None or estimate.high is None:
+        return f"{value} (no interval, {write_n(estimate)})"
+    return f"{value} (95% interval {metric.write_range(estimate.low, estimate.high, signed)}, {write_n(estimate)})"
