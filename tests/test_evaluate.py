@@ -15,12 +15,12 @@ from chartdistill.errors import InputError
 from chartdistill.evaluation.evaluate import evaluate, held_out_records, teacher_predictions
 from chartdistill.evaluation.perturbations import InterventionOptions
 from chartdistill.evaluation.predict import predict
+from chartdistill.evaluation.scores import read_scores
 from chartdistill.evaluation.trust_gates import TrustGate
 from chartdistill.prompting.answer_format import format_answer
 from chartdistill.records.prepare import prepare
 from chartdistill.records.sources.synthetic import SyntheticSource
 from chartdistill.reporting.report import report
-from chartdistill.reporting.run_results import read_scores
 from chartdistill.runtime.run_folder import RowWriter, make_folder, read_manifest, read_rows, write_text
 from chartdistill.schema import Gate, Label, Prediction, Record, TrainExample
 from conftest import ROOT

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from chartdistill.errors import ArtefactError, InputError
+from chartdistill.evaluation.scores import Scores
 from chartdistill.metrics import AGREEMENT, METRICS, difference, score_arm
 from chartdistill.metrics.bootstrap import undefined
 from chartdistill.metrics.catalogue import BY_NAME
 from chartdistill.reporting.findings import state_findings
 from chartdistill.reporting.report import report
-from chartdistill.reporting.run_results import Scores, read_facts
+from chartdistill.reporting.run_results import read_facts
 from chartdistill.reporting.tables import write_cell
 from chartdistill.runtime.run_folder import write_text
 from chartdistill.schema import Item, Prediction

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from chartdistill.evaluation.scores import Overlap
 from chartdistill.metrics.significance import PValue
 from chartdistill.reporting.findings import state_findings
 from chartdistill.reporting.report import report
 from chartdistill.reporting.robustness import changed_claims, consistency_tables, effect_tables, overlap_limits
-from chartdistill.reporting.run_results import Overlap, RunFacts, read_facts
+from chartdistill.reporting.run_results import RunFacts, read_facts
 from chartdistill.runtime.run_folder import write_text
 from report_run import TASKS, invent_scores, write_run
 

@@ -6,11 +6,11 @@ import re
 
 import pytest
 
+from chartdistill.evaluation.scores import Scores
 from chartdistill.metrics.bootstrap import Estimate
 from chartdistill.metrics.catalogue import BY_NAME
 from chartdistill.reporting.examples import find, judge, mark
 from chartdistill.reporting.plots import RIGHT, WIDTH, Line, bar_plot, line_plot
-from chartdistill.reporting.run_results import Scores
 from chartdistill.reporting.tables import pair_arms, verdict
 from chartdistill.schema import Item
 from report_run import TASKS

@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from chartdistill.errors import TrustGateError
+from chartdistill.evaluation.scores import Scores
 from chartdistill.evaluation.trust_gates import GateVerdict, TrustGate, doubts, judge_gates
 from chartdistill.metrics.bootstrap import Estimate, undefined
 from chartdistill.reporting.report import evaluation_mark, report, require_approval
-from chartdistill.reporting.run_results import Scores
 from chartdistill.runtime.run_folder import read_manifest, write_text
 from report_run import TASKS, invent_scores, write_run
 from test_cli import chartdistill

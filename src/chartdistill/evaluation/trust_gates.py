@@ -14,13 +14,15 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from chartdistill.evaluation.scores import Scores
 from chartdistill.metrics import AGREEMENT, ALL_TASKS
 from chartdistill.metrics import METRICS as MEASURED
 from chartdistill.metrics.bootstrap import Estimate
 from chartdistill.metrics.catalogue import BY_NAME, MetricInfo, metric_in_text, task_title, write_figure, write_n
-from chartdistill.reporting.run_results import APPROVAL, Scores
 from chartdistill.schema import content_hash
 
+APPROVAL = "approval"
+"""Key in the adapter's manifest that the report itself writes, so that it never counts as something it reads."""
 STUDENT = "student"
 """The arm that is judged."""
 APPROVED, NOT_APPROVED = "approved", "not-approved"

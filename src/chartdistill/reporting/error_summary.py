@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from chartdistill.evaluation.scores import Scores
 from chartdistill.metrics import ALL_TASKS
 from chartdistill.metrics.catalogue import BY_NAME, MetricInfo, complement, task_title
-from chartdistill.reporting.run_results import RunFacts, Scores
+from chartdistill.reporting.run_results import RunFacts
 from chartdistill.reporting.tables import task_order, write_cell
 
 STUDENT = "student"

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from chartdistill.evaluation.scores import Scores
 from chartdistill.metrics import ALL_TASKS
 from chartdistill.metrics.bootstrap import Estimate
 from chartdistill.metrics.catalogue import (
@@ -25,7 +26,7 @@ from chartdistill.metrics.catalogue import (
 )
 from chartdistill.metrics.significance import PValue
 from chartdistill.reporting.robustness import changed_claims, overlap_limits
-from chartdistill.reporting.run_results import RunFacts, Scores
+from chartdistill.reporting.run_results import RunFacts
 from chartdistill.reporting.tables import arm_title, headline_metrics, pair_arms, task_order, verdict
 
 JOINT = BY_NAME["joint_f1"]

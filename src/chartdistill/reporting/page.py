@@ -13,13 +13,14 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from chartdistill.evaluation.scores import Scores
 from chartdistill.evaluation.trust_gates import GateVerdict, is_approved, state_approval
 from chartdistill.metrics.catalogue import MetricInfo, explain, task_title
 from chartdistill.reporting import plots, robustness, stages
 from chartdistill.reporting.error_summary import CLASSES, glance
 from chartdistill.reporting.examples import GOLD, choose_examples, without_text
 from chartdistill.reporting.findings import Findings
-from chartdistill.reporting.run_results import RunFacts, Scores, ShownReject
+from chartdistill.reporting.run_results import RunFacts, ShownReject
 from chartdistill.reporting.tables import arm_title, headline_metrics, headline_tables, task_order, task_tables
 
 TEMPLATE = "page.html.j2"

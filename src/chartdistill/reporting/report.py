@@ -18,6 +18,7 @@ from chartdistill import __version__
 from chartdistill.config import Run
 from chartdistill.errors import ModelError, TrustGateError
 from chartdistill.evaluation.trust_gates import (
+    APPROVAL,
     APPROVED,
     NOT_APPROVED,
     GateVerdict,
@@ -32,7 +33,6 @@ from chartdistill.reporting.markdown import render_markdown
 from chartdistill.reporting.model_card import CARD, Models, render_card
 from chartdistill.reporting.page import render_page
 from chartdistill.reporting.run_results import (
-    APPROVAL,
     STAGES,
     RunFacts,
     input_files,

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from chartdistill.evaluation.scores import Overlap, Scores
 from chartdistill.metrics import ALL_TASKS
 from chartdistill.metrics.bootstrap import Estimate
 from chartdistill.metrics.catalogue import BY_NAME, CHANGED_METRICS, MetricInfo, explain, task_title
-from chartdistill.reporting.run_results import Overlap, RunFacts, Scores
+from chartdistill.reporting.run_results import RunFacts
 from chartdistill.reporting.stages import Grid, write_count
 from chartdistill.reporting.tables import Table, TableRow, arm_title, write_cell
 

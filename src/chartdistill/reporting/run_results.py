@@ -12,110 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
-from pydantic_core import from_json
+from pydantic import ConfigDict, Field
 
 from chartdistill.errors import InputError
-from chartdistill.metrics import ALL_TASKS
-from chartdistill.metrics.bootstrap import Estimate
-from chartdistill.metrics.significance import PValue
+from chartdistill.evaluation.scores import Scores, read_scores
+from chartdistill.evaluation.trust_gates import APPROVAL
 from chartdistill.runtime.run_folder import read_manifest, read_rows, require_manifest
 from chartdistill.schema import CuratedLabel, Label, Prediction, Record, Rejection, Row, Task
 
 STAGES = ("records", "labels", "curated", "adapter", "predictions")
 """Folders of a run that the report reads, in the order of the flow."""
-COST = "cost"
-"""Key of an arm's cost, beside its tasks."""
-APPROVAL = "approval"
-"""Key in the adapter's manifest that the report itself writes, so that it never counts as something it reads."""
 NO_STATUS = ""
 """Counts kept items of tasks without statuses."""
 REJECTS_SHOWN = 3
 """Rejections shown per reason."""
-
-CostValue = float | int | str | None
-
-
-TaskScores = dict[str, dict[str, Estimate]]
-"""Task name (or `all`) -> metric name -> figure."""
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class LongestRun(_Part):
-    """The longest run of words that a scored record shares with one learned from."""
-
-    words: int
-    scored_record: str | None
-    trained_record: str | None
-    records_by_words: dict[str, int]
-    """Words in a row -> scored records that share so many with a record learned from."""
-
-
-class NaiveLeak(_Part):
-    """What a split of single entries at random would have leaked."""
-
-    entries: int
-    dropped_duplicates: int
-    clusters: int
-    expected_leak: float | None
-    """Share of held-out entries with a near-duplicate in training."""
-
-
-class Overlap(_Part):
-    """What the records scored have in common with those learned from (see `evaluation.contamination`)."""
-
-    trained: int
-    scored: int
-    same_id: int
-    same_cluster: int
-    same_text: int
-    near_duplicates: int
-    largest_share: float | None
-    longest_run: LongestRun
-    naive_leak: NaiveLeak | None = None
-
-
-class Changed(_Part):
-    """How one arm answered records in changed form (see `interventions`)."""
-
-    effects: TaskScores
-    consistency: dict[str, TaskScores]
-    """Kind of change -> figures."""
-
-
-class Scores(_Part):
-    """predictions/scores.json, with each arm's cost apart from its figures."""
-
-    gold: dict[str, bool]
-    matching: dict[str, str] = {}
-    """What items were matched by."""
-    arms: dict[str, TaskScores]
-    costs: dict[str, dict[str, CostValue]]
-    differences: dict[str, TaskScores] = {}
-    p_values: dict[str, dict[str, dict[str, PValue]]] = {}
-    gates: dict[str, dict[str, dict[str, dict[str, Estimate | int]]]] = {}
-    """Arm -> task -> what its gate said -> records and figures."""
-    overlap: Overlap | None = None
-    interventions: dict[str, Changed] = {}
-
-    def has_gold(self, task: str) -> bool:
-        """Whether answers of this task could be compared with gold; for `all`, whether any task's could."""
-        return any(self.gold.values()) if task == ALL_TASKS else self.gold.get(task, False)
-
-    def estimate(self, arm: str, task: str, metric: str) -> Estimate | None:
-        """An arm's figure, or None when it was not computed."""
-        return self.arms.get(arm, {}).get(task, {}).get(metric)
-
-    def difference(self, pair: str, task: str, metric: str) -> Estimate | None:
-        """A paired difference (`student-base`: student minus base), or None when it was not computed."""
-        return self.differences.get(pair, {}).get(task, {}).get(metric)
-
-    def p_value(self, pair: str, task: str, metric: str) -> PValue | None:
-        """The p value of a paired difference, or None when it was not computed."""
-        return self.p_values.get(pair, {}).get(task, {}).get(metric)
 
 
 class LogRow(Row):
@@ -223,29 +133,6 @@ def input_files(run_dir: Path) -> list[Path]:
     folder = run_dir / "predictions"
     wanted = [folder / "scores.json", *sorted(folder.glob("*.jsonl"))]
     return [path for path in wanted if path.exists()]
-
-
-def read_scores(path: Path) -> Scores | None:
-    """predictions/scores.json; None when no arm has been scored.
-
-    Raises:
-        InputError: not JSON, or not of the form `evaluate` writes.
-    """
-    if not path.exists():
-        return None
-    try:
-        written = TypeAdapter(dict[str, Any]).validate_python(from_json(path.read_bytes(), allow_inf_nan=False))
-        arms = TypeAdapter(dict[str, dict[str, Any]]).validate_python(written.pop("arms", {}))
-        costs = {arm: entries.pop(COST, {}) for arm, entries in arms.items()}
-        return Scores.model_validate({**written, "arms": arms, "costs": costs})
-    except ValidationError as error:
-        problem = error.errors(include_input=False)[0]
-        fault = f"{'.'.join(str(part) for part in problem['loc']) or 'file'}: {problem['msg']}"
-    except ValueError as error:
-        fault = f"not JSON with finite numbers: {error}"
-    raise InputError(
-        f"{path}: {fault}. The file was edited or made by another version; run `chartdistill evaluate CONFIG` again."
-    )
 
 
 def _read_records(run_dir: Path, wanted: Container[str]) -> tuple[dict[str, Record], int, int]:

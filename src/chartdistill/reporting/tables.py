@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from chartdistill.evaluation.scores import Scores
 from chartdistill.metrics import ALL_TASKS
 from chartdistill.metrics.bootstrap import Estimate
 from chartdistill.metrics.catalogue import (
@@ -22,7 +23,7 @@ from chartdistill.metrics.catalogue import (
     task_title,
     write_n,
 )
-from chartdistill.reporting.run_results import RunFacts, Scores
+from chartdistill.reporting.run_results import RunFacts
 
 Tone = Literal["good", "bad", "even", "plain", "none"]
 
