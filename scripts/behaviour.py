@@ -18,11 +18,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from chartdistill.clinical.lexica.conditions import CONDITION_NAMES
+from chartdistill.clinical.lexica.tests import TEST_NAMES
 from chartdistill.config import load_task
 from chartdistill.curation.audit import run_audit
 from chartdistill.curation.curate import curate
 from chartdistill.curation.filters import DEFAULT_FILTERS
-from chartdistill.demo import lexicon
 from chartdistill.demo.api_version import api_version_lines
 from chartdistill.evaluation import rule_baseline
 from chartdistill.evaluation.contamination import find_overlap
@@ -129,7 +130,7 @@ def _faulty(items: Sequence[Item], task: Task, rng: random.Random) -> list[Item]
                 place = rng.randrange(len(found))
                 found[place] = found[place].model_copy(update={"text": f"{found[place].text} {rng.randint(1, 90)} mg"})
             case 4:
-                pool = [*lexicon.CONDITION_NAMES, *lexicon.TEST_NAMES, "good", "lisinopril", "aspirin"]
+                pool = [*CONDITION_NAMES, *TEST_NAMES, "good", "lisinopril", "aspirin"]
                 found.append(Item(text=rng.choice(pool), status=status))
             case 5 if len(found) > 1:
                 found.reverse()

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 import yaml
 
-from chartdistill.demo import lexicon
+from chartdistill.clinical.lexica.made_up_drugs import drug_name
 from chartdistill.demo.charts import Chart, GoldItem, write_chart
 from chartdistill.prompting.answer_format import FIELD_SEPARATOR, NONE_FOUND
 from chartdistill.prompting.prompts import PromptBuilder
@@ -39,7 +39,7 @@ def answer_text(items: list[GoldItem]) -> str:
 
 def copy_drill(rng: random.Random) -> Chart:
     """A bare list of made-up names, to be copied: this is how copying is learned early."""
-    names = [lexicon.drug_name(rng, "pretraining") for _ in range(rng.randint(1, 8))]
+    names = [drug_name(rng, "pretraining") for _ in range(rng.randint(1, 8))]
     gold = {"medication": [(name, "continue") for name in names], "prognosis": [], "diagnosis": [], "tests": []}
     lead = rng.choice(("MEDICATIONS: ", "MEDS: ", "The patient takes ", ""))
     return Chart(lead + ", ".join(names) + ".", gold, ())
@@ -72,7 +72,7 @@ def repetition(builder: PromptBuilder, rng: random.Random) -> Row:
     Half are made-up names, half random tokens, which leave nothing to guess from. Only the second time is trained.
     """
     if rng.random() < 0.5:
-        names = ", ".join(lexicon.drug_name(rng, "pretraining") for _ in range(rng.randint(2, 5)))
+        names = ", ".join(drug_name(rng, "pretraining") for _ in range(rng.randint(2, 5)))
         once = builder.plain(rng.choice((", ", "\n", " ")) + names)
     else:
         once = [rng.randrange(3, len(builder.tokenizer)) for _ in range(rng.randint(6, 24))]

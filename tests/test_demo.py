@@ -15,8 +15,8 @@ import yaml
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
+from chartdistill.clinical.lexica.made_up_drugs import drug_name, drug_pool
 from chartdistill.demo.charts import TASKS, write_chart
-from chartdistill.demo.lexicon import drug_name, drug_pool
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = ROOT / "src/chartdistill/demo/models"

@@ -11,7 +11,8 @@ import json
 import random
 from collections.abc import Iterator, Sequence
 
-from chartdistill.demo import lexicon
+from chartdistill.clinical.lexica.conditions import CONDITION_NAMES
+from chartdistill.clinical.lexica.tests import TEST_NAMES
 from chartdistill.demo.charts import TASKS, Chart, GoldItem, write_chart
 
 _LEFT_OUT = 0.25
@@ -60,7 +61,7 @@ def _listed(chart: Chart, task: str, rng: random.Random) -> str:
 
 def _of_other_kinds(chart: Chart, task: str) -> Sequence[str]:
     others = [text for other, items in chart.gold.items() if other not in (task, "prognosis") for text, _ in items]
-    known = {name.casefold() for name in (*lexicon.CONDITION_NAMES, *lexicon.TEST_NAMES)}
+    known = {name.casefold() for name in (*CONDITION_NAMES, *TEST_NAMES)}
     return [*others, *(word for word in chart.keywords if word.casefold() not in known)]
 
 

@@ -12,7 +12,11 @@ import random
 import re
 from dataclasses import dataclass, field
 
-from chartdistill.demo import lexicon, sentences
+from chartdistill.clinical.lexica.conditions import CONDITION_NAMES
+from chartdistill.clinical.lexica.made_up_drugs import drug_name
+from chartdistill.clinical.lexica.specialties import SPECIALTIES
+from chartdistill.clinical.lexica.tests import TEST_NAMES
+from chartdistill.demo import sentences
 
 GoldItem = tuple[str, str | None]
 """(item text as written in the chart, status or None)."""
@@ -59,18 +63,18 @@ class _Draft:
 
     def new_drug(self) -> str:
         while True:
-            name = lexicon.drug_name(self.rng, self.pool)
+            name = drug_name(self.rng, self.pool)
             if name.lower() not in (known.lower() for known in self.drugs):
                 self.drugs.append(name)
                 return name
 
     def new_condition(self) -> str:
-        name = self.rng.choice([c for c in lexicon.CONDITION_NAMES if c not in self.conditions])
+        name = self.rng.choice([c for c in CONDITION_NAMES if c not in self.conditions])
         self.conditions.append(name)
         return name
 
     def new_test(self) -> str:
-        name = self.rng.choice([t for t in lexicon.TEST_NAMES if t not in self.tests])
+        name = self.rng.choice([t for t in TEST_NAMES if t not in self.tests])
         self.tests.append(name)
         return name
 
@@ -116,7 +120,7 @@ class _Draft:
 
 
 def write_chart(rng: random.Random, pool: str, num_words: int | None = None, busy: int | None = None) -> Chart:
-    """Write one chart with drug names of `pool` (see `lexicon.POOLS`), of roughly `num_words` words (60 to 700).
+    """Write one chart with drug names of `pool` (see `POOLS`), of roughly `num_words` words (60 to 700).
 
     `busy`: how many facts there may be of each kind, 1 to 3; by default more in longer charts.
     """
@@ -318,6 +322,6 @@ def _in_reading_order(text: str, wanted: dict[str, list[GoldItem]]) -> dict[str,
 def _keywords(draft: _Draft) -> tuple[str, ...]:
     rng = draft.rng
     own = [*draft.drugs, *draft.conditions, *draft.tests]
-    foreign = [rng.choice(lexicon.CONDITION_NAMES), rng.choice(sentences.SYMPTOMS), rng.choice(lexicon.TEST_NAMES)]
+    foreign = [rng.choice(CONDITION_NAMES), rng.choice(sentences.SYMPTOMS), rng.choice(TEST_NAMES)]
     chosen = rng.sample(own, min(len(own), rng.randint(1, 5))) + foreign + rng.sample(sentences.SYMPTOMS, 3)
-    return (rng.choice(sentences.SPECIALTIES), *(word.lower() for word in chosen))
+    return (rng.choice(SPECIALTIES), *(word.lower() for word in chosen))

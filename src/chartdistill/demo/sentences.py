@@ -274,15 +274,3 @@ VISITS = (
     "Letter",
     "SOAP Note",
 )
-SPECIALTIES = (
-    "cardiovascular / pulmonary",
-    "general medicine",
-    "orthopedic",
-    "neurology",
-    "gastroenterology",
-    "urology",
-    "soap / chart / progress notes",
-    "consult - history and phy.",
-    "surgery",
-    "discharge summary",
-)

@@ -12,9 +12,11 @@ import random
 import re
 from collections.abc import Sequence
 
+from chartdistill.clinical.lexica.conditions import CONDITION_NAMES
+from chartdistill.clinical.lexica.made_up_drugs import drug_name
+from chartdistill.clinical.lexica.tests import TEST_NAMES
 from chartdistill.clinical.text.grounding import DRUG_ITEMS, locate_item, occurrences
 from chartdistill.clinical.text.sentences import sentence_spans, without
-from chartdistill.demo import lexicon
 from chartdistill.evaluation.variant import Variant
 from chartdistill.schema import Item, Record, Task
 
@@ -89,11 +91,11 @@ def new_name(record: Record, task: Task, rng: random.Random) -> str | None:
     """An item of the task's kind that the record does not hold; a made-up drug for synthetic records."""
     item = task.item.casefold()
     if item in DRUG_ITEMS and record.source.startswith("synthetic:"):
-        names: Sequence[str] = [lexicon.drug_name(rng, "heldout") for _ in range(20)]
+        names: Sequence[str] = [drug_name(rng, "heldout") for _ in range(20)]
     elif item in DRUG_ITEMS:
         names = _DRUGS
     else:
-        names = {"diagnosis": lexicon.CONDITION_NAMES, "test": lexicon.TEST_NAMES, "prognosis": _OUTLOOKS}.get(item, ())
+        names = {"diagnosis": CONDITION_NAMES, "test": TEST_NAMES, "prognosis": _OUTLOOKS}.get(item, ())
     free = (name for name in rng.sample(list(names), len(names)) if not _stands(name, record.text, task))
     return next(free, None)
 

@@ -7,10 +7,11 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 
+from chartdistill.clinical.lexica.conditions import CONDITION_NAMES
 from chartdistill.clinical.lexica.drugs import lexicon as drug_lexicon
+from chartdistill.clinical.lexica.specialties import SPECIALTIES
+from chartdistill.clinical.lexica.tests import TEST_NAMES
 from chartdistill.clinical.text.grounding import item_key, occurrences
-from chartdistill.demo import lexicon
-from chartdistill.demo.sentences import SPECIALTIES
 from chartdistill.evaluation.directional import insert_sentence, is_drug_task, new_name
 from chartdistill.evaluation.variant import Variant
 from chartdistill.schema import Item, Record, Task
@@ -44,7 +45,7 @@ def resample(record: Record, draws: int) -> list[Variant]:
 def add_tail(record: Record, items: Mapping[str, Sequence[Item]], rng: random.Random) -> Variant:
     """Keywords glued to the end, as sites do: some of the record's own words, some of other charts'."""
     own = [item.text.lower() for found in items.values() for item in found]
-    pool = [*lexicon.CONDITION_NAMES, *lexicon.TEST_NAMES]
+    pool = [*CONDITION_NAMES, *TEST_NAMES]
     foreign = [name for name in rng.sample(pool, 12) if name.lower() not in record.text.lower()][:3]
     words = [rng.choice(SPECIALTIES), *rng.sample(own, min(2, len(own))), *(name.lower() for name in foreign)]
     return Variant.of(record, "tailed", record.text + ", ".join(words) + ",")

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from chartdistill.clinical.lexica.made_up_drugs import drug_name
 from chartdistill.clinical.text.grounding import DRUG_ITEMS
-from chartdistill.demo import lexicon
 from chartdistill.errors import InputError
 from chartdistill.evaluation.directional import insert_sentence
 from chartdistill.prompting.answer_format import format_answer, parse_answer
@@ -77,7 +77,7 @@ def secrets(kind: CanaryKind, rng: random.Random) -> Iterator[str]:
     seen: set[str] = set()
     while True:
         if kind == "drug":
-            made = lexicon.drug_name(rng, "heldout").capitalize()
+            made = drug_name(rng, "heldout").capitalize()
         elif kind == "number":
             made = f"{rng.randrange(10**7):07d}"
         else:
