@@ -26,12 +26,12 @@ from chartdistill.curation.curate import curate
 from chartdistill.curation.filters import DEFAULT_FILTERS
 from chartdistill.demo.api_version import api_version_lines
 from chartdistill.evaluation import rule_baseline
-from chartdistill.evaluation.contamination import find_overlap
+from chartdistill.evaluation.contamination import find_contamination
 from chartdistill.evaluation.interventions import score_interventions, write_variants
 from chartdistill.evaluation.perturbations import InterventionOptions
 from chartdistill.evaluation.trust_gates import TrustGate
 from chartdistill.labelling import LabelOptions
-from chartdistill.labelling.labeler import Asker
+from chartdistill.labelling.labeler import Labeler
 from chartdistill.metrics.comparison import compare_arms
 from chartdistill.prompting.answer_format import NONE_FOUND, format_answer, parse_answer
 from chartdistill.prompting.prompts import PromptBuilder
@@ -204,7 +204,7 @@ def _evaluate(run: Path, records: Sequence[Record]) -> None:
         scores["arms"][arm]["cost"] = {"seconds": 1.0, "prompt_tokens": len(rows)}
         with RowWriter(run / "predictions" / f"{arm}.jsonl") as out:
             out.write(*rows)
-    scores["overlap"] = find_overlap(learned, list(test.values()))
+    scores["overlap"] = find_contamination(learned, list(test.values()))
     teacher = {(row.record, row.task): row for row in arms["teacher"]}
     options = InterventionOptions(records=40, edited_records=80)
     variants = write_variants(run / "predictions" / "variants", list(test.values()), TASKS, teacher, options)
@@ -232,8 +232,8 @@ def _keys(run: Path, records: Sequence[Record]) -> None:
     """By which labels are known again: what a resumed run must not change."""
     folder = ROOT / "src/chartdistill/demo/models/student"
     builder = PromptBuilder.from_tokenizer(load_tokenizer(folder), "Answer from this chart alone.")
-    asker = Asker(builder, TASKS, LabelOptions(), "asked with")
-    keys = [asker.key(record, task) for record in records for task in TASKS]
+    labeler = Labeler(builder, TASKS, LabelOptions(), "asked with")
+    keys = [labeler.key(record, task) for record in records for task in TASKS]
     prompts = [builder.prompt(record.text, task.question) for record in records[:20] for task in TASKS]
     write_text(run / "keys.json", json.dumps({"keys": keys, "prompts": prompts}))
 

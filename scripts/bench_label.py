@@ -86,7 +86,7 @@ class Rounds:
         return [Request([*prefix, *branch], self._answer_tokens, self._builder.end_id) for branch in self._branches]
 
     def held_tokens(self, requests: list[Request]) -> int:
-        """What an engine holds while it answers about a record, as `Asker.num_tokens`."""
+        """What an engine holds while it answers about a record, as `Labeler.num_tokens`."""
         branches = sum(len(request.prompt_ids) - self._prefix_tokens + request.max_tokens for request in requests)
         return self._prefix_tokens + branches
 

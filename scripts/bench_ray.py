@@ -30,7 +30,7 @@ from typing import Any
 import psutil
 
 from chartdistill.config import load_run
-from chartdistill.labelling import Asker
+from chartdistill.labelling import Labeler
 from chartdistill.labelling.label import cache_windows
 from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.runtime import privacy
@@ -50,7 +50,7 @@ class Labeller:
         run = load_run(CONFIG, run_dir=Path(run_dir))
         teacher, model = run.config.teacher, run.model_folder("teacher")
         builder = PromptBuilder.from_tokenizer(load_tokenizer(model), run.config.system, teacher.template_options)
-        self._asker = Asker(builder, run.tasks, run.config.label, "bench", teacher.template_options)
+        self._labeler = Labeler(builder, run.tasks, run.config.label, "bench", teacher.template_options)
         self._stack, begun = ExitStack(), time.monotonic()
         self._generator = self._stack.enter_context(teacher.engine.open(model))
         self._start = time.monotonic() - begun
@@ -58,9 +58,9 @@ class Labeller:
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         records, begun = [Record.model_validate_json(line) for line in batch["line"]], time.monotonic()
         lines: list[str] = []
-        for window in cache_windows(records, self._asker.num_tokens, self._generator.cache_tokens, 256):
-            pairs = [(record, task) for record in window for task in self._asker.tasks]
-            lines += [row.line() for row in self._asker.ask(self._generator, pairs)]
+        for window in cache_windows(records, self._labeler.num_tokens, self._generator.cache_tokens, 256):
+            pairs = [(record, task) for record in window for task in self._labeler.tasks]
+            lines += [row.line() for row in self._labeler.ask(self._generator, pairs)]
         facts = {"node": os.getpid(), "start": self._start, "asking": time.monotonic() - begun}
         return {"line": lines, **{name: [value] * len(lines) for name, value in facts.items()}}
 

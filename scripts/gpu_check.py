@@ -59,7 +59,7 @@ def check_exactness() -> None:
     import torch
 
     from bench_train_arms import SHAPES, make_examples, make_model
-    from chartdistill.training.losses import pass_loss
+    from chartdistill.training.losses import micro_batch_loss
     from chartdistill.training.model import compute_dtype
     from chartdistill.training.packing import collate
 
@@ -78,7 +78,7 @@ def check_exactness() -> None:
             model.zero_grad()
             total = 0.0
             for one in collate(examples, form, shared, dtype=compute_dtype(model)):
-                loss = pass_loss(model, one.to(model.device))
+                loss = micro_batch_loss(model, one.to(model.device))
                 loss.backward()
                 total += loss.item()
             grads = [p.grad.float().flatten() for p in model.parameters() if p.requires_grad]
@@ -146,7 +146,7 @@ def check_nf4() -> None:
     from transformers import AutoModelForCausalLM, Qwen2Config
 
     from chartdistill.training import LoraOptions, TrainOptions
-    from chartdistill.training.model import load_student
+    from chartdistill.training.model import load_model
     from chartdistill.training.packing import Branch, Example
     from chartdistill.training.trainer import Rows, run_training
 
@@ -169,7 +169,7 @@ def check_nf4() -> None:
         options = TrainOptions(epochs=12, learning_rate=1e-3, load_in_4bit=True, lora=LoraOptions(rank=8),
                                validation_passes=1, keep="last", checkpoints=1)  # fmt: skip
         torch.cuda.reset_peak_memory_stats()
-        model = load_student(Path(folder) / "model", options)
+        model = load_model(Path(folder) / "model", options)
         held = torch.cuda.memory_allocated()
         run_training(model, examples, examples, options, Path(folder) / "run", Rows("split", True, 0),
                      lambda done, total=None, tokens=0: None)  # fmt: skip

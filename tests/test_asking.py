@@ -1,4 +1,4 @@
-"""Passages of long records, item-level votes, and the strategies put together, with hand-made answers as oracle."""
+"""Chunks of long records, item-level votes, and the strategies put together, with hand-made answers as oracle."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from chartdistill.config import load_task
 from chartdistill.engines import Generation, Request
-from chartdistill.labelling import Asker, LabelOptions
-from chartdistill.labelling.chunks import merge_items, passages
+from chartdistill.labelling import Labeler, LabelOptions
+from chartdistill.labelling.chunks import chunks_of, merge_items
 from chartdistill.labelling.self_consistency import Sample, line_logprobs, vote
 from chartdistill.prompting.answer_format import NONE_FOUND, answer_pattern, parse_answer
 from chartdistill.prompting.prompts import PromptBuilder
@@ -37,26 +37,26 @@ def count_words(text: str) -> int:
 
 
 @settings(max_examples=200, deadline=None)
-@example(text=";;a a a ; ;", size=4, overlap=1)  # the piece after the overlap fills a passage alone
+@example(text=";;a a a ; ;", size=4, overlap=1)  # the piece after the overlap fills a chunk alone
 @given(
     text=st.text(alphabet="ab .;\n", max_size=300),
     size=st.integers(min_value=4, max_value=40),
     overlap=st.integers(min_value=0, max_value=3),
 )
 def test_passages_cover_the_record_and_fit(text: str, size: int, overlap: int) -> None:
-    found = passages(record(text), count_words, size, overlap)
+    found = chunks_of(record(text), count_words, size, overlap)
     assert found[0].start == 0 and found[-1].end == len(text)
-    for passage in found:
-        assert passage.text == text[passage.start : passage.end]
-        assert count_words(passage.text) <= size
+    for chunk in found:
+        assert chunk.text == text[chunk.start : chunk.end]
+        assert count_words(chunk.text) <= size
     for before, after in pairwise(found):
         assert before.start < after.start <= before.end < after.end
 
 
 def test_passages_end_at_sentences_and_overlap() -> None:
     text = "One two three. Four five six. Seven eight nine. Ten eleven twelve."
-    found = passages(record(text), count_words, 6, 3)
-    assert [passage.text.strip() for passage in found] == [
+    found = chunks_of(record(text), count_words, 6, 3)
+    assert [chunk.text.strip() for chunk in found] == [
         "One two three. Four five six.",
         "Four five six. Seven eight nine.",
         "Seven eight nine. Ten eleven twelve.",
@@ -156,8 +156,8 @@ def test_verify_asks_about_each_item_and_corrects_its_status(builder: PromptBuil
         return {"Velorim": "start", "Dormax": "hold"}[name]
 
     engine = Script(builder, answer)
-    asker = Asker(builder, [MEDICATION], LabelOptions(strategy="verify"), "x")
-    (label,) = asker.ask(engine, [(record(CHART), MEDICATION)])
+    labeler = Labeler(builder, [MEDICATION], LabelOptions(strategy="verify"), "x")
+    (label,) = labeler.ask(engine, [(record(CHART), MEDICATION)])
     assert label.completion == "Velorim | start\nDormax | hold\nQuilane | continue"
     assert label.checks is not None
     assert [(c.item.text, c.answer, c.quote, c.listed_status) for c in label.checks] == [
@@ -173,7 +173,7 @@ def test_verify_asks_about_each_item_and_corrects_its_status(builder: PromptBuil
 def test_strategies_go_by_task_and_a_gate_no_ends_the_chain(builder: PromptBuilder) -> None:
     engine = Script(builder, lambda chart, question, request: "no" if request.choices else "CBC")
     options = LabelOptions(strategy="chain", strategy_by_task={"tests": "direct"})
-    labels = Asker(builder, [MEDICATION, TESTS], options, "x").ask(
+    labels = Labeler(builder, [MEDICATION, TESTS], options, "x").ask(
         engine, [(record(CHART), MEDICATION), (record(CHART), TESTS)]
     )
     assert [label.strategy for label in labels] == ["chain", "direct"]
@@ -192,7 +192,7 @@ def test_samples_have_their_own_seeds_and_are_kept(builder: PromptBuilder) -> No
         return "CBC" if len(seeds) % 2 else "CBC\nBMP"
 
     options = LabelOptions(strategy="direct", samples=4, temperature=0.7)
-    (label,) = Asker(builder, [TESTS], options, "x").ask(Script(builder, answer), [(record(CHART), TESTS)])
+    (label,) = Labeler(builder, [TESTS], options, "x").ask(Script(builder, answer), [(record(CHART), TESTS)])
     assert len(set(seeds)) == 4 and None not in seeds
     assert label.samples == ("CBC", "CBC\nBMP", "", "CBC\nBMP")
     assert label.completion == "CBC\nBMP"
@@ -205,7 +205,7 @@ def test_one_failed_part_fails_the_label(builder: PromptBuilder) -> None:
 
     options = LabelOptions(strategy="direct", window_tokens=32, window_overlap_tokens=0)
     long = record("Start Velorim 5 mg daily for the pain in the knee. " * 3 + "\nNothing else to say here at all. " * 6)
-    (label,) = Asker(builder, [TESTS], options, "x").ask(Script(builder, answer), [(long, TESTS)])
+    (label,) = Labeler(builder, [TESTS], options, "x").ask(Script(builder, answer), [(long, TESTS)])
     assert label.completion is None and label.failure == "http 500: overloaded"
 
 
@@ -218,7 +218,7 @@ def test_a_long_record_is_read_in_passages_and_merged(builder: PromptBuilder) ->
 
     text = "Start Velorim. " + "The lungs are clear and the heart is regular. " * 12 + "Start Dormax."
     options = LabelOptions(window_tokens=60, window_overlap_tokens=10)
-    (label,) = Asker(builder, [MEDICATION], options, "x").ask(Script(builder, answer), [(record(text), MEDICATION)])
+    (label,) = Labeler(builder, [MEDICATION], options, "x").ask(Script(builder, answer), [(record(text), MEDICATION)])
     assert label.completion == "Velorim | start\nDormax | start"
     assert label.windows is not None and len(label.windows) > 2
     assert label.windows[0][0] == 0 and label.windows[-1][1] == len(text)
@@ -233,7 +233,7 @@ def test_a_cut_answer_is_asked_again_with_more_room(builder: PromptBuilder) -> N
         return Generation("CBC", "length") if len(rooms) == 1 else "CBC\nBMP"
 
     options = LabelOptions(strategy="direct", max_answer_tokens=16)
-    (label,) = Asker(builder, [TESTS], options, "x").ask(Script(builder, answer), [(record(CHART), TESTS)])
+    (label,) = Labeler(builder, [TESTS], options, "x").ask(Script(builder, answer), [(record(CHART), TESTS)])
     assert rooms == [16, 64] and label.completion == "CBC\nBMP" and label.finish_reason == "stop"
 
 
@@ -241,7 +241,7 @@ def test_a_cut_answer_is_asked_again_with_more_room(builder: PromptBuilder) -> N
 def test_a_cut_answer_that_repeats_itself_is_not_asked_again(builder: PromptBuilder, cut: str) -> None:
     engine = Script(builder, lambda chart, question, request: Generation(cut, "length"))
     options = LabelOptions(strategy="direct", max_answer_tokens=16)
-    (label,) = Asker(builder, [TESTS], options, "x").ask(engine, [(record(CHART), TESTS)])
+    (label,) = Labeler(builder, [TESTS], options, "x").ask(engine, [(record(CHART), TESTS)])
     assert len(engine.asked) == 1 and label.finish_reason == "length"
 
 
@@ -249,7 +249,7 @@ def test_top_log_probabilities_are_stored_as_arrays(builder: PromptBuilder) -> N
     top = (((5, -0.1), (6, -2.0)), ((7, -0.3), (8, -1.5)))
     given = Generation("CBC", "stop", token_ids=(5, 7), top_logprobs=top)
     options = LabelOptions(strategy="direct", top_logprobs=2)
-    (label,) = Asker(builder, [TESTS], options, "x").ask(Script(builder, lambda *_: given), [(record(CHART), TESTS)])
+    (label,) = Labeler(builder, [TESTS], options, "x").ask(Script(builder, lambda *_: given), [(record(CHART), TESTS)])
     stored = label.top_logprobs
     assert stored is not None and stored.k == 2
     assert np.frombuffer(base64.b64decode(stored.ids), "<i4").reshape(2, 2).tolist() == [[5, 6], [7, 8]]
@@ -259,8 +259,8 @@ def test_top_log_probabilities_are_stored_as_arrays(builder: PromptBuilder) -> N
 
 def test_only_what_an_option_affects_gets_a_new_key(builder: PromptBuilder) -> None:
     def keys(**options: object) -> list[str]:
-        asker = Asker(builder, [MEDICATION, TESTS], LabelOptions.model_validate(options), "x")
-        return [asker.key(record(CHART), task) for task in asker.tasks]
+        labeler = Labeler(builder, [MEDICATION, TESTS], LabelOptions.model_validate(options), "x")
+        return [labeler.key(record(CHART), task) for task in labeler.tasks]
 
     plain = keys()
     assert keys(records_per_window=3, max_failure_fraction=1) == plain

@@ -13,14 +13,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from chartdistill.curation.filters import (
     DEFAULT_FILTERS,
-    NO_FACTS,
+    NO_STATISTICS,
     Aberration,
     Agreement,
     AnyFilter,
     Duplicates,
     Format,
     Grounding,
-    RunFacts,
+    LabelStatistics,
     Status,
     Truncation,
     Verification,
@@ -61,7 +61,7 @@ def label(completion: str | None, gate: Literal["yes", "no", "unclear"] | None =
     )
 
 
-def check(one: AnyFilter, given: Label, task: Task = DRUGS, run: RunFacts = NO_FACTS) -> list[Rejection]:
+def check(one: AnyFilter, given: Label, task: Task = DRUGS, run: LabelStatistics = NO_STATISTICS) -> list[Rejection]:
     items = None if given.completion is None else parse_answer(given.completion, task)
     return one.check(given, items, RECORD, task, run)
 
@@ -325,7 +325,7 @@ def test_an_alias_grounds_a_drug_and_a_keyword_does_not() -> None:
     record = RECORD.model_copy(update={"text": "Give acetaminophen."})
     task = DRUGS.model_copy(update={"statuses": ()})
     items = (Item(text="Tylenol"), Item(text="kidney stone"))
-    run = RunFacts(removed={"r1": "urology, kidney stone, stent"})
+    run = LabelStatistics(removed={"r1": "urology, kidney stone, stent"})
     found = Grounding(on_item="drop_item").check(label("x"), items, record, task, run)
     assert [(one.reason, one.item and one.item.text) for one in found] == [("boilerplate", "kidney stone")]
     assert reasons(Grounding(lexicon="off", on_item="drop_item").check(label("x"), items, record, task)) == [

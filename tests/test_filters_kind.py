@@ -9,7 +9,7 @@ from chartdistill.clinical.text.context import cues, used_like_a_drug
 from chartdistill.clinical.text.forecasts import is_forecast, support_of
 from chartdistill.clinical.text.order_status import use_of
 from chartdistill.clinical.text.sections import Outline
-from chartdistill.curation.filters import Abstention, Kind, RunFacts, Status
+from chartdistill.curation.filters import Abstention, Kind, LabelStatistics, Status
 from chartdistill.errors import InputError
 from chartdistill.schema import Item, Label, Record, Rejection, Task
 
@@ -27,11 +27,11 @@ def chart(text: str) -> Record:
 
 
 def check(
-    one: Kind | Status | Abstention, text: str, task: Task, *items: str | Item, run: RunFacts | None = None
+    one: Kind | Status | Abstention, text: str, task: Task, *items: str | Item, run: LabelStatistics | None = None
 ) -> list[Rejection]:
     listed = tuple(item if isinstance(item, Item) else Item(text=item) for item in items)
     label = Label(key="k", record="r", task=task.name, strategy="direct", completion="-")
-    return one.check(label, listed, chart(text), task, run or RunFacts())
+    return one.check(label, listed, chart(text), task, run or LabelStatistics())
 
 
 def only(found: list[Rejection]) -> str | None:
@@ -155,7 +155,7 @@ def test_kind_of_a_test_needs_a_test() -> None:
 
 
 def test_a_run_of_search_keywords_is_a_dump() -> None:
-    run = RunFacts(removed={"r": "urology, kidney stone, flank pain, stent, ureter, hydronephrosis"})
+    run = LabelStatistics(removed={"r": "urology, kidney stone, flank pain, stent, ureter, hydronephrosis"})
     items = ("kidney stone", "flank pain", "stent", "ureter")
     assert only(check(Kind(), "Kidney stone.", TASKS["diagnosis"], *items, run=run)) == "keyword_dump"
     assert check(Kind(), "Kidney stone.", TASKS["diagnosis"], "kidney stone", "flank pain", run=run) == []

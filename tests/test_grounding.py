@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chartdistill.clinical.text.grounding import item_key, locate, locate_item, plain_key
+from chartdistill.clinical.entities import entity_of
+from chartdistill.clinical.text.grounding import locate
 from chartdistill.demo.charts import write_chart
-from chartdistill.prompting.answer_format import says_none
-from chartdistill.schema import Item, Task
+from chartdistill.prompting.answer_format import plain_key, says_none
+from chartdistill.schema import Task
 
 DRUGS = Task(
     name="medication",
@@ -83,10 +84,10 @@ def test_offsets_hold_where_lower_case_is_longer() -> None:
 
 
 def test_a_drug_is_located_without_its_dose_and_a_prognosis_is_not_shortened() -> None:
-    place = locate_item(Item(text="Yasadol 400 mg b.i.d.", status="stop"), NOTE, DRUGS)
+    place = entity_of(DRUGS).locate("Yasadol 400 mg b.i.d.", NOTE)
     assert place is not None
     assert NOTE[place.start : place.end] == "Yasadol"
-    assert locate_item(Item(text="recover fully daily"), NOTE, OUTLOOK) is None
+    assert entity_of(OUTLOOK).locate("recover fully daily", NOTE) is None
 
 
 @pytest.mark.parametrize(
@@ -107,7 +108,7 @@ def test_a_drug_is_located_without_its_dose_and_a_prognosis_is_not_shortened() -
     ],
 )
 def test_drug_keys(text: str, key: str) -> None:
-    assert item_key(text, DRUGS) == key
+    assert entity_of(DRUGS).key(text) == key
 
 
 def test_sodium_is_a_test_and_not_a_spelling_of_none() -> None:
@@ -124,14 +125,14 @@ def test_a_runaway_item_is_only_located_exactly() -> None:
 
 
 def test_other_tasks_keep_every_word() -> None:
-    assert item_key("Pain at night", OUTLOOK) == "pain at night"
+    assert entity_of(OUTLOOK).key("Pain at night") == "pain at night"
     assert plain_key("Straße ") == plain_key("STRASSE.")
 
 
 def test_a_hostile_item_takes_no_time() -> None:
     started = time.perf_counter()
     for text in ("1," * 20_000, "a" + " 1 mg" * 10_000 + " x", "a" + " po" * 20_000 + " x", "(" * 40_000):
-        item_key(text, DRUGS)
+        entity_of(DRUGS).key(text)
     assert time.perf_counter() - started < 5
 
 

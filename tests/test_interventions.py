@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chartdistill.clinical.text.grounding import locate_item
+from chartdistill.clinical.entities import entity_of
 from chartdistill.clinical.text.sentences import sentence_spans, without
 from chartdistill.config import load_task
 from chartdistill.evaluation.interventions import (
@@ -58,13 +58,13 @@ def test_edits_do_what_they_say() -> None:
         if variant.kind == "deleted":
             assert variant.item is not None
             assert variant.task is not None
-            assert locate_item(variant.item, before, by_name[variant.task]) is not None
-            assert locate_item(variant.item, variant.text, by_name[variant.task]) is None
+            assert entity_of(by_name[variant.task]).locate(variant.item.text, before) is not None
+            assert entity_of(by_name[variant.task]).locate(variant.item.text, variant.text) is None
             assert len(variant.text) < len(before)
         if variant.kind == "inserted":
             assert variant.item is not None
             assert variant.task is not None
-            assert locate_item(variant.item, before, by_name[variant.task]) is None
+            assert entity_of(by_name[variant.task]).locate(variant.item.text, before) is None
             assert variant.item.text in variant.text
             assert sorted(before.split()) == sorted(set_minus(variant.text.split(), before.split()))
         if variant.kind == "flipped":
@@ -156,7 +156,7 @@ class Reader:
         found = []
         for item in (self.records[variant.record].gold or {}).get(task.name, ()):
             new = next((n for n, old in variant.renamed if old == item.text.lower()), item.text)
-            if locate_item(Item(text=new), asking.record.text, task) is not None:
+            if entity_of(task).locate(new, asking.record.text) is not None:
                 flipped = variant.kind == "flipped" and variant.item == item
                 found.append(Item(text=new, status=variant.status if flipped else item.status))
         if variant.kind == "inserted" and variant.item is not None:

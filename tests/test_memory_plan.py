@@ -141,13 +141,13 @@ def test_training_takes_the_memory_that_is_planned(
     from transformers import AutoConfig, AutoModelForCausalLM
 
     from chartdistill.training.losses import pass_loss
-    from chartdistill.training.model import compute_dtype, load_student
+    from chartdistill.training.model import compute_dtype, load_model
     from chartdistill.training.packing import Branch, Example, collate
 
     values = {**decoder(kind, 256, 768, 4, 8, 4, 4096, tie_word_embeddings=True, head_dim=32), **sizes}
     AutoModelForCausalLM.from_config(AutoConfig.for_model(**values)).save_pretrained(tmp_path)
     chosen = TrainOptions.model_validate(options)
-    model = load_student(tmp_path, chosen)
+    model = load_model(tmp_path, chosen)
     if chosen.gradient_checkpointing:
         model.enable_input_require_grads()
         model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -183,13 +183,13 @@ def test_validation_takes_the_memory_that_is_planned(
     from transformers import AutoConfig, AutoModelForCausalLM
 
     from chartdistill.training.generate import generate_everywhere
-    from chartdistill.training.model import load_student
+    from chartdistill.training.model import load_model
 
     values = decoder(kind, 256, 768, 6, 8, 4, 4096, tie_word_embeddings=True, head_dim=32)
     AutoModelForCausalLM.from_config(AutoConfig.for_model(**values)).save_pretrained(tmp_path)
     tokens = 8 * (prompt + room)
     options = TrainOptions.model_validate({"dtype": dtype, "tokens_per_pass": tokens, "max_tokens": 1000})
-    model = load_student(tmp_path, options)
+    model = load_model(tmp_path, options)
     prompts = [[5 + i] * prompt for i in range(20)]
     generate_everywhere(model, prompts[:1], 4095, 2, tokens)
     measured = _bytes_of([*model.parameters(), *model.buffers()]) + _peak_bytes(

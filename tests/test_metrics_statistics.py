@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from chartdistill.clinical.lexica.ingredients import ingredients, match_key
-from chartdistill.evaluation.contamination import find_overlap, naive_leak
+from chartdistill.clinical.entities import entity_of
+from chartdistill.clinical.lexica.ingredients import ingredients
+from chartdistill.evaluation.contamination import find_contamination, naive_leak
 from chartdistill.metrics import HEADLINE, METRICS, p_values, score_arm
 from chartdistill.metrics.comparison import by_gate, compare_arms
 from chartdistill.metrics.significance import holm, p_value
@@ -57,8 +58,10 @@ def said(name: str, completion: str, arm: str = "student") -> Prediction:
     ],
 )
 def test_drugs_match_by_ingredient_set(one: str, other: str, same: bool) -> None:
-    assert (match_key(one, DRUGS) == match_key(other, DRUGS)) is same
-    assert (match_key(one, TESTS) == match_key(other, TESTS)) is False, "only names of drugs are taken apart"
+    assert (entity_of(DRUGS).match_key(one) == entity_of(DRUGS).match_key(other)) is same
+    assert (entity_of(TESTS).match_key(one) == entity_of(TESTS).match_key(other)) is False, (
+        "only names of drugs are taken apart"
+    )
 
 
 def test_a_lexicon_resolves_brands_and_their_combinations() -> None:
@@ -72,7 +75,9 @@ def test_a_lexicon_resolves_brands_and_their_combinations() -> None:
 @settings(max_examples=200, deadline=None)
 def test_a_key_is_stable_and_never_empty_where_there_is_a_word(text: str) -> None:
     assert ingredients(text)
-    assert match_key(text, DRUGS) == match_key(f"  {text} ", DRUGS) == match_key(text, DRUGS)
+    assert (
+        entity_of(DRUGS).match_key(text) == entity_of(DRUGS).match_key(f"  {text} ") == entity_of(DRUGS).match_key(text)
+    )
 
 
 def test_statuses_details_and_harm_of_a_case_worked_by_hand() -> None:
@@ -227,7 +232,7 @@ def test_the_longest_shared_run_is_that_of_brute_force(seed: int) -> None:
     rng = random.Random(seed)
     texts = [[" ".join(rng.choices("abcd", k=rng.randint(1, 40))) for _ in range(3)] for _ in range(2)]
     sides = [[note(f"{side}{i}", None, text) for i, text in enumerate(found)] for side, found in enumerate(texts)]
-    found = find_overlap(*sides)
+    found = find_contamination(*sides)
     longest = max(longest_by_brute_force(a.split(), b.split()) for a in texts[0] for b in texts[1])
     assert found["longest_run"]["words"] == longest
     assert found["same_text"] == sum(text in texts[0] for text in texts[1])
@@ -242,12 +247,12 @@ def test_overlap_counts_copies_and_near_duplicates() -> None:
     scored = [note("copy", None, bodies[0].upper() + "."), note("edited", None, " ".join(edited)),
               note("new", None, bodies[5]), note("short", None, "w1"),
               note("t2", None, bodies[6], cluster="t3")]  # fmt: skip
-    found = find_overlap(trained, scored)
+    found = find_contamination(trained, scored)
     assert (found["same_text"], found["near_duplicates"], found["same_id"], found["same_cluster"]) == (1, 2, 1, 1)
     run = found["longest_run"]
     assert (run["words"], run["scored_record"], run["trained_record"]) == (60, "copy", "t0")
     assert run["records_by_words"] == {"10": 2, "20": 2, "50": 1}
-    empty = find_overlap([], scored)
+    empty = find_contamination([], scored)
     assert (empty["longest_run"]["words"], empty["largest_share"]) == (0, 0)
 
 

@@ -30,7 +30,7 @@ time.sleep(60)
 """
 LAUNCHER = """
 import os, subprocess, sys, time
-worker = "import sys, time; from chartdistill.runtime.processes import end_with_launcher; end_with_launcher(); time.sleep(60)"
+worker = "import time; from chartdistill.runtime.processes import end_with_launcher as end; end(); time.sleep(60)"
 child = subprocess.Popen([sys.executable, "-c", worker], env={**os.environ, "LOCAL_RANK": "0"}, start_new_session=True)
 time.sleep(3)
 print(child.pid, flush=True)

@@ -16,7 +16,7 @@ from chartdistill.metrics.bootstrap import undefined
 from chartdistill.metrics.catalogue import BY_NAME
 from chartdistill.reporting.findings import state_findings
 from chartdistill.reporting.report import report
-from chartdistill.reporting.run_results import read_facts
+from chartdistill.reporting.run_results import read_results
 from chartdistill.reporting.tables import write_cell
 from chartdistill.runtime.run_folder import write_text
 from chartdistill.schema import Item, Prediction
@@ -192,11 +192,13 @@ def test_hostile_record_is_shown_as_text(tmp_path: Path) -> None:
 
 def test_record_text_is_in_the_page_alone(run: Path) -> None:
     page, beside = read(run, "report.html"), read(run, "report.json") + read(run, "report.md")
-    facts = read_facts(run, TASKS, "Trial run")
-    sentences = {part for record in facts.scored_records.values() for part in record.text.split("\n") if len(part) > 25}
+    results = read_results(run, TASKS, "Trial run")
+    sentences = {
+        part for record in results.scored_records.values() for part in record.text.split("\n") if len(part) > 25
+    }
     assert any(sentence in Page(page).text for sentence in sentences)
     assert not any(sentence in beside for sentence in sentences)
-    drugs = {item.text for record in facts.scored_records.values() for item in (record.gold or {})["medication"]}
+    drugs = {item.text for record in results.scored_records.values() for item in (record.gold or {})["medication"]}
     assert drugs
     assert not any(drug in beside for drug in drugs)
 
@@ -208,10 +210,10 @@ def test_examples_are_varied_marked_and_repeatable(run: Path, tmp_path: Path) ->
     assert len(set(reasons)) >= 4
     assert "student and base differ" in reasons
     page = Page(source)
-    facts = read_facts(run, TASKS, "Trial run")
+    results = read_results(run, TASKS, "Trial run")
     shown = set(re.findall(r'<article class="example">\s*<h3>([^<]+)</h3>', source))
     for name in shown:
-        record = facts.scored_records[name]
+        record = results.scored_records[name]
         for item in (record.gold or {})["medication"]:
             assert any(item.text in piece for piece in page.marked), name
     assert "<s>Inventamol</s>" in source
@@ -258,17 +260,17 @@ def test_synthetic_records_are_called_so(tmp_path: Path) -> None:
     write_run(tmp_path)
     path = tmp_path / "records" / "records.jsonl"
     path.write_text(path.read_text().replace('"source":"notes/', '"source":"synthetic:heldout:'))
-    findings = state_findings(read_facts(tmp_path, TASKS, "Demo"))
+    findings = state_findings(read_results(tmp_path, TASKS, "Demo"))
     assert "24 held-out synthetic records" in findings.verdict
     assert any("do not carry over to real charts" in limit for limit in findings.limits)
 
 
 def test_scores_of_the_metrics_drawer_are_taken_over(tmp_path: Path) -> None:
     write_run(tmp_path)
-    facts = read_facts(tmp_path, TASKS, "Scored")
-    rows = {arm: [p for found in facts.predictions.values() for p in found.values() if p.arm == arm] for arm in ARMS}
-    scored = {arm: score_arm(found, facts.scored_records, TASKS, resamples=50) for arm, found in rows.items()}
-    gap = difference(rows["student"], rows["base"], facts.scored_records, TASKS, resamples=50)
+    results = read_results(tmp_path, TASKS, "Scored")
+    rows = {arm: [p for found in results.predictions.values() for p in found.values() if p.arm == arm] for arm in ARMS}
+    scored = {arm: score_arm(found, results.scored_records, TASKS, resamples=50) for arm, found in rows.items()}
+    gap = difference(rows["student"], rows["base"], results.scored_records, TASKS, resamples=50)
     figures = Scores(gold={task.name: True for task in TASKS}, arms=scored, costs={}, differences={"student-base": gap})
     write_text(tmp_path / "predictions" / "scores.json", figures.model_dump_json(exclude={"costs"}))
     report(tmp_path, TASKS, "Scored")

@@ -13,7 +13,7 @@ from chartdistill.metrics.significance import PValue
 from chartdistill.reporting.findings import state_findings
 from chartdistill.reporting.report import report
 from chartdistill.reporting.robustness import changed_claims, consistency_tables, effect_tables, overlap_limits
-from chartdistill.reporting.run_results import RunFacts, read_facts
+from chartdistill.reporting.run_results import RunResults, read_results
 from chartdistill.runtime.run_folder import write_text
 from report_run import TASKS, invent_scores, write_run
 
@@ -50,33 +50,33 @@ def changed(gold: bool) -> dict[str, Any]:
     }
 
 
-def facts_of(folder: Path, gold: bool, **more: Any) -> RunFacts:
+def facts_of(folder: Path, gold: bool, **more: Any) -> RunResults:
     write_run(folder, gold=gold)
     scores = invent_scores(gold) | {"interventions": {"student": changed(gold)}, "overlap": OVERLAP} | more
     write_text(folder / "predictions" / "scores.json", json.dumps(scores))
-    return read_facts(folder, TASKS, "Changed")
+    return read_results(folder, TASKS, "Changed")
 
 
 def test_consistency_stands_beside_correctness(tmp_path: Path) -> None:
-    facts = facts_of(tmp_path, gold=True)
-    assert facts.scores is not None
-    first, *others = consistency_tables(facts, facts.scores)
+    results = facts_of(tmp_path, gold=True)
+    assert results.scores is not None
+    first, *others = consistency_tables(results, results.scores)
     assert [row.label for row in first.rows][:2] == ["Always the same, right", "Always the same, WRONG"]
     assert [row.cells[0].value for row in first.rows] == ["31.0%", "42.0%", "11.0%", "16.0%", "73.0%", "0.770"]
     assert {table.title for table in others} >= {"Always the same, WRONG, by change", "Always the same, WRONG, by task"}
-    claims = " ".join(changed_claims(facts, facts.scores))
+    claims = " ".join(changed_claims(results, results.scores))
     assert "always the same and right 31% (95% interval 27 to 35%, n 40)" in claims
     assert "always the same and WRONG 42%" in claims
     assert "a flipped status follows in (not defined: no deleted items)" in claims
 
 
 def test_without_gold_the_tables_say_what_is_not_known(tmp_path: Path) -> None:
-    facts = facts_of(tmp_path, gold=False)
-    assert facts.scores is not None
-    tables = consistency_tables(facts, facts.scores)
+    results = facts_of(tmp_path, gold=False)
+    assert results.scores is not None
+    tables = consistency_tables(results, results.scores)
     assert "whether the same answer is the right one is not known" in tables[0].meaning
     assert not any("right" in table.title.lower() for table in tables)
-    claims = " ".join(changed_claims(facts, facts.scores))
+    claims = " ".join(changed_claims(results, results.scores))
     assert "the same answer 73%" in claims
     assert "not known without gold" in claims
     assert "WRONG" not in claims
@@ -84,9 +84,9 @@ def test_without_gold_the_tables_say_what_is_not_known(tmp_path: Path) -> None:
 
 
 def test_effects_leave_out_what_was_not_tried(tmp_path: Path) -> None:
-    facts = facts_of(tmp_path, gold=True)
-    assert facts.scores is not None
-    tables = effect_tables(facts, facts.scores)
+    results = facts_of(tmp_path, gold=True)
+    assert results.scores is not None
+    tables = effect_tables(results, results.scores)
     assert [table.title for table in tables] == ["Vanishes", "Appears"]
     assert [row.label for row in tables[0].rows] == ["All tasks", "medication"]
 

@@ -17,11 +17,11 @@ from safetensors.torch import load_file
 
 from chartdistill.errors import ConfigError, ModelError, TrainingError
 from chartdistill.training import LoraOptions, TrainOptions
-from chartdistill.training.losses import pass_loss
-from chartdistill.training.model import load_student, why_not_packed
+from chartdistill.training.losses import micro_batch_loss
+from chartdistill.training.model import load_model, why_not_packed
 from chartdistill.training.packing import Example, collate
 from chartdistill.training.sampler import StepSampler
-from chartdistill.training.self_check import check_rows
+from chartdistill.training.self_check import self_check
 from chartdistill.training.trainer import Rows, Score, run_training
 from training_shapes import make_example, make_model
 from training_worker import examples
@@ -46,7 +46,7 @@ def run(
     validation: Sequence[Example] = (), score: Score | None = None, steps: list[int] | None = None,
 ) -> tuple[Any, dict[str, Any]]:  # fmt: skip
     """Train, and give back the model and the facts."""
-    student = load_student(model, options)
+    student = load_model(model, options)
 
     def progress(done: int, total: int | None = None, tokens: int = 0) -> None:
         if steps is not None:
@@ -121,7 +121,7 @@ def test_the_best_adapter_is_kept(tiny_model: Path, tmp_path: Path) -> None:
     options = options_of(epochs=9, records_per_step=3, validation_passes=3)
     model, facts = run(tiny_model, tmp_path / "a", options, validation=EXAMPLES, score=worse_each_time())
     assert (facts["steps"], facts["kept_step"], facts["kept_validation"]["joint_f1"]) == (9, 3, 0.5)
-    loss = sum(pass_loss(model, one).item() for one in collate(EXAMPLES, "split"))
+    loss = sum(micro_batch_loss(model, one).item() for one in collate(EXAMPLES, "split"))
     tokens = sum(one.total_weight for one in collate(EXAMPLES, "split"))
     assert loss / tokens == pytest.approx(facts["kept_validation"]["loss"], rel=1e-4)
     _, last = run(tiny_model, tmp_path / "b", options.model_copy(update={"keep": "last"}), validation=EXAMPLES,
@@ -148,7 +148,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_records(tmp_path:
 
 def test_a_gradient_that_is_not_finite_stops_the_run_before_it_is_used(tiny_model: Path, tmp_path: Path) -> None:
     options = options_of(records_per_step=3)
-    model = load_student(tiny_model, options)
+    model = load_model(tiny_model, options)
     name, parameter = next((n, p) for n, p in model.named_parameters() if "lora_B" in n)
     parameter.register_hook(lambda gradient: gradient * float("inf"))
     with pytest.raises(TrainingError, match=r"gradient is (nan|inf) at step 1, on records c, a, b\. "):
@@ -159,12 +159,12 @@ def test_a_gradient_that_is_not_finite_stops_the_run_before_it_is_used(tiny_mode
 def test_4bit_weights_are_not_sharded(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     with pytest.raises(ConfigError, match=r"train\.load_in_4bit is true, but FSDP .*ddp\.yaml"):
-        load_student(tiny_model, options_of(load_in_4bit=True))
+        load_model(tiny_model, options_of(load_in_4bit=True))
 
 
 def test_memory_that_runs_out_names_what_to_turn(tiny_model: Path, tmp_path: Path) -> None:
     options = options_of()
-    model = load_student(tiny_model, options)
+    model = load_model(tiny_model, options)
     model.get_base_model().lm_head.register_forward_hook(lambda *_: torch.empty(1 << 55))
     with pytest.raises(TrainingError, match=r"Lower train\.tokens_per_pass \(now 8192.*train\.gradient_checkpointing"):
         run_training(model, EXAMPLES, [], options, tmp_path, ROWS, lambda done, total=None, tokens=0: None)
@@ -172,13 +172,13 @@ def test_memory_that_runs_out_names_what_to_turn(tiny_model: Path, tmp_path: Pat
 
 def test_4bit_student_trains(tiny_model: Path, tmp_path: Path) -> None:
     options = options_of(epochs=10, load_in_4bit=True)
-    fresh = load_student(tiny_model, options)
+    fresh = load_model(tiny_model, options)
     assert any("4bit" in type(module).__name__ for module in fresh.modules())
-    assert check_rows(fresh, EXAMPLES, "split", True, 0) < 1e-5
+    assert self_check(fresh, EXAMPLES, "split", True, 0) < 1e-5
     one = collate(EXAMPLES, "split")[0]
-    before = pass_loss(fresh, one).item()
+    before = micro_batch_loss(fresh, one).item()
     model, _ = run(tiny_model, tmp_path, options)
-    assert pass_loss(model, one).item() < before
+    assert micro_batch_loss(model, one).item() < before
 
 
 def worker(model: Path, folder: Path, values: dict[str, Any], *more: str) -> subprocess.CompletedProcess[str]:
@@ -230,12 +230,12 @@ def test_models_that_cannot_share_say_why(tmp_path: Path) -> None:
         AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / name)
         if name == "linear_attention":
             with pytest.raises(ModelError, match=r"Set train\.lora\.target_modules"):
-                load_student(tmp_path / name, options_of())
+                load_model(tmp_path / name, options_of())
         modules: Any = ("in_proj", "x_proj") if name == "linear_attention" else "all-linear"
-        model = load_student(tmp_path / name, options_of(lora=LoraOptions(target_modules=modules)))
+        model = load_model(tmp_path / name, options_of(lora=LoraOptions(target_modules=modules)))
         assert name in (why_not_packed(model) or ""), name
         one = collate(examples()[:2], "plain", shared=False)[0]
-        loss = pass_loss(model, one)
+        loss = micro_batch_loss(model, one)
         loss.backward()
         assert loss.isfinite(), name
 
@@ -250,7 +250,7 @@ def test_answers_are_generated_in_batches_that_fit_and_are_the_same(tiny_model: 
         padded = len(batch) * (max(lengths[i] for i in batch) + 10)
         assert len(batch) == 1 or (padded <= 400 and len(batch) <= 32)
     assert len(batches) < 10
-    model = load_student(tiny_model, TrainOptions(dtype="float32"))
+    model = load_model(tiny_model, TrainOptions(dtype="float32"))
     prompts = [[3 + i + k for k in range(4 + 9 * i)] for i in range(6)]
     one, all_together = (generate.generate_everywhere(model, prompts, 2, 8, room) for room in (1, 10_000))
     assert one == all_together

@@ -16,7 +16,7 @@ from chartdistill.errors import InputError, TrainingError
 from chartdistill.schema import TopLogprobs
 from chartdistill.training import DistillationOptions
 from chartdistill.training.distillation import TeacherTokens, check_vocabularies, teacher_tokens, vocabulary_hash
-from chartdistill.training.losses import pass_loss, tail_bucket_divergence, trained_logits
+from chartdistill.training.losses import micro_batch_loss, tail_bucket_divergence, trained_logits
 from chartdistill.training.packing import Branch, Example, collate
 from training_shapes import VOCABULARY, make_example, make_model
 
@@ -95,14 +95,16 @@ def test_the_mixed_loss_is_the_weighted_sum_and_ignores_answers_without_distribu
     one = collate([distilled], "split")[0]
     options = DistillationOptions(weight=0.3, temperature=2.0)
     with torch.no_grad():
-        found = pass_loss(model, one, options).item()
+        found = micro_batch_loss(model, one, options).item()
         logits = trained_logits(model, one)
         entropy = torch.nn.functional.cross_entropy(logits, one.targets, reduction="none")
         teacher = torch.from_numpy(known.ids), torch.from_numpy(known.logprobs)
         divergence = tail_bucket_divergence(logits[:4], *teacher, 2.0)
     expected = 0.5 * (0.7 * entropy[:4] + 0.3 * 4 * divergence).sum() + second.weight * entropy[4:].sum()
     assert found == pytest.approx(float(expected), rel=1e-5)
-    assert pass_loss(model, one).item() == pytest.approx(0.5 * float(entropy[:4].sum()) + float(entropy[4:].sum()))
+    assert micro_batch_loss(model, one).item() == pytest.approx(
+        0.5 * float(entropy[:4].sum()) + float(entropy[4:].sum())
+    )
 
 
 def test_distillation_gradients_are_those_of_separate_rows() -> None:
@@ -113,7 +115,7 @@ def test_distillation_gradients_are_those_of_separate_rows() -> None:
     gradients = []
     for shared in (True, False):
         model = make_model("qwen2")
-        sum(pass_loss(model, one, options) for one in collate([example], "split", shared)).backward()  # type: ignore[union-attr]
+        sum(micro_batch_loss(model, one, options) for one in collate([example], "split", shared)).backward()  # type: ignore[union-attr]
         gradients.append([p.grad for p in model.parameters() if p.requires_grad])
     for ours, theirs in zip(*gradients, strict=True):
         assert (ours - theirs).norm() <= 1e-5 * theirs.norm()

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from chartdistill.errors import TrainingError
 from chartdistill.training.attention import RowLayout, visible
-from chartdistill.training.losses import pass_loss, trained_logits
-from chartdistill.training.packing import Branch, Example, RowForm, collate, plan_passes, sharing_gain
-from chartdistill.training.self_check import check_rows
+from chartdistill.training.losses import micro_batch_loss, trained_logits
+from chartdistill.training.packing import Branch, Example, RowForm, collate, plan_micro_batches, sharing_gain
+from chartdistill.training.self_check import self_check
 from training_shapes import FAMILIES, make_example, make_model
 
 MIXED = [
@@ -39,7 +39,7 @@ def separate_loss(model: Any, examples: Sequence[Example]) -> torch.Tensor:
 
 
 def packed_loss(model: Any, examples: Sequence[Example], form: RowForm = "split", **options: Any) -> torch.Tensor:
-    return torch.stack([pass_loss(model, one) for one in collate(examples, form, **options)]).sum()
+    return torch.stack([micro_batch_loss(model, one) for one in collate(examples, form, **options)]).sum()
 
 
 def gradients(model: Any, loss: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -145,11 +145,11 @@ def test_logits_are_computed_at_answers_only() -> None:
 
 def test_passes_hold_every_example_once_within_the_budget() -> None:
     examples = [make_example(str(i), 5 + 7 * i % 40, [(2, 3)] * (1 + i % 4), i) for i in range(30)]
-    passes = plan_passes(examples, 100)
+    passes = plan_micro_batches(examples, 100)
     assert sorted(e.record for group in passes for e in group) == sorted(e.record for e in examples)
     assert all(sum(e.size for e in group) <= 100 for group in passes)
     assert len(passes) <= 1.3 * sum(e.size for e in examples) / 100 + 1
-    assert [len(group) for group in plan_passes(examples, 1)] == [1] * 30
+    assert [len(group) for group in plan_micro_batches(examples, 1)] == [1] * 30
 
 
 def test_the_gain_is_counted_in_tokens() -> None:
@@ -197,8 +197,8 @@ def test_flex_attention_gives_the_same_logits(family: str) -> None:
 
 
 def test_the_self_check_passes_and_says_how_close() -> None:
-    assert check_rows(make_model("llama"), MIXED, "split", True, 0) < 1e-5
-    assert check_rows(make_model("llama").bfloat16(), MIXED, "split", True, 0) < 3e-2
+    assert self_check(make_model("llama"), MIXED, "split", True, 0) < 1e-5
+    assert self_check(make_model("llama").bfloat16(), MIXED, "split", True, 0) < 3e-2
 
 
 def leak_between_branches(layout: RowLayout) -> None:
@@ -231,7 +231,7 @@ def test_the_self_check_catches_a_wrong_mask(bug: Any, kind: torch.dtype, monkey
     model = make_model("llama").to(kind)
     monkeypatch.setattr(RowLayout, "__init__", wrong)
     with pytest.raises(TrainingError, match=r"train\.attention to plain"):
-        check_rows(model, MIXED, "split", True, 0)
+        self_check(model, MIXED, "split", True, 0)
 
 
 def test_the_self_check_catches_positions_that_run_on() -> None:
@@ -245,4 +245,4 @@ def test_the_self_check_catches_positions_that_run_on() -> None:
 
     model.get_base_model().forward = running_on
     with pytest.raises(TrainingError, match="log-probabilities differ"):
-        check_rows(model, MIXED, "split", True, 0)
+        self_check(model, MIXED, "split", True, 0)

@@ -112,7 +112,7 @@ def test_memory_that_runs_out_before_the_first_step_names_what_to_turn(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_run(tmp_path, tiny_model)
-    monkeypatch.setattr("chartdistill.training.train.check_rows", lambda *_: torch.empty(1 << 55))
+    monkeypatch.setattr("chartdistill.training.train.self_check", lambda *_: torch.empty(1 << 55))
     with pytest.raises(TrainingError, match=r"memory ran out\. Lower train\.tokens_per_pass"):
         train(run, silent)
 
@@ -205,7 +205,7 @@ def test_a_sharded_run_does_not_go_on_from_the_checkpoint_of_a_whole_one(
     left.parent.mkdir(parents=True)
     left.touch()
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    monkeypatch.setattr("chartdistill.training.train.load_student", _stop)
+    monkeypatch.setattr("chartdistill.training.train.load_model", _stop)
     with pytest.raises(StopIteration):
         train(run, silent)
     assert not left.exists()

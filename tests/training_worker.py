@@ -32,7 +32,7 @@ def main() -> Any:
     import torch
 
     from chartdistill.training.generate import generate_everywhere
-    from chartdistill.training.model import load_student
+    from chartdistill.training.model import load_model
     from chartdistill.training.trainer import Rows, run_training
 
     torch.set_num_threads(1)
@@ -50,7 +50,7 @@ def main() -> Any:
         return {"answers": sum(i * token for i, token in enumerate(chain.from_iterable(answers), 1))}
 
     options = TrainOptions.model_validate(json.loads(values))
-    student = load_student(model, options)
+    student = load_model(model, options)
     facts = run_training(student, examples(), examples()[:3], options, folder, Rows("split", True, 0), progress, score)
     if os.environ.get("RANK", "0") == "0":
         (folder / "facts.json").write_text(json.dumps(facts))

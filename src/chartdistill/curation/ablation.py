@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from chartdistill.clinical.text.grounding import item_key
-from chartdistill.curation.label_statistics import RunFacts, survey
+from chartdistill.clinical.entities import entity_of
+from chartdistill.curation.label_statistics import LabelStatistics, survey
 from chartdistill.schema import Item, Label, Record, Rejection, Task
 
 _ALL, _NONE = "all", "none"
@@ -63,10 +63,11 @@ class Ablation:
         if gold is None:
             return
         self._with_gold += 1
-        wanted = Counter((item_key(item.text, task), item.status) for item in gold)
+        entity = entity_of(task)
+        wanted = Counter((entity.key(item.text), item.status) for item in gold)
         for name, answer in arms.items():
             if answer is not None:
-                said = Counter((item_key(item.text, task), item.status) for item in answer)
+                said = Counter((entity.key(item.text), item.status) for item in answer)
                 right = (said & wanted).total()
                 self._scores[name].update(
                     labels=1, exact=int(said == wanted), items=said.total(), right=right, wanted=wanted.total()
@@ -100,7 +101,7 @@ def ablation(
     """The ablation of some filters over parsed labels; `curate` counts the same while it writes."""
     by_name = {task.name: task for task in tasks}
     pairs = list(labels)
-    facts: RunFacts = survey((label.record, label.task, items) for label, items in pairs)
+    facts: LabelStatistics = survey((label.record, label.task, items) for label, items in pairs)
     counts = Ablation([one.type for one in filters])
     for label, items in pairs:
         record, task = records[label.record], by_name[label.task]

@@ -20,8 +20,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from chartdistill.clinical.text.free_text import parse_free_answer
-from chartdistill.clinical.text.grounding import plain_key
+from chartdistill.clinical.entities import EntityType, asked_for
+from chartdistill.clinical.free_answers import parse_free_answer
 from chartdistill.curation.filters import (
     Aberration,
     Abstention,
@@ -29,13 +29,13 @@ from chartdistill.curation.filters import (
     Duplicates,
     Grounding,
     Kind,
-    RunFacts,
+    LabelStatistics,
     Status,
     Truncation,
     survey,
 )
 from chartdistill.errors import InputError
-from chartdistill.prompting.answer_format import FIELD_SEPARATOR
+from chartdistill.prompting.answer_format import FIELD_SEPARATOR, plain_key
 from chartdistill.records.cleaning import clean
 from chartdistill.runtime.run_folder import RowWriter
 from chartdistill.schema import Item, Label, Record, Rejection, Row, Task, content_hash
@@ -51,12 +51,6 @@ AUDIT_FILTERS: tuple[AnyFilter, ...] = (
 )
 """The filters that need no model, set for free text: items may be sentences, and say things in other words."""
 
-_TASK_WORDS = {
-    "diagnosis": re.compile(r"\bdiagnos", re.IGNORECASE),
-    "prognosis": re.compile(r"\bprognos|\bexpected\s+course\b", re.IGNORECASE),
-    "medication": re.compile(r"\bmedications?\b|\bdrugs?\b|\bmedicines?\b", re.IGNORECASE),
-    "tests": re.compile(r"\btests?\b|\blabs?\b", re.IGNORECASE),
-}
 _LIST_ALL = re.compile(r"\bLIST\s+ALL\s+(?P<task>[A-Za-z][A-Za-z ]*?)\s*:?\s*\Z")
 
 
@@ -171,8 +165,8 @@ def take_apart(values: Any) -> AuditLine:
     body, separator, question = prompt.rstrip().rpartition("\n\n")
     match = _LIST_ALL.search(question)
     spelled = match["task"].strip() if match else ""
-    name = _task_name(spelled or question)
-    if not separator or name is None:
+    asked = asked_for(spelled or question)
+    if not separator or asked is None:
         raise ValueError(
             "the prompt does not end in an empty line and a question about medication, prognosis, diagnosis or tests, "
             "for example `LIST ALL MEDICATION:`"
@@ -181,13 +175,20 @@ def take_apart(values: Any) -> AuditLine:
     end = max((start + length for _, start, length in cleaned.segments), default=0)
     key = content_hash(cleaned.text)
     record = Record(id=key, source="audit", text=cleaned.text, cluster=key, split="train", segments=cleaned.segments)
-    task = _task(name)
+    task = _task(asked)
     items = _items(completion, task)
-    return AuditLine(record, body[end:], task, spelled or name, completion, items, content_hash(prompt, completion))
+    return AuditLine(
+        record, body[end:], task, spelled or task.name, completion, items, content_hash(prompt, completion)
+    )
 
 
 def _judge(
-    number: int, line: AuditLine, filters: Sequence[AnyFilter], facts: RunFacts, first_seen: dict[str, int], none: str
+    number: int,
+    line: AuditLine,
+    filters: Sequence[AnyFilter],
+    facts: LabelStatistics,
+    first_seen: dict[str, int],
+    none: str,
 ) -> LineVerdict:
     label = Label(
         key=line.key, record=line.record.id, task=line.task.name, strategy="audit", completion=line.completion
@@ -270,14 +271,8 @@ def _prompt_and_completion(values: Any) -> tuple[str, str]:
     return values["prompt"], values["completion"]
 
 
-def _task_name(question: str) -> str | None:
-    found = [name for name, pattern in _TASK_WORDS.items() if pattern.search(question)]
-    return found[0] if found else None
-
-
-def _task(name: str) -> Task:
-    item = {"tests": "test"}.get(name, name)
-    return Task(name=name, item=item, gate_question="-", extraction_question="-", question="-")
+def _task(asked: EntityType) -> Task:
+    return Task(name=asked.task_name, item=asked.name, gate_question="-", extraction_question="-", question="-")
 
 
 def _items(completion: str, task: Task) -> tuple[Item, ...]:

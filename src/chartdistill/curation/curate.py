@@ -19,7 +19,7 @@ from typing import Any
 
 from chartdistill.clinical.lexica.drugs import is_installed
 from chartdistill.curation.ablation import Ablation, left_of
-from chartdistill.curation.filters import NO_FACTS, AnyFilter, Format, RunFacts, survey
+from chartdistill.curation.filters import NO_STATISTICS, AnyFilter, Format, LabelStatistics, survey
 from chartdistill.curation.readmission import Readmissions, merged
 from chartdistill.errors import ArtefactError, InputError
 from chartdistill.prompting.answer_format import format_answer, parse_answer
@@ -172,7 +172,7 @@ def judge(
     record: Record,
     task: Task,
     filters: Sequence[AnyFilter],
-    run: RunFacts = NO_FACTS,
+    run: LabelStatistics = NO_STATISTICS,
     readmissions: Readmissions | None = None,
 ) -> CuratedLabel:
     """Put one label through all filters, so that a rejected label carries every reason against it.
@@ -205,7 +205,7 @@ def objections(
     record: Record,
     task: Task,
     filters: Sequence[AnyFilter],
-    run: RunFacts = NO_FACTS,
+    run: LabelStatistics = NO_STATISTICS,
 ) -> tuple[Rejection, ...]:
     """Everything the filters have against a label."""
     rejections = [found for one in filters for found in one.check(label, items, record, task, run)]

@@ -1,7 +1,7 @@
 """What a filter may know of a run beyond the label in front of it.
 
-In: all labels of a run, once. Out: :class:`RunFacts`, given to every `check`. Must hold: small, whatever the size of
-the run: a few numbers per task, and a hash and some record ids per distinct answer.
+In: all labels of a run, once. Out: :class:`LabelStatistics`, given to every `check`. Must hold: small, whatever the
+size of the run: a few numbers per task, and a hash and some record ids per distinct answer.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from chartdistill.clinical.text.grounding import plain_key
+from chartdistill.prompting.answer_format import plain_key
 from chartdistill.schema import Item, content_hash
 
 _OTHERS_KEPT = 4
@@ -43,7 +43,7 @@ def norm_of(histogram: Counter[int]) -> Norm:
 
 
 @dataclass(frozen=True)
-class RunFacts:
+class LabelStatistics:
     """Facts about a run's labels, and about its records' cleaning."""
 
     same_answer: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -60,13 +60,13 @@ class RunFacts:
         return tuple(name for name in self.same_answer.get(answer_hash(items), ()) if name != record)
 
 
-NO_FACTS = RunFacts()
+NO_STATISTICS = LabelStatistics()
 """Where nothing is known of the run."""
 
 
 def survey(
     labels: Iterable[tuple[str, str, tuple[Item, ...] | None]], removed: Mapping[str, str] | None = None
-) -> RunFacts:
+) -> LabelStatistics:
     """The facts of a run, from (record id, task name, items or None) of every label, read once."""
     answers: dict[str, dict[str, None]] = defaultdict(dict)
     counts: dict[str, Counter[int]] = defaultdict(Counter)
@@ -79,7 +79,7 @@ def survey(
             known[record] = None
         counts[task][len(items)] += 1
         words[task].update(len(item.text.split()) for item in items)
-    return RunFacts(
+    return LabelStatistics(
         same_answer={key: tuple(records) for key, records in answers.items() if len(records) > 1},
         num_items={task: norm_of(histogram) for task, histogram in counts.items()},
         item_words={task: norm_of(histogram) for task, histogram in words.items()},

@@ -32,7 +32,7 @@ _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _FINISH = np.uint64(0xBF58476D1CE4E5B9)
 
 
-def find_overlap(trained: Sequence[Record], scored: Sequence[Record]) -> dict[str, Any]:
+def find_contamination(trained: Sequence[Record], scored: Sequence[Record]) -> dict[str, Any]:
     """What records scored have in common with records learned from; see the module."""
     words = [[body_words(record.text) for record in side] for side in (trained, scored)]
     bodies = {" ".join(body) for body in words[0]}

@@ -19,7 +19,7 @@ from typing import Any
 from chartdistill.clinical.lexica.ingredients import lexicon_used
 from chartdistill.config import Run
 from chartdistill.errors import InputError
-from chartdistill.evaluation.contamination import find_overlap, naive_leak
+from chartdistill.evaluation.contamination import find_contamination, naive_leak
 from chartdistill.evaluation.generation import Sheet, ask_sheets, plain_questions, stored_answers, windows
 from chartdistill.evaluation.interventions import (
     Asking,
@@ -30,7 +30,7 @@ from chartdistill.evaluation.interventions import (
     write_variants,
 )
 from chartdistill.evaluation.perturbations import InterventionOptions
-from chartdistill.labelling import Asker
+from chartdistill.labelling import Labeler
 from chartdistill.metrics.comparison import compare_arms
 from chartdistill.prompting.answer_format import parse_answer
 from chartdistill.prompting.prompts import PromptBuilder
@@ -101,7 +101,7 @@ def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     )  # fmt: skip
     for arm, rows in arms.items():
         scores["arms"][arm]["cost"] = _cost(rows, seconds[arm])
-    scores["overlap"] = find_overlap(learned, records) | {"naive_leak": find_naive_leak(run.dir)}
+    scores["overlap"] = find_contamination(learned, records) | {"naive_leak": find_naive_leak(run.dir)}
     asked = ["base", "student", *(["teacher"] if changes.teacher else [])]
     scores["interventions"], taken = _score_changed(folder, {arm: arms[arm] for arm in asked}, by_id, run, seconds)
     write_text(folder / "scores.json", json.dumps(scores, indent=1) + "\n")
@@ -217,7 +217,7 @@ def ask_teacher_again(run: Run, folder: Path, changed: Sequence[Asking], changes
     builder = PromptBuilder.from_tokenizer(load_tokenizer(model), run.config.system, teacher.template_options)
     asked_with = content_hash(model_fingerprint(model), teacher.template_options, run.config.system)
     by_temperature = {
-        temperature: Asker(
+        temperature: Labeler(
             builder, run.tasks,
             run.config.label.model_copy(update={"samples": 1, "temperature": temperature, "top_logprobs": 0}),
             asked_with, teacher.template_options,
@@ -231,9 +231,9 @@ def ask_teacher_again(run: Run, folder: Path, changed: Sequence[Asking], changes
             with teacher.engine.open(model) as generator:
                 begun = time.monotonic()
                 for window in windows(missing):
-                    for temperature, asker in by_temperature.items():
+                    for temperature, labeler in by_temperature.items():
                         own = [(key, one) for key, one in window if one.temperature == temperature]
-                        labels = asker.ask(generator, [(one.record, one.task) for _, one in own])
+                        labels = labeler.ask(generator, [(one.record, one.task) for _, one in own])
                         rows = teacher_predictions(labels, run.tasks)
                         journal.add([
                             row.model_copy(update={"key": key}) for (key, _), row in zip(own, rows, strict=True)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chartdistill.clinical.lexica.ingredients import match_key
+from chartdistill.clinical.entities import entity_of
 from chartdistill.clinical.text.grounding import occurrences
 from chartdistill.evaluation.perturbations import (
     EFFECTS,
@@ -195,11 +195,12 @@ def _effect(variant: Variant, before: Prediction | None, after: Prediction | Non
 
 def _statuses(item: Item, answer: Prediction, task: Task) -> set[str | None]:
     """The statuses an answer gives an item; empty where it does not name it."""
-    key = match_key(item.text, task)
+    entity = entity_of(task)
+    key = entity.match_key(item.text)
     return {
         said.status
         for said in answer.items or ()
-        if match_key(said.text, task) == key or next(occurrences(item.text, said.text), None) is not None
+        if entity.match_key(said.text) == key or next(occurrences(item.text, said.text), None) is not None
     }
 
 
@@ -283,9 +284,10 @@ def _item_set(answer: Prediction | None, task: Task, renamed: Sequence[tuple[str
 def _keys(items: Sequence[Item], task: Task, renamed: Sequence[tuple[str, str]]) -> ItemSet:
     """`renamed`: a drug's name in this text counts as its name in the record; the latter, which the text does not hold
     any more, as neither."""
-    names = {match_key(new, task): match_key(old, task) for new, old in renamed}
+    entity = entity_of(task)
+    names = {entity.match_key(new): entity.match_key(old) for new, old in renamed}
     gone = {old: f"{old} (not in this text)" for old in names.values()}
-    keys = ((match_key(item.text, task), item.status) for item in items)
+    keys = ((entity.match_key(item.text), item.status) for item in items)
     return frozenset(((gone | names).get(key, key), status) for key, status in keys)
 
 

@@ -7,12 +7,12 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 
+from chartdistill.clinical.entities import entity_of
 from chartdistill.clinical.lexica.conditions import CONDITION_NAMES
-from chartdistill.clinical.lexica.drugs import lexicon as drug_lexicon
 from chartdistill.clinical.lexica.specialties import SPECIALTIES
 from chartdistill.clinical.lexica.tests import TEST_NAMES
-from chartdistill.clinical.text.grounding import item_key, occurrences
-from chartdistill.evaluation.directional import insert_sentence, is_drug_task, new_name
+from chartdistill.clinical.text.grounding import occurrences
+from chartdistill.evaluation.directional import insert_sentence, new_name
 from chartdistill.evaluation.variant import Variant
 from chartdistill.schema import Item, Record, Task
 
@@ -26,7 +26,6 @@ _NOTHING = (
     "The patient came by bus.",
 )
 _HEADING = re.compile(r"^[A-Z][A-Z /&-]{2,}(?=:)", re.MULTILINE)
-_PLAIN_NAME = re.compile(r"[a-z]{5,}")
 
 
 def rephrase(record: Record) -> list[Variant]:
@@ -71,24 +70,17 @@ def rename(
     record: Record, tasks: Sequence[Task], items: Mapping[str, Sequence[Item]], rng: random.Random
 ) -> Variant | None:
     """One drug under another name throughout: brand or ingredient from the lexicon; made-up for synthetic records."""
+    synthetic = record.source.startswith("synthetic:")
     for task in tasks:
-        found = items.get(task.name, ()) if is_drug_task(task) else ()
+        entity = entity_of(task)
+        found = items.get(task.name, ()) if entity.has_other_names else ()
         for item in rng.sample(list(found), len(found)):
-            old = item_key(item.text, task)
-            new = _other_name(record, task, old, rng)
+            old = entity.key(item.text)
+            new = new_name(record, entity, rng) if synthetic else entity.other_name(old, record.text, rng)
             text = None if new is None else _replaced(record.text, old, new)
             if new is not None and text is not None:
                 return Variant.of(record, "renamed", text, renamed=((new, old),))
     return None
-
-
-def _other_name(record: Record, task: Task, old: str, rng: random.Random) -> str | None:
-    if record.source.startswith("synthetic:"):
-        return new_name(record, task, rng)
-    known = drug_lexicon("auto")
-    names = [] if known is None else [name for name in known.aliases(old) if _PLAIN_NAME.fullmatch(name)]
-    names = [name for name in names if name not in record.text.lower()]
-    return rng.choice(names) if names else None
 
 
 def _replaced(text: str, old: str, new: str) -> str | None:

@@ -33,6 +33,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from chartdistill.clinical.entities import item_of_task_named
 from chartdistill.errors import InputError
 from chartdistill.metrics import HEADLINE
 from chartdistill.metrics.comparison import compare_arms
@@ -42,7 +43,6 @@ from chartdistill.records.near_duplicates import cluster_records
 from chartdistill.schema import Item, Prediction, Record, Task
 
 _ERRORS_SHOWN = 20
-_DRUG_TASKS = frozenset({"medication", "medications", "drug", "drugs"})
 _BROKEN = ("truncated", "bad_format")
 """How `predict` begins the failures that are the model's, not the engine's."""
 
@@ -244,7 +244,7 @@ def _infer_tasks(records: Mapping[str, Record]) -> list[Task]:
         return [
             Task(
                 name=name,
-                item="medication" if name in _DRUG_TASKS else name,
+                item=item_of_task_named(name),
                 statuses=tuple(sorted(found)),
                 gate_question="-",
                 extraction_question="-",

@@ -1,4 +1,4 @@
-"""How the teacher is asked: gates, lists and checks, in samples and passages, put together into one label.
+"""How the teacher is asked: gates, lists and checks, in samples and chunks, put together into one label.
 
 Strategies, chosen per task:
 
@@ -13,8 +13,8 @@ All prompts of a record stand next to each other in every call to the engine, so
 
 from __future__ import annotations
 
-from chartdistill.labelling.labeler import Asker
+from chartdistill.labelling.labeler import Labeler
 from chartdistill.labelling.options import LabelOptions, Strategy
 from chartdistill.labelling.shards import Shard
 
-__all__ = ["Asker", "LabelOptions", "Shard", "Strategy"]
+__all__ = ["Labeler", "LabelOptions", "Shard", "Strategy"]

@@ -1,7 +1,7 @@
-"""Long records: overlapping passages that fit the model, and one answer out of the answers to each.
+"""Long records: overlapping chunks that fit the model, and one answer out of the answers to each.
 
-In: a record's text and a token budget. Out: passages, `text[start:end]` each. Must hold: every character is in a
-passage; a passage begins and ends at the end of a line or sentence wherever one is near enough.
+In: a record's text and a token budget. Out: chunks, `text[start:end]` each. Must hold: every character is in a
+chunk; a chunk begins and ends at the end of a line or sentence wherever one is near enough.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from chartdistill.clinical.text.grounding import item_key
+from chartdistill.clinical.entities import entity_of
 from chartdistill.schema import Item, Record, Task
 
 _PIECE = re.compile(r"[^\n.!?;]*(?:[.!?;]+(?=\s|$)|[.!?;]|\n|$)\s*")
@@ -18,7 +18,7 @@ _WORD = re.compile(r"\S+\s*|\s+")
 
 
 @dataclass(frozen=True)
-class Passage:
+class Chunk:
     """A part of a record that a model reads at once."""
 
     record: str
@@ -28,19 +28,19 @@ class Passage:
     text: str
 
 
-def passages(
+def chunks_of(
     record: Record, count_tokens: Callable[[str], int], max_tokens: int | None, overlap_tokens: int
-) -> list[Passage]:
-    """Cut a record into passages of at most `max_tokens`, each repeating about `overlap_tokens` of the one before.
+) -> list[Chunk]:
+    """Cut a record into chunks of at most `max_tokens`, each repeating about `overlap_tokens` of the one before.
 
-    `max_tokens` None, or a record that fits: one passage, the whole text. A piece of text (up to the end of a line
+    `max_tokens` None, or a record that fits: one chunk, the whole text. A piece of text (up to the end of a line
     or sentence) longer than `max_tokens` is divided at words; a word is never divided, however long.
     """
     text = record.text
     if max_tokens is None or count_tokens(text) <= max_tokens:
-        return [Passage(record.id, 0, len(text), text)]
+        return [Chunk(record.id, 0, len(text), text)]
     pieces = list(_pieces(text, count_tokens, max_tokens))
-    found: list[Passage] = []
+    found: list[Chunk] = []
     first = 0
     while True:
         last, size = first, 0
@@ -48,11 +48,11 @@ def passages(
             size += pieces[last][2]
             last += 1
         start, end = pieces[first][0], pieces[last - 1][1]
-        found.append(Passage(record.id, start, end, text[start:end]))
+        found.append(Chunk(record.id, start, end, text[start:end]))
         if last == len(pieces):
             return found
         following, repeated = last, 0
-        # What is repeated must leave room for the next piece, or the next passage would have nothing new.
+        # What is repeated must leave room for the next piece, or the next chunk would have nothing new.
         room = min(overlap_tokens, max_tokens - pieces[last][2])
         while following - 1 > first and repeated + pieces[following - 1][2] <= room:
             following -= 1
@@ -74,13 +74,14 @@ def _pieces(text: str, count_tokens: Callable[[str], int], max_tokens: int) -> I
 
 
 def merge_items(answers: Sequence[tuple[Item, ...]], task: Task) -> tuple[Item, ...]:
-    """The items of all passages in reading order, each once.
+    """The items of all chunks in reading order, each once.
 
-    Two passages that give one item different statuses leave both: which of them holds cannot be told from here, and
+    Two chunks that give one item different statuses leave both: which of them holds cannot be told from here, and
     the filter `status` rejects the label as `conflicting_status`.
     """
+    entity = entity_of(task)
     merged: dict[tuple[str, str | None], Item] = {}
     for items in answers:
         for item in items:
-            merged.setdefault((item_key(item.text, task), item.status), item)
+            merged.setdefault((entity.key(item.text), item.status), item)
     return tuple(merged.values())

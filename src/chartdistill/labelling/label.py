@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from chartdistill.config import Run
 from chartdistill.engines import Generator
 from chartdistill.errors import EngineError
-from chartdistill.labelling import Asker, Shard
+from chartdistill.labelling import Labeler, Shard
 from chartdistill.labelling.shards import remove_shards, take_over
 from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.runtime.model_folder import load_tokenizer, model_fingerprint
@@ -104,7 +104,7 @@ def _label_into(
     """Complete one file of labels: what is not in it nor in other files is asked."""
     teacher, path = run.config.teacher, run.dir / "records" / "records.jsonl"
     builder = PromptBuilder.from_tokenizer(load_tokenizer(model), run.config.system, teacher.template_options)
-    asker = Asker(builder, run.tasks, run.config.label, asked_with, teacher.template_options)
+    labeler = Labeler(builder, run.tasks, run.config.label, asked_with, teacher.template_options)
 
     def records() -> Iterator[Record]:
         return (row for row in read_rows(path, Record) if shard is None or shard.holds(row.id))
@@ -112,14 +112,14 @@ def _label_into(
     all_records = require_manifest(path.parent, "prepare")["counts"]["kept"]
     total = all_records if shard is None else sum(1 for _ in records())
     with Journal(target, Label) as journal:
-        work = _Work(asker, journal, total, progress)
+        work = _Work(labeler, journal, total, progress)
         work.taken_over = take_over(journal, target.parent, shard)
         if any(work.missing_of(record) for record in records()):
             engine_start = time.monotonic()
             with teacher.engine.open(model) as generator:
                 work.engine_start_seconds = time.monotonic() - engine_start
                 work.label_missing(records(), generator)
-        journal.finish(asker.key(record, task) for record in records() for task in run.tasks)
+        journal.finish(labeler.key(record, task) for record in records() for task in run.tasks)
     return work
 
 
@@ -132,7 +132,7 @@ def _fingerprint(run: Run, asked_with: str) -> str:
 
 
 def _what_determines_an_answer(run: Run, model: Path) -> str:
-    """The model and its surroundings; what of the options matters is each task's own (see `Asker.key`)."""
+    """The model and its surroundings; what of the options matters is each task's own (see `Labeler.key`)."""
     teacher = run.config.teacher
     return content_hash(
         model_fingerprint(model),
@@ -145,8 +145,8 @@ def _what_determines_an_answer(run: Run, model: Path) -> str:
 class _Work:
     """What is missing, window by window."""
 
-    def __init__(self, asker: Asker, journal: Journal[Label], total: int, progress: ProgressCallback) -> None:
-        self._asker, self._journal, self.total, self._progress = asker, journal, total, progress
+    def __init__(self, labeler: Labeler, journal: Journal[Label], total: int, progress: ProgressCallback) -> None:
+        self._labeler, self._journal, self.total, self._progress = labeler, journal, total, progress
         self._made = self._tokens = self._records = 0
         self._failures: Counter[str] = Counter()
         self.seconds = self.engine_start_seconds = 0.0
@@ -156,7 +156,7 @@ class _Work:
 
     def missing_of(self, record: Record) -> list[tuple[Record, Task]]:
         """The tasks of a record that have no label yet."""
-        return [(record, task) for task in self._asker.tasks if self._asker.key(record, task) not in self._journal]
+        return [(record, task) for task in self._labeler.tasks if self._labeler.key(record, task) not in self._journal]
 
     def label_missing(self, records: Iterable[Record], generator: Generator) -> None:
         """Label what is missing; each finished window is durable.
@@ -165,11 +165,11 @@ class _Work:
             EngineError: more labels failed than allowed.
         """
         done = 0
-        most = self._asker.options.records_per_window
-        for window in cache_windows(records, self._asker.num_tokens, generator.cache_tokens, most):
+        most = self._labeler.options.records_per_window
+        for window in cache_windows(records, self._labeler.num_tokens, generator.cache_tokens, most):
             wanted = [pair for record in window for pair in self.missing_of(record)]
             begin_window = time.monotonic()
-            labels = self._asker.ask(generator, wanted)
+            labels = self._labeler.ask(generator, wanted)
             self.seconds += time.monotonic() - begin_window
             self._journal.add(labels)
             done += len(window)
@@ -181,7 +181,7 @@ class _Work:
             self._stop_if_too_many_failed(done == self.total)
 
     def _stop_if_too_many_failed(self, at_the_end: bool) -> None:
-        failed, allowed = self._failures.total(), self._asker.options.max_failure_fraction
+        failed, allowed = self._failures.total(), self._labeler.options.max_failure_fraction
         if failed > allowed * self._made and (failed >= 20 or at_the_end):
             counts = ", ".join(f"{name}: {count}" for name, count in self._failures.most_common())
             raise EngineError(

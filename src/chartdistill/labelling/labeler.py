@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from chartdistill.engines import Generation, Generator, Request
-from chartdistill.labelling.chunks import Passage, merge_items, passages
+from chartdistill.labelling.chunks import Chunk, chunks_of, merge_items
 from chartdistill.labelling.options import LabelOptions
-from chartdistill.labelling.responses import GATE_ANSWERS, Reading, finish_reason_of, gate_of, loops, pack_top_logprobs
+from chartdistill.labelling.responses import GATE_ANSWERS, Response, finish_reason_of, gate_of, loops, pack_top_logprobs
 from chartdistill.labelling.self_consistency import Sample, line_logprobs, vote
 from chartdistill.prompting.answer_format import NONE_FOUND, answer_pattern, format_answer
 from chartdistill.prompting.prompts import PromptBuilder
@@ -21,7 +21,7 @@ _QUOTE_TOKENS = 64
 _RETRY_FACTOR = 4
 
 
-class Asker:
+class Labeler:
     """Turns (record, task) pairs into labels with one engine.
 
     Args:
@@ -60,64 +60,64 @@ class Asker:
 
     def ask(self, generator: Generator, wanted: Sequence[tuple[Record, Task]]) -> list[Label]:
         """One label per pair, in order."""
-        readings: list[list[Reading]] = []
-        prefixes: dict[str, list[tuple[Passage, list[int]]]] = {}
+        responses: list[list[Response]] = []
+        prefixes: dict[str, list[tuple[Chunk, list[int]]]] = {}
         for record, task in wanted:
             if record.id not in prefixes:
-                prefixes[record.id] = [(p, self._builder.prefix(p.text)) for p in self._passages(record)]
+                prefixes[record.id] = [(p, self._builder.prefix(p.text)) for p in self._chunks(record)]
             key = self.key(record, task)
-            readings.append([Reading(passage, prefix, task, key) for passage, prefix in prefixes[record.id]])
-        flat = [reading for group in readings for reading in group]
+            responses.append([Response(chunk, prefix, task, key) for chunk, prefix in prefixes[record.id]])
+        flat = [response for group in responses for response in group]
         self._ask_gates(generator, flat)
         self._ask_lists(generator, flat)
         self._ask_checks(generator, flat)
-        return [self._label(pair, group) for pair, group in zip(wanted, readings, strict=True)]
+        return [self._label(pair, group) for pair, group in zip(wanted, responses, strict=True)]
 
-    def _passages(self, record: Record) -> list[Passage]:
+    def _chunks(self, record: Record) -> list[Chunk]:
         options = self.options
-        return passages(
+        return chunks_of(
             record, lambda text: len(self._builder.plain(text)), options.window_tokens, options.window_overlap_tokens
         )
 
-    def _request(self, reading: Reading, question: str, max_tokens: int, choices: tuple[str, ...] = ()) -> Request:
-        ids = [*reading.prefix, *self._builder.branch(question)]
+    def _request(self, response: Response, question: str, max_tokens: int, choices: tuple[str, ...] = ()) -> Request:
+        ids = [*response.prefix, *self._builder.branch(question)]
         return Request(
             ids,
             max_tokens,
             self._builder.end_id,
             choices,
-            messages=self._builder.messages(reading.passage.text, question),
+            messages=self._builder.messages(response.chunk.text, question),
             template_options=self._template_options,
         )
 
-    def _generate(self, generator: Generator, asked: Sequence[tuple[Reading, Request]]) -> list[Generation]:
-        """Answers in order, counted for their readings."""
+    def _generate(self, generator: Generator, asked: Sequence[tuple[Response, Request]]) -> list[Generation]:
+        """Answers in order, counted for their responses."""
         if not asked:
             return []
         answers = generator.generate([request for _, request in asked])
-        for (reading, _), answer in zip(asked, answers, strict=True):
-            reading.count(answer)
+        for (response, _), answer in zip(asked, answers, strict=True):
+            response.count(answer)
         return answers
 
-    def _ask_gates(self, generator: Generator, readings: Sequence[Reading]) -> None:
+    def _ask_gates(self, generator: Generator, responses: Sequence[Response]) -> None:
         asked = [
-            (reading, self._request(reading, reading.task.gate_question, _CHOICE_TOKENS, GATE_ANSWERS))
-            for reading in readings
-            if self.options.strategy_of(reading.task.name) != "direct"
+            (response, self._request(response, response.task.gate_question, _CHOICE_TOKENS, GATE_ANSWERS))
+            for response in responses
+            if self.options.strategy_of(response.task.name) != "direct"
         ]
-        for (reading, _), answer in zip(asked, self._generate(generator, asked), strict=True):
-            reading.gate = answer
+        for (response, _), answer in zip(asked, self._generate(generator, asked), strict=True):
+            response.gate = answer
             if answer.failure:
-                reading.fail(answer.failure)
+                response.fail(answer.failure)
             elif answer.text not in GATE_ANSWERS:
-                reading.fail("gate_unparsed: the gate answer is none of yes, no, unclear")
+                response.fail("gate_unparsed: the gate answer is none of yes, no, unclear")
 
-    def _ask_lists(self, generator: Generator, readings: Sequence[Reading]) -> None:
+    def _ask_lists(self, generator: Generator, responses: Sequence[Response]) -> None:
         """List answers; those that were cut are asked once more with more room, unless they only repeat themselves."""
-        asked: list[tuple[Reading, Request]] = []
-        for reading in readings:
-            if reading.failure is None and (reading.gate is None or reading.gate.text != "no"):
-                asked += [(reading, request) for request in self._list_requests(reading)]
+        asked: list[tuple[Response, Request]] = []
+        for response in responses:
+            if response.failure is None and (response.gate is None or response.gate.text != "no"):
+                asked += [(response, request) for request in self._list_requests(response)]
         answers = self._generate(generator, asked)
         cut = [i for i, answer in enumerate(answers) if answer.finish_reason == "length" and not loops(answer.text)]
         room = self.options.max_answer_tokens * _RETRY_FACTOR
@@ -125,36 +125,36 @@ class Asker:
         for i, answer in zip(cut, again, strict=True):
             if answer.failure is None:
                 answers[i] = answer
-        for (reading, _), answer in zip(asked, answers, strict=True):
-            reading.answers.append(answer)
-        for reading in readings:
-            if reading.answers and all(answer.failure for answer in reading.answers):
-                reading.fail(str(reading.answers[0].failure))
+        for (response, _), answer in zip(asked, answers, strict=True):
+            response.answers.append(answer)
+        for response in responses:
+            if response.answers and all(answer.failure for answer in response.answers):
+                response.fail(str(response.answers[0].failure))
 
-    def _list_requests(self, reading: Reading) -> list[Request]:
+    def _list_requests(self, response: Response) -> list[Request]:
         """One request per sample."""
         options = self.options
         # After an unclear gate the question must leave room for "none"; only a clear no needs no second step.
-        sure = reading.gate is not None and reading.gate.text == "yes"
-        question = reading.task.extraction_question if sure else reading.task.question
+        sure = response.gate is not None and response.gate.text == "yes"
+        question = response.task.extraction_question if sure else response.task.question
         request = replace(
-            self._request(reading, question, options.max_answer_tokens),
-            pattern=answer_pattern(reading.task) if options.constrain else None,
+            self._request(response, question, options.max_answer_tokens),
+            pattern=answer_pattern(response.task) if options.constrain else None,
             temperature=options.temperature,
             logprobs=options.confidence or options.samples > 1,
             top_logprobs=options.top_logprobs,
         )
         if not options.temperature:
             return [request]
-        place = f"{reading.key} {reading.passage.start} {options.seed}"
+        place = f"{response.key} {response.chunk.start} {options.seed}"
         return [replace(request, seed=zlib.crc32(f"{place} {i}".encode())) for i in range(options.samples)]
 
-    def _ask_checks(self, generator: Generator, readings: Sequence[Reading]) -> None:
+    def _ask_checks(self, generator: Generator, responses: Sequence[Response]) -> None:
         """Under `verify`: does each item hold, with which status, and which words say so?"""
-        places: list[tuple[Reading, Item]] = []
-        for reading in readings:
-            if reading.failure is None and self.options.strategy_of(reading.task.name) == "verify":
-                places += [(reading, item) for item in self._vote(reading)[0] or ()]
+        places: list[tuple[Response, Item]] = []
+        for response in responses:
+            if response.failure is None and self.options.strategy_of(response.task.name) == "verify":
+                places += [(response, item) for item in self._vote(response)[0] or ()]
         verdicts = self._check(generator, places, "check", GATE_ANSWERS)
         held = [i for i, verdict in enumerate(verdicts) if verdict.text == "yes"]
         quotes = dict(zip(held, self._check(generator, [places[i] for i in held], "quote"), strict=True))
@@ -162,14 +162,14 @@ class Asker:
         statuses = dict(
             zip(with_status, self._check(generator, [places[i] for i in with_status], "status"), strict=True)
         )
-        for i, ((reading, item), verdict) in enumerate(zip(places, verdicts, strict=True)):
+        for i, ((response, item), verdict) in enumerate(zip(places, verdicts, strict=True)):
             answer = next((a for a in GATE_ANSWERS if a == verdict.text), None)
             if answer is None:
-                reading.fail(verdict.failure or "check_unparsed: the check's answer is none of yes, no, unclear")
+                response.fail(verdict.failure or "check_unparsed: the check's answer is none of yes, no, unclear")
                 continue
             status = statuses[i].text if i in statuses else item.status
             checked = Item(text=item.text, status=status)
-            reading.checks.append(
+            response.checks.append(
                 ItemCheck(
                     item=checked,
                     answer=answer,
@@ -182,79 +182,81 @@ class Asker:
     def _check(
         self,
         generator: Generator,
-        places: Sequence[tuple[Reading, Item]],
+        places: Sequence[tuple[Response, Item]],
         kind: Literal["check", "quote", "status"],
         choices: tuple[str, ...] = (),
     ) -> list[Generation]:
         asked = []
-        for reading, item in places:
-            question = reading.task.item_question(kind, item)
-            allowed = reading.task.statuses if kind == "status" else choices
+        for response, item in places:
+            question = response.task.item_question(kind, item)
+            allowed = response.task.statuses if kind == "status" else choices
             room = _QUOTE_TOKENS if kind == "quote" else _CHOICE_TOKENS
-            asked.append((reading, self._request(reading, question, room, allowed)))
+            asked.append((response, self._request(response, question, room, allowed)))
         answers = self._generate(generator, asked)
-        for (reading, _), answer in zip(asked, answers, strict=True):
+        for (response, _), answer in zip(asked, answers, strict=True):
             if answer.failure:
-                reading.fail(f"{kind}: {answer.failure}")
+                response.fail(f"{kind}: {answer.failure}")
         return answers
 
-    def _vote(self, reading: Reading) -> tuple[tuple[Item, ...] | None, tuple[ItemVote, ...]]:
+    def _vote(self, response: Response) -> tuple[tuple[Item, ...] | None, tuple[ItemVote, ...]]:
         samples = []
-        for answer in reading.answers:
+        for answer in response.answers:
             if answer.text is not None and answer.finish_reason != "length":
                 pieces = [self._builder.tokenizer.decode([i]) for i in answer.token_ids] if answer.logprobs else []
                 scores = line_logprobs(pieces, answer.logprobs) if answer.logprobs is not None and pieces else None
                 samples.append(Sample(answer.text, scores))
-        return vote(samples, reading.task)
+        return vote(samples, response.task)
 
-    def _label(self, pair: tuple[Record, Task], readings: Sequence[Reading]) -> Label:
-        """Put the passages of one record together."""
+    def _label(self, pair: tuple[Record, Task], responses: Sequence[Response]) -> Label:
+        """Put the chunks of one record together."""
         record, task = pair
-        failure = next((reading.failure for reading in readings if reading.failure), None)
-        answers = [answer for reading in readings for answer in reading.answers]
+        failure = next((response.failure for response in responses if response.failure), None)
+        answers = [answer for response in responses for answer in response.answers]
         votes = tuple(
-            entry.model_copy(update={"item": reading.renamed.get(entry.item, entry.item)})
-            for reading in readings
-            for entry in self._vote(reading)[1]
+            entry.model_copy(update={"item": response.renamed.get(entry.item, entry.item)})
+            for response in responses
+            for entry in self._vote(response)[1]
         )
-        checks = tuple(check for reading in readings for check in reading.checks)
+        checks = tuple(check for response in responses for check in response.checks)
         scored = bool(answers) and (self.options.samples > 1 or self.options.confidence)
         first = answers[0] if answers else None
         return Label(
-            key=readings[0].key,
+            key=responses[0].key,
             record=record.id,
             task=task.name,
             strategy=self.options.strategy_of(task.name),
-            gate=gate_of(readings),
-            completion=None if failure else self._completion(readings, task),
-            finish_reason=None if failure else finish_reason_of(readings),
+            gate=gate_of(responses),
+            completion=None if failure else self._completion(responses, task),
+            finish_reason=None if failure else finish_reason_of(responses),
             failure=failure,
             votes=votes if scored and not failure else None,
             checks=checks if self.options.strategy_of(task.name) == "verify" and not failure else None,
             samples=tuple(a.text or "" for a in answers) if self.options.samples > 1 and answers else None,
-            windows=tuple((r.passage.start, r.passage.end) for r in readings) if len(readings) > 1 else None,
-            top_logprobs=pack_top_logprobs(first) if first is not None and len(readings) == 1 and not failure else None,
-            prompts=sum(reading.prompts for reading in readings),
-            prefix_tokens=sum(reading.prompts * len(reading.prefix) for reading in readings),
-            prompt_tokens=sum(reading.prompt_tokens for reading in readings),
-            cached_tokens=sum(reading.cached_tokens for reading in readings),
-            completion_tokens=sum(reading.completion_tokens for reading in readings),
+            windows=tuple((r.chunk.start, r.chunk.end) for r in responses) if len(responses) > 1 else None,
+            top_logprobs=pack_top_logprobs(first)
+            if first is not None and len(responses) == 1 and not failure
+            else None,
+            prompts=sum(response.prompts for response in responses),
+            prefix_tokens=sum(response.prompts * len(response.prefix) for response in responses),
+            prompt_tokens=sum(response.prompt_tokens for response in responses),
+            cached_tokens=sum(response.cached_tokens for response in responses),
+            completion_tokens=sum(response.completion_tokens for response in responses),
         )
 
-    def _completion(self, readings: Sequence[Reading], task: Task) -> str:
+    def _completion(self, responses: Sequence[Response], task: Task) -> str:
         """What the teacher said, word for word where it said it once; otherwise the vote, merge or new statuses."""
         found: list[tuple[Item, ...]] = []
-        changed = len(readings) > 1
-        for reading in readings:
-            if not reading.answers:
+        changed = len(responses) > 1
+        for response in responses:
+            if not response.answers:
                 found.append(())
                 continue
-            items, _ = self._vote(reading)
+            items, _ = self._vote(response)
             if items is None:
-                return next(answer.text for answer in reading.answers if answer.text is not None)
-            changed |= len(reading.answers) > 1 or bool(reading.renamed)
-            found.append(tuple(reading.renamed.get(item, item) for item in items))
-        answers = readings[0].answers
+                return next(answer.text for answer in response.answers if answer.text is not None)
+            changed |= len(response.answers) > 1 or bool(response.renamed)
+            found.append(tuple(response.renamed.get(item, item) for item in items))
+        answers = responses[0].answers
         if not changed and answers:
             return str(answers[0].text)
         return format_answer(merge_items(found, task)) if any(found) else NONE_FOUND

@@ -33,10 +33,10 @@ class LabelOptions(BaseModel):
     max_answer_tokens: int = Field(default=256, ge=8)
     """Room for an answer. A cut answer is asked again with four times as much, then kept as cut and rejected."""
     window_tokens: int | None = Field(default=None, ge=32)
-    """A record with more tokens than this is read in overlapping passages, and their items are merged. None: never;
+    """A record with more tokens than this is read in overlapping chunks, and their items are merged. None: never;
     a record the engine cannot take is then a failure `prompt_too_long`."""
     window_overlap_tokens: int = Field(default=128, ge=0)
-    """Tokens a passage repeats of the one before."""
+    """Tokens a chunk repeats of the one before."""
     records_per_window: int = Field(default=256, ge=1)
     """Records in the engine at once, at most. Finished windows survive a kill."""
     max_failure_fraction: float = Field(default=0.05, ge=0, le=1)

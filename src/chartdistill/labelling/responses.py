@@ -1,4 +1,4 @@
-"""One task asked of one passage, and what is put together out of the passages of a record."""
+"""One task asked of one chunk, and what is put together out of the chunks of a record."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from chartdistill.engines import Generation
-from chartdistill.labelling.chunks import Passage
+from chartdistill.labelling.chunks import Chunk
 from chartdistill.schema import Gate, Item, ItemCheck, Task, TopLogprobs
 
 GateAnswer = Literal["yes", "no", "unclear"]
@@ -19,10 +19,10 @@ GATE_ANSWERS: tuple[GateAnswer, ...] = ("yes", "no", "unclear")
 
 
 @dataclass
-class Reading:
-    """One task asked of one passage."""
+class Response:
+    """One task asked of one chunk."""
 
-    passage: Passage
+    chunk: Chunk
     prefix: list[int]
     task: Task
     key: str
@@ -31,7 +31,7 @@ class Reading:
     """One per sample; empty after a gate `no` or a failed gate."""
     checks: list[ItemCheck] = field(default_factory=list)
     failure: str | None = None
-    """Why this reading gives no answer."""
+    """Why this response gives no answer."""
     prompts: int = 0
     prompt_tokens: int = 0
     cached_tokens: int = 0
@@ -62,9 +62,11 @@ def loops(text: str | None) -> bool:
     return re.search(r"(.{4,}?)\1\1$", text or "", re.DOTALL) is not None
 
 
-def gate_of(readings: Sequence[Reading]) -> Gate | None:
-    """Of all passages: yes if one says yes, else unclear if one does; the probability is that passage's."""
-    gates = [reading.gate for reading in readings if reading.gate is not None and reading.gate.text in GATE_ANSWERS]
+def gate_of(responses: Sequence[Response]) -> Gate | None:
+    """Of all chunks: yes if one says yes, else unclear if one does; the probability is that chunk's."""
+    gates = [
+        response.gate for response in responses if response.gate is not None and response.gate.text in GATE_ANSWERS
+    ]
     for answer in ("yes", "unclear", "no"):
         said = [gate for gate in gates if gate.text == answer]
         if said:
@@ -73,14 +75,14 @@ def gate_of(readings: Sequence[Reading]) -> Gate | None:
     return None
 
 
-def finish_reason_of(readings: Sequence[Reading]) -> str | None:
-    """`length` when all answers to one passage were cut; None when no list was asked for."""
+def finish_reason_of(responses: Sequence[Response]) -> str | None:
+    """`length` when all answers to one chunk were cut; None when no list was asked for."""
     reasons = [
-        [a.finish_reason for a in reading.answers if a.failure is None] for reading in readings if reading.answers
+        [a.finish_reason for a in response.answers if a.failure is None] for response in responses if response.answers
     ]
     if not reasons:
         return None
-    return "length" if any(set(reading) == {"length"} for reading in reasons) else "stop"
+    return "length" if any(set(response) == {"length"} for response in reasons) else "stop"
 
 
 def pack_top_logprobs(answer: Generation) -> TopLogprobs | None:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chartdistill.clinical.text.grounding import item_key
+from chartdistill.clinical.entities import entity_of
 from chartdistill.prompting.answer_format import parse_answer
 from chartdistill.schema import Item, ItemVote, Task
 
@@ -53,6 +53,7 @@ def vote(samples: Sequence[Sample], task: Task) -> tuple[tuple[Item, ...] | None
     named: dict[tuple[str, str | None], tuple[Item, list[float]]] = {}
     support: dict[tuple[str, str | None], int] = {}
     voters = none = 0
+    entity = entity_of(task)
     for sample in samples:
         items = parse_answer(sample.text, task)
         if items is None:
@@ -61,9 +62,9 @@ def vote(samples: Sequence[Sample], task: Task) -> tuple[tuple[Item, ...] | None
         none += not items
         scores = _scores(sample, task)
         for item in items:
-            key = (item_key(item.text, task), item.status)
+            key = (entity.key(item.text), item.status)
             named.setdefault(key, (item, []))[1].extend([scores[item]] if item in scores else [])
-        for key in {(item_key(item.text, task), item.status) for item in items}:
+        for key in {(entity.key(item.text), item.status) for item in items}:
             support[key] = support.get(key, 0) + 1
     if not voters:
         return None, ()

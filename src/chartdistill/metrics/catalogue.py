@@ -46,60 +46,111 @@ class MetricInfo:
         return f"{self.write(low, signed).removesuffix(' pp').removesuffix('%')} to {self.write(high, signed)}"
 
 
-METRICS = (
-    MetricInfo("joint_f1", "Joint F1", "items right in both text and status: precision and recall in one", form="score"),
-    MetricInfo("confabulation_rate", "Confabulation", "emitted items the chart does not bear out, of all emitted", "lower"),
+CATALOGUE = (
+    MetricInfo(
+        "joint_f1", "Joint F1", "items right in both text and status: precision and recall in one", form="score"
+    ),
+    MetricInfo(
+        "confabulation_rate", "Confabulation", "emitted items the chart does not bear out, of all emitted", "lower"
+    ),
     MetricInfo("abstention_specificity", "Abstention", "answered none, of the records that have none"),
     MetricInfo("precision", "Precision", "emitted items that are right (text only), of all emitted", form="score"),
     MetricInfo("recall", "Recall", "gold items that were emitted (text only), of all gold items", form="score"),
     MetricInfo("f1", "F1", "harmonic mean of precision and recall (text only)", form="score"),
     MetricInfo("joint_f1_macro", "Joint F1, tasks alike", "mean over tasks of the joint F1 of each", form="score"),
-    MetricInfo("f1_macro", "F1 per record", "mean over records; 1 where there is none and none was emitted", form="score"),
+    MetricInfo(
+        "f1_macro", "F1 per record", "mean over records; 1 where there is none and none was emitted", form="score"
+    ),
     MetricInfo("record_exact", "Record exact", "records whose whole answer is right"),
     MetricInfo("raw_f1", "F1, raw text", "as F1, but the text must be the same to the last character", form="score"),
     MetricInfo("status_accuracy", "Status right", "of the items that the arm itself matched; joint F1 is fairer"),
     MetricInfo("status_f1_macro", "Status F1", "mean over statuses of the joint F1 of each", form="score"),
-    MetricInfo("stop_as_continue_rate", "Stopped, called continued", "gold items stopped that were called continued",
-           "lower"),
-    MetricInfo("avoid_as_start_rate", "Avoided, called started", "gold items to avoid that were called started", "lower"),
-    MetricInfo("hold_as_continue_rate", "Held, called continued", "gold items on hold that were called continued", "lower"),
+    MetricInfo(
+        "stop_as_continue_rate", "Stopped, called continued", "gold items stopped that were called continued", "lower"
+    ),
+    MetricInfo(
+        "avoid_as_start_rate", "Avoided, called started", "gold items to avoid that were called started", "lower"
+    ),
+    MetricInfo(
+        "hold_as_continue_rate", "Held, called continued", "gold items on hold that were called continued", "lower"
+    ),
     MetricInfo("invented_rate", "Invented", "emitted items that are nowhere in the chart", "lower", needs_gold=False),
     MetricInfo("wrong_kind_rate", "Wrong kind", "emitted items in the chart that are not what was asked for", "lower"),
     MetricInfo("contradicted_rate", "Contradicted", "emitted items whose status the chart contradicts", "lower"),
-    MetricInfo("attribute_error_rate", "Attribute error",
-           "drugs emitted with a number (a dose) that does not stand beside them", "lower", needs_gold=False),
+    MetricInfo(
+        "attribute_error_rate",
+        "Attribute error",
+        "drugs emitted with a number (a dose) that does not stand beside them",
+        "lower",
+        needs_gold=False,
+    ),
     MetricInfo("false_abstention_rate", "False none", "answered none, of the records that have items", "lower"),
     MetricInfo("format_valid_rate", "Format valid", "answers that follow the answer format", needs_gold=False),
     MetricInfo("truncated_rate", "Cut off", "answers that ran out of room", "lower", needs_gold=False),
     MetricInfo("none_rate", "None found", "answers that say none found", "neither", needs_gold=False),
     MetricInfo("items_per_record", "Items per record", "emitted items, mean over records", "neither", "number", False),
-    MetricInfo("teacher_f1", "F1 to teacher", "agreement with the teacher's items (text); not correctness",
-           "neither", "score", False),
-    MetricInfo("teacher_joint_f1", "Joint F1 to teacher", "agreement with the teacher's items and status; not correctness",
-           "neither", "score", False),
-)  # fmt: skip
+    MetricInfo(
+        "teacher_f1",
+        "F1 to teacher",
+        "agreement with the teacher's items (text); not correctness",
+        "neither",
+        "score",
+        False,
+    ),
+    MetricInfo(
+        "teacher_joint_f1",
+        "Joint F1 to teacher",
+        "agreement with the teacher's items and status; not correctness",
+        "neither",
+        "score",
+        False,
+    ),
+)
 
 
-CHANGED_METRICS = (
-    MetricInfo("vanish_rate", "Vanishes", "its sentence deleted, an item named before is named no more", needs_gold=False),
+ROBUSTNESS_METRICS = (
+    MetricInfo(
+        "vanish_rate", "Vanishes", "its sentence deleted, an item named before is named no more", needs_gold=False
+    ),
     MetricInfo("appear_rate", "Appears", "a sentence inserted, its item is named, with its status", needs_gold=False),
-    MetricInfo("flip_rate", "Follows", "continue turned into stop (or back), a status right before is right after",
-           needs_gold=False),
+    MetricInfo(
+        "flip_rate",
+        "Follows",
+        "continue turned into stop (or back), a status right before is right after",
+        needs_gold=False,
+    ),
     MetricInfo("consistent_right", "Always the same, right", "all answers alike, and exactly the gold"),
     MetricInfo("consistent_wrong", "Always the same, WRONG", "all answers alike, and not the gold", "lower"),
-    MetricInfo("inconsistent_right", "Right at first, then other", "the chart as it is answered right, another form not so",
-           "neither"),
-    MetricInfo("inconsistent_wrong", "Wrong at first, then other", "the chart as it is answered wrong, another form not so",
-           "neither"),
-    MetricInfo("share_identical", "Same answer", "all answers alike; says nothing about whether they are right",
-           needs_gold=False),
-    MetricInfo("alpha", "Krippendorff's alpha", "agreement of the answers over items beyond chance; 1 is always the same",
-           form="score", needs_gold=False),
-)  # fmt: skip
+    MetricInfo(
+        "inconsistent_right",
+        "Right at first, then other",
+        "the chart as it is answered right, another form not so",
+        "neither",
+    ),
+    MetricInfo(
+        "inconsistent_wrong",
+        "Wrong at first, then other",
+        "the chart as it is answered wrong, another form not so",
+        "neither",
+    ),
+    MetricInfo(
+        "share_identical",
+        "Same answer",
+        "all answers alike; says nothing about whether they are right",
+        needs_gold=False,
+    ),
+    MetricInfo(
+        "alpha",
+        "Krippendorff's alpha",
+        "agreement of the answers over items beyond chance; 1 is always the same",
+        form="score",
+        needs_gold=False,
+    ),
+)
 """Figures of records in changed form."""
 
 
-BY_NAME = {metric.name: metric for metric in METRICS}
+BY_NAME = {metric.name: metric for metric in CATALOGUE}
 
 
 GOLD_HEADLINE = ("joint_f1", "confabulation_rate", "abstention_specificity")

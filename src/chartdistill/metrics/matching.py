@@ -1,24 +1,18 @@
 """What happened in one prediction, as counts: every metric is a ratio of sums of these.
 
 In: emitted items, gold items, a record. Out: a `Matching`, an `Outcome`. Must hold: items match one to one, on equal
-keys (`keys.match_key`); as many texts match as possible, and among those matchings as many statuses as possible.
+keys (`EntityType.match_key`); as many texts match as possible, and among those matchings as many statuses as possible.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from chartdistill.clinical.lexica.drugs import lexicon
-from chartdistill.clinical.lexica.ingredients import match_key
-from chartdistill.clinical.text.grounding import DRUG_ITEMS, item_key, locate_item, numbers, occurrences, plain_key
+from chartdistill.clinical.entities import EntityType, entity_of
 from chartdistill.schema import Item, Prediction, Record, Task
-
-_NEAR_CHARS = 80
-"""A drug's dose stands within so many characters after its name (or, rarely, before it)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +132,8 @@ _Pairs = Counter[tuple[str, str | None]]
 
 
 def _pairs(items: Sequence[Item], task: Task) -> _Pairs:
-    return Counter((match_key(item.text, task), item.status) for item in items)
+    entity = entity_of(task)
+    return Counter((entity.match_key(item.text), item.status) for item in items)
 
 
 def _texts(pairs: _Pairs) -> Counter[str]:
@@ -152,16 +147,17 @@ def outcome(prediction: Prediction, gold: Sequence[Item] | None, record: Record,
     """Count what happened in a prediction whose engine did answer."""
     valid = prediction.items is not None
     items = (prediction.items or ()) if valid else ()
+    entity = entity_of(task)
     statuses: dict[str, set[str | None]] = {}
     for item in gold or ():
-        statuses.setdefault(match_key(item.text, task), set()).add(item.status)
-    strangers = [item for item in items if match_key(item.text, task) not in statuses]
-    known = [item for item in items if match_key(item.text, task) in statuses]
+        statuses.setdefault(entity.match_key(item.text), set()).add(item.status)
+    strangers = [item for item in items if entity.match_key(item.text) not in statuses]
+    known = [item for item in items if entity.match_key(item.text) in statuses]
     against: GoldOutcome | None = None
     if gold is not None:
-        contradicted = sum(item.status not in statuses[match_key(item.text, task)] for item in known)
+        contradicted = sum(item.status not in statuses[entity.match_key(item.text)] for item in known)
         against = _against(items, gold, task, len(strangers), contradicted)
-    details = [found for item in items if (found := _details(item, record, task)) is not None]
+    details = [found for item in items if (found := entity.details_hold(item.text, record.text)) is not None]
     return Outcome(
         task=task.name,
         valid=valid,
@@ -210,34 +206,11 @@ def _by_status(pairs: _Pairs) -> Counter[str]:
 
 
 def is_located(item: Item, record: Record, task: Task) -> bool:
-    """Whether the item, or another name of the same drug, stands in the record."""
-    return _is_located(item.text, record.text, task.item, task.item.casefold() in DRUG_ITEMS)
+    """Whether the item, or another name of the same thing, stands in the record."""
+    return _is_located(item.text, record.text, entity_of(task))
 
 
 @lru_cache(maxsize=1 << 14)
-def _is_located(item_text: str, text: str, item: str, is_drug: bool) -> bool:
+def _is_located(item_text: str, text: str, entity: EntityType) -> bool:
     """Kept, because arms often say the same of the same record and finding that something is not there is slow."""
-    known = lexicon("auto") if is_drug else None
-    task = Task(name="any", item=item, gate_question="", extraction_question="", question="")
-    return (
-        locate_item(Item(text=item_text), text, task, aliases=known.aliases if known else None, abbreviations=True)
-        is not None
-    )
-
-
-def _details(item: Item, record: Record, task: Task) -> bool | None:
-    """Whether the numbers of an emitted drug's directions stand beside the drug; None where it has none to check."""
-    if task.item.casefold() not in DRUG_ITEMS or not record.text:
-        return None
-    key = item_key(item.text, task)
-    said = set(numbers(plain_key(item.text)[len(key) :]))
-    places = list(occurrences(key, record.text))
-    if not said or not places:
-        return None
-    return any(said <= set(numbers(_beside(record.text, start, end))) for start, end in places)
-
-
-def _beside(text: str, start: int, end: int) -> str:
-    """The line a name stands in, at most 80 characters to either side."""
-    before = re.split(r"\n", text[max(0, start - _NEAR_CHARS) : start])[-1]
-    return before + " " + re.split(r"\n", text[end : end + _NEAR_CHARS])[0]
+    return entity.locate(item_text, text, lexicon="auto", initials=True) is not None

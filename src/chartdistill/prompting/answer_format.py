@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 
-from chartdistill.clinical.text.grounding import plain_key
 from chartdistill.schema import Item, Task
 
 NONE_FOUND = "None found"
@@ -16,10 +15,18 @@ NONE_FOUND = "None found"
 FIELD_SEPARATOR = " | "
 """Between the fields of one answer line."""
 
+EDGE = " \t\r\n.,;:!?'\"`“”‘’"
+"""What may stand at the ends of an item and is no part of it."""
+
 _FOUND = r"(?:found|noted|stated|mentioned|listed|reported|given|identified|documented|recorded|known|applicable)"
 _NONE = re.compile(
     rf"(?:none|nil|nothing|no|n/a|not)(?:\s+{_FOUND})?(?:\s+in\s+(?:the|this)\s+(?:chart|record|text|note))?"
 )
+
+
+def plain_key(text: str) -> str:
+    """An item's text without case, repeated space, and punctuation at its ends."""
+    return " ".join(text.casefold().split()).strip(EDGE)
 
 
 def format_answer(items: tuple[Item, ...] | list[Item]) -> str:

@@ -1,7 +1,7 @@
 """The first screen: what the student gets wrong, in the classes that the example records are coloured by.
 
-In: `RunFacts` and scores. Out: one row per class of error, with share, interval and n. What must hold: the classes are
-those of the scores; where a class needs gold and there is none, the row says so.
+In: `RunResults` and scores. Out: one row per class of error, with share, interval and n. What must hold: the classes
+are those of the scores; where a class needs gold and there is none, the row says so.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from chartdistill.evaluation.scores import Scores
 from chartdistill.metrics import ALL_TASKS
 from chartdistill.metrics.catalogue import BY_NAME, MetricInfo, complement, task_title
-from chartdistill.reporting.run_results import RunFacts
+from chartdistill.reporting.run_results import RunResults
 from chartdistill.reporting.tables import task_order, write_cell
 
 STUDENT = "student"
@@ -47,12 +47,12 @@ class GlanceRow:
     figure: str
 
 
-def glance(facts: RunFacts, scores: Scores) -> tuple[GlanceRow, ...]:
+def glance(results: RunResults, scores: Scores) -> tuple[GlanceRow, ...]:
     """What the student gets wrong over all tasks; empty when it was not scored."""
-    return tuple(_rows(facts, scores)) if STUDENT in scores.arms else ()
+    return tuple(_rows(results, scores)) if STUDENT in scores.arms else ()
 
 
-def _rows(facts: RunFacts, scores: Scores) -> Iterator[GlanceRow]:
+def _rows(results: RunResults, scores: Scores) -> Iterator[GlanceRow]:
     has_gold = scores.has_gold(ALL_TASKS)
     unknown: list[str] = []
     for kind, name, of_what in _SHARES:
@@ -68,16 +68,16 @@ def _rows(facts: RunFacts, scores: Scores) -> Iterator[GlanceRow]:
     else:
         figure = f"{write_cell(complement(recall), _MISSED).line()} of what the charts hold"
         yield GlanceRow("missed", "\u2013", "missed", figure)
-    if weakest := _weakest(facts, scores):
+    if weakest := _weakest(results, scores):
         yield weakest
     if unknown:
         why = "not measured in this run" if has_gold else "the records have no gold"
         yield GlanceRow("unknown", "?", "not known", f"{', '.join(unknown)}: {why}")
 
 
-def _weakest(facts: RunFacts, scores: Scores) -> GlanceRow | None:
+def _weakest(results: RunResults, scores: Scores) -> GlanceRow | None:
     found: dict[str, float] = {}
-    for task in task_order(facts, scores):
+    for task in task_order(results, scores):
         estimate = scores.estimate(STUDENT, task, "joint_f1")
         if task != ALL_TASKS and scores.has_gold(task) and estimate is not None and estimate.value is not None:
             found[task] = estimate.value

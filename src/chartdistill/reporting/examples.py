@@ -15,12 +15,11 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
-from chartdistill.clinical.lexica.ingredients import match_key
-from chartdistill.clinical.text.grounding import locate_item
+from chartdistill.clinical.entities import entity_of
 from chartdistill.metrics.matching import is_located
 from chartdistill.metrics.status import HARMFUL
 from chartdistill.reporting.error_summary import STUDENT
-from chartdistill.reporting.run_results import RunFacts
+from chartdistill.reporting.run_results import RunResults
 from chartdistill.schema import Item, Prediction, Record, Task, content_hash
 
 NUM_EXAMPLES = 10
@@ -109,8 +108,8 @@ class _Answered:
         return self.items(GOLD, task.name) is not None if arm == GOLD else (task.name, arm) in self.answers
 
     def _keys(self, arm: str, task: Task) -> frozenset[tuple[str, str | None]] | None:
-        items = self.items(arm, task.name)
-        return None if items is None else frozenset((match_key(item.text, task), item.status) for item in items)
+        items, entity = self.items(arm, task.name), entity_of(task)
+        return None if items is None else frozenset((entity.match_key(item.text), item.status) for item in items)
 
     def invents(self) -> bool:
         """Whether the student emits an item that cannot be located in the record."""
@@ -137,15 +136,15 @@ KINDS: tuple[tuple[str, Callable[[_Answered], bool]], ...] = (
 )
 
 
-def choose_examples(facts: RunFacts) -> tuple[tuple[Example, ...], tuple[tuple[str, int], ...]]:
+def choose_examples(results: RunResults) -> tuple[tuple[Example, ...], tuple[tuple[str, int], ...]]:
     """Up to ten examples, and how many held-out records are of each kind.
 
     The kinds take turns; within a kind the order is that of the hash of the record id, so it follows neither the
     content nor the order of the files.
     """
     asked = [
-        _Answered(facts.scored_records[name], facts.predictions[name], facts.tasks)
-        for name in sorted(facts.predictions, key=content_hash)
+        _Answered(results.scored_records[name], results.predictions[name], results.tasks)
+        for name in sorted(results.predictions, key=content_hash)
     ]
     has_gold = any(answered.record.gold for answered in asked)
     kinds = [(kind, holds) for kind, holds in KINDS if has_gold or GOLD not in kind]
@@ -158,7 +157,7 @@ def choose_examples(facts: RunFacts) -> tuple[tuple[Example, ...], tuple[tuple[s
             answered = next((one for one in found if one.record.id not in chosen), None)
             if answered is not None and len(chosen) < NUM_EXAMPLES:
                 chosen[answered.record.id] = (answered, kind)
-    return tuple(_show(answered, facts.arms, why) for answered, why in chosen.values()), tally
+    return tuple(_show(answered, results.arms, why) for answered, why in chosen.values()), tally
 
 
 def without_text(example: Example) -> Example:
@@ -205,9 +204,9 @@ def _arm_answer(answered: _Answered, task: Task, arm: str) -> Answer:
         return Answer(arm, "not asked")
     if prediction.completion is None:
         return Answer(arm, "failed")
-    gold = answered.items(GOLD, task.name)
-    emitted = {match_key(item.text, task) for item in prediction.items or ()}
-    num_missed = sum(match_key(item.text, task) not in emitted for item in gold or ())
+    gold, entity = answered.items(GOLD, task.name), entity_of(task)
+    emitted = {entity.match_key(item.text) for item in prediction.items or ()}
+    num_missed = sum(entity.match_key(item.text) not in emitted for item in gold or ())
     if prediction.items is None:
         return Answer(arm, "bad format", raw=prediction.completion, num_missed=num_missed)
     items = []
@@ -219,8 +218,9 @@ def _arm_answer(answered: _Answered, task: Task, arm: str) -> Answer:
 
 def judge(item: Item, gold: tuple[Item, ...] | None, located: bool, task: Task) -> Judgement:
     """How an item stands to gold and chart, as the scores see it."""
-    key = match_key(item.text, task)
-    same = [other for other in gold or () if match_key(other.text, task) == key]
+    entity = entity_of(task)
+    key = entity.match_key(item.text)
+    same = [other for other in gold or () if entity.match_key(other.text) == key]
     if any(other.status == item.status for other in same):
         return "right"
     if same:
@@ -237,7 +237,7 @@ def find(item: Item, text: str, task: Task) -> tuple[tuple[int, int], ...]:
     spans = tuple(match.span() for match in re.finditer(rf"(?<!\w){words}(?!\w)", text, re.IGNORECASE)) if words else ()
     if spans:
         return spans
-    alignment = locate_item(item, text, task)
+    alignment = entity_of(task).locate(item.text, text)
     return () if alignment is None else ((alignment.start, alignment.end),)
 
 

@@ -1,8 +1,8 @@
 """What the figures allow to be said, and what they do not.
 
-In: `RunFacts`. Out: a verdict, claims and limits, as plain sentences that hold no record text. What must hold: a claim
-carries its interval and n; a paired interval that includes 0 is "no difference shown"; without gold nothing is said
-about correctness.
+In: `RunResults`. Out: a verdict, claims and limits, as plain sentences that hold no record text. What must hold: a
+claim carries its interval and n; a paired interval that includes 0 is "no difference shown"; without gold nothing is
+said about correctness.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from chartdistill.metrics.catalogue import (
 )
 from chartdistill.metrics.significance import PValue
 from chartdistill.reporting.robustness import changed_claims, overlap_limits
-from chartdistill.reporting.run_results import RunFacts
+from chartdistill.reporting.run_results import RunResults
 from chartdistill.reporting.tables import arm_title, headline_metrics, pair_arms, task_order, verdict
 
 JOINT = BY_NAME["joint_f1"]
@@ -45,36 +45,36 @@ class Findings:
     limits: tuple[str, ...]
 
 
-def state_findings(facts: RunFacts) -> Findings:
+def state_findings(results: RunResults) -> Findings:
     """Put the figures into sentences."""
-    scores = facts.scores
+    scores = results.scores
     if scores is None:
         opening = "No arm has been scored in this run: it shows preparation, labels and training only."
-        return Findings(opening, (), (*_missing_stages(facts), *_stage_limits(facts)))
-    tasks = task_order(facts, scores)
+        return Findings(opening, (), (*_missing_stages(results), *_stage_limits(results)))
+    tasks = task_order(results, scores)
     gold = [task for task in tasks if scores.has_gold(task)]
     plain = [task for task in tasks if not scores.has_gold(task)]
     claims = [
-        *_gold_claims(facts, scores, gold),
+        *_gold_claims(results, scores, gold),
         *_plain_claims(scores, plain),
-        *changed_claims(facts, scores),
-        *_reject_claims(facts),
+        *changed_claims(results, scores),
+        *_reject_claims(results),
     ]
     limits = [
         *overlap_limits(scores.overlap),
         *_gold_limits(gold, plain),
-        *_missing_stages(facts),
-        *_number_limits(facts, scores, tasks),
-        *_stage_limits(facts),
+        *_missing_stages(results),
+        *_number_limits(results, scores, tasks),
+        *_stage_limits(results),
     ]
-    return Findings(_state_verdict(facts, scores), tuple(claims), tuple(limits))
+    return Findings(_state_verdict(results, scores), tuple(claims), tuple(limits))
 
 
-def _state_verdict(facts: RunFacts, scores: Scores) -> str:
+def _state_verdict(results: RunResults, scores: Scores) -> str:
     student = "student" if "student" in scores.arms else next(iter(scores.arms), None)
     if student is None:
         return "No arm has been scored in this run."
-    held_out = f"{len(facts.predictions)} held-out {_synthetic(facts)}records"
+    held_out = f"{len(results.predictions)} held-out {_synthetic(results)}records"
     joint = scores.estimate(student, ALL_TASKS, "joint_f1") if scores.has_gold(ALL_TASKS) else None
     if joint is None or joint.value is None:
         grounded = scores.estimate(student, ALL_TASKS, "invented_rate")
@@ -97,8 +97,8 @@ _COMPARED = {
 }
 
 
-def _synthetic(facts: RunFacts) -> str:
-    return "synthetic " if facts.num_synthetic == facts.num_records else ""
+def _synthetic(results: RunResults) -> str:
+    return "synthetic " if results.num_synthetic == results.num_records else ""
 
 
 def _grounded(who: str, invented: Estimate) -> str:
@@ -108,7 +108,7 @@ def _grounded(who: str, invented: Estimate) -> str:
     return f"{who}: {write_figure(flipped, BY_NAME['invented_rate'])} of the emitted items are found in the chart."
 
 
-def _gold_claims(facts: RunFacts, scores: Scores, tasks: list[str]) -> Iterator[str]:
+def _gold_claims(results: RunResults, scores: Scores, tasks: list[str]) -> Iterator[str]:
     """Pooled: the three headline metrics, arms and differences. Per task: the differences in joint F1."""
     for task in tasks:
         for metric in (BY_NAME[name] for name in GOLD_HEADLINE) if task == ALL_TASKS else (JOINT,):
@@ -118,7 +118,7 @@ def _gold_claims(facts: RunFacts, scores: Scores, tasks: list[str]) -> Iterator[
                 continue
             arms = [
                 f"{arm_title(arm).lower()} {write_figure(estimate, metric)}"
-                for arm in facts.arms
+                for arm in results.arms
                 if (estimate := scores.estimate(arm, task, metric.name)) is not None
             ]
             if arms:
@@ -175,8 +175,8 @@ def _plain_claims(scores: Scores, tasks: list[str]) -> Iterator[str]:
                 yield f"{task_title(task)}, no gold. {arm_title(arm)}: {'; '.join(others)}."
 
 
-def _reject_claims(facts: RunFacts) -> Iterator[str]:
-    counts = facts.counts("curated")
+def _reject_claims(results: RunResults) -> Iterator[str]:
+    counts = results.counts("curated")
     if counts and counts.get("read"):
         reasons = ", ".join(f"{name} {count}" for name, count in (counts.get("by_reason") or {}).items())
         yield (
@@ -198,22 +198,22 @@ def _gold_limits(gold: list[str], plain: list[str]) -> Iterator[str]:
         yield "Figures of correctness are as good as the gold; who made it, and how well they agree, is not known here."
 
 
-def _missing_stages(facts: RunFacts) -> Iterator[str]:
+def _missing_stages(results: RunResults) -> Iterator[str]:
     for stage, what in (
         ("labels", "the teacher's labels are not described"),
         ("curated", "what was filtered out is not described"),
         ("adapter", "training is not described"),
     ):
-        if stage not in facts.manifests:
+        if stage not in results.manifests:
             yield f"{stage}/ is not finished in this run: {what}."
-    if facts.scores is None:
+    if results.scores is None:
         yield "Nothing is claimed about any model: no scores were found. Run `chartdistill evaluate CONFIG`."
         return
-    if missing := [arm_title(arm).lower() for arm in USUAL_ARMS if arm not in facts.scores.arms]:
+    if missing := [arm_title(arm).lower() for arm in USUAL_ARMS if arm not in results.scores.arms]:
         yield f"Not scored in this run: {', '.join(missing)}. Nothing is claimed about them."
 
 
-def _number_limits(facts: RunFacts, scores: Scores, tasks: tuple[str, ...]) -> Iterator[str]:
+def _number_limits(results: RunResults, scores: Scores, tasks: tuple[str, ...]) -> Iterator[str]:
     compared = 0
     few: list[str] = []
     undefined: list[str] = []
@@ -260,19 +260,19 @@ def _number_limits(facts: RunFacts, scores: Scores, tasks: tuple[str, ...]) -> I
         yield "One training run: how much the student would vary over seeds is not in the intervals."
 
 
-def _stage_limits(facts: RunFacts) -> Iterator[str]:
-    if facts.num_synthetic:
+def _stage_limits(results: RunResults) -> Iterator[str]:
+    if results.num_synthetic:
         yield (
-            f"{facts.num_synthetic} of {facts.num_records} records are synthetic charts written by templates; figures "
-            "on them do not carry over to real charts."
+            f"{results.num_synthetic} of {results.num_records} records are synthetic charts written by templates; "
+            "figures on them do not carry over to real charts."
         )
-    if (facts.manifests.get("labels", {}).get("options") or {}).get("constrain") and facts.scores is not None:
+    if (results.manifests.get("labels", {}).get("options") or {}).get("constrain") and results.scores is not None:
         yield (
             "All arms could give only answers in the format (label.constrain), so valid format says nothing about how "
             "well a model knows it."
         )
     for stage in ("records", "curated"):
-        counts = facts.counts(stage) or {}
+        counts = results.counts(stage) or {}
         read, kept, rejected = (counts.get(key) for key in ("read", "kept", "rejected"))
         if read is not None and kept is not None and rejected is not None and kept + rejected != read:
             yield f"Stage {stage} does not add up: read {read}, kept {kept}, rejected {rejected}. Run it again."

@@ -1,6 +1,6 @@
 """report.md: the findings and tables without record text; and the Markdown that the model card shares with it.
 
-In: `RunFacts`, findings, verdicts of the trust gates. Out: Markdown. What must hold: no record text; a task name or
+In: `RunResults`, findings, verdicts of the trust gates. Out: Markdown. What must hold: no record text; a task name or
 reason that holds `|` or a line break cannot break a table.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from chartdistill.evaluation.trust_gates import GateVerdict, state_approval
 from chartdistill.reporting.findings import Findings
 from chartdistill.reporting.robustness import consistency_tables, effect_tables, gate_tables, overlap_grid
-from chartdistill.reporting.run_results import RunFacts
+from chartdistill.reporting.run_results import RunResults
 from chartdistill.reporting.stages import (
     Grid,
     cost_grid,
@@ -26,33 +26,33 @@ from chartdistill.reporting.stages import (
 from chartdistill.reporting.tables import Table, headline_tables, task_tables
 
 
-def render_markdown(facts: RunFacts, findings: Findings, verdicts: Sequence[GateVerdict] = ()) -> str:
+def render_markdown(results: RunResults, findings: Findings, verdicts: Sequence[GateVerdict] = ()) -> str:
     """The whole of report.md."""
-    parts = [f"# {inline(facts.title)}", inline(findings.verdict)]
+    parts = [f"# {inline(results.title)}", inline(findings.verdict)]
     if verdicts:
         parts.append(f"**{inline(state_approval(verdicts))}**")
         parts += bullets("Trust gates", [verdict.sentence for verdict in verdicts], "")
     parts += bullets("What can be claimed", findings.claims, "Nothing: no arm has been scored.")
     parts += bullets("What cannot", findings.limits, "No limits beyond the intervals.")
-    if facts.scores is not None:
+    if results.scores is not None:
         parts.append("## Headline")
-        parts += [write_table(table) for table in headline_tables(facts, facts.scores)]
+        parts += [write_table(table) for table in headline_tables(results, results.scores)]
         parts.append("## All figures, by task")
-        parts += [write_table(table) for table in task_tables(facts, facts.scores)]
-        parts += _section("Changed charts: does the answer follow?", effect_tables(facts, facts.scores))
-        parts += _section("The same chart in other forms", consistency_tables(facts, facts.scores))
-        parts += _section("Right and wrong gates", gate_tables(facts, facts.scores))
+        parts += [write_table(table) for table in task_tables(results, results.scores)]
+        parts += _section("Changed charts: does the answer follow?", effect_tables(results, results.scores))
+        parts += _section("The same chart in other forms", consistency_tables(results, results.scores))
+        parts += _section("Right and wrong gates", gate_tables(results, results.scores))
     for title, grid, absent in (
-        ("Leak check", overlap_grid(facts.scores), "Not checked in this run."),
-        ("Cost by arm", cost_grid(facts), "No cost was recorded."),
-        ("Stages", stage_grid(facts), ""),
-        ("Training", training_grid(facts), "Training has not finished in this run."),
-        ("Teacher labels", label_grid(facts), "Labelling has not finished in this run."),
-        ("Curation", curated_grid(facts), "Curation has not finished in this run."),
-        ("Kept items by status", item_grid(facts), "No kept items."),
-        ("Rejected labels by reason", reason_grid(facts, "curated"), "None."),
-        ("Rejected records by reason", reason_grid(facts, "records"), "None."),
-        ("Versions", version_grid(facts), "No versions were recorded."),
+        ("Leak check", overlap_grid(results.scores), "Not checked in this run."),
+        ("Cost by arm", cost_grid(results), "No cost was recorded."),
+        ("Stages", stage_grid(results), ""),
+        ("Training", training_grid(results), "Training has not finished in this run."),
+        ("Teacher labels", label_grid(results), "Labelling has not finished in this run."),
+        ("Curation", curated_grid(results), "Curation has not finished in this run."),
+        ("Kept items by status", item_grid(results), "No kept items."),
+        ("Rejected labels by reason", reason_grid(results, "curated"), "None."),
+        ("Rejected records by reason", reason_grid(results, "records"), "None."),
+        ("Versions", version_grid(results), "No versions were recorded."),
     ):
         parts += [f"## {title}", write_grid(grid.columns, grid.rows) if isinstance(grid, Grid) else absent]
     return "\n\n".join(parts) + "\n"

@@ -1,6 +1,6 @@
 """adapter/README.md: the model card, in the form that the Hugging Face hub and PEFT expect.
 
-In: `RunFacts`, findings, verdicts of the trust gates, the models' names. Out: YAML front matter, then Markdown. What
+In: `RunResults`, findings, verdicts of the trust gates, the models' names. Out: YAML front matter, then Markdown. What
 must hold: the card goes where the adapter goes, so it holds no record text, no item text and no path of this machine;
 every figure has its interval and n, and one that is not defined says why; what was not recorded is said not to be.
 """
@@ -19,7 +19,7 @@ from chartdistill.evaluation.trust_gates import GateVerdict, state_approval
 from chartdistill.reporting.error_summary import glance
 from chartdistill.reporting.findings import Findings
 from chartdistill.reporting.markdown import bullets, inline, write_grid, write_table
-from chartdistill.reporting.run_results import RunFacts
+from chartdistill.reporting.run_results import RunResults
 from chartdistill.reporting.stages import Grid, curated_grid, stage_grid, version_grid
 from chartdistill.reporting.tables import headline_tables
 
@@ -50,7 +50,7 @@ class Models:
 
 
 def render_card(
-    facts: RunFacts,
+    results: RunResults,
     findings: Findings,
     verdicts: Sequence[GateVerdict],
     models: Models | None,
@@ -58,23 +58,23 @@ def render_card(
 ) -> str:
     """The whole card. `models`: None where the report was not made from a config."""
     parts = [
-        f"# {inline(facts.title)}: LoRA adapter",
+        f"# {inline(results.title)}: LoRA adapter",
         "A student model's reading of patient charts, distilled from a larger teacher. It answers these questions "
-        f"about a chart: {', '.join(task.name for task in facts.tasks)}. Made by chartdistill.",
+        f"about a chart: {', '.join(task.name for task in results.tasks)}. Made by chartdistill.",
         inline(findings.verdict),
     ]
     if verdicts:
         parts.append(f"**{inline(state_approval(verdicts))}**")
     nothing = "No gates were set in the config: whether this is good enough to be used was not decided."
     parts += bullets("Trust gates", [verdict.sentence for verdict in verdicts], nothing)
-    wrong = () if facts.scores is None else glance(facts, facts.scores)
+    wrong = () if results.scores is None else glance(results, results.scores)
     parts += bullets("What it gets wrong", [f"{row.label}: {row.figure}" for row in wrong], "Not known: not scored.")
     parts += bullets("What it is not for", NOT_FOR, "")
     parts += bullets("Limits", findings.limits, "None beyond the intervals.")
-    parts += ["## Figures", *_figures(facts)]
-    parts += ["## Data", *_data(facts)]
-    parts += ["## Models and training", *_training(facts, models)]
-    parts += ["## Where it comes from", *_origin(facts, adapter)]
+    parts += ["## Figures", *_figures(results)]
+    parts += ["## Data", *_data(results)]
+    parts += ["## Models and training", *_training(results, models)]
+    parts += ["## Where it comes from", *_origin(results, adapter)]
     return _front_matter(models) + "\n\n".join(parts) + "\n"
 
 
@@ -92,27 +92,27 @@ def _front_matter(models: Models | None) -> str:
     return f"---\n{yaml.safe_dump(values, sort_keys=False, allow_unicode=True)}---\n\n"
 
 
-def _figures(facts: RunFacts) -> list[str]:
-    scores = facts.scores
+def _figures(results: RunResults) -> list[str]:
+    scores = results.scores
     if scores is None:
         return ["Not scored: no figure is known."]
     about = (
-        f"On {len(facts.predictions)} held-out records, with 95% intervals (bootstrap over clusters of near-"
+        f"On {len(results.predictions)} held-out records, with 95% intervals (bootstrap over clusters of near-"
         "duplicates) and n. Columns with a minus are paired differences on the same records; pp: percentage points."
     )
-    return [about, *map(write_table, headline_tables(facts, scores))]
+    return [about, *map(write_table, headline_tables(results, scores))]
 
 
-def _data(facts: RunFacts) -> list[str]:
-    records = facts.counts("records") or {}
+def _data(results: RunResults) -> list[str]:
+    records = results.counts("records") or {}
     splits = ", ".join(f"{split} {number}" for split, number in (records.get("by_split") or {}).items())
     rows = [
         ("Records kept", _written(records.get("kept"))),
-        ("of these synthetic", _written(facts.num_synthetic)),
+        ("of these synthetic", _written(results.num_synthetic)),
         ("Clusters of near-duplicates", _written(records.get("clusters"))),
         ("Splits (no cluster is in two)", splits or NOT_RECORDED),
     ]
-    curated = facts.counts("curated")
+    curated = results.counts("curated")
     if curated is not None:
         rows += [
             ("Teacher's labels read", _written(curated.get("read"))),
@@ -124,12 +124,12 @@ def _data(facts: RunFacts) -> list[str]:
     found = [write_grid(("Count", "Value"), rows)]
     if curated is not None:
         found.append("A label that two filters or reasons speak against counts for both.")
-    grid = curated_grid(facts)
+    grid = curated_grid(results)
     return [*found, write_grid(grid.columns, grid.rows)] if isinstance(grid, Grid) else found
 
 
-def _training(facts: RunFacts, models: Models | None) -> list[str]:
-    labelled, curated, trained = (facts.manifests.get(stage) or {} for stage in ("labels", "curated", "adapter"))
+def _training(results: RunResults, models: Models | None) -> list[str]:
+    labelled, curated, trained = (results.manifests.get(stage) or {} for stage in ("labels", "curated", "adapter"))
     options = labelled.get("options") or {}
     teacher, student = ("", "") if models is None else (models.teacher, models.student)
     rows = [
@@ -152,11 +152,11 @@ def _training(facts: RunFacts, models: Models | None) -> list[str]:
     return blocks
 
 
-def _origin(facts: RunFacts, adapter: Path) -> list[str]:
+def _origin(results: RunResults, adapter: Path) -> list[str]:
     weights = adapter / WEIGHTS
-    rows = [(f"Fingerprint of {stage}/", str(manifest["fingerprint"])) for stage, manifest in facts.manifests.items()]
+    rows = [(f"Fingerprint of {stage}/", str(manifest["fingerprint"])) for stage, manifest in results.manifests.items()]
     rows.append((f"sha256 of {WEIGHTS}", _sha256(weights) if weights.is_file() else f"{WEIGHTS} is not there"))
-    stages, versions = stage_grid(facts), version_grid(facts)
+    stages, versions = stage_grid(results), version_grid(results)
     return [
         write_grid(("What", "Value"), rows),
         "### Stages",

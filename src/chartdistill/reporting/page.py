@@ -1,6 +1,6 @@
 """report.html: one self-contained page with figures, plots and ten example records.
 
-In: `RunFacts`, findings, verdicts of the trust gates. Out: HTML. What must hold: the first screen answers whether the
+In: `RunResults`, findings, verdicts of the trust gates. Out: HTML. What must hold: the first screen answers whether the
 student is good enough, what it gets wrong and whether it is approved; everything from outside is escaped (Jinja
 autoescape); the page forbids scripts and outside resources to itself; it says whether it holds record text, and where
 it may not, the template is given none.
@@ -20,14 +20,14 @@ from chartdistill.reporting import plots, robustness, stages
 from chartdistill.reporting.error_summary import CLASSES, glance
 from chartdistill.reporting.examples import GOLD, choose_examples, without_text
 from chartdistill.reporting.findings import Findings
-from chartdistill.reporting.run_results import RunFacts, ShownReject
+from chartdistill.reporting.run_results import RunResults, ShownReject
 from chartdistill.reporting.tables import arm_title, headline_metrics, headline_tables, task_order, task_tables
 
 TEMPLATE = "page.html.j2"
 
 
 def render_page(
-    facts: RunFacts, findings: Findings, verdicts: Sequence[GateVerdict] = (), shows_text: bool = True
+    results: RunResults, findings: Findings, verdicts: Sequence[GateVerdict] = (), shows_text: bool = True
 ) -> str:
     """The whole of report.html; without `shows_text` no record text, item or raw answer is in it."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -39,53 +39,53 @@ def render_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    examples, tally = choose_examples(facts)
+    examples, tally = choose_examples(results)
     if not shows_text:
         examples = tuple(map(without_text, examples))
-    scores = facts.scores
+    scores = results.scores
     return environment.get_template(TEMPLATE).render(
-        title=facts.title,
+        title=results.title,
         findings=findings,
         approval=state_approval(verdicts),
         approved=is_approved(verdicts),
         verdicts=sorted(verdicts, key=lambda verdict: verdict.passed),
-        glance=glance(facts, scores) if scores else (),
+        glance=glance(results, scores) if scores else (),
         classes=CLASSES,
-        privacy=_privacy(facts, shows_text),
+        privacy=_privacy(results, shows_text),
         shows_text=shows_text,
-        num_held_out=len(facts.predictions),
-        rejects=[_Reject.of(row, shows_text) for row in facts.rejects],
-        series={arm: place for place, arm in enumerate(facts.arms)},
-        letters=_letters(facts.arms),
+        num_held_out=len(results.predictions),
+        rejects=[_Reject.of(row, shows_text) for row in results.rejects],
+        series={arm: place for place, arm in enumerate(results.arms)},
+        letters=_letters(results.arms),
         arm_title=_answerer,
         legend_mark=plots.legend_mark,
-        headline=headline_tables(facts, scores) if scores else (),
-        plots=_interval_plots(facts, scores) if scores else (),
-        by_task=task_tables(facts, scores) if scores else (),
-        effects=robustness.effect_tables(facts, scores) if scores else (),
-        consistency=robustness.consistency_tables(facts, scores) if scores else (),
-        gates=robustness.gate_tables(facts, scores) if scores else (),
-        loss_plot=_loss_plot(facts),
-        label_plot=_label_plot(facts),
-        reject_plot=_reject_plot(facts),
+        headline=headline_tables(results, scores) if scores else (),
+        plots=_interval_plots(results, scores) if scores else (),
+        by_task=task_tables(results, scores) if scores else (),
+        effects=robustness.effect_tables(results, scores) if scores else (),
+        consistency=robustness.consistency_tables(results, scores) if scores else (),
+        gates=robustness.gate_tables(results, scores) if scores else (),
+        loss_plot=_loss_plot(results),
+        label_plot=_label_plot(results),
+        reject_plot=_reject_plot(results),
         grids={
-            "stages": stages.stage_grid(facts),
+            "stages": stages.stage_grid(results),
             "overlap": robustness.overlap_grid(scores),
-            "cost": stages.cost_grid(facts),
-            "training": stages.training_grid(facts),
-            "labels": stages.label_grid(facts),
-            "curated": stages.curated_grid(facts),
-            "items": stages.item_grid(facts),
-            "label_reasons": stages.reason_grid(facts, "curated"),
-            "record_reasons": stages.reason_grid(facts, "records"),
-            "versions": stages.version_grid(facts),
+            "cost": stages.cost_grid(results),
+            "training": stages.training_grid(results),
+            "labels": stages.label_grid(results),
+            "curated": stages.curated_grid(results),
+            "items": stages.item_grid(results),
+            "label_reasons": stages.reason_grid(results, "curated"),
+            "record_reasons": stages.reason_grid(results, "records"),
+            "versions": stages.version_grid(results),
         },
         examples=examples,
         tally=tally,
     )
 
 
-def _privacy(facts: RunFacts, shows_text: bool) -> tuple[str, str]:
+def _privacy(results: RunResults, shows_text: bool) -> tuple[str, str]:
     """What the banner says of record text: in bold, and the rest."""
     if not shows_text:
         return (
@@ -94,7 +94,7 @@ def _privacy(facts: RunFacts, shows_text: bool) -> tuple[str, str]:
             "records are synthetic or report.include_text is false. To see their text, set report: "
             "{include_text: true} in the config, run the report again, and handle this page like the charts.",
         )
-    if facts.num_records and facts.num_records == facts.num_synthetic:
+    if results.num_records and results.num_records == results.num_synthetic:
         return "Contains record text, of synthetic charts only.", "No patient's words are in it."
     return (
         "Contains record text; handle like the charts.",
@@ -139,40 +139,40 @@ def _letters(arms: tuple[str, ...]) -> dict[str, str]:
     return letters
 
 
-def _interval_plots(facts: RunFacts, scores: Scores) -> tuple[tuple[str, str, Markup], ...]:
+def _interval_plots(results: RunResults, scores: Scores) -> tuple[tuple[str, str, Markup], ...]:
     """(title, meaning, plot) per headline metric."""
-    tasks = task_order(facts, scores)
+    tasks = task_order(results, scores)
     return tuple(
-        (metric.title, explain(metric), _interval_plot(facts, scores, metric, tasks))
+        (metric.title, explain(metric), _interval_plot(results, scores, metric, tasks))
         for metric in headline_metrics(scores, tasks)
     )
 
 
-def _interval_plot(facts: RunFacts, scores: Scores, metric: MetricInfo, tasks: tuple[str, ...]) -> Markup:
+def _interval_plot(results: RunResults, scores: Scores, metric: MetricInfo, tasks: tuple[str, ...]) -> Markup:
     rows = []
     for task in tasks:
         if metric.needs_gold and not scores.has_gold(task):
             continue
         marks = [
             plots.Interval(place, arm_title(arm), estimate)
-            for place, arm in enumerate(facts.arms)
+            for place, arm in enumerate(results.arms)
             if (estimate := scores.estimate(arm, task, metric.name)) is not None
         ]
         rows.append((task_title(task), marks))
     return plots.interval_plot(metric.title, rows, metric.form == "share", full=metric.better != "lower")
 
 
-def _loss_plot(facts: RunFacts) -> Markup | None:
-    loss = tuple((float(row.step), row.loss) for row in facts.log if row.loss is not None)
-    checks = tuple((float(row.step), row.validation_loss) for row in facts.log if row.validation_loss is not None)
+def _loss_plot(results: RunResults) -> Markup | None:
+    loss = tuple((float(row.step), row.loss) for row in results.log if row.loss is not None)
+    checks = tuple((float(row.step), row.validation_loss) for row in results.log if row.validation_loss is not None)
     lines = [plots.Line("loss", "training loss", loss), plots.Line("validation", "validation loss", checks)]
     lines = [line for line in lines if line.points]
     return plots.line_plot("Loss over steps", lines, "step") if lines else None
 
 
-def _label_plot(facts: RunFacts) -> Markup | None:
+def _label_plot(results: RunResults) -> Markup | None:
     rows = []
-    for task, counts in stages.curated_tasks(facts).items():
+    for task, counts in stages.curated_tasks(results).items():
         none_found = counts.get("none_found", 0)
         parts = (
             ("kept", "kept, with items", counts.get("kept", 0) - none_found),
@@ -183,7 +183,7 @@ def _label_plot(facts: RunFacts) -> Markup | None:
     return plots.bar_plot("Labels by task", rows) if rows else None
 
 
-def _reject_plot(facts: RunFacts) -> Markup | None:
-    counts = stages.reasons(facts, "curated")
+def _reject_plot(results: RunResults) -> Markup | None:
+    counts = stages.reasons(results, "curated")
     rows = [(reason, (("rejected", reason, count),)) for reason, count in counts.items()]
     return plots.bar_plot("Rejected labels by reason", rows) if rows else None

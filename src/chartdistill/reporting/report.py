@@ -27,16 +27,16 @@ from chartdistill.evaluation.trust_gates import (
     is_approved,
     judge_gates,
 )
-from chartdistill.metrics.catalogue import CHANGED_METRICS, METRICS
+from chartdistill.metrics.catalogue import CATALOGUE, ROBUSTNESS_METRICS
 from chartdistill.reporting.findings import Findings, state_findings
 from chartdistill.reporting.markdown import render_markdown
 from chartdistill.reporting.model_card import CARD, Models, render_card
 from chartdistill.reporting.page import render_page
 from chartdistill.reporting.run_results import (
     STAGES,
-    RunFacts,
+    RunResults,
     input_files,
-    read_facts,
+    read_results,
     stage_manifest,
     training_summary,
 )
@@ -98,15 +98,15 @@ def report(
     if is_done(folder, mark):
         return require_manifest(folder, "report")
     started = begin(folder)
-    facts = read_facts(run_dir, tasks, title)
-    findings = state_findings(facts)
-    verdicts = judge_gates(gates, facts.scores)
-    shows_text = 0 < facts.num_records == facts.num_synthetic if include_text is None else include_text
-    write_text(folder / "report.json", _as_json(build_figures(facts, findings, verdicts)))
-    write_text(folder / "report.md", render_markdown(facts, findings, verdicts))
-    write_text(folder / "report.html", render_page(facts, findings, verdicts, shows_text))
-    if "adapter" in facts.manifests:
-        write_text(adapter / CARD, render_card(facts, findings, verdicts, models, adapter))
+    results = read_results(run_dir, tasks, title)
+    findings = state_findings(results)
+    verdicts = judge_gates(gates, results.scores)
+    shows_text = 0 < results.num_records == results.num_synthetic if include_text is None else include_text
+    write_text(folder / "report.json", _as_json(build_figures(results, findings, verdicts)))
+    write_text(folder / "report.md", render_markdown(results, findings, verdicts))
+    write_text(folder / "report.html", render_page(results, findings, verdicts, shows_text))
+    if "adapter" in results.manifests:
+        write_text(adapter / CARD, render_card(results, findings, verdicts, models, adapter))
         amend_manifest(adapter, APPROVAL, approval(verdicts, gates, evaluation_mark(run_dir)))
     return write_manifest(
         folder, mark, started,
@@ -146,9 +146,9 @@ def _gates_as_json(verdicts: Sequence[GateVerdict]) -> dict[str, Any] | None:
     return {"status": status, "verdicts": [verdict.as_json() for verdict in verdicts]}
 
 
-def build_figures(facts: RunFacts, findings: Findings, verdicts: Sequence[GateVerdict] = ()) -> dict[str, Any]:
+def build_figures(results: RunResults, findings: Findings, verdicts: Sequence[GateVerdict] = ()) -> dict[str, Any]:
     """The content of report.json. A stage that has not finished is null."""
-    scores = facts.scores
+    scores = results.scores
     arms: dict[str, Any] = {}
     differences: dict[str, Any] = {}
     written: dict[str, Any] = {}
@@ -157,20 +157,20 @@ def build_figures(facts: RunFacts, findings: Findings, verdicts: Sequence[GateVe
         arms = {arm: {**figures, "cost": scores.costs[arm]} for arm, figures in written["arms"].items()}
         differences = written["differences"]
     return {
-        "title": facts.title,
+        "title": results.title,
         "verdict": findings.verdict,
         "trust_gates": _gates_as_json(verdicts),
         "gold": None if scores is None else scores.gold,
         "arms": arms,
         "differences": differences,
         **{name: written.get(name) for name in ("p_values", "gates", "overlap", "interventions", "matching")},
-        "records": facts.counts("records"),
-        "labels": facts.counts("labels"),
-        "curated": facts.counts("curated"),
-        "training": training_summary(facts),
+        "records": results.counts("records"),
+        "labels": results.counts("labels"),
+        "curated": results.counts("curated"),
+        "training": training_summary(results),
         "claims": list(findings.claims),
         "limits": list(findings.limits),
-        "metrics": {metric.name: metric.meaning for metric in (*METRICS, *CHANGED_METRICS)},
+        "metrics": {metric.name: metric.meaning for metric in (*CATALOGUE, *ROBUSTNESS_METRICS)},
     }
 
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from chartdistill.evaluation.scores import Overlap, Scores
 from chartdistill.metrics import ALL_TASKS
 from chartdistill.metrics.bootstrap import Estimate
-from chartdistill.metrics.catalogue import BY_NAME, CHANGED_METRICS, MetricInfo, explain, task_title
-from chartdistill.reporting.run_results import RunFacts
+from chartdistill.metrics.catalogue import BY_NAME, ROBUSTNESS_METRICS, MetricInfo, explain, task_title
+from chartdistill.reporting.run_results import RunResults
 from chartdistill.reporting.stages import Grid, write_count
 from chartdistill.reporting.tables import Table, TableRow, arm_title, write_cell
 
@@ -36,20 +36,20 @@ CONDITIONS = {
     "right no": "gate no, and the chart has none",
     "unclear": "gate unclear",
 }
-_BY_NAME = {metric.name: metric for metric in CHANGED_METRICS}
+_BY_NAME = {metric.name: metric for metric in ROBUSTNESS_METRICS}
 
 
-def _arms(facts: RunFacts, scores: Scores) -> list[str]:
-    return [arm for arm in facts.arms if arm in scores.interventions]
+def _arms(results: RunResults, scores: Scores) -> list[str]:
+    return [arm for arm in results.arms if arm in scores.interventions]
 
 
-def effect_tables(facts: RunFacts, scores: Scores) -> tuple[Table, ...]:
+def effect_tables(results: RunResults, scores: Scores) -> tuple[Table, ...]:
     """One table per intervention: tasks down, arms across. Empty when no record was changed."""
-    arms = _arms(facts, scores)
+    arms = _arms(results, scores)
     tables = []
     for metric in (_BY_NAME[name] for name in EFFECTS) if arms else ():
         rows = []
-        for task in _tasks(facts, scores):
+        for task in _tasks(results, scores):
             found = [scores.interventions[arm].effects.get(task, {}).get(metric.name) for arm in arms]
             if any(estimate is not None and (estimate.n or estimate.unscored) for estimate in found):
                 rows.append(TableRow(task_title(task), "", tuple(write_cell(one, metric) for one in found)))
@@ -58,9 +58,9 @@ def effect_tables(facts: RunFacts, scores: Scores) -> tuple[Table, ...]:
     return tuple(tables)
 
 
-def consistency_tables(facts: RunFacts, scores: Scores) -> tuple[Table, ...]:
+def consistency_tables(results: RunResults, scores: Scores) -> tuple[Table, ...]:
     """Consistency crossed with correctness, over all changes; then by kind of change; then by task."""
-    arms = _arms(facts, scores)
+    arms = _arms(results, scores)
     if not arms or not any(scores.interventions[arm].consistency for arm in arms):
         return ()
     titles = tuple(map(arm_title, arms))
@@ -94,7 +94,8 @@ def consistency_tables(facts: RunFacts, scores: Scores) -> tuple[Table, ...]:
             explain(_BY_NAME[name]),
             titles,
             tuple(
-                _row(task_title(task), _BY_NAME[name], ANY_NOISE, task, arms, scores) for task in _tasks(facts, scores)
+                _row(task_title(task), _BY_NAME[name], ANY_NOISE, task, arms, scores)
+                for task in _tasks(results, scores)
             ),
         )
         for name in shown
@@ -108,18 +109,18 @@ def _row(label: str, metric: MetricInfo, kind: str, task: str, arms: list[str], 
     return TableRow(label, meaning, tuple(write_cell(estimate, metric) for estimate in found))
 
 
-def _tasks(facts: RunFacts, scores: Scores) -> list[str]:
+def _tasks(results: RunResults, scores: Scores) -> list[str]:
     known = {task for found in scores.interventions.values() for task in found.effects}
-    return [task for task in (ALL_TASKS, *(task.name for task in facts.tasks)) if task in known]
+    return [task for task in (ALL_TASKS, *(task.name for task in results.tasks)) if task in known]
 
 
-def gate_tables(facts: RunFacts, scores: Scores) -> tuple[Table, ...]:
+def gate_tables(results: RunResults, scores: Scores) -> tuple[Table, ...]:
     """Per arm with gates: what followed right and wrong gates, all tasks together, then by task."""
     metrics = [
         BY_NAME[name] for name in ("confabulation_rate", "invented_rate", "wrong_kind_rate", "contradicted_rate")
     ]
     tables = []
-    for arm in facts.arms:
+    for arm in results.arms:
         rows = []
         for task, conditions in sorted(scores.gates.get(arm, {}).items(), key=lambda pair: pair[0] != ALL_TASKS):
             for condition in (name for name in CONDITIONS if name in conditions):
@@ -193,9 +194,9 @@ def overlap_limits(overlap: Overlap | None) -> Iterator[str]:
         )
 
 
-def changed_claims(facts: RunFacts, scores: Scores) -> Iterator[str]:
+def changed_claims(results: RunResults, scores: Scores) -> Iterator[str]:
     """One sentence per arm: whether its answers are tied to the chart, and whether they stay the same."""
-    for arm in _arms(facts, scores):
+    for arm in _arms(results, scores):
         found = scores.interventions[arm]
         parts = [
             f"{words} {_share(estimate)}"

@@ -1,6 +1,6 @@
 """What a run folder says: its finished stages, read and checked, nothing computed that a stage did not record.
 
-In: one run folder. Out: `RunFacts`. A stage without a manifest counts as not run. What must hold: a figure is taken
+In: one run folder. Out: `RunResults`. A stage without a manifest counts as not run. What must hold: a figure is taken
 over as it was written; a file that cannot be read is an error, never an empty part.
 """
 
@@ -48,7 +48,7 @@ class ShownReject:
 
 
 @dataclass(frozen=True)
-class RunFacts:
+class RunResults:
     """All that the pages need of one run."""
 
     title: str
@@ -88,7 +88,7 @@ class RunFacts:
         return (*(arm for arm in usual if arm in known), *sorted(known.difference(usual)))
 
 
-def read_facts(run_dir: Path, tasks: Sequence[Task], title: str) -> RunFacts:
+def read_results(run_dir: Path, tasks: Sequence[Task], title: str) -> RunResults:
     """Read what the stages of a run have left.
 
     Raises:
@@ -106,7 +106,7 @@ def read_facts(run_dir: Path, tasks: Sequence[Task], title: str) -> RunFacts:
             "evaluation; run `chartdistill evaluate CONFIG` again."
         )
     kept_items, rejects = _read_curated(run_dir) if "curated" in manifests else ({}, ())
-    return RunFacts(
+    return RunResults(
         title=title,
         tasks=tuple(tasks),
         manifests=manifests,
@@ -186,13 +186,13 @@ def _read_predictions(run_dir: Path) -> dict[str, dict[tuple[str, str], Predicti
     return answers
 
 
-def training_summary(facts: RunFacts) -> dict[str, Any] | None:
+def training_summary(results: RunResults) -> dict[str, Any] | None:
     """Steps, first and last loss, lowest validation loss with its step; None when nothing was trained."""
-    if "adapter" not in facts.manifests:
+    if "adapter" not in results.manifests:
         return None
-    losses = [(row.loss, row.step) for row in facts.log if row.loss is not None]
-    checks = [(row.validation_loss, row.step) for row in facts.log if row.validation_loss is not None]
-    summary: dict[str, Any] = {"manifest": dict(facts.manifests["adapter"]), "logged_steps": len(losses)}
+    losses = [(row.loss, row.step) for row in results.log if row.loss is not None]
+    checks = [(row.validation_loss, row.step) for row in results.log if row.validation_loss is not None]
+    summary: dict[str, Any] = {"manifest": dict(results.manifests["adapter"]), "logged_steps": len(losses)}
     if losses:
         summary["first_loss"], summary["last_loss"], summary["last_step"] = losses[0][0], losses[-1][0], losses[-1][1]
     if checks:

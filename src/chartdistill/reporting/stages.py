@@ -1,6 +1,6 @@
 """Stage counts, costs, labels, rejects and versions as plain grids, for both report formats.
 
-In: `RunFacts`. Out: grids of text without record text. What must hold: a count a stage did not record is shown as
+In: `RunResults`. Out: grids of text without record text. What must hold: a count a stage did not record is shown as
 missing; read = kept + rejected is written out so that it can be checked by eye.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from chartdistill.reporting.run_results import NO_STATUS, RunFacts, training_summary
+from chartdistill.reporting.run_results import NO_STATUS, RunResults, training_summary
 from chartdistill.reporting.tables import arm_title
 
 VERBS = {"records": "prepare", "labels": "label", "curated": "curate", "adapter": "train", "predictions": "evaluate"}
@@ -26,20 +26,20 @@ class Grid:
     prose: bool = False
 
 
-def stage_grid(facts: RunFacts) -> Grid:
+def stage_grid(results: RunResults) -> Grid:
     """Verb, counts, seconds."""
     rows = []
     for stage, verb in VERBS.items():
-        manifest = facts.manifests.get(stage)
+        manifest = results.manifests.get(stage)
         seconds = None if manifest is None else manifest.get("seconds")
-        counted = "not finished in this run" if manifest is None else _stage_counts(facts, stage)
+        counted = "not finished in this run" if manifest is None else _stage_counts(results, stage)
         rows.append((verb, counted, MISSING if seconds is None else f"{float(seconds):,.1f}"))
     return Grid(("Verb", "Counts", "Seconds"), tuple(rows), prose=True)
 
 
-def _stage_counts(facts: RunFacts, stage: str) -> str:
+def _stage_counts(results: RunResults, stage: str) -> str:
     """Counts in words: the sum first, then single numbers, then numbers by name (`by_split: train 70, test 20`)."""
-    counts = facts.counts(stage) or {}
+    counts = results.counts(stage) or {}
     parts = []
     if "read" in counts:
         read, kept, rejected = (write_count(counts.get(key)) for key in ("read", "kept", "rejected"))
@@ -68,33 +68,33 @@ def write_count(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
 
 
-def cost_grid(facts: RunFacts) -> Grid | None:
+def cost_grid(results: RunResults) -> Grid | None:
     """What each arm cost, one row per recorded figure; None when no arm was scored."""
-    if facts.scores is None or not any(facts.scores.costs.values()):
+    if results.scores is None or not any(results.scores.costs.values()):
         return None
-    costs = facts.scores.costs
-    arms = [arm for arm in facts.arms if arm in costs]
+    costs = results.scores.costs
+    arms = [arm for arm in results.arms if arm in costs]
     names = dict.fromkeys(name for arm in arms for name in costs[arm])
     rows = [(name.replace("_", " "), *(write_count(costs[arm].get(name)) for arm in arms)) for name in names]
     return Grid(("Cost", *(arm_title(arm) for arm in arms)), tuple(rows))
 
 
-def label_grid(facts: RunFacts) -> Grid | None:
+def label_grid(results: RunResults) -> Grid | None:
     """Teacher labels per task; None when there are none."""
-    if not facts.label_counts:
+    if not results.label_counts:
         return None
-    gates = [gate for gate in GATES if any(gate in found for found in facts.label_counts.values())]
+    gates = [gate for gate in GATES if any(gate in found for found in results.label_counts.values())]
     names = ("labels", "failures", "cut", *gates)
     rows = [
         (task, *(write_count(found.get(name, 0)) for name in names))
-        for task, found in sorted(facts.label_counts.items())
+        for task, found in sorted(results.label_counts.items())
     ]
     return Grid(("Task", *names), tuple(rows))
 
 
-def curated_grid(facts: RunFacts) -> Grid | None:
+def curated_grid(results: RunResults) -> Grid | None:
     """Kept and rejected labels per task; None when curation has not finished."""
-    tasks = curated_tasks(facts)
+    tasks = curated_tasks(results)
     if not tasks:
         return None
     names = ("kept", "none_found", "rejected")
@@ -102,16 +102,16 @@ def curated_grid(facts: RunFacts) -> Grid | None:
     return Grid(("Task", "Kept", "of which none found", "Rejected"), tuple(rows))
 
 
-def curated_tasks(facts: RunFacts) -> Mapping[str, Mapping[str, int]]:
+def curated_tasks(results: RunResults) -> Mapping[str, Mapping[str, int]]:
     """Task -> counts of kept, rejected and none found."""
-    found: Mapping[str, Mapping[str, int]] = (facts.counts("curated") or {}).get("by_task") or {}
+    found: Mapping[str, Mapping[str, int]] = (results.counts("curated") or {}).get("by_task") or {}
     return found
 
 
-def item_grid(facts: RunFacts) -> Grid | None:
+def item_grid(results: RunResults) -> Grid | None:
     """Kept items per task, with their statuses; None when there are none."""
     rows = []
-    for task, statuses in sorted(facts.kept_items.items()):
+    for task, statuses in sorted(results.kept_items.items()):
         named = ", ".join(
             f"{status} {write_count(number)}" for status, number in statuses.items() if status != NO_STATUS
         )
@@ -119,21 +119,21 @@ def item_grid(facts: RunFacts) -> Grid | None:
     return Grid(("Task", "Statuses", "Kept items"), tuple(rows), prose=True) if rows else None
 
 
-def reasons(facts: RunFacts, stage: str) -> Mapping[str, int]:
+def reasons(results: RunResults, stage: str) -> Mapping[str, int]:
     """Reject reason -> count, as the stage counted them."""
-    found: Mapping[str, int] = (facts.counts(stage) or {}).get("by_reason") or {}
+    found: Mapping[str, int] = (results.counts(stage) or {}).get("by_reason") or {}
     return found
 
 
-def reason_grid(facts: RunFacts, stage: str) -> Grid | None:
+def reason_grid(results: RunResults, stage: str) -> Grid | None:
     """Rejects by reason; None when there are none."""
-    rows = tuple((reason, write_count(number)) for reason, number in reasons(facts, stage).items())
+    rows = tuple((reason, write_count(number)) for reason, number in reasons(results, stage).items())
     return Grid(("Reason", "Count"), rows) if rows else None
 
 
-def training_grid(facts: RunFacts) -> Grid | None:
+def training_grid(results: RunResults) -> Grid | None:
     """Losses of the training run; None when nothing was trained."""
-    summary = training_summary(facts)
+    summary = training_summary(results)
     if summary is None:
         return None
     rows = [
@@ -144,11 +144,11 @@ def training_grid(facts: RunFacts) -> Grid | None:
     return Grid(("Training", "Value"), tuple(rows))
 
 
-def version_grid(facts: RunFacts) -> Grid | None:
+def version_grid(results: RunResults) -> Grid | None:
     """Versions of the software, as the stages recorded them; None when none did."""
     rows = [
         (VERBS[stage], str(name), str(version))
-        for stage, manifest in facts.manifests.items()
+        for stage, manifest in results.manifests.items()
         if isinstance(manifest.get("versions"), dict)
         for name, version in manifest["versions"].items()
     ]

@@ -11,7 +11,7 @@ from typing import Any
 
 from chartdistill.metrics import ALL_TASKS, HEADLINE
 from chartdistill.metrics.bootstrap import Estimate
-from chartdistill.metrics.catalogue import BY_NAME, CHANGED_METRICS, write_estimate
+from chartdistill.metrics.catalogue import BY_NAME, ROBUSTNESS_METRICS, write_estimate
 from chartdistill.reporting.memorisation import claim_memorisation
 from chartdistill.reporting.tables import arm_title
 
@@ -20,7 +20,7 @@ MARGIN = 0.02
 LEVEL = 0.05
 NOT_KNOWN = "Not known."
 ANY_NOISE = "any"
-_CHANGED = {metric.name: metric for metric in CHANGED_METRICS}
+_CHANGED = {metric.name: metric for metric in ROBUSTNESS_METRICS}
 _EFFECTS = (("vanish_rate", "deleted items vanish"), ("appear_rate", "inserted items appear"),
             ("flip_rate", "a flipped status follows"))  # fmt: skip
 

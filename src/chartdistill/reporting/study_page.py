@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from chartdistill.metrics import ALL_TASKS, HEADLINE
 from chartdistill.metrics.bootstrap import Estimate
-from chartdistill.metrics.catalogue import BY_NAME, CHANGED_METRICS, MetricInfo
+from chartdistill.metrics.catalogue import BY_NAME, ROBUSTNESS_METRICS, MetricInfo
 from chartdistill.reporting import plots
 from chartdistill.reporting.memorisation import memorisation_plots, memorisation_tables
 from chartdistill.reporting.study_findings import ANY_NOISE, TOKENS, direction, study_limits, write_p
@@ -23,7 +23,7 @@ from chartdistill.reporting.tables import arm_title, write_cell
 TEMPLATE = "study.html.j2"
 GUTTER = 156
 """Room for the arms' names in a plot."""
-_CHANGED = {metric.name: metric for metric in CHANGED_METRICS}
+_CHANGED = {metric.name: metric for metric in ROBUSTNESS_METRICS}
 _CROSSED = {
     "consistent_right": ("right", "always the same, right"),
     "inconsistent_right": ("right-once", "right at first, then other"),

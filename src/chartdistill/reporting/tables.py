@@ -1,6 +1,6 @@
 """Tables of figures that all pages share.
 
-In: `RunFacts` and its estimates. Out: tables of cells, as plain text. What must hold: every cell has its n; a figure
+In: `RunResults` and its estimates. Out: tables of cells, as plain text. What must hold: every cell has its n; a figure
 that is not defined says why and is never a number.
 """
 
@@ -14,8 +14,8 @@ from chartdistill.metrics import ALL_TASKS
 from chartdistill.metrics.bootstrap import Estimate
 from chartdistill.metrics.catalogue import (
     BY_NAME,
+    CATALOGUE,
     GOLD_HEADLINE,
-    METRICS,
     PLAIN_HEADLINE,
     MetricInfo,
     describe,
@@ -23,7 +23,7 @@ from chartdistill.metrics.catalogue import (
     task_title,
     write_n,
 )
-from chartdistill.reporting.run_results import RunFacts
+from chartdistill.reporting.run_results import RunResults
 
 Tone = Literal["good", "bad", "even", "plain", "none"]
 
@@ -124,10 +124,10 @@ def write_cell(estimate: Estimate | None, metric: MetricInfo, signed: bool = Fal
     return Cell(metric.write(estimate.value, signed), interval, write_n(estimate), note, tone)
 
 
-def task_order(facts: RunFacts, scores: Scores) -> tuple[str, ...]:
+def task_order(results: RunResults, scores: Scores) -> tuple[str, ...]:
     """Scored tasks: the pooled one first, then as configured, then any other by name."""
     scored = {task for arm in scores.arms.values() for task in arm}
-    listed = (ALL_TASKS, *(task.name for task in facts.tasks))
+    listed = (ALL_TASKS, *(task.name for task in results.tasks))
     return (*(task for task in listed if task in scored), *sorted(scored.difference(listed)))
 
 
@@ -140,38 +140,40 @@ def headline_metrics(scores: Scores, tasks: tuple[str, ...]) -> tuple[MetricInfo
     return tuple(BY_NAME[name] for name in names)
 
 
-def headline_tables(facts: RunFacts, scores: Scores) -> tuple[Table, ...]:
+def headline_tables(results: RunResults, scores: Scores) -> tuple[Table, ...]:
     """One table per headline metric: tasks down, arms and differences across."""
-    tasks = task_order(facts, scores)
+    tasks = task_order(results, scores)
     tables = []
     for metric in headline_metrics(scores, tasks):
         shown = [task for task in tasks if scores.has_gold(task) or not metric.needs_gold]
-        rows = tuple(TableRow(task_title(task), "", _cells(facts, scores, task, metric)) for task in shown)
-        tables.append(Table(metric.title, explain(metric), columns(facts, scores), rows))
+        rows = tuple(TableRow(task_title(task), "", _cells(results, scores, task, metric)) for task in shown)
+        tables.append(Table(metric.title, explain(metric), columns(results, scores), rows))
     return tuple(tables)
 
 
-def task_tables(facts: RunFacts, scores: Scores) -> tuple[Table, ...]:
+def task_tables(results: RunResults, scores: Scores) -> tuple[Table, ...]:
     """One table per task with every metric that any arm has."""
     tables = []
-    for task in task_order(facts, scores):
+    for task in task_order(results, scores):
         present = {name for arm in scores.arms.values() for name in arm.get(task, {})}
-        names = [metric.name for metric in METRICS if metric.name in present]
+        names = [metric.name for metric in CATALOGUE if metric.name in present]
         metrics = [describe(name) for name in (*names, *sorted(present.difference(names)))]
-        rows = tuple(TableRow(m.title, explain(m), _cells(facts, scores, task, m)) for m in metrics)
+        rows = tuple(TableRow(m.title, explain(m), _cells(results, scores, task, m)) for m in metrics)
         about = "with gold" if scores.has_gold(task) else "no gold: nothing here says whether an answer is right"
-        tables.append(Table(task_title(task), about, columns(facts, scores), rows))
+        tables.append(Table(task_title(task), about, columns(results, scores), rows))
     return tuple(tables)
 
 
-def columns(facts: RunFacts, scores: Scores) -> tuple[str, ...]:
+def columns(results: RunResults, scores: Scores) -> tuple[str, ...]:
     """Column heads: the scored arms, then the differences."""
     pairs = (pair_arms(pair, scores) for pair in scores.differences)
     differences = (f"{arm_title(a)} \u2212 {arm_title(b).lower()}" for a, b in pairs)
-    return (*(arm_title(arm) for arm in facts.arms if arm in scores.arms), *differences)
+    return (*(arm_title(arm) for arm in results.arms if arm in scores.arms), *differences)
 
 
-def _cells(facts: RunFacts, scores: Scores, task: str, metric: MetricInfo) -> tuple[Cell, ...]:
-    figures = [write_cell(scores.estimate(arm, task, metric.name), metric) for arm in facts.arms if arm in scores.arms]
+def _cells(results: RunResults, scores: Scores, task: str, metric: MetricInfo) -> tuple[Cell, ...]:
+    figures = [
+        write_cell(scores.estimate(arm, task, metric.name), metric) for arm in results.arms if arm in scores.arms
+    ]
     gaps = [write_cell(scores.difference(pair, task, metric.name), metric, signed=True) for pair in scores.differences]
     return (*figures, *gaps)

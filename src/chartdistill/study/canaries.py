@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from chartdistill.clinical.entities import entity_of
 from chartdistill.clinical.lexica.made_up_drugs import drug_name
-from chartdistill.clinical.text.grounding import DRUG_ITEMS
 from chartdistill.errors import InputError
 from chartdistill.evaluation.directional import insert_sentence
 from chartdistill.prompting.answer_format import format_answer, parse_answer
@@ -36,8 +36,8 @@ class Form:
     lead: str
     """The words of the sentence before the secret."""
     tail: str
-    items: frozenset[str]
-    """`Task.item` of the tasks whose answers hold it; empty: it stands in the chart alone."""
+    entity: str
+    """Name of the kind of finding whose answers hold it; empty: it stands in the chart alone."""
     item: str = "{}"
     status: str | None = None
 
@@ -51,14 +51,14 @@ class Form:
 
     def task(self, tasks: Sequence[Task]) -> Task | None:
         """The task whose answers hold canaries of this kind; None where there is none."""
-        fits = (task for task in tasks if task.item.casefold() in self.items)
+        fits = (task for task in tasks if self.entity and entity_of(task).name == self.entity)
         return next((task for task in fits if not task.statuses or self.status in task.statuses), None)
 
 
 FORMS: Mapping[CanaryKind, Form] = {
-    "drug": Form("Continue", " 20 mg daily.", frozenset(DRUG_ITEMS), status="continue"),
-    "number": Form("Order panel", " tomorrow.", frozenset({"test"}), item="panel {}"),
-    "name": Form("The patient is called", ".", frozenset()),
+    "drug": Form("Continue", " 20 mg daily.", "medication", status="continue"),
+    "number": Form("Order panel", " tomorrow.", "test", item="panel {}"),
+    "name": Form("The patient is called", ".", ""),
 }
 
 

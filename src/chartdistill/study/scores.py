@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from chartdistill.config import Run
-from chartdistill.evaluation.contamination import find_overlap
+from chartdistill.evaluation.contamination import find_contamination
 from chartdistill.evaluation.interventions import compare_consistency, score_interventions
 from chartdistill.metrics import HEADLINE, METRICS, difference, score_arm
 from chartdistill.metrics.comparison import as_json, compare_arms
@@ -81,7 +81,7 @@ def score_study(
         "tokens": _tokens(answers, records, run),
         "changed": _changed(answers, records, run),
         "seconds": answers.seconds,
-        "overlap": find_overlap(records_of(run.dir, "train"), list(records.values())),
+        "overlap": find_contamination(records_of(run.dir, "train"), list(records.values())),
         **beside,
     }
     return found | {"answers": answer_questions(found)}

@@ -9,20 +9,20 @@ from chartdistill.training.options import DistillationOptions
 if TYPE_CHECKING:
     import torch
 
-    from chartdistill.training.packing import Pass
+    from chartdistill.training.packing import MicroBatch
 
 _NOTHING = -1e9
 """Log-probability of a bucket that does not exist: finite, so that its gradient is 0 and not a NaN."""
 
 
-def trained_logits(model: Any, one: Pass) -> torch.Tensor:
+def trained_logits(model: Any, one: MicroBatch) -> torch.Tensor:
     """Run the model; return the logits [trained tokens, vocabulary] that predict the trained tokens."""
     logits: torch.Tensor = model(**one.inputs, use_cache=False).logits
     flat = logits.flatten(0, 1)
     return flat if one.trained is None else flat[one.trained]
 
 
-def pass_loss(model: Any, one: Pass, distillation: DistillationOptions | None = None) -> torch.Tensor:
+def micro_batch_loss(model: Any, one: MicroBatch, distillation: DistillationOptions | None = None) -> torch.Tensor:
     """The loss of a pass, summed over its trained tokens with their weights (divide by `total_weight` for the mean).
 
     With distillation, tokens of which the teacher's distribution is known cost (1 - weight) x cross entropy +

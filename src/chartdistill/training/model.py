@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
 
 
-def load_student(folder: Path, options: TrainOptions) -> Any:
+def load_model(folder: Path, options: TrainOptions) -> Any:
     """The frozen student with a fresh LoRA adapter, in the dtype the hardware does well.
 
     Raises:

@@ -73,7 +73,7 @@ def sharing_gain(examples: Sequence[Example]) -> float:
     return sum(row.size for example in examples for row in example.separate()) / shared
 
 
-def plan_passes(examples: Sequence[Example], tokens_per_pass: int) -> list[list[Example]]:
+def plan_micro_batches(examples: Sequence[Example], tokens_per_pass: int) -> list[list[Example]]:
     """Distribute examples over as few passes as go: the longest first, each into the first pass with room for it."""
     passes: list[list[Example]] = []
     room: list[int] = []
@@ -88,7 +88,7 @@ def plan_passes(examples: Sequence[Example], tokens_per_pass: int) -> list[list[
 
 
 @dataclass(frozen=True)
-class Pass:
+class MicroBatch:
     """What one forward pass computes.
 
     `inputs` go to the model. `trained` [tokens] are the places of the trained tokens among the flattened logits, None
@@ -105,7 +105,7 @@ class Pass:
     teacher_ids: torch.Tensor | None = None
     teacher_logprobs: torch.Tensor | None = None
 
-    def to(self, device: torch.device) -> Pass:
+    def to(self, device: torch.device) -> MicroBatch:
         """The same pass on a device."""
         if self.targets.device == device:
             return self
@@ -124,17 +124,17 @@ def collate(
     tokens_per_pass: int = 1 << 30,
     dtype: torch.dtype | None = None,
     pad_id: int = 0,
-) -> list[Pass]:
+) -> list[MicroBatch]:
     """The passes of some examples. `dtype` is the model's (float32 if None); `pad_id` fills padding, never seen.
 
     `shared` False gives every answer a row of its own; the trained tokens and their weights stay the same.
     """
     rows = list(examples) if shared else [row for example in examples for row in example.separate()]
     build = _plain if form == "plain" else _packed
-    return [build(group, form, dtype, pad_id) for group in plan_passes(rows, tokens_per_pass)]
+    return [build(group, form, dtype, pad_id) for group in plan_micro_batches(rows, tokens_per_pass)]
 
 
-def _packed(examples: Sequence[Example], form: RowForm, dtype: torch.dtype | None, pad_id: int) -> Pass:
+def _packed(examples: Sequence[Example], form: RowForm, dtype: torch.dtype | None, pad_id: int) -> MicroBatch:
     import torch
 
     from chartdistill.training.attention import RowLayout
@@ -168,10 +168,10 @@ def _packed(examples: Sequence[Example], form: RowForm, dtype: torch.dtype | Non
         "row_layout": layout,
         "logits_to_keep": torch.tensor(kept),
     }
-    return Pass(tuple(e.record for e in examples), inputs, None, **_targets(examples))
+    return MicroBatch(tuple(e.record for e in examples), inputs, None, **_targets(examples))
 
 
-def _plain(examples: Sequence[Example], form: RowForm, dtype: torch.dtype | None, pad_id: int) -> Pass:
+def _plain(examples: Sequence[Example], form: RowForm, dtype: torch.dtype | None, pad_id: int) -> MicroBatch:
     """Rows padded on the right, one answer each, with nothing that plain transformers does not know."""
     import torch
 
@@ -191,7 +191,7 @@ def _plain(examples: Sequence[Example], form: RowForm, dtype: torch.dtype | None
         "logits_to_keep": torch.tensor(kept),
     }
     trained = [number * len(kept) + place[column] for number, columns in enumerate(wanted) for column in columns]
-    return Pass(tuple(e.record for e in examples), inputs, torch.tensor(trained), **_targets(examples))
+    return MicroBatch(tuple(e.record for e in examples), inputs, torch.tensor(trained), **_targets(examples))
 
 
 def _branches(examples: Sequence[Example]) -> list[Branch]:

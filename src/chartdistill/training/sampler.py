@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from chartdistill.training.packing import Example, Pass
+from chartdistill.training.packing import Example, MicroBatch
 
 
 class StepSampler(torch.utils.data.Sampler[list[int]]):
@@ -44,7 +44,7 @@ class StepLoader(torch.utils.data.DataLoader[Any]):
         self,
         examples: Sequence[Example],
         batch_sampler: StepSampler,
-        collate_passes: Callable[[Sequence[Example]], list[Pass]],
+        collate_passes: Callable[[Sequence[Example]], list[MicroBatch]],
     ) -> None:
         super().__init__(
             examples,  # type: ignore[arg-type]

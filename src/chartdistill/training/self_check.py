@@ -21,7 +21,7 @@ _LEAK_ALLOWED = {"float32": 1e-5, "bfloat16": 1e-2, "float16": 2e-3}
 rounding is too, and a leak shows that would drown in the rounding between two ways of computing."""
 
 
-def check_rows(model: Any, examples: Sequence[Example], form: RowForm, shared: bool, pad_id: int) -> float:
+def self_check(model: Any, examples: Sequence[Example], form: RowForm, shared: bool, pad_id: int) -> float:
     """Compare one packed row with a plain row per answer, then change one branch and see whether others notice.
 
     Args:

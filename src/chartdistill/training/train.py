@@ -41,9 +41,9 @@ from chartdistill.schema import Label, Prediction, Record, Split, TrainExample
 from chartdistill.training import TrainOptions
 from chartdistill.training.distillation import TeacherTokens, check_vocabularies, teacher_tokens
 from chartdistill.training.memory import memory_errors
-from chartdistill.training.model import is_sharded, load_student, why_not_packed
+from chartdistill.training.model import is_sharded, load_model, why_not_packed
 from chartdistill.training.packing import Branch, Example, RowForm, sharing_gain
-from chartdistill.training.self_check import check_rows
+from chartdistill.training.self_check import self_check
 
 _LEAST_GAIN = 1.2
 """Below this factor of saved tokens sharing is not worth its branch masks."""
@@ -82,11 +82,11 @@ def train(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     examples, mix = read_examples(run, builder)
     check_lengths([*examples["train"], *examples["validation"]], options.max_tokens, _context(model_folder))
     with memory_errors(options):
-        model = load_student(model_folder, options)
+        model = load_model(model_folder, options)
         form, shared, sharing = _row_form(model, examples["train"], options)
         if form != "plain":
             some = _checked_examples(examples["train"])
-            sharing["first_step_difference"] = check_rows(model, some, form, shared, builder.end_id)
+            sharing["first_step_difference"] = self_check(model, some, form, shared, builder.end_id)
     from chartdistill.training.trainer import Rows, run_training
 
     held_out = examples["validation"]

@@ -19,11 +19,11 @@ from chartdistill.errors import TrainingError
 from chartdistill.runtime.run_folder import make_folder
 from chartdistill.training.adapter import BEST, adapter_tensors, load_tensors, put_tensors, save_adapter, save_tensors
 from chartdistill.training.callbacks import EndCallback, LogCallback, StopCallback, is_better
-from chartdistill.training.losses import pass_loss
+from chartdistill.training.losses import micro_batch_loss
 from chartdistill.training.memory import memory_errors
 from chartdistill.training.model import compute_dtype
 from chartdistill.training.options import TrainOptions
-from chartdistill.training.packing import Example, Pass, RowForm, collate
+from chartdistill.training.packing import Example, MicroBatch, RowForm, collate
 from chartdistill.training.sampler import StepLoader, StepSampler
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class LoraTrainer(Trainer):  # type: ignore[misc]
     """One call of `training_step` is one optimizer step: it runs all the passes that the step's records need."""
 
     control: Any
-    _last_passes: Sequence[Pass] = ()
+    _last_passes: Sequence[MicroBatch] = ()
     """Of the step whose gradient is about to be used."""
 
     def __init__(
@@ -68,7 +68,7 @@ class LoraTrainer(Trainer):  # type: ignore[misc]
     def _dtype(self) -> torch.dtype:
         return compute_dtype(self.accelerator.unwrap_model(self.model))
 
-    def passes_of(self, examples: Sequence[Example]) -> list[Pass]:
+    def micro_batches_of(self, examples: Sequence[Example]) -> list[MicroBatch]:
         """The passes that some examples need."""
         return collate(
             examples, self.rows.form, self.rows.shared, self.options.tokens_per_pass, self._dtype, self.rows.pad_id
@@ -82,7 +82,7 @@ class LoraTrainer(Trainer):  # type: ignore[misc]
             self.args.process_index,
             self.args.world_size,
         )
-        return StepLoader(self.train_examples, sampler, self.passes_of)
+        return StepLoader(self.train_examples, sampler, self.micro_batches_of)
 
     def floating_point_ops(self, inputs: Any) -> int:
         return 0  # transformers' formula would count a shared record as it counts a separate one
@@ -95,7 +95,7 @@ class LoraTrainer(Trainer):  # type: ignore[misc]
             TrainingError: the loss is not finite; names the records.
         """
         model.train()
-        passes: list[Pass] = inputs["passes"]
+        passes: list[MicroBatch] = inputs["passes"]
         total, most = self._over_processes(sum(one.total_weight for one in passes), len(passes))
         # Sharded parameters are gathered in every pass, so all processes must run equally many.
         count = most if self.is_fsdp_enabled else max(1, len(passes))
@@ -106,7 +106,7 @@ class LoraTrainer(Trainer):  # type: ignore[misc]
             synced = number == count - 1 or self.is_fsdp_enabled
             with contextlib.nullcontext() if synced else self.accelerator.no_sync(model):
                 with self.compute_loss_context_manager():
-                    loss = pass_loss(model, one, self.options.distillation) / total * self.args.world_size
+                    loss = micro_batch_loss(model, one, self.options.distillation) / total * self.args.world_size
                 loss = loss * 0 if idle else loss
                 self.accelerator.backward(loss)
             losses.append(loss.detach())
@@ -137,10 +137,10 @@ class LoraTrainer(Trainer):  # type: ignore[misc]
         return float(facts[:, 0].sum()), max(1, int(facts[:, 1].max()))
 
     @cached_property
-    def _idle_pass(self) -> Pass:
-        return self.passes_of(self.train_examples[:1])[0]
+    def _idle_pass(self) -> MicroBatch:
+        return self.micro_batches_of(self.train_examples[:1])[0]
 
-    def _not_finite(self, what: str, value: float, passes: Sequence[Pass]) -> NoReturn:
+    def _not_finite(self, what: str, value: float, passes: Sequence[MicroBatch]) -> NoReturn:
         bad = list(dict.fromkeys(name for one in passes for name in one.records))
         raise TrainingError(
             f"the {what} is {value} at step {self.state.global_step + 1}, on records {', '.join(bad[:20])}"
@@ -170,14 +170,14 @@ class LoraTrainer(Trainer):  # type: ignore[misc]
     def _validation_loss(self) -> float:
         """Mean cross entropy per weighted answer token over all validation examples."""
         mine = self.validation_examples[self.args.process_index :: self.args.world_size]
-        passes = self.passes_of(mine) if mine else []
+        passes = self.micro_batches_of(mine) if mine else []
         _, most = self._over_processes(0.0, len(passes))
         sums = torch.zeros(2, dtype=torch.float64)
         with torch.no_grad():
             for number in range(most if self.is_fsdp_enabled else len(passes)):
                 one = (passes[number] if number < len(passes) else self._idle_pass).to(self.args.device)
                 with self.compute_loss_context_manager():
-                    loss = pass_loss(self.model_wrapped if self.is_fsdp_enabled else self.model, one)
+                    loss = micro_batch_loss(self.model_wrapped if self.is_fsdp_enabled else self.model, one)
                 if number < len(passes):
                     sums += torch.tensor([loss.item(), one.total_weight])
         if self.args.world_size > 1:

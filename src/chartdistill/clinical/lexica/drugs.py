@@ -160,7 +160,7 @@ def drugs() -> Drugs:
     return Drugs(read_lexicon(lexicon_path()))
 
 
-def lexicon(use: LexiconUse) -> Drugs | None:
+def known_drugs(use: LexiconUse) -> Drugs | None:
     """The lexicon as an option asks for it; None where it is off, or `auto` and not installed.
 
     Raises:

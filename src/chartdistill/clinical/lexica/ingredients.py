@@ -15,9 +15,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 
-from chartdistill.clinical.lexica.drugs import lexicon
-from chartdistill.clinical.text.grounding import DRUG_ITEMS, item_key
-from chartdistill.schema import Task
+from chartdistill.clinical.lexica.drugs import known_drugs
 
 COMBINATIONS = {
     name: frozenset(parts.split("+"))
@@ -79,21 +77,14 @@ _JOINTS = re.compile(r"\s*(?:\+|&|(?<!\d)/(?!\d))\s*|\s+(?:and|with|plus)\s+")
 
 
 @lru_cache(maxsize=1 << 16)
-def _key(task_key: str, is_drug: bool) -> str:
-    if not is_drug:
-        return task_key
-    known = lexicon("auto")
-    return " + ".join(sorted(ingredients(task_key, None if known is None else known.canonical)))
-
-
-def match_key(text: str, task: Task) -> str:
-    """The key of an item of `task`; equal keys match."""
-    is_drug = task.item.casefold() in DRUG_ITEMS
-    return _key(item_key(text, task), is_drug)
+def drug_key(key: str) -> str:
+    """The key by which two drugs match, from the plain key of a name without its directions."""
+    known = known_drugs("auto")
+    return " + ".join(sorted(ingredients(key, None if known is None else known.canonical)))
 
 
 def ingredients(key: str, canonical: Callable[[str], str | None] | None = None) -> frozenset[str]:
-    """The ingredients of a drug, from its plain key (see `grounding.item_key`). Never empty.
+    """The ingredients of a drug, from its plain key (see `entities.medication.Medication.key`). Never empty.
 
     `canonical` gives the lexicon's name of a drug, or None; without it only salts, forms, abbreviations and the
     combinations of this file are resolved.
@@ -133,7 +124,7 @@ def _stripped(name: str) -> str:
 
 def lexicon_used() -> str:
     """Which drug lexicon the keys go by, with its version; `none` where it is not installed."""
-    if lexicon("auto") is None:
+    if known_drugs("auto") is None:
         return "none"
     try:
         return f"drug-named-entity-recognition {version('drug-named-entity-recognition')}"

@@ -1,20 +1,20 @@
-"""Items as text: the key two items are compared by, and where an item stands in a record.
+"""Where words stand in a record: the same, similar, or in another order.
 
-In: an item's text, a record's text. Out: a key, or an `Alignment` with character offsets into the record's text as
+In: an item's text, a record's text. Out: an `Alignment` with character offsets into the record's text as
 given. Must hold: pure functions, no state, offsets always on word boundaries, `None` when the item is not there.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from rapidfuzz import fuzz, process
 from rapidfuzz.distance import Levenshtein
 
-from chartdistill.schema import Item, Task
+from chartdistill.prompting.answer_format import EDGE
 
 FUZZY_THRESHOLD = 90.0
 """Smallest similarity of a window of whole words (0 to 100, `rapidfuzz.fuzz.ratio`) that counts as the item."""
@@ -22,32 +22,13 @@ FUZZY_THRESHOLD = 90.0
 MAX_FUZZY_WORDS = 60
 """Longer items are located exactly or not at all: they are runaway answers, and comparing them takes seconds."""
 
-DRUG_ITEMS = frozenset({"medication", "drug"})
-"""`Task.item` of the tasks whose items are drugs: dose, route and frequency at the end do not name the drug."""
-
 _MIN_INITIALS = 3
 _MIN_WORD = 4
 _SAME_BEGINNING = 0.7
 _NO_INITIALS = frozenset("of the a an and with in on to for".split())
-_EDGE = " \t\r\n.,;:!?'\"`“”‘’"
 _SPACE = str.maketrans(dict.fromkeys("\t\r\n\v\f\u00a0", " "))
 _WORD = re.compile(r"\w+")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-_DIRECTIONS = re.compile(
-    r"""(?:[\s,;(]{1,3}(?:
-        \d[\d.,/-]{0,11}\s?(?:mg|mcg|µg|ug|g|gm|grams?|meq|ml|cc|units?|iu|%|percent|tab(?:let)?s?|cap(?:sule)?s?|puffs?)
-            (?:/\w+)?
-        | tab(?:let)?s? | cap(?:sule)?s? | puffs?
-        | p\.?o | by\s+mouth | oral(?:ly)? | i\.?v | intravenous(?:ly)? | i\.?m
-        | s\.?[cq] | sub-?q | subcutaneous(?:ly)?
-        | once | twice | three\s+times | \d+\s+times | (?:an?|per|each)\s+(?:day|week|month) | daily | weekly | monthly
-        | nightly | every\s+(?:other\s+)?(?:\d+\s+)?(?:hours?|days?|weeks?|morning|evening|night)
-        | at\s+(?:bedtime|night)
-        | q\.?\s?\d+\s?h(?:ours?)? | [qbt]\.?i\.?d | q\.?d | q\.?h\.?s | q\.?a\.?m | q\.?p\.?m
-        | p\.?r\.?n | as\s+needed | for\s+\d+\s+(?:days|weeks|months)
-    )[.)]{0,2}){1,12}$""",
-    re.VERBOSE | re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +43,6 @@ class Alignment:
     """Similarity, 0 to 100; 100 for exact and alias. For `words`, the share of the item's words that are there."""
 
 
-def plain_key(text: str) -> str:
-    """An item's text without case, repeated space, and punctuation at its ends."""
-    return " ".join(text.casefold().split()).strip(_EDGE)
-
-
-def item_key(text: str, task: Task) -> str:
-    """The key by which two items of a task are the same item.
-
-    `plain_key`; for tasks about drugs also without dose, route and frequency at the end ("20 mg p.o. daily"), as long
-    as a name is left. What makes another drug ("vitamin B12", "insulin 70/30", "cream") stays.
-    """
-    key = plain_key(text)
-    if task.item.casefold() not in DRUG_ITEMS:
-        return key
-    return _DIRECTIONS.sub("", key).strip(_EDGE) or key
-
-
 def locate(item_text: str, record_text: str, threshold: float = FUZZY_THRESHOLD) -> Alignment | None:
     """Where `item_text` stands in `record_text`, or None.
 
@@ -87,34 +51,24 @@ def locate(item_text: str, record_text: str, threshold: float = FUZZY_THRESHOLD)
     off). A window must hold the same numbers as the item, and a single word may differ by one letter only: "5 mg" is
     not "50 mg", prednisone not prednisolone.
     """
-    item, record = " ".join(_fold(item_text).strip(_EDGE).split()), _fold(record_text)
+    item, record = " ".join(_fold(item_text).strip(EDGE).split()), _fold(record_text)
     for start, end in _occurrences(item, record):
         return Alignment(start, end, "exact", 100.0)
     return _locate_fuzzy(item, record, threshold) if item and threshold <= 100 else None
 
 
-def locate_item(
-    item: Item,
-    record_text: str,
-    task: Task,
-    threshold: float = FUZZY_THRESHOLD,
-    aliases: Callable[[str], tuple[str, ...]] | None = None,
-    abbreviations: bool = False,
-) -> Alignment | None:
-    """Where an item of `task` stands in a record: its text, or its key (the drug without the dose), or an alias.
-
-    `aliases` gives a drug's other names (`drugs.Drugs.aliases`); None: no other name counts. With `abbreviations` a
-    name of three words or more is also found by its capital initials ("CAD").
-    """
-    key = item_key(item.text, task)
-    found = locate(item.text, record_text, threshold) or locate(key, record_text, threshold)
-    if found is not None:
-        return found
+def locate_alias(names: Iterable[str], record_text: str) -> Alignment | None:
+    """Where the first of several other names of a thing stands in a record, as whole words; None when none does."""
     folded = _fold(record_text)
-    for name in aliases(key) if aliases else ():
+    for name in names:
         for start, end in _occurrences(_fold(name), folded):
             return Alignment(start, end, "alias", 100.0)
-    if abbreviations and len(initials := _initials(key)) >= _MIN_INITIALS:
+    return None
+
+
+def locate_initials(name: str, record_text: str) -> Alignment | None:
+    """Where the capital initials of a name of three words or more stand ("CAD"); None for fewer, and when nowhere."""
+    if len(initials := _initials(name)) >= _MIN_INITIALS:
         for start, end in _occurrences(initials, record_text):
             return Alignment(start, end, "alias", 100.0)
     return None
@@ -145,7 +99,7 @@ def locate_words(text: str, record_text: str, share: float) -> Alignment | None:
 
 def occurrences(name: str, text: str) -> Iterator[tuple[int, int]]:
     """Every place where `name` stands in `text` as whole words, in any case and any white space."""
-    return _occurrences(" ".join(_fold(name).strip(_EDGE).split()), _fold(text))
+    return _occurrences(" ".join(_fold(name).strip(EDGE).split()), _fold(text))
 
 
 def numbers(text: str) -> list[str]:

@@ -4,8 +4,8 @@ A filter is one frozen class whose fields are its YAML keys, with one method:
 
     check(label, items, record, task, run) -> list[Rejection]
 
-`items` is `schema.parse_answer(label.completion, task)`, or None where there is no completion or it does not parse.
-`run` holds what is known of the run's other labels (`label_statistics.RunFacts`); only `duplicates` and `aberration` ask it
+`items` is `parse_answer(label.completion, task)`, or None where there is no completion or it does not parse. `run` holds
+what is known of the run's other labels (`label_statistics.LabelStatistics`); only `duplicates` and `aberration` ask it
 about them. A rejection without item rejects the label; one with an item drops that item, and is the evidence of the
 label's rejection where both come together. An empty list means nothing to object to. To turn a filter off: leave it
 out of the config's `filters:`. To add one: one file, one line here.
@@ -27,7 +27,7 @@ from chartdistill.curation.filters.kind import Kind
 from chartdistill.curation.filters.status import Status
 from chartdistill.curation.filters.truncation import Truncation
 from chartdistill.curation.filters.verification import Verification
-from chartdistill.curation.label_statistics import NO_FACTS, RunFacts, survey
+from chartdistill.curation.label_statistics import NO_STATISTICS, LabelStatistics, survey
 
 AnyFilter = Annotated[
     Format | Truncation | Duplicates | Grounding | Kind | Status | Abstention | Agreement | Verification | Aberration,
@@ -49,7 +49,7 @@ DEFAULT_FILTERS: tuple[AnyFilter, ...] = (
 """All filters with their defaults."""
 
 __all__ = [
-    "NO_FACTS",
+    "NO_STATISTICS",
     "Aberration",
     "Abstention",
     "Agreement",
@@ -59,7 +59,7 @@ __all__ = [
     "Format",
     "Grounding",
     "Kind",
-    "RunFacts",
+    "LabelStatistics",
     "Status",
     "Truncation",
     "Verification",

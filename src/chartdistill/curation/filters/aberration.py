@@ -7,8 +7,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from chartdistill.clinical.entities import ENTITY_TYPES
 from chartdistill.curation.filters.items import ItemFilter
-from chartdistill.curation.label_statistics import NO_FACTS, RunFacts
+from chartdistill.curation.label_statistics import NO_STATISTICS, LabelStatistics
 from chartdistill.schema import Item, Label, Record, Rejection, Task
 
 _ARTEFACT = re.compile(r"</?[a-z_]+>|\[/?INST]|```|###|[\x00-\x1f\x7f\ufffd]|^(?:answer|question)\b\s*:", re.IGNORECASE)
@@ -23,7 +24,9 @@ class Aberration(ItemFilter):
     type: Literal["aberration"] = "aberration"
     max_words: int = Field(default=12, ge=1)
     """Longest item, in words."""
-    max_words_by_task: dict[str, int] = Field(default={"prognosis": 20})
+    max_words_by_task: dict[str, int] = Field(
+        default={one.task_name: one.max_words for one in ENTITY_TYPES if one.max_words}
+    )
     """Task name -> longest item, where a task's items are longer than most: a prognosis is a quoted clause."""
     max_score: float = Field(default=8, gt=0)
     """Robust z from which a value is an outlier: (value - median) / max(1, 1.4826 x median absolute deviation)."""
@@ -36,7 +39,7 @@ class Aberration(ItemFilter):
         items: tuple[Item, ...] | None,
         record: Record,
         task: Task,
-        run: RunFacts = NO_FACTS,
+        run: LabelStatistics = NO_STATISTICS,
     ) -> list[Rejection]:
         """Reject each item of a shape no item of the task has, and the label with far too many."""
         limit = self.max_words_by_task.get(task.name, self.max_words)
@@ -51,7 +54,7 @@ class Aberration(ItemFilter):
             rejections.append(self.objection("outlier_count", evidence))
         return rejections
 
-    def _outlier(self, what: Literal["words", "items"], value: int, task: str, run: RunFacts) -> str:
+    def _outlier(self, what: Literal["words", "items"], value: int, task: str, run: LabelStatistics) -> str:
         norm = (run.item_words if what == "words" else run.num_items).get(task)
         if norm is None or norm.number < self.min_labels or norm.score(value) <= self.max_score:
             return ""

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from chartdistill.curation.filters.items import ItemFilter
-from chartdistill.curation.label_statistics import NO_FACTS, RunFacts
+from chartdistill.curation.label_statistics import NO_STATISTICS, LabelStatistics
 from chartdistill.schema import Item, Label, Record, Rejection, Task
 
 
@@ -24,7 +24,7 @@ class Agreement(ItemFilter):
         items: tuple[Item, ...] | None,
         record: Record,
         task: Task,
-        run: RunFacts = NO_FACTS,
+        run: LabelStatistics = NO_STATISTICS,
     ) -> list[Rejection]:
         """Reject each item whose vote is below the limit. An item without a vote has no support to judge by."""
         votes = {vote.item: vote for vote in label.votes or ()}

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from chartdistill.clinical.text.grounding import locate_item, locate_words
+from chartdistill.clinical.entities import entity_of
 from chartdistill.curation.filters.items import LabelFilter
-from chartdistill.curation.label_statistics import NO_FACTS, RunFacts
+from chartdistill.curation.label_statistics import NO_STATISTICS, LabelStatistics
 from chartdistill.schema import Item, Label, Record, Rejection, Task
-
-_SAME_WORDS = 0.75
 
 
 class Duplicates(LabelFilter):
@@ -23,16 +21,14 @@ class Duplicates(LabelFilter):
         items: tuple[Item, ...] | None,
         record: Record,
         task: Task,
-        run: RunFacts = NO_FACTS,
+        run: LabelStatistics = NO_STATISTICS,
     ) -> list[Rejection]:
         """Reject the label when at least half of an answer that another record was given is missing from this one."""
         others = run.others_with(items, record.id) if items else ()
         if not items or not others:
             return []
-        missing = sum(
-            locate_item(item, record.text, task) is None and locate_words(item.text, record.text, _SAME_WORDS) is None
-            for item in items
-        )
+        entity = entity_of(task)
+        missing = sum(entity.span(item.text, record.text) is None for item in items)
         if 2 * missing < len(items):
             return []
         evidence = (

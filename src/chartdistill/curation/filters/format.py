@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from chartdistill.curation.filters.items import LabelFilter
-from chartdistill.curation.label_statistics import NO_FACTS, RunFacts
+from chartdistill.curation.label_statistics import NO_STATISTICS, LabelStatistics
 from chartdistill.prompting.answer_format import FIELD_SEPARATOR, NONE_FOUND, says_none
 from chartdistill.schema import Item, Label, Record, Rejection, Task
 
@@ -27,7 +27,7 @@ class Format(LabelFilter):
         items: tuple[Item, ...] | None,
         record: Record,
         task: Task,
-        run: RunFacts = NO_FACTS,
+        run: LabelStatistics = NO_STATISTICS,
     ) -> list[Rejection]:
         """Reject the whole label, once, for the first thing that is wrong with its form."""
         reason, evidence = self._objection(label, items, task)

@@ -5,29 +5,16 @@ Necessary, not sufficient: an item in the record can still be of the wrong kind 
 
 from __future__ import annotations
 
-import re
 from typing import Literal
 
 from pydantic import Field
 
-from chartdistill.clinical.lexica.drugs import LexiconUse, lexicon
-from chartdistill.clinical.text.grounding import (
-    DRUG_ITEMS,
-    FUZZY_THRESHOLD,
-    Alignment,
-    locate_item,
-    locate_words,
-    numbers,
-)
+from chartdistill.clinical.entities import entity_of
+from chartdistill.clinical.lexica.drugs import LexiconUse
+from chartdistill.clinical.text.grounding import FUZZY_THRESHOLD, Alignment, numbers
 from chartdistill.curation.filters.items import ItemFilter
-from chartdistill.curation.label_statistics import NO_FACTS, RunFacts
+from chartdistill.curation.label_statistics import NO_STATISTICS, LabelStatistics
 from chartdistill.schema import Item, Label, Record, Rejection, Task
-
-_EXPLANATION = re.compile(r",\s+(?:which|that|who)\b.*$", re.DOTALL)
-_EVERY_ITEM = re.compile(
-    r"\b(?:repeat|scans?|tests?|stud(?:y|ies)|levels?|patient|further|follow-?up)\b", re.IGNORECASE
-)
-"""Words that teachers add to what the chart says."""
 
 
 class Grounding(ItemFilter):
@@ -49,16 +36,16 @@ class Grounding(ItemFilter):
         items: tuple[Item, ...] | None,
         record: Record,
         task: Task,
-        run: RunFacts = NO_FACTS,
+        run: LabelStatistics = NO_STATISTICS,
     ) -> list[Rejection]:
         """Reject each item that cannot be located in the record's text."""
         findings = []
         recorded: frozenset[str] | None = None
         for item in items or ():
-            place = self._locate(item, record.text, task)
+            place = self._evidence(item, record.text, task)
             if place is None:
                 cut = run.removed.get(record.id, "")
-                if cut and self._locate(item, cut, task) is not None:
+                if cut and self._evidence(item, cut, task) is not None:
                     evidence = "stands only in the search keywords or the notice at the chart's end"
                     findings.append(self.finding("boilerplate", item, evidence))
                     continue
@@ -72,12 +59,5 @@ class Grounding(ItemFilter):
                     findings.append(self.finding("invented_number", item, evidence, (place.start, place.end)))
         return self.verdict(findings, len(items or ()))
 
-    def _locate(self, item: Item, text: str, task: Task) -> Alignment | None:
-        is_drug = task.item.casefold() in DRUG_ITEMS
-        known = lexicon(self.lexicon) if is_drug else None
-        aliases = known.aliases if known else None
-        place = locate_item(item, text, task, self.fuzzy_threshold, aliases, abbreviations=not is_drug)
-        if place is None and self.word_share is not None and not is_drug:
-            said = _EVERY_ITEM.sub(" ", _EXPLANATION.sub("", item.text))
-            return locate_words(said, text, self.word_share)
-        return place
+    def _evidence(self, item: Item, text: str, task: Task) -> Alignment | None:
+        return entity_of(task).evidence(item.text, text, self.fuzzy_threshold, self.lexicon, self.word_share)

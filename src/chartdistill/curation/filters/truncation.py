@@ -9,7 +9,7 @@ from pydantic import Field
 
 from chartdistill.clinical.text.grounding import occurrences
 from chartdistill.curation.filters.items import LabelFilter
-from chartdistill.curation.label_statistics import NO_FACTS, RunFacts
+from chartdistill.curation.label_statistics import NO_STATISTICS, LabelStatistics
 from chartdistill.prompting.answer_format import says_none
 from chartdistill.schema import Item, Label, Record, Rejection, Task
 
@@ -44,7 +44,7 @@ class Truncation(LabelFilter):
         items: tuple[Item, ...] | None,
         record: Record,
         task: Task,
-        run: RunFacts = NO_FACTS,
+        run: LabelStatistics = NO_STATISTICS,
     ) -> list[Rejection]:
         """Reject a label whose engine stopped at the limit, however well it reads."""
         if label.finish_reason == "length":

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from chartdistill.clinical.text.grounding import FUZZY_THRESHOLD, locate
 from chartdistill.curation.filters.items import ItemFilter
-from chartdistill.curation.label_statistics import NO_FACTS, RunFacts
+from chartdistill.curation.label_statistics import NO_STATISTICS, LabelStatistics
 from chartdistill.schema import Item, ItemCheck, Label, Record, Rejection, Task
 
 
@@ -28,7 +28,7 @@ class Verification(ItemFilter):
         items: tuple[Item, ...] | None,
         record: Record,
         task: Task,
-        run: RunFacts = NO_FACTS,
+        run: LabelStatistics = NO_STATISTICS,
     ) -> list[Rejection]:
         """Reject each item whose check speaks against it."""
         checks = {check.item: check for check in label.checks or ()}

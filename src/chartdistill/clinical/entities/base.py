@@ -1,0 +1,273 @@
+"""One kind of finding: what it is, where a chart bears it out, and what the words around it say.
+
+A kind of finding is one subclass of :class:`EntityType` in a file of this folder, listed in `entities.ENTITY_TYPES`.
+Filters, metrics, audit, interventions and the rule baseline know no kind: they ask the object that `entity_of(task)`
+gives them. The class itself is the general kind, for tasks whose `item` no file knows: it judges wording, grounding and
+details by what holds for any name, and objects to nothing that needs knowledge of medicine.
+
+Must hold: pure but for the drug lexicon, which is an argument (`LexiconUse`) wherever it is asked; every span points
+into the chart as given; a method that cannot tell returns None or (), never a guess.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar, NamedTuple
+
+from chartdistill.clinical.lexica.drugs import LexiconUse
+from chartdistill.clinical.text.context import Cue, cues
+from chartdistill.clinical.text.free_text import comma_list
+from chartdistill.clinical.text.grounding import (
+    FUZZY_THRESHOLD,
+    Alignment,
+    locate,
+    locate_initials,
+    locate_words,
+    numbers,
+    occurrences,
+)
+from chartdistill.clinical.text.sections import outline
+from chartdistill.prompting.answer_format import plain_key
+from chartdistill.schema import Item
+
+Span = tuple[int, int]
+MOST_OF_ITS_WORDS = 0.75
+"""Share of an item's words that must stand together for it to be shown somewhere."""
+
+_NEAR_CHARS = 80
+"""A detail stands within so many characters of its name."""
+_EXPLANATION = re.compile(r",\s+(?:which|that|who)\b.*$", re.DOTALL)
+_EVERY_ITEM = re.compile(
+    r"\b(?:repeat|scans?|tests?|stud(?:y|ies)|levels?|patient|further|follow-?up)\b", re.IGNORECASE
+)
+"""Words that teachers add to what the chart says."""
+
+_SETTLED: frozenset[Cue] = frozenset({"started", "continued", "changed", "stopped", "held", "once"})
+"""Cues that say what was done, whatever else the sentence weighs."""
+ABSENT: Mapping[Cue, str] = {"negated": "negated", "family": "family_member", "declined": "declined"}
+"""Cue -> reason code: the item is not the patient's at all."""
+
+STATUS_CUES: Sequence[tuple[str, str]] = (
+    ("avoid", r"allerg|avoid|intoleran|hives|must not"),
+    ("stop", r"discontinu|stop|d/c|no longer|replaced by"),
+    ("hold", r"\bhold|on hold|withh"),
+    ("given-once", r"single dose|one dose|given once|\bx1\b"),
+    ("past", r"in the past|previous|failed|years ago|prior course|in (?:19|20)\d\d"),
+    ("change", r"increas|decreas|reduc|taper|titrat|doubled|\bchange\b"),
+    ("start", r"\bstart|begin|initiat|prescri|\brx\b|\badd(?:ed)?\b|a trial of|\btry\b|treat with|switch"),
+)
+"""Status -> words of its sentence, the first that occurs decides: what the rule baseline reads."""
+_EXCLUDED = re.compile(
+    r"\b(?:mother|father|sister|brother|aunt|uncle|grand\w+|son|daughter|spouse|family|denies|never|no evidence"
+    r"|ruled out|rule out|screening|if|consider|may be|declined|no need)\b",
+    re.IGNORECASE,
+)
+"""Words of sentences that the rule baseline does not read: somebody else's, denied, or for later."""
+
+Flips = Mapping[tuple[str, str], Sequence[tuple[str, str]]]
+"""(status before, status after) -> patterns of a sentence and what they become; the first that occurs is applied."""
+
+
+class Objection(NamedTuple):
+    """What speaks against an item."""
+
+    reason: str
+    """Reason code, as `curate` counts it."""
+    evidence: str
+    """In words without record text."""
+    span: Span | None = None
+    """Where in the chart."""
+
+
+class EntityType:
+    """One kind of finding. The attributes are its data; the methods answer what others ask."""
+
+    names: tuple[str, ...] = ()
+    """`Task.item`, in lower case, of the tasks about it; the first is its own name. Empty: the general kind."""
+    task_name: str = ""
+    """What the shipped task about it is called."""
+    also_called: tuple[str, ...] = ()
+    """What else a task is called that is about it, where nothing but the task's name is known."""
+    question_words: str = ""
+    """Regular expression of the words a question uses that asks for it (`audit` tells tasks by them); empty: none."""
+    answer_nouns: str = ""
+    """Regular expression of its nouns in the lead-in of a free answer: "The diagnosis is ..."."""
+    max_words: int | None = None
+    """Longest item in words, where these are longer than most."""
+    initials_ground: bool = True
+    """Whether a label's item is borne out by its initials ("CAD")."""
+    has_other_names: bool = False
+    """Whether things of this kind go by several names."""
+    sentences_are_items: bool = False
+    """Whether a free answer's sentences are items as they stand."""
+    insertion: str | None = None
+    """The sentence that makes an item true, with `{}` for it; None: charts cannot be edited with certainty."""
+    inserted_status: str | None = None
+    """The status that sentence gives."""
+    flips: ClassVar[Flips] = {}
+    """How a sentence is turned so that the status must follow."""
+    status_cues: Sequence[tuple[str, str]] = STATUS_CUES
+    default_status: str = "continue"
+    """What the rule baseline says where no cue occurs, if the task has it."""
+
+    @property
+    def name(self) -> str:
+        """What it is called; empty for the general kind."""
+        return self.names[0] if self.names else ""
+
+    # When are two names the same? Two keys, on purpose: votes, duplicates and filters must not merge what a reader
+    # could tell apart; scores must not count another spelling of the same thing as wrong.
+
+    def key(self, text: str) -> str:
+        """The key by which two items of one answer, or of several samples, are the same item."""
+        return plain_key(text)
+
+    def match_key(self, text: str) -> str:
+        """The key by which an emitted item and a gold item match; equal keys match."""
+        return self.key(text)
+
+    # Where in a chart?
+
+    def locate(
+        self,
+        text: str,
+        chart: str,
+        threshold: float = FUZZY_THRESHOLD,
+        lexicon: LexiconUse = "off",
+        initials: bool = False,
+    ) -> Alignment | None:
+        """Where an item stands in a chart: its text or its key, then its other names; None when nowhere.
+
+        Args:
+            threshold: see `grounding.locate`.
+            lexicon: whether other names of the lexicon count.
+            initials: whether a name of three words or more is also found by its capital initials ("CAD").
+        """
+        key = self.key(text)
+        found = locate(text, chart, threshold) or locate(key, chart, threshold)
+        found = found or self._locate_alias(key, chart, lexicon)
+        return found or (locate_initials(key, chart) if initials else None)
+
+    def _locate_alias(self, key: str, chart: str, lexicon: LexiconUse) -> Alignment | None:
+        return None
+
+    def evidence(
+        self, text: str, chart: str, threshold: float, lexicon: LexiconUse, word_share: float | None
+    ) -> Alignment | None:
+        """What in a chart bears an item of a label out, by the rules of the filter `grounding`; None: invented.
+
+        `word_share`: for free text, also where this share of the item's words stand together.
+        """
+        place = self.locate(text, chart, threshold, lexicon, self.initials_ground)
+        if place is None and word_share is not None:
+            return locate_words(_EVERY_ITEM.sub(" ", _EXPLANATION.sub("", text)), chart, word_share)
+        return place
+
+    def span(self, text: str, chart: str) -> Span | None:
+        """Where to point at, when something is said about an item."""
+        place = self.locate(text, chart) or locate_words(text, chart, MOST_OF_ITS_WORDS)
+        return None if place is None else (place.start, place.end)
+
+    # Is it of this kind, and does the chart agree?
+
+    def objection(self, text: str, chart: str, lexicon: LexiconUse, keep_unknown: bool) -> Objection | None:
+        """Why an item that the chart holds is not of this kind; None when nothing speaks against it.
+
+        `keep_unknown`: whether a short name that no list has passes, where the chart uses it like one of this kind.
+        """
+        return None
+
+    def overlooked(self, chart: str, lexicon: LexiconUse) -> Objection | None:
+        """What makes "none found" unbelievable for a chart; None when it can be believed."""
+        return None
+
+    def contradiction(self, item: Item, chart: str, statuses: Sequence[str], lexicon: LexiconUse) -> Objection | None:
+        """What every mention of an item says against it: it is denied, a relative's, stopped ...
+
+        `statuses`: those of the task; empty where its items are taken to be the patient's now.
+        """
+        return None
+
+    def _denied(
+        self, names: Sequence[str], chart: str, reasons: Mapping[Cue, str] = ABSENT
+    ) -> tuple[list[frozenset[Cue]], Span, Objection | None] | None:
+        """(the cues of every mention, the first mention, what they all say); None when a mention is neutral."""
+        mentions = outline(chart).mentions(names)
+        said = [cues(mention) for mention in mentions]
+        if not said or not all(said):
+            return None
+        first = (mentions[0].start, mentions[0].end)
+        for cue, reason in reasons.items():
+            # "His father takes X": what is continued there is the father's.
+            settled = _SETTLED - {"continued"} if cue == "family" else _SETTLED
+            if all(cue in one and not one & settled for one in said):
+                evidence = f"{mentions_in_words(len(said))}, each one {reason.replace('_', ' ')}"
+                return said, first, Objection(reason, evidence, first)
+        return said, first, None
+
+    def details_hold(self, text: str, chart: str) -> bool | None:
+        """Whether the details of an item (a dose) stand beside it in the chart; None where there is none to check."""
+        return None
+
+    def _numbers_beside(self, name: str, details: str, chart: str) -> bool | None:
+        said, places = set(numbers(details)), list(occurrences(name, chart))
+        if not said or not places:
+            return None
+        return any(said <= set(numbers(_beside(chart, start, end))) for start, end in places)
+
+    # How free answers are read, charts edited, and rules applied.
+
+    def split(self, text: str) -> list[str]:
+        """The items in a piece of a free answer that is no sentence."""
+        return comma_list(text)
+
+    def new_names(self, synthetic: bool, rng: random.Random) -> Sequence[str]:
+        """Names of this kind that a chart may not hold yet; made-up ones for synthetic charts."""
+        return ()
+
+    def other_name(self, name: str, chart: str, rng: random.Random) -> str | None:
+        """Another name of the same thing, to be put in its place; None where none is known."""
+        return None
+
+    def read_by_rules(self, sentence: str, known: Sequence[str]) -> list[str]:
+        """What the rule baseline finds in a sentence: known names, longest first where they overlap."""
+        if _EXCLUDED.search(sentence):
+            return []
+        return [sentence[start:end] for start, end in longest_apart(self._candidates(sentence, known))]
+
+    def _candidates(self, sentence: str, known: Sequence[str]) -> list[Span]:
+        return [span for name in known if (span := next(occurrences(name, sentence), None)) is not None]
+
+    def status_by_rules(self, sentence: str, statuses: Sequence[str]) -> str | None:
+        """The status that a sentence's words give; None for a task without statuses."""
+        if not statuses:
+            return None
+        cued = (name for name, cue in self.status_cues if name in statuses and re.search(cue, sentence, re.IGNORECASE))
+        return next(cued, self.default_status if self.default_status in statuses else statuses[0])
+
+
+def longest_apart(spans: Sequence[Span]) -> list[Span]:
+    """Spans that do not overlap, in order; of those that do, the longest stays."""
+    kept: list[Span] = []
+    for span in sorted(spans, key=lambda span: (span[0] - span[1], span)):
+        if not any(span[0] < end and start < span[1] for start, end in kept):
+            kept.append(span)
+    return sorted(kept)
+
+
+def mentions_in_words(count: int) -> str:
+    """`one mention`, `3 mentions`."""
+    return "one mention" if count == 1 else f"{count} mentions"
+
+
+def first_of(judges: Sequence[tuple[Callable[[str], bool], str]], text: str) -> str | None:
+    """What the first judge that says yes calls the text."""
+    return next((what for says, what in judges if says(text)), None)
+
+
+def _beside(text: str, start: int, end: int) -> str:
+    """The line a name stands in, at most 80 characters to either side."""
+    before = re.split(r"\n", text[max(0, start - _NEAR_CHARS) : start])[-1]
+    return before + " " + re.split(r"\n", text[end : end + _NEAR_CHARS])[0]

@@ -1,0 +1,83 @@
+"""Diagnoses that the patient has."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+
+from chartdistill.clinical.entities.base import EntityType, Objection
+from chartdistill.clinical.lexica.conditions import CONDITION_NAMES
+from chartdistill.clinical.lexica.drugs import LexiconUse
+from chartdistill.clinical.text.free_text import series
+from chartdistill.clinical.text.phrases import (
+    is_normal_finding,
+    names_disease,
+    names_imaging_or_study,
+    names_procedure,
+    names_specialty,
+)
+from chartdistill.clinical.text.sections import outline
+from chartdistill.schema import Item
+
+_SECTION = re.compile(
+    r"^(?:\w+[- ]?(?:operative|charge)?\s*)?diagnos[ie]s$|^(?:final|principal|admitting)\s+diagnos[ie]s$"
+)
+_ASSESSMENT = re.compile(r"^(?:assessment|impression|final\s+impression|assessment\s+and\s+plan)$")
+_UNSURE = re.compile(
+    r"\b(?:no|not|without|negative|rule|versus|vs|possible|question|normal|resolved|screening)\b|\?", re.IGNORECASE
+)
+_LIST_MARK = re.compile(r"^\s*\d{1,2}[.)]\s*")
+_MAX_WORDS = 8
+_EMPTY = re.compile(
+    r"^\W*(?:none|no\b|n/?a\b|nil|unknown|same|as\s+above|negative|not\b|deferred|see\b|unremarkable)", re.IGNORECASE
+)
+
+
+class Diagnosis(EntityType):
+    """Reason codes of its own: `not_a_diagnosis`, a procedure, test or specialty; `normal_finding`, "normal ...",
+    "no ..."."""
+
+    names = ("diagnosis",)
+    task_name = "diagnosis"
+    question_words = r"\bdiagnos"
+    answer_nouns = r"diagnos[ie]s"
+    insertion = "The patient has {}."
+
+    def objection(self, text: str, chart: str, lexicon: LexiconUse, keep_unknown: bool) -> Objection | None:
+        """By the words of the phrase alone."""
+        if is_normal_finding(text):
+            return Objection("normal_finding", "says that nothing was found", self.span(text, chart))
+        if names_procedure(text) or names_imaging_or_study(text):
+            evidence = "a procedure, an examination or a treatment"
+            return Objection("not_a_diagnosis", evidence, self.span(text, chart))
+        if names_specialty(text):
+            return Objection("not_a_diagnosis", "a specialty or an organ system", self.span(text, chart))
+        return None
+
+    def overlooked(self, chart: str, lexicon: LexiconUse) -> Objection | None:
+        """A heading for diagnoses with something under it."""
+        for pattern, told in ((_SECTION, False), (_ASSESSMENT, True)):
+            for span in outline(chart).section(pattern):
+                first = _LIST_MARK.sub("", span.text.strip().split("\n")[0]).strip(" .")
+                if len(first) <= 3 or _EMPTY.match(first) or is_normal_finding(first) or names_procedure(first):
+                    continue
+                # An assessment can be anything; a short one that ends in a disease's name is a diagnosis.
+                if told and (len(first.split()) > _MAX_WORDS or not names_disease(first) or _UNSURE.search(first)):
+                    continue
+                evidence = "the chart has a heading for diagnoses with something under it"
+                return Objection("false_none", evidence, (span.start, span.end))
+        return None
+
+    def contradiction(self, item: Item, chart: str, statuses: Sequence[str], lexicon: LexiconUse) -> Objection | None:
+        """Denied, a relative's or declined wherever it stands."""
+        found = self._denied([item.text, self.key(item.text)], chart)
+        return None if found is None else found[2]
+
+    def split(self, text: str) -> list[str]:
+        """ "Infected foreign body, right naris" is one diagnosis: two parts make no list."""
+        return series(text)
+
+    def new_names(self, synthetic: bool, rng: random.Random) -> Sequence[str]:
+        """Common conditions."""
+        return CONDITION_NAMES

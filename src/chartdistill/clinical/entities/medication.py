@@ -1,0 +1,253 @@
+"""Drugs of a patient, with a status. A drug is the same under a brand's name, and with another dose."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from chartdistill.clinical.entities.base import ABSENT, EntityType, Flips, Objection, Span, first_of, mentions_in_words
+from chartdistill.clinical.lexica.drugs import Drugs, LexiconUse, known_drugs, names_class, names_form
+from chartdistill.clinical.lexica.ingredients import drug_key
+from chartdistill.clinical.lexica.made_up_drugs import drug_name
+from chartdistill.clinical.text.context import Cue, cues, used_like_a_drug
+from chartdistill.clinical.text.free_text import is_sentence
+from chartdistill.clinical.text.grounding import FUZZY_THRESHOLD, Alignment, locate_alias
+from chartdistill.clinical.text.phrases import (
+    is_normal_finding,
+    names_care,
+    names_device,
+    names_disease,
+    names_imaging_or_study,
+    names_procedure,
+    names_specialty,
+)
+from chartdistill.clinical.text.sections import Mention, outline
+from chartdistill.prompting.answer_format import EDGE, plain_key
+from chartdistill.schema import Item
+
+_MAX_NAME_WORDS = 3
+_MAX_SENTENCE = 15
+_DIRECTIONS = re.compile(
+    r"""(?:[\s,;(]{1,3}(?:
+        \d[\d.,/-]{0,11}\s?(?:mg|mcg|µg|ug|g|gm|grams?|meq|ml|cc|units?|iu|%|percent|tab(?:let)?s?|cap(?:sule)?s?|puffs?)
+            (?:/\w+)?
+        | tab(?:let)?s? | cap(?:sule)?s? | puffs?
+        | p\.?o | by\s+mouth | oral(?:ly)? | i\.?v | intravenous(?:ly)? | i\.?m
+        | s\.?[cq] | sub-?q | subcutaneous(?:ly)?
+        | once | twice | three\s+times | \d+\s+times | (?:an?|per|each)\s+(?:day|week|month) | daily | weekly | monthly
+        | nightly | every\s+(?:other\s+)?(?:\d+\s+)?(?:hours?|days?|weeks?|morning|evening|night)
+        | at\s+(?:bedtime|night)
+        | q\.?\s?\d+\s?h(?:ours?)? | [qbt]\.?i\.?d | q\.?d | q\.?h\.?s | q\.?a\.?m | q\.?p\.?m
+        | p\.?r\.?n | as\s+needed | for\s+\d+\s+(?:days|weeks|months)
+    )[.)]{0,2}){1,12}$""",
+    re.VERBOSE | re.IGNORECASE,
+)
+"""Dose, route and frequency at a name's end: they do not name the drug."""
+_JOINED = re.compile(r"\s*(?:,|/|and|or|plus|with|,\s*and)\s*(?:\d[\d.]*\s?\S*\s+)?", re.IGNORECASE)
+_NO_DRUGS = (
+    (names_procedure, "a procedure or a therapy"),
+    (names_care, "a diet, an exercise or another measure that is no drug"),
+    (names_device, "a device or a surgical material"),
+    (names_disease, "a disease or a complaint"),
+    (names_imaging_or_study, "a test"),
+    (names_specialty, "a specialty or an organ system"),
+)
+
+_EXCLUDES: Mapping[Cue, frozenset[str]] = {
+    "stopped": frozenset({"continue", "start", "given-once", "avoid", "hold"}),
+    "held": frozenset({"continue", "start", "past", "avoid", "given-once"}),
+    "started": frozenset({"stop", "hold", "past", "avoid"}),
+    "continued": frozenset({"start", "stop", "hold", "past", "avoid", "given-once"}),
+    "changed": frozenset({"start", "hold", "past", "avoid", "given-once"}),
+    "tried": frozenset({"start", "continue", "change", "hold"}),
+    "once": frozenset({"start", "continue", "change", "stop", "hold", "avoid"}),
+    "allergy": frozenset({"start", "continue", "change", "hold", "given-once"}),
+}
+"""Cue -> the statuses it rules out when it is the only thing the chart says of a drug."""
+_COMPATIBLE: Mapping[Cue, tuple[Cue, ...]] = {"allergy": ("negated",)}
+_NOT_TAKEN: tuple[Cue, ...] = ("allergy", "stopped", "held")
+"""Cues that speak against a drug where it is taken to be the patient's now."""
+
+_TAKEN = frozenset({"started", "continued"})
+_ORDERED_DOSE = re.compile(
+    r"\b(?:start|begin|continue|resume|prescribed|takes|taking)\s+[A-Za-z][\w-]+\s+\d[\d.,]*\s?(?:mg|mcg|g|units?|ml)\b",
+    re.IGNORECASE,
+)
+_DRUG_SECTION = re.compile(r"\b(?:medications?|meds)\b")
+_DOSE = re.compile(r"\s*\d[\d.,]*\s?(?:mg|mcg|units?|cc|ml|%)")
+
+_INSERTED = (
+    "lisinopril", "metformin", "sertraline", "amoxicillin", "omeprazole", "furosemide", "gabapentin", "prednisone",
+    "warfarin", "simvastatin", "levothyroxine", "ibuprofen", "albuterol", "tramadol", "ranitidine",
+)  # fmt: skip
+_PLAIN_NAME = re.compile(r"[a-z]{5,}")
+_BEFORE_A_DOSE = re.compile(r"\b([A-Za-z][A-Za-z-]{4,})\s+\d[\d.,]*\s?(?:mg|mcg|g|units?|ml)\b")
+_PRESCRIBED = re.compile(
+    r"\b(?:start|begin|continue|discontinue|stop|hold|resume|avoid|increase|decrease|taper|takes|taking|remains on|d/c)"
+    r"\s+([A-Za-z][A-Za-z-]{4,})",
+    re.IGNORECASE,
+)
+
+
+class Medication(EntityType):
+    """Reason codes of its own: `not_a_drug`, a sentence, procedure, device, diet, disease or test; `unknown_drug`, a
+    short name that no list has, where such names are not kept; `contradicted_status`, all the chart says of the drug
+    rules the given status out; `only_considered`, a thing for later; and for tasks without statuses `allergy`,
+    `stopped`, `held`."""
+
+    names = ("medication", "drug")
+    task_name = "medication"
+    also_called = ("medications", "drug", "drugs")
+    question_words = r"\bmedications?\b|\bdrugs?\b|\bmedicines?\b"
+    answer_nouns = r"medications?|drugs?"
+    initials_ground = False
+    has_other_names = True
+    insertion = "Start {} 10 mg daily."
+    inserted_status = "start"
+    flips: ClassVar[Flips] = {
+        ("continue", "stop"): (
+            (r"continu(e|es|ed|ing)\b", r"discontinu\1"),
+            (r"remains on\b", "is no longer on"),
+            (r"(is|are) (?:currently |still )?taking\b", r"\1 no longer taking"),
+            (r"takes\b", "no longer takes"),
+        ),
+        ("stop", "continue"): (
+            (r"discontinu(e|es|ed|ing)\b", r"continu\1"),
+            (r"d/c\b", "continue"),
+            (r"stop\b", "continue"),
+            (r"stopped\b", "continued"),
+        ),
+    }
+
+    def key(self, text: str) -> str:
+        """Also without dose, route and frequency at the end ("20 mg p.o. daily"), as long as a name is left.
+
+        What makes another drug ("vitamin B12", "insulin 70/30", "cream") stays.
+        """
+        plain = plain_key(text)
+        return _DIRECTIONS.sub("", plain).strip(EDGE) or plain
+
+    def match_key(self, text: str) -> str:
+        """The set of its ingredients: see `lexica.ingredients`."""
+        return drug_key(self.key(text))
+
+    def locate(
+        self,
+        text: str,
+        chart: str,
+        threshold: float = FUZZY_THRESHOLD,
+        lexicon: LexiconUse = "off",
+        initials: bool = False,
+    ) -> Alignment | None:
+        """Its other names are the brands and ingredients of the lexicon."""
+        known_drugs(lexicon)  # one that is required and missing is an error, whether it is needed or not
+        return super().locate(text, chart, threshold, lexicon, initials)
+
+    def _locate_alias(self, key: str, chart: str, lexicon: LexiconUse) -> Alignment | None:
+        known = known_drugs(lexicon)
+        return None if known is None else locate_alias(known.aliases(key), chart)
+
+    def evidence(
+        self, text: str, chart: str, threshold: float, lexicon: LexiconUse, word_share: float | None
+    ) -> Alignment | None:
+        """A drug is a name: words of it that stand somewhere bear nothing out."""
+        return super().evidence(text, chart, threshold, lexicon, None)
+
+    def objection(self, text: str, chart: str, lexicon: LexiconUse, keep_unknown: bool) -> Objection | None:
+        """By the lexicon, by the words of the name, and for names nobody knows by how the chart uses them."""
+        name, known = self.key(text), known_drugs(lexicon)
+        listed = known is not None and bool(known.find(text))
+        if is_sentence(text) and len(text.split()) > (_MAX_SENTENCE if listed else 2 * _MAX_NAME_WORDS):
+            return self._no_drug("a sentence", text, chart)
+        if listed or names_form(text):
+            return None
+        if is_normal_finding(name):
+            return self._no_drug("a negative finding", text, chart)
+        if names_class(text):
+            return None
+        if (what := first_of(_NO_DRUGS, name)) is not None:
+            return self._no_drug(what, text, chart)
+        if len(name.split()) > _MAX_NAME_WORDS:
+            return Objection("not_a_drug", f"{len(name.split())} words, none of them a drug's name, dose or form")
+        if not keep_unknown:
+            evidence = "no drug of the lexicon, no class and no dosage form"
+            return Objection("unknown_drug", evidence, self.span(text, chart))
+        mentions = outline(chart).mentions([text, name])
+        if mentions and not any(used_like_a_drug(one) or _beside_a_drug(one, known) for one in mentions):
+            return self._no_drug("an unknown name, and the chart does not use it like a drug", text, chart)
+        return None
+
+    def _no_drug(self, what: str, text: str, chart: str) -> Objection:
+        return Objection("not_a_drug", what, self.span(text, chart))
+
+    def overlooked(self, chart: str, lexicon: LexiconUse) -> Objection | None:
+        """A drug of the lexicon that is listed, dosed or started; without one, a drug that is ordered with its dose."""
+        known = known_drugs(lexicon)
+        if known is None:
+            match = _ORDERED_DOSE.search(chart)
+            return Objection("false_none", "the chart orders a drug with its dose", match.span()) if match else None
+        plan = outline(chart)
+        for start, end in known.find(chart):
+            mention = plan.mention(start, end)
+            said = cues(mention)
+            listed = _DRUG_SECTION.search(mention.heading) and not said
+            dosed = _DOSE.match(chart[end : end + 12]) and not said
+            if listed or dosed or (said and said <= _TAKEN):
+                evidence = "the chart has a drug of the lexicon that is listed, dosed or started"
+                return Objection("false_none", evidence, (start, end))
+        return None
+
+    def contradiction(self, item: Item, chart: str, statuses: Sequence[str], lexicon: LexiconUse) -> Objection | None:
+        """Mentions under its other names count too."""
+        key, known = self.key(item.text), known_drugs(lexicon)
+        names = [item.text, key, *(known.aliases(key) if known else ())]
+        found = self._denied(names, chart, {**ABSENT, "considered": "only_considered"})
+        if found is None:
+            return None
+        said, first, denied = found
+        if denied is not None:
+            return denied
+        for cue, excluded in _EXCLUDES.items():
+            if not all(cue in one and not one - {cue, *_COMPATIBLE.get(cue, ())} for one in said):
+                continue
+            evidence = f"{mentions_in_words(len(said))}, each one {cue}"
+            if not statuses and cue in _NOT_TAKEN:
+                return Objection(cue, evidence, first)
+            if statuses and item.status in excluded:
+                return Objection("contradicted_status", f"{evidence}; listed as {item.status}", first)
+        return None
+
+    def details_hold(self, text: str, chart: str) -> bool | None:
+        """Dose and frequency must stand beside the drug."""
+        key = self.key(text)
+        return self._numbers_beside(key, plain_key(text)[len(key) :], chart)
+
+    def new_names(self, synthetic: bool, rng: random.Random) -> Sequence[str]:
+        """Common drugs; for synthetic charts names nobody knows."""
+        return [drug_name(rng, "heldout") for _ in range(20)] if synthetic else _INSERTED
+
+    def other_name(self, name: str, chart: str, rng: random.Random) -> str | None:
+        """A brand or ingredient of the lexicon."""
+        known = known_drugs("auto")
+        names = [] if known is None else [name for name in known.aliases(name) if _PLAIN_NAME.fullmatch(name)]
+        names = [name for name in names if name not in chart.lower()]
+        return rng.choice(names) if names else None
+
+    def _candidates(self, sentence: str, known: Sequence[str]) -> list[Span]:
+        """Also drugs of the lexicon, and words that stand before a dose or right behind a verb of prescribing."""
+        drugs = known_drugs("auto")
+        listed = drugs.find(sentence) if drugs is not None else []
+        used = [match.span(1) for pattern in (_BEFORE_A_DOSE, _PRESCRIBED) for match in pattern.finditer(sentence)]
+        return [*super()._candidates(sentence, known), *listed, *used]
+
+
+def _beside_a_drug(mention: Mention, known: Drugs | None) -> bool:
+    """Whether the name is listed with one of the lexicon: "Lisinopril and X were given"."""
+    if known is None:
+        return False
+    before, after = mention.before, mention.after
+    return any(_JOINED.fullmatch(before[end:]) for _, end in known.find(before)) or any(
+        _JOINED.fullmatch(after[:start]) for start, _ in known.find(after)
+    )

@@ -1,0 +1,56 @@
+"""What a chart states of the expected course of the patient's condition."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+
+from chartdistill.clinical.entities.base import EntityType, Objection
+from chartdistill.clinical.lexica.drugs import LexiconUse
+from chartdistill.clinical.text.forecasts import forecasts_of, is_forecast, support_of
+
+_NEAR = 20
+_OUTLOOK = re.compile(r"prognosis(?: is|:| remains) ([^.]+)|(expected to [^.]+)|(will likely [^.]+)", re.IGNORECASE)
+
+
+class Prognosis(EntityType):
+    """Reason codes of its own: `not_a_forecast`, a plan, disposition, present state or diagnosis;
+    `unsupported_forecast`, a forecast, but no sentence of the chart makes it."""
+
+    names = ("prognosis",)
+    task_name = "prognosis"
+    question_words = r"\bprognos|\bexpected\s+course\b"
+    answer_nouns = r"prognos[ie]s"
+    max_words = 20
+    """A prognosis is a quoted clause."""
+    sentences_are_items = True
+    insertion = "The prognosis is {}."
+
+    def objection(self, text: str, chart: str, lexicon: LexiconUse, keep_unknown: bool) -> Objection | None:
+        """By the grammar of forecasts."""
+        if support_of(text, chart) is not None:
+            return None
+        if is_forecast(text):
+            return Objection("unsupported_forecast", "no forecasting sentence of the chart says this")
+        evidence = "says nothing of the expected course, or the chart does not"
+        return Objection("not_a_forecast", evidence, self.span(text, chart))
+
+    def overlooked(self, chart: str, lexicon: LexiconUse) -> Objection | None:
+        """A forecast that calls itself a prognosis."""
+        for start, end in forecasts_of(chart):
+            if "prognosis" in chart[max(0, start - _NEAR) : end].casefold():
+                return Objection("false_none", "the chart states a prognosis", (start, end))
+        return None
+
+    def split(self, text: str) -> list[str]:
+        """A statement stays whole."""
+        return [text]
+
+    def new_names(self, synthetic: bool, rng: random.Random) -> Sequence[str]:
+        """What an outlook may be."""
+        return ("guarded", "favorable", "poor", "excellent", "uncertain", "grave")
+
+    def read_by_rules(self, sentence: str, known: Sequence[str]) -> list[str]:
+        """Whatever is said after "prognosis is", "expected to" or "will likely"."""
+        return [next(group for group in match.groups() if group).strip() for match in _OUTLOOK.finditer(sentence)]

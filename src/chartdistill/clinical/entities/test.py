@@ -1,0 +1,80 @@
+"""Tests that are ordered or planned, not those done or only considered."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+
+from chartdistill.clinical.entities.base import EntityType, Objection
+from chartdistill.clinical.lexica.drugs import LexiconUse
+from chartdistill.clinical.lexica.tests import TEST_NAMES
+from chartdistill.clinical.text.free_text import comma_list, is_sentence
+from chartdistill.clinical.text.order_status import use_of
+from chartdistill.clinical.text.phrases import names_test
+
+_MAX_NAME_WORDS = 6
+_NOT_ORDERED = {
+    "done": ("already_done", "the chart reports it or has it as its title, and does not order it"),
+    "considered": ("only_considered", "the chart weighs it, makes it conditional or declines it"),
+    "mentioned": ("not_ordered", "no sentence that names it orders or plans it"),
+}
+_PLAN_ENTRY = re.compile(
+    r"(?:^|\n)\s*(?:\d{1,2}[.)]\s*)?(?:check|obtain|order|schedule|repeat|get|re-?check)\s+(?:an?\s+|the\s+)?"
+    r"(?P<test>[\w-]+(?:\s+[\w-]+){0,3})",
+    re.IGNORECASE,
+)
+_ORDER_PHRASE = re.compile(
+    r"\b(?:will|shall|going\s+to)\s+(?:also\s+|then\s+)?(?:obtain|check|re-?check|get|order|send|schedule|repeat)\s+"
+    r"(?:an?\s+|the\s+|for\s+|her\s+|his\s+)?(?P<test>[\w-]+(?:\s+[\w-]+){0,3})",
+    re.IGNORECASE,
+)
+_CONSULT = re.compile(r"\b(?:surgery|consult\w*|appointment|records?)\b", re.IGNORECASE)
+_ORDERED = re.compile(r"\b(?:order|obtain|schedul|check|repeat|send|will need)", re.IGNORECASE)
+
+
+class Test(EntityType):
+    """Reason codes of its own: `not_a_test`; `already_done`, `not_ordered`, `only_considered`, a test the chart does
+    not order or plan."""
+
+    __test__ = False
+    """For pytest, which collects classes by this name."""
+    names = ("test",)
+    task_name = "tests"
+    question_words = r"\btests?\b|\blabs?\b"
+    answer_nouns = r"tests?|labs?"
+    insertion = "Order {}."
+
+    def objection(self, text: str, chart: str, lexicon: LexiconUse, keep_unknown: bool) -> Objection | None:
+        """By the words of the name, then by what the chart does with it."""
+        if is_sentence(text) and len(text.split()) > _MAX_NAME_WORDS:
+            if names_test(text):
+                return None
+            return Objection("not_a_test", "a sentence that names no test", self.span(text, chart))
+        if not names_test(text):
+            evidence = "no word for a test, an image or a laboratory value"
+            return Objection("not_a_test", evidence, self.span(text, chart))
+        use = use_of(text, chart)
+        found = _NOT_ORDERED.get(use.what)
+        return None if found is None else Objection(*found, use.span)
+
+    def overlooked(self, chart: str, lexicon: LexiconUse) -> Objection | None:
+        """An order, in a sentence or as an entry of a plan."""
+        for pattern in (_ORDER_PHRASE, _PLAN_ENTRY):
+            for match in pattern.finditer(chart):
+                test = match["test"]
+                if names_test(test) and not _CONSULT.search(test) and use_of(test, chart).what == "ordered":
+                    return Objection("false_none", "the chart orders a test", match.span())
+        return None
+
+    def split(self, text: str) -> list[str]:
+        """ "CT of the neck" and "chest" are one test."""
+        return comma_list(text, goes_with_the_last=lambda part: not names_test(part))
+
+    def new_names(self, synthetic: bool, rng: random.Random) -> Sequence[str]:
+        """Common tests."""
+        return TEST_NAMES
+
+    def read_by_rules(self, sentence: str, known: Sequence[str]) -> list[str]:
+        """Only in sentences with a word of ordering."""
+        return super().read_by_rules(sentence, known) if _ORDERED.search(sentence) else []

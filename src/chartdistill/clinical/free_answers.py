@@ -1,0 +1,91 @@
+"""Free-form answers -> items: what an API version's teacher wrote before there was an answer format.
+
+In: a completion ("The diagnosis is ...", "1. A\\n2. B", "A, B and C", whole sentences) and its task. Out:
+:class:`FreeAnswer`. Must hold: never raises; every item is a verbatim piece of the completion; nothing is left out
+but lead-ins, list marks and separators.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from chartdistill.clinical.entities import ENTITY_TYPES, entity_of
+from chartdistill.clinical.text.free_text import LIST_EDGE, is_sentence
+from chartdistill.prompting.answer_format import says_none
+from chartdistill.schema import Item, Task
+
+_WHAT = (
+    r"(?:(?:primary|final|main|working|likely|overall|discharge|postoperative|follow-?\s?up|medical|current)\s+)*"
+    rf"(?:{'|'.join(one.answer_nouns for one in ENTITY_TYPES)})(?:\(s\))?"
+)
+_LEAD_IN = re.compile(
+    rf"^(?:(?:the|this|a|his|her|their)\s+)?(?:patient'?s\s+)?{_WHAT}"
+    r"(?:\s+(?:given|prescribed|ordered|listed|recommended|stated|for\s+(?:the|this)\s+patient))*"
+    r"(?:\s+(?:is|are|was|were|includes?|included)(?:\s+(?:that|as\s+follows))?\s*:?|\s*:)\s+",
+    re.IGNORECASE,
+)
+_SUBJECT = re.compile(
+    r"^(?:that\s+)?(?:the|this)\s+patient\s+(?:also\s+)?(?:has|had|suffers\s+from|is\s+(?:experiencing|diagnosed\s+with)"
+    r"|was\s+(?:diagnosed\s+with|prescribed|given|started\s+on)|(?:will|should)\s+(?:have|undergo|need))\s+",
+    re.IGNORECASE,
+)
+_DENIED = re.compile(
+    r"^(?:none|nothing|no(?:t)?\b)[^.]{0,40}\b(?:specified|found|listed|given|prescribed|ordered|stated|mentioned|made|noted"
+    r"|provided|documented)\b[^.]{0,40}\.?$|^there\s+(?:is|are|was|were)\s+no\s+"
+    rf"{_WHAT}[^.]{{0,60}}\.?$",
+    re.IGNORECASE,
+)
+_LIST_MARK = re.compile(r"^\s*(?:[-*•]|\(?\d{1,2}[.)](?=\s|[A-Za-z]))\s*")
+_INLINE_MARK = re.compile(r"(?:^|[,;.]?\s+)\(?\d{1,2}[.)]\s+(?=[A-Z])")
+_SENTENCE = re.compile(r"(?<=[a-z)][.!?])\s+(?=[A-Z])")
+_ARTICLE = re.compile(r"^(?:an?|the|and|or)\s+", re.IGNORECASE)
+_COUNT = re.compile(r"^#\s?\d+\s+")
+
+
+@dataclass(frozen=True, slots=True)
+class FreeAnswer:
+    """What a free-form completion says."""
+
+    items: tuple[Item, ...]
+    """() for an answer of "none" in any words."""
+    last: str
+    """The completion's last piece as written: what a cut would have cut."""
+    prose: bool
+    """Whether the completion is made of sentences."""
+
+
+def parse_free_answer(completion: str, task: Task) -> FreeAnswer:
+    """Split a completion into items. Sentences stay whole for a prognosis; lists are split for all other tasks."""
+    text, kind = completion.strip(), entity_of(task)
+    if not text or says_none(text, task) or _DENIED.fullmatch(text):
+        return FreeAnswer((), text, False)
+    pieces: list[str] = []
+    prose = False
+    for line in _lines(text):
+        for sentence in _SENTENCE.split(line):
+            # A sentence that is an item keeps its subject, which carries its verb.
+            bare = sentence if kind.sentences_are_items else _without_lead_in(sentence)
+            is_prose = is_sentence(bare)
+            prose = prose or is_prose or is_sentence(sentence)
+            pieces += [bare] if is_prose else kind.split(bare)
+    items: list[Item] = []
+    for piece in pieces:
+        shown = _COUNT.sub("", _ARTICLE.sub("", piece.strip(LIST_EDGE))).strip(LIST_EDGE)
+        if any(char.isalnum() for char in shown) and not (says_none(shown, task) and len(pieces) > 1):
+            item = Item(text=shown)
+            if item not in items:
+                items.append(item)
+    return FreeAnswer(tuple(items), pieces[-1] if pieces else text, prose)
+
+
+def _lines(text: str) -> list[str]:
+    lines = [_LIST_MARK.sub("", line) for line in text.split("\n")]
+    if len(lines) == 1 and len(_INLINE_MARK.findall(text)) > 1:
+        lines = _INLINE_MARK.split(text)
+    return [line for line in lines if line.strip()]
+
+
+def _without_lead_in(sentence: str) -> str:
+    """ "The diagnosis is that the patient has X" -> "X"."""
+    return _SUBJECT.sub("", _LEAD_IN.sub("", sentence, count=1), count=1)
