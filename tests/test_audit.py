@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chartdistill.cli import main
-from chartdistill.clinical.text.free_text import parse_free_answer
+from chartdistill.clinical.free_answers import parse_free_answer
 from chartdistill.curation.audit import AuditSummary, BrokenLine, LineVerdict, audit, run_audit, take_apart
 from chartdistill.errors import InputError
 from chartdistill.schema import Task

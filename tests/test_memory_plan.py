@@ -140,7 +140,7 @@ def test_training_takes_the_memory_that_is_planned(
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from chartdistill.training.losses import pass_loss
+    from chartdistill.training.losses import micro_batch_loss
     from chartdistill.training.model import compute_dtype, load_model
     from chartdistill.training.packing import Branch, Example, collate
 
@@ -159,7 +159,7 @@ def test_training_takes_the_memory_that_is_planned(
     optimizer = torch.optim.AdamW(tuned, fused=True)
 
     def step() -> None:
-        pass_loss(model, one).backward()
+        micro_batch_loss(model, one).backward()
         optimizer.step()
 
     step()  # the optimizer's state comes to be

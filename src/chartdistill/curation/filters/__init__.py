@@ -4,7 +4,7 @@ A filter is one frozen class whose fields are its YAML keys, with one method:
 
     check(label, items, record, task, run) -> list[Rejection]
 
-`items` is `parse_answer(label.completion, task)`, or None where there is no completion or it does not parse. `run` holds
+`items` is `parse_answer(label.completion, task)`, or None where there is no completion or it does not parse. `run` is
 what is known of the run's other labels (`label_statistics.LabelStatistics`); only `duplicates` and `aberration` ask it
 about them. A rejection without item rejects the label; one with an item drops that item, and is the evidence of the
 label's rejection where both come together. An empty list means nothing to object to. To turn a filter off: leave it
