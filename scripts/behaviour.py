@@ -28,7 +28,7 @@ from chartdistill.demo.api_version import api_version_lines
 from chartdistill.evaluation import rule_baseline
 from chartdistill.evaluation.contamination import find_contamination
 from chartdistill.evaluation.interventions import score_interventions, write_variants
-from chartdistill.evaluation.perturbations import InterventionOptions
+from chartdistill.evaluation.options import InterventionOptions
 from chartdistill.evaluation.trust_gates import TrustGate
 from chartdistill.labelling import LabelOptions
 from chartdistill.labelling.labeler import Labeler

@@ -8,8 +8,8 @@ from typing import Any
 import yaml
 
 from chartdistill.config import Run, load_run
-from chartdistill.doctor import Diagnosis
 from chartdistill.doctor.check import Check
+from chartdistill.doctor.diagnosis import Diagnosis
 
 ROOT = Path(__file__).resolve().parents[1]
 

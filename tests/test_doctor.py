@@ -18,11 +18,12 @@ from typing import Any
 import pytest
 
 from chartdistill.config import load_run
-from chartdistill.doctor import diagnose, machine, show
+from chartdistill.doctor import machine
 from chartdistill.doctor.check import Check
+from chartdistill.doctor.diagnosis import diagnose
 from chartdistill.doctor.machine import GIB, KNOWN_CARDS
 from chartdistill.doctor.model_shape import read_shape
-from chartdistill.doctor.page import in_words
+from chartdistill.doctor.page import in_words, show
 from chartdistill.doctor.surroundings import (
     check_compiler,
     check_modes,

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from chartdistill.doctor import diagnose, diagnosis, machine
+from chartdistill.doctor import diagnosis, machine
 from chartdistill.doctor.check import Check
+from chartdistill.doctor.diagnosis import diagnose
 from chartdistill.doctor.machine import GIB, KNOWN_CARDS
 from chartdistill.doctor.model_shape import read_shape
 from chartdistill.errors import EngineError

@@ -13,7 +13,7 @@ from chartdistill.config import EvaluateOptions, ModelOptions, Run, RunConfig
 from chartdistill.engines import TransformersEngine
 from chartdistill.errors import InputError
 from chartdistill.evaluation.evaluate import evaluate, held_out_records, teacher_predictions
-from chartdistill.evaluation.perturbations import InterventionOptions
+from chartdistill.evaluation.options import InterventionOptions
 from chartdistill.evaluation.predict import predict
 from chartdistill.evaluation.scores import read_scores
 from chartdistill.evaluation.trust_gates import TrustGate

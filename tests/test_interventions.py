@@ -20,7 +20,8 @@ from chartdistill.evaluation.interventions import (
     score_interventions,
     write_variants,
 )
-from chartdistill.evaluation.perturbations import EFFECTS, SAME, InterventionOptions, Variant, make_edits, make_noise
+from chartdistill.evaluation.options import InterventionOptions
+from chartdistill.evaluation.perturbations import EFFECTS, SAME, Variant, make_edits, make_noise
 from chartdistill.metrics.consistency import AnswerSet, alpha, coincidences, consistency, item_units
 from chartdistill.records.cleaning import clean
 from chartdistill.records.sources.synthetic import SyntheticSource

@@ -18,11 +18,11 @@ from chartdistill.prompting.answer_format import format_answer
 from chartdistill.records.prepare import prepare
 from chartdistill.runtime.run_folder import RowWriter, lock, make_folder, read_rows, write_text
 from chartdistill.schema import Gate, Item, Label, Prediction, Record, Task, TrainExample
-from chartdistill.study import study
 from chartdistill.study.options import load_study, parts_of
 from chartdistill.study.records import draw
 from chartdistill.study.runs import LOG, derive, make_students, write_gold_labels
 from chartdistill.study.scores import crossing, pool
+from chartdistill.study.study import study
 from chartdistill.training.train import train
 from conftest import ROOT
 from test_interventions import TASKS, charts

@@ -133,7 +133,7 @@ def _dispatch(arguments: argparse.Namespace) -> None:
         _score(arguments)
         return
     if arguments.command == "study":
-        from chartdistill.study import study
+        from chartdistill.study.study import study
 
         study(arguments.config)
         return
@@ -145,7 +145,9 @@ def _dispatch(arguments: argparse.Namespace) -> None:
     # `datasets` and others cache in the home folder by default; charts stay in the run folder.
     os.environ["HF_DATASETS_CACHE"] = str((run.dir / "cache").resolve())
     if arguments.command == "doctor":
-        from chartdistill.doctor import diagnose, parse_cards, show
+        from chartdistill.doctor import parse_cards
+        from chartdistill.doctor.diagnosis import diagnose
+        from chartdistill.doctor.page import show
 
         planned = parse_cards(arguments.cards) if arguments.cards else None
         found = diagnose(run, planned, arguments.hashes)

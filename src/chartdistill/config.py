@@ -14,14 +14,13 @@ from typing import Any, Literal, Self, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from chartdistill.curation.filters import DEFAULT_FILTERS, AnyFilter
+from chartdistill.curation import DEFAULT_FILTERS, AnyFilter
 from chartdistill.engines import AnyEngine, OpenAIEngine, VllmEngine
 from chartdistill.errors import ConfigError
-from chartdistill.evaluation.perturbations import InterventionOptions
-from chartdistill.evaluation.trust_gates import TrustGate
+from chartdistill.evaluation import InterventionOptions, TrustGate
 from chartdistill.labelling import LabelOptions
 from chartdistill.metrics import ALL_TASKS
-from chartdistill.records.sources import AnySource, PrepareOptions, source_for
+from chartdistill.records import AnySource, PrepareOptions, source_for
 from chartdistill.runtime.model_folder import resolve_model
 from chartdistill.schema import Split, Task
 from chartdistill.training import TrainOptions

@@ -1,1 +1,8 @@
-"""TODO curation."""
+"""Labels -> kept and rejected labels, each reject with its reason. The verbs are curate.py and audit.py.
+
+What other rooms may use: the drawer of filters.
+"""
+
+from chartdistill.curation.filters import DEFAULT_FILTERS, AnyFilter, Format
+
+__all__ = ["DEFAULT_FILTERS", "AnyFilter", "Format"]

@@ -36,7 +36,7 @@ from chartdistill.curation.filters import (
 )
 from chartdistill.errors import InputError
 from chartdistill.prompting.answer_format import FIELD_SEPARATOR, plain_key
-from chartdistill.records.cleaning import clean
+from chartdistill.records import clean
 from chartdistill.runtime.run_folder import RowWriter
 from chartdistill.schema import Item, Label, Record, Rejection, Row, Task, content_hash
 

@@ -2,11 +2,10 @@
 
 machine.py: which cards, which driver, what runs on them. weights.py: are the weights here, whole, licensed.
 model_shape.py: how large a model is. memory_plan.py: does it fit. workload.py, time_plan.py: how much work, how long.
-surroundings.py: versions, ports, offline state, file modes. diagnosis.py asks them all, page.py writes it down.
+surroundings.py: versions, ports, offline state, file modes. diagnosis.py, the verb, asks them all, page.py writes it
+down. What other rooms may use: the cards of this machine.
 """
 
-from chartdistill.doctor.diagnosis import Diagnosis, diagnose
 from chartdistill.doctor.machine import needed_share, parse_cards, require_free_cards
-from chartdistill.doctor.page import show
 
-__all__ = ["Diagnosis", "diagnose", "show", "needed_share", "parse_cards", "require_free_cards"]
+__all__ = ["needed_share", "parse_cards", "require_free_cards"]

@@ -12,7 +12,7 @@ from typing import Any
 from chartdistill.config import Run
 from chartdistill.errors import ChartDistillError, InputError
 from chartdistill.prompting.prompts import PromptBuilder
-from chartdistill.records.sources import SourceEntry
+from chartdistill.records import SourceEntry
 from chartdistill.runtime.model_folder import load_tokenizer
 from chartdistill.runtime.run_folder import read_rows
 from chartdistill.schema import Record

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chartdistill.records.near_duplicates import SHINGLE_WORDS, body_words
+from chartdistill.records import SHINGLE_WORDS, body_words
 from chartdistill.schema import Record
 
 NEAR_SHARE = 0.8

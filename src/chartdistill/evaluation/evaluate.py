@@ -29,7 +29,7 @@ from chartdistill.evaluation.interventions import (
     score_interventions,
     write_variants,
 )
-from chartdistill.evaluation.perturbations import InterventionOptions
+from chartdistill.evaluation.options import InterventionOptions
 from chartdistill.labelling import Labeler
 from chartdistill.metrics.comparison import compare_arms
 from chartdistill.prompting.answer_format import parse_answer

@@ -20,15 +20,8 @@ from typing import Any
 
 from chartdistill.clinical.entities import entity_of
 from chartdistill.clinical.text.grounding import occurrences
-from chartdistill.evaluation.perturbations import (
-    EFFECTS,
-    SAME,
-    InterventionOptions,
-    Variant,
-    choose_records,
-    make_edits,
-    make_noise,
-)
+from chartdistill.evaluation.options import InterventionOptions
+from chartdistill.evaluation.perturbations import EFFECTS, SAME, Variant, choose_records, make_edits, make_noise
 from chartdistill.metrics.consistency import (
     BROKEN,
     AnswerSet,

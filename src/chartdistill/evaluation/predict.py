@@ -21,8 +21,7 @@ from chartdistill.errors import InputError
 from chartdistill.evaluation.trust_gates import doubts
 from chartdistill.prompting.answer_format import answer_pattern, parse_answer
 from chartdistill.prompting.prompts import PromptBuilder
-from chartdistill.records.cleaning import Cleaned, clean
-from chartdistill.records.sources import source_for
+from chartdistill.records import Cleaned, clean, source_for
 from chartdistill.runtime.model_folder import load_tokenizer, read_json
 from chartdistill.runtime.run_folder import disk_errors, read_manifest, require_manifest
 from chartdistill.schema import Record, RejectedRecord, Task

@@ -39,7 +39,7 @@ from chartdistill.metrics import HEADLINE
 from chartdistill.metrics.comparison import compare_arms
 from chartdistill.metrics.counting import ALL_TASKS
 from chartdistill.prompting.answer_format import parse_answer
-from chartdistill.records.near_duplicates import cluster_records
+from chartdistill.records import cluster_records
 from chartdistill.schema import Item, Prediction, Record, Task
 
 _ERRORS_SHOWN = 20

@@ -1,7 +1,7 @@
-"""The pages of a report: results in, report.json, report.md and report.html out.
+"""The pages of a report: results in, report.json, report.md and report.html out. The verb is report.py.
 
-`results` reads the finished stages of one run folder; `tables` words and formats figures; `claims` says what they
-show and what they do not; `trust_gates` judges the student by the config; `glance` says what it gets wrong; `examples`
-picks records to look at; `charts` draws; `markdown`, `page` and `model_card` write. What must hold: no figure without
-its n, nothing missing shown as a number, no record text outside report.html, and there only where it is allowed.
+`run_results` reads the finished stages of one run folder; `tables` and `stages` lay figures out; `findings` says what
+they show and what they do not; `robustness` what an answer hangs on; `error_summary` what the student gets wrong;
+`examples` picks records to look at; `plots` draws; `markdown`, `page` and `model_card` write. What must hold: no
+figure without its n, nothing missing shown as a number, no record text outside report.html, and there only if allowed.
 """

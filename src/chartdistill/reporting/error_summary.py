@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from chartdistill.evaluation.scores import Scores
+from chartdistill.evaluation import Scores
 from chartdistill.metrics import ALL_TASKS
 from chartdistill.metrics.catalogue import BY_NAME, MetricInfo, complement, task_title
 from chartdistill.reporting.run_results import RunResults

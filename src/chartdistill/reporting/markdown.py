@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chartdistill.evaluation.trust_gates import GateVerdict, state_approval
+from chartdistill.evaluation import GateVerdict, state_approval
 from chartdistill.reporting.findings import Findings
 from chartdistill.reporting.robustness import consistency_tables, effect_tables, gate_tables, overlap_grid
 from chartdistill.reporting.run_results import RunResults

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from chartdistill.evaluation.trust_gates import GateVerdict, state_approval
+from chartdistill.evaluation import GateVerdict, state_approval
 from chartdistill.reporting.error_summary import glance
 from chartdistill.reporting.findings import Findings
 from chartdistill.reporting.markdown import bullets, inline, write_grid, write_table

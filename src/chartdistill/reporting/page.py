@@ -13,8 +13,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from chartdistill.evaluation.scores import Scores
-from chartdistill.evaluation.trust_gates import GateVerdict, is_approved, state_approval
+from chartdistill.evaluation import GateVerdict, Scores, is_approved, state_approval
 from chartdistill.metrics.catalogue import MetricInfo, explain, task_title
 from chartdistill.reporting import plots, robustness, stages
 from chartdistill.reporting.error_summary import CLASSES, glance

@@ -17,7 +17,7 @@ from typing import Any
 from chartdistill import __version__
 from chartdistill.config import Run
 from chartdistill.errors import ModelError, TrustGateError
-from chartdistill.evaluation.trust_gates import (
+from chartdistill.evaluation import (
     APPROVAL,
     APPROVED,
     NOT_APPROVED,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from chartdistill.evaluation.scores import Overlap, Scores
+from chartdistill.evaluation import Overlap, Scores
 from chartdistill.metrics import ALL_TASKS
 from chartdistill.metrics.bootstrap import Estimate
 from chartdistill.metrics.catalogue import BY_NAME, ROBUSTNESS_METRICS, MetricInfo, explain, task_title

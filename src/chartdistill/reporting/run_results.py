@@ -15,8 +15,7 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from chartdistill.errors import InputError
-from chartdistill.evaluation.scores import Scores, read_scores
-from chartdistill.evaluation.trust_gates import APPROVAL
+from chartdistill.evaluation import APPROVAL, Scores, read_scores
 from chartdistill.runtime.run_folder import read_manifest, read_rows, require_manifest
 from chartdistill.schema import CuratedLabel, Label, Prediction, Record, Rejection, Row, Task
 

@@ -1,1 +1,1 @@
-"""TODO runtime."""
+"""What every verb stands on: run folders, processes, privacy, progress, model folders."""

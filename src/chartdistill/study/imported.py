@@ -20,7 +20,7 @@ from chartdistill.demo.api_version import api_version_lines
 from chartdistill.errors import InputError
 from chartdistill.evaluation import rule_baseline
 from chartdistill.prompting.answer_format import format_answer, parse_answer
-from chartdistill.records.near_duplicates import cluster_records
+from chartdistill.records import cluster_records
 from chartdistill.runtime.run_folder import (
     RowWriter,
     begin,

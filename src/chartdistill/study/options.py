@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from chartdistill.errors import ConfigError
-from chartdistill.evaluation.perturbations import InterventionOptions
+from chartdistill.evaluation import InterventionOptions
 
 TrainedArm = Literal[
     "distilled_raw", "distilled_filtered", "self_raw", "self_filtered", "imported_raw", "audited", "gold_trained"

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from chartdistill.config import Run, load_run
-from chartdistill.curation.filters import Format
+from chartdistill.curation import Format
 from chartdistill.errors import InputError, TrainingError
 from chartdistill.pipeline import ChildError
 from chartdistill.prompting.answer_format import format_answer

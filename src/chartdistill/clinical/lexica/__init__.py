@@ -1,1 +1,1 @@
-"""TODO lexica."""
+"""Names: drugs and their ingredients, conditions, tests, specialties; and made-up drugs."""

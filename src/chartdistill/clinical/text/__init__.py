@@ -1,1 +1,1 @@
-"""TODO text."""
+"""How a chart is read, whatever is looked for in it."""
