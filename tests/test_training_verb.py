@@ -18,8 +18,9 @@ from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.runtime.model_folder import load_tokenizer
 from chartdistill.runtime.run_folder import RowWriter, amend_manifest, read_rows, write_manifest
 from chartdistill.schema import Label, Record, Split, TopLogprobs, TrainExample
+from chartdistill.training.examples import check_lengths, read_examples
 from chartdistill.training.packing import Branch, Example
-from chartdistill.training.train import check_lengths, read_examples, train
+from chartdistill.training.train import train
 
 ROOT = Path(__file__).resolve().parents[1]
 TASKS = ("medication", "diagnosis")
@@ -178,10 +179,10 @@ def test_examples_that_would_be_cut_or_teach_nothing_are_refused_before_training
 def test_prompts_are_those_of_the_other_verbs(tiny_model: Path, tmp_path: Path) -> None:
     run = make_run(tmp_path, tiny_model)
     builder = PromptBuilder.from_tokenizer(load_tokenizer(tiny_model), run.config.system)
-    examples, _ = read_examples(run, builder)
+    examples = read_examples(run.dir, run.tasks, run.config.train, builder)
     questions = {task.name: task.question for task in run.tasks}
     texts = {row.id: row.text for row in read_rows(run.dir / "records/records.jsonl", Record)}
-    for example in [*examples["train"], *examples["validation"]]:
+    for example in [*examples.train, *examples.validation]:
         for branch in example.branches:
             asked = [*example.prefix_ids, *branch.question_ids]
             assert asked == builder.prompt(texts[example.record], questions[branch.task])

@@ -74,8 +74,8 @@ def curate(
         options,
         is_installed(),
     )
-    if run_folder.is_done(folder, mark):
-        return run_folder.require_manifest(folder, "curate")
+    if (done := run_folder.finished(folder, mark)) is not None:
+        return done
     started = run_folder.begin(folder)
     records = {record.id: record for record in run_folder.read_rows(records_dir / "records.jsonl", Record)}
     labels, num_superseded = _read_labels(labels_dir / "labels.jsonl", records, tasks)

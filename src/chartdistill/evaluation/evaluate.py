@@ -42,8 +42,7 @@ from chartdistill.runtime.run_folder import (
     begin,
     count_by,
     fingerprint,
-    is_done,
-    read_manifest,
+    finished,
     read_rows,
     require_manifest,
     versions_of,
@@ -79,8 +78,8 @@ def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
         upstream, options.model_dump(), changes.model_dump(), run.config.system, model_fingerprint(model),
         teacher_model, lexicon_used(),
     )  # fmt: skip
-    if is_done(folder, mark):
-        return read_manifest(folder) or {}
+    if (done := finished(folder, mark)) is not None:
+        return done
     started = begin(folder)
     records, learned = held_out_records(run.dir, options.split)
     by_id = {record.id: record for record in records}

@@ -28,8 +28,7 @@ from chartdistill.runtime.run_folder import (
     Journal,
     begin,
     fingerprint,
-    is_done,
-    read_manifest,
+    finished,
     read_rows,
     require_manifest,
     versions_of,
@@ -53,8 +52,8 @@ def label(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     folder, model = run.dir / "labels", run.model_folder("teacher")
     asked_with = _what_determines_an_answer(run, model)
     mark = _fingerprint(run, asked_with)
-    if is_done(folder, mark):
-        return read_manifest(folder) or {}
+    if (done := finished(folder, mark)) is not None:
+        return done
     started = begin(folder)
     work = _label_into(folder / "labels.jsonl", run, model, asked_with, progress)
     remove_shards(folder)  # all that is wanted of them is in labels.jsonl now
@@ -84,7 +83,7 @@ def label_shard(run: Run, shard: Shard, progress: ProgressCallback) -> dict[str,
     """
     folder, model = run.dir / "labels", run.model_folder("teacher")
     asked_with = _what_determines_an_answer(run, model)
-    if is_done(folder, _fingerprint(run, asked_with)):
+    if finished(folder, _fingerprint(run, asked_with)) is not None:
         return None
     # No `begin`: it would clear away what other shards are writing.
     work = _label_into(folder / shard.file_name, run, model, asked_with, progress, shard)

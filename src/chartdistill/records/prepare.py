@@ -27,8 +27,7 @@ from chartdistill.runtime.run_folder import (
     begin,
     count_by,
     fingerprint,
-    is_done,
-    read_manifest,
+    finished,
     read_rows,
     write_manifest,
 )
@@ -83,7 +82,7 @@ def prepare(
     state = fingerprint(
         "prepare", version("chartdistill"), options.model_dump(), described, [s.stamp() for s in sources]
     )
-    if is_done(folder, state) and (done := read_manifest(folder)) is not None:
+    if (done := finished(folder, state)) is not None:
         return done
     started = begin(folder)
     _remove_leftovers(folder)

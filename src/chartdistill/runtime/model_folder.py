@@ -137,6 +137,13 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
+def context_tokens(folder: Path) -> int | None:
+    """Tokens the model in a folder can take; None where its config does not say."""
+    config = read_json(folder / "config.json")
+    value = config.get("max_position_embeddings", config.get("text_config", {}).get("max_position_embeddings"))
+    return None if value is None else int(value)
+
+
 def licence(folder: Path) -> str | None:
     """The licence a folder names, in its card's front matter or the first line of a licence file; None without one."""
     card = folder / "README.md"

@@ -212,8 +212,13 @@ def require_manifest(folder: Path, verb: str) -> dict[str, Any]:
 
 def is_done(folder: Path, fingerprint: str) -> bool:
     """Whether this folder was completed from exactly these inputs."""
+    return finished(folder, fingerprint) is not None
+
+
+def finished(folder: Path, fingerprint: str) -> dict[str, Any] | None:
+    """The manifest of a folder that was completed from exactly these inputs; else None."""
     manifest = read_manifest(folder)
-    return manifest is not None and manifest.get("fingerprint") == fingerprint
+    return manifest if manifest is not None and manifest.get("fingerprint") == fingerprint else None
 
 
 def begin(folder: Path) -> float:

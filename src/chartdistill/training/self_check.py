@@ -21,6 +21,20 @@ _LEAK_ALLOWED = {"float32": 1e-5, "bfloat16": 1e-2, "float16": 2e-3}
 rounding is too, and a leak shows that would drown in the rounding between two ways of computing."""
 
 
+_CHECKED_TOKENS = 4096
+"""A few records are packed up to about this many tokens."""
+
+
+def some_of_each(examples: Sequence[Example]) -> list[Example]:
+    """A record with the most answers and the shortest others, so that one row holds records and branches."""
+    by_use = sorted(examples, key=lambda example: (-len(example.branches), example.longest))
+    chosen = by_use[:1]
+    for example in sorted(by_use[1:], key=lambda example: example.size)[:2]:
+        if sum(one.size for one in chosen) + example.size <= _CHECKED_TOKENS:
+            chosen.append(example)
+    return chosen
+
+
 def self_check(model: Any, examples: Sequence[Example], form: RowForm, shared: bool, pad_id: int) -> float:
     """Compare one packed row with a plain row per answer, then change one branch and see whether others notice.
 
@@ -35,18 +49,18 @@ def self_check(model: Any, examples: Sequence[Example], form: RowForm, shared: b
     """
     import torch
 
-    training = model.training
+    training, dtype = model.training, compute_dtype(model)
     model.eval()
     try:
         with torch.no_grad():
             plain = torch.cat(
-                [_logprobs(model, [row], "plain", True, pad_id) for e in examples for row in e.separate()]
+                [_logprobs(model, [row], "plain", True, pad_id, dtype) for e in examples for row in e.separate()]
             )
-            packed = _logprobs(model, examples, form, shared, pad_id)
-            leak = _leak(model, examples, form, shared, pad_id, packed)
+            packed = _logprobs(model, examples, form, shared, pad_id, dtype)
+            leak = _leak(model, examples, form, shared, pad_id, dtype, packed)
     finally:
         model.train(training)
-    kind = str(compute_dtype(model)).removeprefix("torch.")
+    kind = str(dtype).removeprefix("torch.")
     scale = plain.abs().mean().clamp(min=1e-6)
     difference = float((packed - plain).abs().mean() / scale)
     if not difference <= _ALLOWED[kind]:
@@ -64,12 +78,14 @@ def _mismatch(what: str, examples: Sequence[Example]) -> TrainingError:
     )
 
 
-def _logprobs(model: Any, examples: Sequence[Example], form: RowForm, shared: bool, pad_id: int) -> torch.Tensor:
+def _logprobs(
+    model: Any, examples: Sequence[Example], form: RowForm, shared: bool, pad_id: int, dtype: torch.dtype
+) -> torch.Tensor:
     """Log-probability of each trained token [tokens], in the order of the examples."""
     import torch
 
     device = next(model.parameters()).device
-    passes = collate(examples, form, shared, dtype=compute_dtype(model), pad_id=pad_id)
+    passes = collate(examples, form, shared, dtype=dtype, pad_id=pad_id)
     assert len(passes) == 1
     one = passes[0].to(device)
     logprobs = trained_logits(model, one).float().log_softmax(1).gather(1, one.targets[:, None]).squeeze(1)
@@ -86,7 +102,13 @@ def _order(examples: Sequence[Example], shared: bool) -> list[Branch]:
 
 
 def _leak(
-    model: Any, examples: Sequence[Example], form: RowForm, shared: bool, pad_id: int, before: torch.Tensor
+    model: Any,
+    examples: Sequence[Example],
+    form: RowForm,
+    shared: bool,
+    pad_id: int,
+    dtype: torch.dtype,
+    before: torch.Tensor,
 ) -> float:
     """How much other answers change, at most, when all the tokens of the first branch change."""
     first = examples[0].branches[0]
@@ -98,7 +120,7 @@ def _leak(
 
     branch = replace(first, question_ids=changed(first.question_ids), answer_ids=changed(first.answer_ids))
     altered = [replace(examples[0], branches=(branch, *examples[0].branches[1:])), *examples[1:]]
-    after = _logprobs(model, altered, form, shared, pad_id)
+    after = _logprobs(model, altered, form, shared, pad_id, dtype)
     same = slice(len(first.answer_ids), None)
     if not len(before[same]):
         return 0.0

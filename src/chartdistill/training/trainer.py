@@ -7,7 +7,6 @@ import json
 import math
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -23,7 +22,8 @@ from chartdistill.training.losses import micro_batch_loss
 from chartdistill.training.memory import memory_errors
 from chartdistill.training.model import compute_dtype
 from chartdistill.training.options import TrainOptions
-from chartdistill.training.packing import Example, MicroBatch, RowForm, collate
+from chartdistill.training.packing import Example, MicroBatch, collate
+from chartdistill.training.rows import Rows
 from chartdistill.training.sampler import StepLoader, StepSampler
 
 if TYPE_CHECKING:
@@ -31,15 +31,6 @@ if TYPE_CHECKING:
 
 Score = Callable[[Any], dict[str, float]]
 """Generates and scores answers of a model; called on every process, returns the same on each."""
-
-
-@dataclass(frozen=True)
-class Rows:
-    """How examples become passes."""
-
-    form: RowForm
-    shared: bool
-    pad_id: int
 
 
 class LoraTrainer(Trainer):  # type: ignore[misc]

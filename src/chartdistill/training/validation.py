@@ -1,0 +1,65 @@
+"""Validation by answers: how right are those that the student generates now?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from chartdistill.metrics import ALL_TASKS, score_arm
+from chartdistill.prompting.answer_format import parse_answer
+from chartdistill.prompting.prompts import PromptBuilder
+from chartdistill.schema import Prediction, Record, Task
+from chartdistill.training.options import TrainOptions
+from chartdistill.training.packing import Example
+
+
+class AnswerScorer:
+    """Generates answers for validation records and scores them against their kept labels, not against gold.
+
+    So a run without gold can choose its adapter too, and one with gold does not choose by what it is judged with.
+    """
+
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        options: TrainOptions,
+        builder: PromptBuilder,
+        examples: Sequence[Example],
+        records: Mapping[str, Record],
+    ) -> None:
+        self._builder, self._tasks = builder, {task.name: task for task in tasks}
+        chosen = list(examples[: options.validation_records])
+        self._asked = [(example, branch) for example in chosen for branch in example.branches]
+        self._tokens_at_once = options.tokens_per_pass
+        self._room = max(len(branch.answer_ids) for _, branch in self._asked) + 16
+        self._records = {example.record: records[example.record] for example in chosen}
+        labels: dict[str, dict[str, Any]] = {}
+        for example, branch in self._asked:
+            task = self._tasks[branch.task]
+            items = parse_answer(self._text(branch.answer_ids[:-1]), task)
+            if items is not None:
+                labels.setdefault(example.record, {})[task.name] = items
+        self._labelled = {
+            name: record.model_copy(update={"gold": labels.get(name)}) for name, record in self._records.items()
+        }
+
+    def _text(self, ids: Sequence[int]) -> str:
+        return str(self._builder.tokenizer.decode(list(ids), skip_special_tokens=True))
+
+    def __call__(self, model: Any) -> dict[str, float]:
+        from chartdistill.training.generate import generate_everywhere
+
+        prompts = [[*example.prefix_ids, *branch.question_ids] for example, branch in self._asked]
+        answers = generate_everywhere(model, prompts, self._builder.end_id, self._room, self._tokens_at_once)
+        predictions = [
+            Prediction(
+                key="", record=example.record, task=branch.task, arm="student", completion=text,
+                items=parse_answer(text, self._tasks[branch.task]),
+            )
+            for (example, branch), text in zip(self._asked, map(self._text, answers), strict=True)
+        ]  # fmt: skip
+        tasks = list(self._tasks.values())
+        scores = score_arm(predictions, self._labelled, tasks, resamples=100)[ALL_TASKS]
+        wanted = {"joint_f1": "joint_f1", "confabulation": "confabulation_rate"}
+        values = {name: scores[metric].value for name, metric in wanted.items() if metric in scores}
+        return {name: float(value) for name, value in values.items() if value is not None}
