@@ -113,7 +113,7 @@ def test_memory_that_runs_out_before_the_first_step_names_what_to_turn(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_run(tmp_path, tiny_model)
-    monkeypatch.setattr("chartdistill.training.train.self_check", lambda *_: torch.empty(1 << 55))
+    monkeypatch.setattr("chartdistill.training.rows.self_check", lambda *_: torch.empty(1 << 55))
     with pytest.raises(TrainingError, match=r"memory ran out\. Lower train\.tokens_per_pass"):
         train(run, silent)
 
