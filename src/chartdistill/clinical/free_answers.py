@@ -17,7 +17,7 @@ from chartdistill.schema import Item, Task
 
 _WHAT = (
     r"(?:(?:primary|final|main|working|likely|overall|discharge|postoperative|follow-?\s?up|medical|current)\s+)*"
-    rf"(?:{'|'.join(one.answer_nouns for one in ENTITY_TYPES)})(?:\(s\))?"
+    rf"(?:{'|'.join(one.answer_nouns for one in ENTITY_TYPES if one.answer_nouns)})(?:\(s\))?"
 )
 _LEAD_IN = re.compile(
     rf"^(?:(?:the|this|a|his|her|their)\s+)?(?:patient'?s\s+)?{_WHAT}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from chartdistill.clinical.lexica.conditions import CONDITION_NAMES
@@ -22,6 +23,7 @@ GoldItem = tuple[str, str | None]
 """(item text as written in the chart, status or None)."""
 
 TASKS = ("medication", "prognosis", "diagnosis", "tests")
+"""Every chart has gold for these."""
 _EMPTY_SHARE = {"medication": 0.36, "prognosis": 0.55, "diagnosis": 0.34, "tests": 0.42}
 _SLOT = re.compile(r"{(\w+)}")
 
@@ -55,11 +57,16 @@ class _Draft:
     rng: random.Random
     pool: str
     male: bool
+    also: tuple[str, ...] = ()
+    """Further tasks that the chart has gold for: see `ALSO`."""
     sections: dict[str, list[str]] = field(default_factory=dict)
-    wanted: dict[str, list[GoldItem]] = field(default_factory=lambda: {task: [] for task in TASKS})
+    wanted: dict[str, list[GoldItem]] = field(init=False)
     drugs: list[str] = field(default_factory=list)
     conditions: list[str] = field(default_factory=list)
     tests: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.wanted = {task: [] for task in (*TASKS, *self.also)}
 
     def new_drug(self) -> str:
         while True:
@@ -119,18 +126,27 @@ class _Draft:
         self.wanted[task].append((text, status))
 
 
-def write_chart(rng: random.Random, pool: str, num_words: int | None = None, busy: int | None = None) -> Chart:
-    """Write one chart with drug names of `pool` (see `POOLS`), of roughly `num_words` words (60 to 700).
+def write_chart(
+    rng: random.Random,
+    pool: str,
+    num_words: int | None = None,
+    busy: int | None = None,
+    also: Sequence[str] = (),
+) -> Chart:
+    """Write one chart with drug names of `pool` (see `made_up_drugs.POOLS`), of roughly `num_words` words (60 to 700).
 
-    `busy`: how many facts there may be of each kind, 1 to 3; by default more in longer charts.
+    `busy`: how many facts there may be of each kind, 1 to 3; by default more in longer charts. `also`: further tasks
+    (keys of `ALSO`) whose sentences are written in; without them a chart is what the shipped models learned from.
     """
     num_words = num_words or _draw_length(rng)
-    draft = _Draft(rng, pool, male=rng.random() < 0.5)
+    draft = _Draft(rng, pool, male=rng.random() < 0.5, also=tuple(also))
     busy = busy or (1 if num_words < 110 else 2 if num_words < 260 else 3)
     _write_medications(draft, busy)
     _write_prognosis(draft)
     _write_diagnoses(draft, busy)
     _write_tests(draft, busy)
+    for task in also:
+        ALSO[task](draft, busy)
     text = _assemble(draft, num_words)
     return Chart(text, _in_reading_order(text, draft.wanted), _keywords(draft))
 
@@ -237,6 +253,10 @@ def _write_tests(draft: _Draft, busy: int) -> None:
         name = draft.new_test()
         draft.add("plan", draft.fill(rng.choice(sentences.TEST_ORDERED), t=name))
         draft.want("tests", name)
+
+
+ALSO: dict[str, Callable[[_Draft, int], None]] = {}
+"""Task -> what writes its facts, for charts that ask for it: one more draw changes a chart."""
 
 
 def _assemble(draft: _Draft, num_words: int) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from chartdistill.config import Run, load_run
+from chartdistill.errors import ChartDistillError
 from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.runtime import privacy
 from chartdistill.runtime.model_folder import context_tokens, load_tokenizer, model_fingerprint
@@ -134,9 +135,13 @@ def main() -> None:
     private_umask()
     run = load_run(Path(sys.argv[1]), run_dir=Path(sys.argv[2]) if len(sys.argv) > 2 else None)
     privacy.enforce(run.config.privacy.allowed_hosts)
-    # The first process holds the folder for all of them.
-    with lock(run.dir) if _first_process() else nullcontext(), StageBar("train", unit="steps") as bar:
-        train(run, bar)
+    try:
+        # The first process holds the folder for all of them.
+        with lock(run.dir) if _first_process() else nullcontext(), StageBar("train", unit="steps") as bar:
+            train(run, bar)
+    except ChartDistillError as error:
+        print(f"chartdistill: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":

@@ -7,13 +7,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from chartdistill.clinical.entities.base import ABSENT, EntityType, Flips, Objection, Span, first_of, mentions_in_words
+from chartdistill.clinical.entities.base import ABSENT, Flips, Objection, Span, first_of, mentions_in_words
+from chartdistill.clinical.entities.drug_named import DrugNamed
 from chartdistill.clinical.lexica.drugs import Drugs, LexiconUse, known_drugs, names_class, names_form
-from chartdistill.clinical.lexica.ingredients import drug_key
 from chartdistill.clinical.lexica.made_up_drugs import drug_name
 from chartdistill.clinical.text.context import Cue, cues, used_like_a_drug
 from chartdistill.clinical.text.free_text import is_sentence
-from chartdistill.clinical.text.grounding import FUZZY_THRESHOLD, Alignment, locate_alias
 from chartdistill.clinical.text.phrases import (
     is_normal_finding,
     names_care,
@@ -82,7 +81,6 @@ _INSERTED = (
     "lisinopril", "metformin", "sertraline", "amoxicillin", "omeprazole", "furosemide", "gabapentin", "prednisone",
     "warfarin", "simvastatin", "levothyroxine", "ibuprofen", "albuterol", "tramadol", "ranitidine",
 )  # fmt: skip
-_PLAIN_NAME = re.compile(r"[a-z]{5,}")
 _BEFORE_A_DOSE = re.compile(r"\b([A-Za-z][A-Za-z-]{4,})\s+\d[\d.,]*\s?(?:mg|mcg|g|units?|ml)\b")
 _PRESCRIBED = re.compile(
     r"\b(?:start|begin|continue|discontinue|stop|hold|resume|avoid|increase|decrease|taper|takes|taking|remains on|d/c)"
@@ -91,7 +89,7 @@ _PRESCRIBED = re.compile(
 )
 
 
-class Medication(EntityType):
+class Medication(DrugNamed):
     """Reason codes of its own: `not_a_drug`, a sentence, procedure, device, diet, disease or test; `unknown_drug`, a
     short name that no list has, where such names are not kept; `contradicted_status`, all the chart says of the drug
     rules the given status out; `only_considered`, a thing for later; and for tasks without statuses `allergy`,
@@ -102,8 +100,6 @@ class Medication(EntityType):
     also_called = ("medications", "drug", "drugs")
     question_words = r"\bmedications?\b|\bdrugs?\b|\bmedicines?\b"
     answer_nouns = r"medications?|drugs?"
-    initials_ground = False
-    has_other_names = True
     insertion = "Start {} 10 mg daily."
     inserted_status = "start"
     flips: ClassVar[Flips] = {
@@ -128,32 +124,6 @@ class Medication(EntityType):
         """
         plain = plain_key(text)
         return _DIRECTIONS.sub("", plain).strip(EDGE) or plain
-
-    def match_key(self, text: str) -> str:
-        """The set of its ingredients: see `lexica.ingredients`."""
-        return drug_key(self.key(text))
-
-    def locate(
-        self,
-        text: str,
-        chart: str,
-        threshold: float = FUZZY_THRESHOLD,
-        lexicon: LexiconUse = "off",
-        initials: bool = False,
-    ) -> Alignment | None:
-        """Its other names are the brands and ingredients of the lexicon."""
-        known_drugs(lexicon)  # one that is required and missing is an error, whether it is needed or not
-        return super().locate(text, chart, threshold, lexicon, initials)
-
-    def _locate_alias(self, key: str, chart: str, lexicon: LexiconUse) -> Alignment | None:
-        known = known_drugs(lexicon)
-        return None if known is None else locate_alias(known.aliases(key), chart)
-
-    def evidence(
-        self, text: str, chart: str, threshold: float, lexicon: LexiconUse, word_share: float | None
-    ) -> Alignment | None:
-        """A drug is a name: words of it that stand somewhere bear nothing out."""
-        return super().evidence(text, chart, threshold, lexicon, None)
 
     def objection(self, text: str, chart: str, lexicon: LexiconUse, keep_unknown: bool) -> Objection | None:
         """By the lexicon, by the words of the name, and for names nobody knows by how the chart uses them."""
@@ -227,13 +197,6 @@ class Medication(EntityType):
     def new_names(self, synthetic: bool, rng: random.Random) -> Sequence[str]:
         """Common drugs; for synthetic charts names nobody knows."""
         return [drug_name(rng, "heldout") for _ in range(20)] if synthetic else _INSERTED
-
-    def other_name(self, name: str, chart: str, rng: random.Random) -> str | None:
-        """A brand or ingredient of the lexicon."""
-        known = known_drugs("auto")
-        names = [] if known is None else [name for name in known.aliases(name) if _PLAIN_NAME.fullmatch(name)]
-        names = [name for name in names if name not in chart.lower()]
-        return rng.choice(names) if names else None
 
     def _candidates(self, sentence: str, known: Sequence[str]) -> list[Span]:
         """Also drugs of the lexicon, and words that stand before a dose or right behind a verb of prescribing."""

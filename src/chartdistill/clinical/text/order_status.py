@@ -28,25 +28,31 @@ _FILLER = re.compile(
 _NO_TEST_ALONE = frozenset("bone breath exercise sleep stool stress swallow urine blood heart visual".split())
 
 
+Use = Literal["ordered", "done", "considered", "mentioned", "absent"]
+
+
 @dataclass(frozen=True, slots=True)
 class TestUse:
     """What a chart does with a test, and where."""
 
-    what: Literal["ordered", "done", "considered", "mentioned", "absent"]
+    what: Use
     span: tuple[int, int] | None = None
 
 
 def use_of(name: str, chart: str) -> TestUse:
     """The most binding use of a test: ordered before considered before done before a bare mention."""
+    return next(iter(uses_of(name, chart)), TestUse("absent"))
+
+
+def uses_of(name: str, chart: str) -> list[TestUse]:
+    """Every use of a test (or of a procedure), the most binding first, each with its first place."""
     plan = outline(chart)
     mentions = plan.mentions([name]) or _scattered(name, plan)
     found: dict[str, Mention] = {}
     for mention in mentions:
         found.setdefault(_use(mention, plan), mention)
-    for what in ("ordered", "considered", "done", "mentioned"):
-        if what in found:
-            return TestUse(what, (found[what].start, found[what].end))
-    return TestUse("absent")
+    whats: tuple[Use, ...] = ("ordered", "considered", "done", "mentioned")
+    return [TestUse(what, (found[what].start, found[what].end)) for what in whats if what in found]
 
 
 def _use(mention: Mention, plan: Outline) -> Literal["ordered", "done", "considered", "mentioned"]:

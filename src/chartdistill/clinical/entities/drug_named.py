@@ -1,0 +1,53 @@
+"""What goes by a drug's name: the same under brand and ingredient, never by initials or by words of it."""
+
+from __future__ import annotations
+
+import random
+import re
+
+from chartdistill.clinical.entities.base import EntityType
+from chartdistill.clinical.lexica.drugs import LexiconUse, known_drugs
+from chartdistill.clinical.lexica.ingredients import drug_key
+from chartdistill.clinical.text.grounding import FUZZY_THRESHOLD, Alignment, locate_alias
+
+_PLAIN_NAME = re.compile(r"[a-z]{5,}")
+
+
+class DrugNamed(EntityType):
+    """Base of the kinds of finding whose items are drugs, or mostly are."""
+
+    initials_ground = False
+    has_other_names = True
+
+    def match_key(self, text: str) -> str:
+        """The set of its ingredients: see `lexica.ingredients`."""
+        return drug_key(self.key(text))
+
+    def locate(
+        self,
+        text: str,
+        chart: str,
+        threshold: float = FUZZY_THRESHOLD,
+        lexicon: LexiconUse = "off",
+        initials: bool = False,
+    ) -> Alignment | None:
+        """Its other names are the brands and ingredients of the lexicon."""
+        known_drugs(lexicon)  # one that is required and missing is an error, whether it is needed or not
+        return super().locate(text, chart, threshold, lexicon, initials)
+
+    def _locate_alias(self, key: str, chart: str, lexicon: LexiconUse) -> Alignment | None:
+        known = known_drugs(lexicon)
+        return None if known is None else locate_alias(known.aliases(key), chart)
+
+    def evidence(
+        self, text: str, chart: str, threshold: float, lexicon: LexiconUse, word_share: float | None
+    ) -> Alignment | None:
+        """A drug is a name: words of it that stand somewhere bear nothing out."""
+        return super().evidence(text, chart, threshold, lexicon, None)
+
+    def other_name(self, name: str, chart: str, rng: random.Random) -> str | None:
+        """A brand or ingredient of the lexicon."""
+        known = known_drugs("auto")
+        names = [] if known is None else [name for name in known.aliases(name) if _PLAIN_NAME.fullmatch(name)]
+        names = [name for name in names if name not in chart.lower()]
+        return rng.choice(names) if names else None
