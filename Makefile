@@ -11,6 +11,8 @@
 # make bench-label        how fast the teacher labels, beside the other ways to do it
 # make bench-train        how fast the student is trained, beside separate rows and TRL (pip install --no-deps "trl==1.16.*")
 # make study              who can teach the demo's student, with which filter, from how many records
+# More: docs/your-charts.md (distill), docs/development.md (check), docs/gpu-box.md (bundle, install), docs/labelling.md
+# and docs/training.md (bench-label, bench-train), docs/embedded-models.md (demo-models), docs/evaluation.md (study)
 
 PYTHON ?= python3.11
 VENV   ?= .venv
