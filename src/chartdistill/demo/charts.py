@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from chartdistill.clinical.entities.allergy import reaction_of
 from chartdistill.clinical.lexica.conditions import CONDITION_NAMES
 from chartdistill.clinical.lexica.made_up_drugs import drug_name
 from chartdistill.clinical.lexica.specialties import SPECIALTIES
@@ -176,13 +177,18 @@ def _write_medications(draft: _Draft, busy: int) -> None:
         for name in names:
             if name in line:
                 draft.want("medication", name, "avoid")
+            if "allergy" in draft.also and name.casefold() in line.casefold():
+                _want_allergy(draft, line, name)
     singles = rng.randint(0 if draft.wanted["medication"] else 1, busy + 1)
     for _ in range(singles):
         status = rng.choice([s for s in sentences.MEDICATION if s != "none"])
         name = draft.new_drug()
         section = "history" if status in ("past", "given-once", "avoid", "continue") else "plan"
-        draft.add(section, draft.fill(rng.choice(sentences.MEDICATION[status]), d=name))
+        sentence = draft.fill(rng.choice(sentences.MEDICATION[status]), d=name)
+        draft.add(section, sentence)
         draft.want("medication", name, status)
+        if "allergy" in draft.also and re.search(r"allergic|intolerance|hives", sentence):
+            _want_allergy(draft, sentence, name)
     if rng.random() < 0.3:
         pattern, first, second = rng.choice(sentences.MEDICATION_PAIRS)
         names = [draft.new_drug(), draft.new_drug()]
@@ -255,7 +261,30 @@ def _write_tests(draft: _Draft, busy: int) -> None:
         draft.want("tests", name)
 
 
-ALSO: dict[str, Callable[[_Draft, int], None]] = {}
+def _want_allergy(draft: _Draft, sentence: str, name: str) -> None:
+    """The gold of a sentence that tells an allergy, for charts that have such gold."""
+    told = re.search(r"(?:causes|with) ([^.]+)\.|\((\w+)\)", sentence)
+    words = next((group for group in told.groups() if group), "") if told else ""
+    draft.want("allergy", name, reaction_of(words))
+
+
+def _write_allergies(draft: _Draft, busy: int) -> None:
+    """Substances that are no drugs; those of the drugs to avoid are wanted where they are written."""
+    rng = draft.rng
+    substances = rng.sample(("latex", "peanuts", "shellfish", "eggs", "bee stings", "adhesive tape", "pollen"), 4)
+    for _ in range(rng.choices((0, 1), (3, 1))[0]):
+        draft.add("history", draft.fill(rng.choice(sentences.ALLERGY_NONE), a=substances.pop()))
+    if any(entry in sentences.NO_ALLERGY for entry in draft.sections.get("allergies", ())):
+        return
+    for _ in range(rng.choices((0, 1, 2), (5, 3, 1))[0]):
+        name = substances.pop()
+        told = rng.choice(("hives", "a rash", "itching", "swelling", "nausea", "anaphylaxis", "wheezing"))
+        sentence = draft.fill(rng.choice(sentences.ALLERGY), a=name, r=told)
+        draft.add("history", sentence)
+        _want_allergy(draft, sentence, name)
+
+
+ALSO: dict[str, Callable[[_Draft, int], None]] = {"allergy": _write_allergies}
 """Task -> what writes its facts, for charts that ask for it: one more draw changes a chart."""
 
 

@@ -101,6 +101,19 @@ ALLERGY_LINES = ("{d}.", "{d}, which causes {sym}.", "{d1} and {d2}.", "{d} (ras
 NO_ALLERGY = ("No known drug allergies.", "NKDA.", "None known.")
 NO_MEDICATION = ("None.", "{sub} takes no medications.", "No regular medications.")
 
+ALLERGY: tuple[str, ...] = (
+    "{sub} is allergic to {a}.",
+    "{sub} is allergic to {a}, which causes {r}.",
+    "{a} causes {r}.",
+    "{sub} has an intolerance to {a} with {r}.",
+)
+"""`{a}` a substance, `{r}` a reaction; written in where the task `allergy` is among those asked for."""
+ALLERGY_NONE: tuple[str, ...] = (
+    "{pos} {rel} is allergic to {a}.",
+    "{sub} is not allergic to {a}.",
+    "{sub} tolerates {a} well.",
+)
+
 PROGNOSIS: tuple[tuple[str, str], ...] = (
     ("Prognosis is {q}.", "{q}"),
     ("The prognosis is {q}.", "{q}"),

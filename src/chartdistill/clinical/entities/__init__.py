@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
+from chartdistill.clinical.entities.allergy import Allergy
 from chartdistill.clinical.entities.base import EntityType, Objection
 from chartdistill.clinical.entities.diagnosis import Diagnosis
 from chartdistill.clinical.entities.medication import Medication
@@ -24,6 +25,7 @@ ENTITY_TYPES: tuple[EntityType, ...] = (
     Prognosis(),
     Medication(),
     Test(),
+    Allergy(),
 )
 """All kinds. Where a question has words of several, the first counts."""
 

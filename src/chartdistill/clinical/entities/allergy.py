@@ -1,0 +1,166 @@
+"""Substances that the patient is allergic to or does not tolerate, with the reaction where the chart tells it."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+from typing import ClassVar
+
+from chartdistill.clinical.entities.base import Flips, Objection, Span, first_of, mentions_in_words
+from chartdistill.clinical.entities.drug_named import DrugNamed
+from chartdistill.clinical.lexica.drugs import LexiconUse, known_drugs
+from chartdistill.clinical.lexica.made_up_drugs import drug_name
+from chartdistill.clinical.text.phrases import names_imaging_or_study, names_procedure, names_specialty
+from chartdistill.clinical.text.sections import Mention, outline
+from chartdistill.prompting.answer_format import EDGE, plain_key
+from chartdistill.schema import Item
+
+UNKNOWN, OTHER = "unknown", "other"
+REACTIONS: Sequence[tuple[str, str]] = (
+    ("anaphylaxis", r"anaphyla\w+"),
+    ("hives", r"hives|urticaria\w*"),
+    ("rash", r"rash(?:es)?"),
+    ("itching", r"itch(?:ing|es|y)?|prurit\w+"),
+    ("swelling", r"swell(?:ing|s)|angioedema|edema"),
+    ("nausea", r"nausea|vomiting|upset\s+stomach"),
+)
+"""Reaction -> its words; what none of them says is `other`, and where nothing is said `unknown`."""
+
+_ANY_REACTION = r"\b(?:caus(?:es|ed)|gives|gets|develop(?:s|ed)|reaction\s+(?:is|was|of)|with)\s+(?!no\b)\w+"
+_SAYS_ALLERGY = re.compile(
+    r"\b(?:allerg\w+|intoleran\w+|hypersensitiv\w+|anaphyla\w+|hives|urticaria|(?:adverse\s+)?reaction\s+to"
+    r"|does\s+not\s+tolerate|cannot\s+tolerate)\b",
+    re.IGNORECASE,
+)
+_NOT_ALLERGIC = re.compile(
+    r"\b(?:no(?:t)?|never|denies|without)\b[^.;]{0,40}\ballerg\w+(?:[^.;]*\bto)?[^.;]*$|\btolerates?\b[^.;]*$",
+    re.IGNORECASE,
+)
+_CAUSES = re.compile(r"\W*(?:causes|caused|gives\s+(?:him|her))\b", re.IGNORECASE)
+_NONE = re.compile(
+    r"^\W*(?:no|not|none|nil|nka|nkda|nkma|n/?a|unknown|denies|negative)\b|\bno\s+known\b", re.IGNORECASE
+)
+_HEADING = re.compile(r"\ballerg")
+_PHRASE = re.compile(
+    r"\b(?:(?:is|was|are)\s+(?:also\s+)?allergic|ha(?:s|d|ve)\s+an?\s+(?:allergy|intolerance))\s+to\s+(?P<what>[\w-]+)",
+    re.IGNORECASE,
+)
+_OTHERS = re.compile(
+    r"\b(?:mother|father|sister|brother|aunt|uncle|grand\w+|son|daughter|spouse|family)\b[^.]*$", re.IGNORECASE
+)
+_SUFFIX = re.compile(r"\s+(?:allerg(?:y|ies)|intolerance|hypersensitivity)$")
+_NAMED = re.compile(
+    r"\b(?:allergic\s+to|intoleran(?:ce|t)\s+(?:to|of)|allerg(?:y|ies)\s*(?:to|:))\s+([A-Za-z][A-Za-z-]{3,})"
+    r"|\b([A-Za-z][A-Za-z-]{3,})\s+causes\b",
+    re.IGNORECASE,
+)
+_NO_SUBSTANCE = (
+    (names_procedure, "a procedure or a therapy"),
+    (names_imaging_or_study, "a test"),
+    (names_specialty, "a specialty or an organ system"),
+)
+SUBSTANCES = (
+    "penicillin", "latex", "codeine", "sulfa", "shellfish", "peanuts", "iodine", "adhesive tape", "eggs", "bee stings",
+)  # fmt: skip
+"""Common ones, drugs and others."""
+
+
+class Allergy(DrugNamed):
+    """Reason codes of its own: `no_allergy`, "NKDA", "none known"; `not_a_substance`, a procedure, test or specialty;
+    `not_an_allergy`, the chart names it and nowhere says that it is not tolerated; `contradicted_status`, every
+    sentence about it tells another reaction."""
+
+    names = ("allergy",)
+    task_name = "allergy"
+    also_called = ("allergies",)
+    question_words = r"\ballerg"
+    answer_nouns = r"allerg(?:y|ies)"
+    insertion = "The patient is allergic to {}, which causes hives."
+    inserted_status = "hives"
+    flips: ClassVar[Flips] = {
+        ("hives", "rash"): ((r"hives\b", "a rash"),),
+        ("rash", "hives"): ((r"(?:a )?rash\b", "hives"),),
+    }
+    status_cues = (*REACTIONS, (OTHER, _ANY_REACTION))
+    default_status = UNKNOWN
+
+    def key(self, text: str) -> str:
+        """Also without "allergy" at the end, as long as a name is left."""
+        plain = plain_key(text)
+        return _SUFFIX.sub("", plain).strip(EDGE) or plain
+
+    def objection(self, text: str, chart: str, lexicon: LexiconUse, keep_unknown: bool) -> Objection | None:
+        """By the words of the name, then by what the chart says around it."""
+        if _NONE.search(text):
+            return Objection("no_allergy", "says that there is none", self.span(text, chart))
+        if (what := first_of(_NO_SUBSTANCE, text)) is not None:
+            return Objection("not_a_substance", what, self.span(text, chart))
+        mentions = self._mentions(text, chart, lexicon)
+        if mentions and not any(_tells_an_allergy(mention) for mention in mentions):
+            evidence = f"{mentions_in_words(len(mentions))}, none with a word of not being tolerated"
+            return Objection("not_an_allergy", evidence, (mentions[0].start, mentions[0].end))
+        return None
+
+    def overlooked(self, chart: str, lexicon: LexiconUse) -> Objection | None:
+        """Something under a heading for allergies, or "is allergic to", "has an intolerance to"."""
+        for span in outline(chart).section(_HEADING):
+            first = span.text.strip().split("\n")[0].strip(" .")
+            if len(first) > 2 and not _NONE.search(first):
+                evidence = "the chart has a heading for allergies with something under it"
+                return Objection("false_none", evidence, (span.start, span.end))
+        for match in _PHRASE.finditer(chart):
+            before = outline(chart).mention(*match.span("what")).before
+            if not _OTHERS.search(before) and not _NOT_ALLERGIC.search(before):
+                return Objection("false_none", "the chart says what the patient is allergic to", match.span())
+        return None
+
+    def contradiction(self, item: Item, chart: str, statuses: Sequence[str], lexicon: LexiconUse) -> Objection | None:
+        """A relative's, denied, or with another reaction wherever the chart tells one."""
+        mentions = self._mentions(item.text, chart, lexicon)
+        if not mentions:
+            return None
+        first = (mentions[0].start, mentions[0].end)
+        for says, reason in ((_NOT_ALLERGIC, "negated"), (_OTHERS, "family_member")):
+            if all(says.search(mention.before) for mention in mentions):
+                evidence = f"{mentions_in_words(len(mentions))}, each one {reason.replace('_', ' ')}"
+                return Objection(reason, evidence, first)
+        told = {r for one in mentions if _tells_an_allergy(one) for r in _reactions(one.sentence.text)}
+        if statuses and told and item.status not in told:
+            evidence = f"the chart tells {' and '.join(sorted(told))}; listed as {item.status}"
+            return Objection("contradicted_status", evidence, first)
+        return None
+
+    def _mentions(self, text: str, chart: str, lexicon: LexiconUse) -> list[Mention]:
+        key, known = self.key(text), known_drugs(lexicon)
+        return outline(chart).mentions([text, key, *(known.aliases(key) if known else ())])
+
+    def new_names(self, synthetic: bool, rng: random.Random) -> Sequence[str]:
+        """Common allergens; for synthetic charts names nobody knows."""
+        return [drug_name(rng, "heldout") for _ in range(20)] if synthetic else SUBSTANCES
+
+    def read_by_rules(self, sentence: str, known: Sequence[str]) -> list[str]:
+        """Only in sentences that speak of not being tolerated."""
+        return super().read_by_rules(sentence, known) if _SAYS_ALLERGY.search(sentence) else []
+
+    def _candidates(self, sentence: str, known: Sequence[str]) -> list[Span]:
+        """Also drugs of the lexicon, and what is named as an allergy."""
+        drugs = known_drugs("auto")
+        listed = drugs.find(sentence) if drugs is not None else []
+        named = [match.span(match.lastindex or 0) for match in _NAMED.finditer(sentence)]
+        return [*super()._candidates(sentence, known), *listed, *named]
+
+
+def reaction_of(words: str) -> str:
+    """The reaction that some words name: "rash" -> rash, "chest pain" -> other, "" -> unknown."""
+    return next(iter(_reactions(words)), OTHER if words.strip() else UNKNOWN)
+
+
+def _reactions(text: str) -> list[str]:
+    return [name for name, words in REACTIONS if re.search(rf"\b(?:{words})\b", text, re.IGNORECASE)]
+
+
+def _tells_an_allergy(mention: Mention) -> bool:
+    return bool(
+        _HEADING.search(mention.heading) or _SAYS_ALLERGY.search(mention.sentence.text) or _CAUSES.match(mention.after)
+    )
