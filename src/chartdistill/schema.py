@@ -1,4 +1,4 @@
-"""The rows that pass between verbs, one class per kind of line. One word for one thing: see docs/development.md, "Words".
+"""The rows that pass between verbs, one class per kind of line. One word for one thing: docs/development.md, "Words".
 
 Every row is one JSON object on one line. Unknown keys are errors, so a file of another version fails loudly.
 """
