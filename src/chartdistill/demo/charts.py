@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from chartdistill.clinical.entities.allergy import reaction_of
+from chartdistill.clinical.entities.procedure import PROCEDURES
 from chartdistill.clinical.lexica.conditions import CONDITION_NAMES
 from chartdistill.clinical.lexica.made_up_drugs import drug_name
 from chartdistill.clinical.lexica.specialties import SPECIALTIES
@@ -284,7 +285,19 @@ def _write_allergies(draft: _Draft, busy: int) -> None:
         _want_allergy(draft, sentence, name)
 
 
-ALSO: dict[str, Callable[[_Draft, int], None]] = {"allergy": _write_allergies}
+def _write_procedures(draft: _Draft, busy: int) -> None:
+    rng = draft.rng
+    names = rng.sample(PROCEDURES, len(PROCEDURES))
+    for _ in range(rng.choices((0, 1, 2), (5, 3, 1))[0]):
+        draft.add("history", draft.fill(rng.choice(sentences.PROCEDURE["none"]), p=names.pop()))
+    for _ in range(rng.choices((0, 1, 2, 3), (5, 4, 2, 1 if busy > 1 else 0))[0]):
+        status, name = rng.choice(("done", "planned")), names.pop()
+        section = "history" if status == "done" else "plan"
+        draft.add(section, draft.fill(rng.choice(sentences.PROCEDURE[status]), p=name))
+        draft.want("procedure", name, status)
+
+
+ALSO: dict[str, Callable[[_Draft, int], None]] = {"allergy": _write_allergies, "procedure": _write_procedures}
 """Task -> what writes its facts, for charts that ask for it: one more draw changes a chart."""
 
 
@@ -300,10 +313,12 @@ def _assemble(draft: _Draft, num_words: int) -> str:
         f"{who} here for {rng.choice(sentences.SYMPTOMS)}.",
     ))  # fmt: skip
     facts = sum(len(s.split()) for entries in sections.values() for s in entries) + 20
+    # A sentence that holds a fact of a further task is no filler there.
+    fillers = [one for one in sentences.FILLERS if "procedure" not in draft.also or "surgery" not in one]
     padding: list[str] = []
     pool: list[str] = []
     while facts < num_words:
-        pool = pool or rng.sample(sentences.FILLERS, len(sentences.FILLERS))
+        pool = pool or rng.sample(fillers, len(fillers))
         padding.append(draft.fill(pool.pop()))
         facts += len(padding[-1].split())
     homes = [name for name in ("history", "exam", "plan") if name != "plan" or "plan" in sections]

@@ -114,6 +114,27 @@ ALLERGY_NONE: tuple[str, ...] = (
     "{sub} tolerates {a} well.",
 )
 
+PROCEDURE: dict[str, tuple[str, ...]] = {
+    "done": (
+        "{sub} underwent {p} in {year}.",
+        "Status post {p}.",
+        "{sub} had {p} in {year}.",
+        "{p} was performed without complications.",
+    ),
+    "planned": (
+        "Schedule {p} next month.",
+        "{sub} will undergo {p}.",
+        "{sub} is scheduled for {p} in {time}.",
+        "Plan for {p}.",
+    ),
+    "none": (
+        "{sub} declined {p}.",
+        "If {sym} persists, consider {p}.",
+        "{pos} {rel} had {p} in {year}.",
+    ),
+}
+"""`{p}` a procedure; written in where the task `procedure` is among those asked for."""
+
 PROGNOSIS: tuple[tuple[str, str], ...] = (
     ("Prognosis is {q}.", "{q}"),
     ("The prognosis is {q}.", "{q}"),

@@ -12,6 +12,7 @@ from chartdistill.clinical.entities.allergy import Allergy
 from chartdistill.clinical.entities.base import EntityType, Objection
 from chartdistill.clinical.entities.diagnosis import Diagnosis
 from chartdistill.clinical.entities.medication import Medication
+from chartdistill.clinical.entities.procedure import Procedure
 from chartdistill.clinical.entities.prognosis import Prognosis
 from chartdistill.clinical.entities.test import Test
 from chartdistill.schema import Task
@@ -26,6 +27,7 @@ ENTITY_TYPES: tuple[EntityType, ...] = (
     Medication(),
     Test(),
     Allergy(),
+    Procedure(),
 )
 """All kinds. Where a question has words of several, the first counts."""
 
