@@ -7,25 +7,32 @@ Coordinates are in SVG user units; a plot is 400 wide, so that its text stays le
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from markupsafe import Markup
 
 from chartdistill.metrics.bootstrap import Estimate
+from chartdistill.metrics.catalogue import MetricInfo
 
 WIDTH = 400
 GUTTER = 104
 """Left of the axis, for labels."""
 RIGHT = 20
+LEFT = 44
+"""Left of an axis that runs up, for its ticks."""
+BASE = 190
+"""Where an axis that runs up begins; it ends at `TOP`."""
+TOP = 12
 LABEL_CHARS = 15
 MAX_POINTS = 400
 """More points than this on one line are thinned evenly; the last is always kept."""
 SHAPES = ("circle", "square", "diamond", "triangle")
+QUARTERS = (0, 0.25, 0.5, 0.75, 1)
 
 
-@dataclass(frozen=True)
-class Interval:
+class Interval(NamedTuple):
     """One marker with its whisker: the series (arm) it belongs to and its figure."""
 
     series: int
@@ -33,14 +40,26 @@ class Interval:
     estimate: Estimate
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """One line of a plot."""
 
     series: str
     """Style name: `loss` or `validation`."""
     name: str
     points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class _Scale:
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def at(self, value: float) -> float:
+        """Where a value lies; values beyond the axis lie at its end."""
+        share = min(1.0, max(0.0, (value - self.low) / (self.high - self.low)))
+        return self.start + share * (self.end - self.start)
 
 
 def interval_plot(
@@ -59,65 +78,62 @@ def interval_plot(
     y = 10.0
     for label, marks in rows:
         height = 13 * max(1, len(marks)) + 9
-        parts.append(_text(gutter - 8, y + height / 2, _short(label, LABEL_CHARS * gutter // GUTTER), "end", label))
-        for place, entry in enumerate(marks):
-            parts.append(_marker(entry, scale, y + 10 + 13 * place, percent))
+        parts.append(_row_label(label, y + height / 2, gutter))
+        parts += [_marker(entry, scale, y + 10 + 13 * place, percent) for place, entry in enumerate(marks)]
         y += height
-        parts.append(Markup('<line class="rule" x1="0" x2="{}" y1="{}" y2="{}"/>').format(WIDTH, y, y))
-    ticks = [top * i / 4 for i in range(5)]
-    axis = [_tick(scale.at(tick), 4, y, f"{100 * tick:.3g}%" if percent else f"{tick:.3g}") for tick in ticks]
-    return _svg(title, y + 22, [*axis, *parts])
+        parts.append(_line("rule", 0, WIDTH, y, y))
+    ticks = [(top * share, f"{100 * top * share:.3g}%" if percent else f"{top * share:.3g}") for share in QUARTERS]
+    return _svg(title, y + 22, [*_ticks(scale, y, ticks), *parts])
+
+
+def metric_plot(metric: MetricInfo, rows: Sequence[tuple[str, Sequence[Interval]]], gutter: int = GUTTER) -> Markup:
+    """One metric's values with 95% intervals; what is better when lower has an axis that ends near its highest value."""
+    return interval_plot(metric.title, rows, metric.form == "share", metric.better != "lower", gutter)
 
 
 def line_plot(title: str, lines: Sequence[Line], across: str) -> Markup:
     """Values over steps, from 0 upwards."""
     points = [point for line in lines for point in line.points]
     right = max((x for x, _ in points), default=1) or 1
-    step = _round_step(max((y for _, y in points), default=1) or 1)
-    top = step * math.ceil((max((y for _, y in points), default=1) or 1) / step)
-    height, left, base = 220, 44, 190
-    over, up = _Scale(0, right, left, WIDTH - RIGHT), _Scale(0, top, base, 12)
-    parts = []
-    for i in range(round(top / step) + 1):
-        y = up.at(i * step)
-        parts.append(Markup('<line class="rule" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(left, WIDTH - RIGHT, y, y))
-        parts.append(_text(left - 6, y + 4, f"{i * step:.3g}", "end"))
-    for share in (0, 0.5, 1):
-        anchor = "start" if share == 0 else "end" if share == 1 else "middle"
-        parts.append(_text(over.at(right * share), base + 16, f"{right * share:,.0f}", anchor))
-    parts.append(_text((left + WIDTH) / 2, base + 29, across, "middle"))
+    highest = max((y for _, y in points), default=1) or 1
+    step = _round_up(highest / 4, (1, 2, 5, 10))
+    top = step * math.ceil(highest / step)
+    over, up = _Scale(0, right, LEFT, WIDTH - RIGHT), _Scale(0, top, BASE, TOP)
+    parts = _rules(up, [(i * step, f"{i * step:.3g}") for i in range(round(top / step) + 1)])
+    for share, anchor in ((0, "start"), (0.5, "middle"), (1, "end")):
+        parts.append(_text(over.at(right * share), BASE + 16, f"{right * share:,.0f}", anchor))
+    parts.append(_text((LEFT + WIDTH) / 2, BASE + 29, across, "middle"))
     for line in lines:
         shown = _thin(line.points)
-        path = " ".join(f"{over.at(x):.1f},{up.at(y):.1f}" for x, y in shown)
-        parts.append(Markup('<polyline class="line {}" points="{}"/>').format(line.series, path))
+        places = [(over.at(x), up.at(y)) for x, y in shown]
+        parts.append(_polyline(f"line {line.series}", places))
         if line.series == "validation":
-            parts += [
-                Markup('<circle class="point" cx="{:.1f}" cy="{:.1f}" r="3"><title>{:.4g} at {:,.0f}</title></circle>')
-                .format(over.at(x), up.at(y), y, x)
-                for x, y in shown
-            ]  # fmt: skip
-    return _svg(title, height + 2, parts)
+            hints = (f"{y:.4g} at {x:,.0f}" for x, y in shown)
+            parts += [_dot("point", *place, 3, hint) for place, hint in zip(places, hints, strict=True)]
+    return _svg(title, BASE + 32, parts)
 
 
 def bar_plot(title: str, rows: Sequence[tuple[str, Sequence[tuple[str, str, int]]]]) -> Markup:
     """Counts as stacked bars: per row (style name, part name, count); the total stands at the end."""
-    highest = max((sum(count for *_, count in parts) for _, parts in rows), default=0) or 1
-    scale = _Scale(0, highest, GUTTER, WIDTH - 60)
+    totals = [sum(count for *_, count in parts) for _, parts in rows]
+    scale = _Scale(0, max(totals, default=0) or 1, GUTTER, WIDTH - 60)
     drawn: list[Markup] = []
-    y = 4.0
-    for label, parts in rows:
-        drawn.append(_text(GUTTER - 8, y + 14, _short(label), "end", label))
-        total = 0
-        for style, name, count in parts:
-            start, end = scale.at(total), scale.at(total + count)
-            drawn.append(
-                Markup('<rect class="bar {}" x="{:.1f}" y="{}" width="{:.1f}" height="16"><title>{}: {}</title></rect>')
-                .format(style, start, y + 2, max(0, end - start), name, count)
-            )  # fmt: skip
-            total += count
+    for place, ((label, parts), total) in enumerate(zip(rows, totals, strict=True)):
+        y = 4.0 + 24 * place
+        drawn += _stacked(label, [(style, f"{name}: {count}", count) for style, name, count in parts], scale, y)
         drawn.append(_text(scale.at(total) + 6, y + 14, f"{total:,}", "start"))
-        y += 24
-    return _svg(title, y + 2, drawn)
+    return _svg(title, 6 + 24 * len(rows), drawn)
+
+
+def share_bars(title: str, rows: Sequence[tuple[str, Sequence[tuple[str, str, float]]]], gutter: int) -> Markup:
+    """Shares that add up to one, as stacked bars: per row (style name, part name, share)."""
+    scale = _Scale(0, 1, gutter, WIDTH - RIGHT)
+    drawn: list[Markup] = []
+    for place, (label, parts) in enumerate(rows):
+        hinted = [(style, f"{name}: {100 * share:.0f}%", share) for style, name, share in parts]
+        drawn += _stacked(label, hinted, scale, 4.0 + 24 * place)
+    y = 4.0 + 24 * len(rows)
+    return _svg(title, y + 22, [*_ticks(scale, y, [(tick, f"{100 * tick:g}%") for tick in QUARTERS]), *drawn])
 
 
 def difference_plot(title: str, rows: Sequence[tuple[str, Estimate, str]], percent: bool) -> Markup:
@@ -126,36 +142,21 @@ def difference_plot(title: str, rows: Sequence[tuple[str, Estimate, str]], perce
     `rows`: (label, difference, style: `good`, `bad` or `even`, what it shows).
     """
     ends = [abs(end) for _, e, _ in rows for end in (e.low, e.high, e.value) if end is not None]
-    top = _round_up(max(ends, default=0.1) or 0.1)
+    top = _round_up(max(ends, default=0.1) or 0.1, (1, 2, 4, 6, 8, 10), slack=1e-12)
     scale = _Scale(-top, top, 28, WIDTH - 28)
     parts: list[Markup] = []
     y = 4.0
     for label, estimate, style in rows:
-        parts.append(_text(RIGHT, y + 12, label, "start"))
-        parts.append(_whisker(estimate, scale, y + 24, style, percent))
+        parts += [_text(RIGHT, y + 12, label, "start"), _difference(estimate, scale, y + 24, style, percent)]
         y += 36
-        parts.append(Markup('<line class="rule" x1="0" x2="{}" y1="{}" y2="{}"/>').format(WIDTH, y, y))
+        parts.append(_line("rule", 0, WIDTH, y, y))
     unit = " pp" if percent else ""
     ticks = [
-        _tick(scale.at(tick), 4, y, f"{100 * tick if percent else tick:+.3g}{unit}" if tick else "0")
+        (tick, f"{100 * tick if percent else tick:+.3g}{unit}" if tick else "0")
         for tick in (-top, -top / 2, 0, top / 2, top)
     ]
-    zero = Markup('<line class="zero" x1="{0:.1f}" x2="{0:.1f}" y1="4" y2="{1}"/>').format(scale.at(0), y)
-    return _svg(title, y + 22, [*ticks, zero, *parts])
-
-
-def _whisker(estimate: Estimate, scale: _Scale, y: float, style: str, percent: bool) -> Markup:
-    if estimate.value is None:
-        return Markup('<text class="small" x="{}" y="{}">not defined</text>').format(RIGHT, y + 4)
-    line = Markup("")
-    if estimate.low is not None and estimate.high is not None:
-        line = Markup('<line class="whisker {}" x1="{:.1f}" x2="{:.1f}" y1="{}" y2="{}"/>').format(
-            style, scale.at(estimate.low), scale.at(estimate.high), y, y
-        )
-    value = f"{100 * estimate.value:+.1f} pp" if percent else f"{estimate.value:+.3f}"
-    return Markup('<g>{}<circle class="mark {}" cx="{:.1f}" cy="{}" r="4.2"/><title>{} (n {})</title></g>').format(
-        line, style, scale.at(estimate.value), y, value, estimate.n
-    )
+    zero = _upright("zero", scale.at(0), 4, y)
+    return _svg(title, y + 22, [*_ticks(scale, y, ticks), zero, *parts])
 
 
 def curve_plot(
@@ -165,73 +166,33 @@ def curve_plot(
 
     `points`: (size, pooled estimate, one value per seed).
     """
-    height, left, base = 230, 44, 190
     sizes = [size for size, *_ in points]
-    over = _Scale(math.log(min(sizes)), math.log(max(sizes) * 1.0001), left + 14, WIDTH - RIGHT - 14)
-    up = _Scale(0, 1, base, 12)
-    parts = []
-    for tick in (0, 0.25, 0.5, 0.75, 1):
-        y = up.at(tick)
-        parts.append(Markup('<line class="rule" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(left, WIDTH - RIGHT, y, y))
-        parts.append(_text(left - 6, y + 4, f"{tick:g}", "end"))
+    over = _Scale(math.log(min(sizes)), math.log(max(sizes) * 1.0001), LEFT + 14, WIDTH - RIGHT - 14)
+    up = _Scale(0, 1, BASE, TOP)
+    parts = _rules(up, [(tick, f"{tick:g}") for tick in QUARTERS])
     if reference.value is not None:
-        low, high = (reference.value if end is None else end for end in (reference.low, reference.high))
-        parts.append(
-            Markup('<rect class="band" x="{}" y="{:.1f}" width="{}" height="{:.1f}"/>').format(
-                left, up.at(high), WIDTH - RIGHT - left, max(1, up.at(low) - up.at(high))
-            )
-        )
-        y = up.at(reference.value)
-        parts.append(Markup('<line class="line" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(left, WIDTH - RIGHT, y, y))
-    known = [(size, e, seeds) for size, e, seeds in points if e.value is not None]
-    path = " ".join(f"{over.at(math.log(size)):.1f},{up.at(e.value or 0):.1f}" for size, e, _ in known)
-    parts.append(Markup('<polyline class="line validation" points="{}"/>').format(path))
-    for size, estimate, seeds in known:
-        x = over.at(math.log(size))
-        dots = Markup("").join(
-            Markup('<circle class="seed" cx="{:.1f}" cy="{:.1f}" r="2"/>').format(x + 5, up.at(seed)) for seed in seeds
-        )
-        span = Markup("")
+        low, high = (up.at(reference.value if end is None else end) for end in (reference.low, reference.high))
+        band = Markup('<rect class="band" x="{}" y="{:.1f}" width="{}" height="{:.1f}"/>')
+        parts.append(band.format(LEFT, high, WIDTH - RIGHT - LEFT, max(1, low - high)))
+        parts.append(_line("line", LEFT, WIDTH - RIGHT, up.at(reference.value), up.at(reference.value)))
+    known = [
+        (over.at(math.log(size)), up.at(e.value), size, e, seeds) for size, e, seeds in points if e.value is not None
+    ]
+    parts.append(_polyline("line validation", [(x, y) for x, y, *_ in known]))
+    for x, y, size, estimate, seeds in known:
+        group = [_dot("seed", x + 5, up.at(seed), 2) for seed in seeds]
         if estimate.low is not None and estimate.high is not None:
-            span = Markup('<line class="whisker arm-0" x1="{0:.1f}" x2="{0:.1f}" y1="{1:.1f}" y2="{2:.1f}"/>').format(
-                x, up.at(estimate.low), up.at(estimate.high)
-            )
-        mark = Markup('<circle class="point" cx="{:.1f}" cy="{:.1f}" r="3.5"/>').format(x, up.at(estimate.value or 0))
-        parts.append(
-            Markup("<g>{}{}{}<title>{:.3f} at {:,}</title></g>").format(span, dots, mark, estimate.value, size)
-        )
-        parts.append(_text(x, base + 16, f"{size:,}", "middle"))
-    parts.append(_text((left + WIDTH) / 2, base + 32, across, "middle"))
-    return _svg(title, height, parts)
-
-
-def share_bars(title: str, rows: Sequence[tuple[str, Sequence[tuple[str, str, float]]]], gutter: int) -> Markup:
-    """Shares that add up to one, as stacked bars: per row (style name, part name, share)."""
-    scale = _Scale(0, 1, gutter, WIDTH - RIGHT)
-    drawn: list[Markup] = []
-    y = 4.0
-    for label, parts in rows:
-        drawn.append(_text(gutter - 8, y + 14, _short(label, LABEL_CHARS * gutter // GUTTER), "end", label))
-        begun = 0.0
-        for style, name, share in parts:
-            start, end = scale.at(begun), scale.at(begun + share)
-            drawn.append(
-                Markup('<rect class="bar {}" x="{:.1f}" y="{}" width="{:.1f}" height="16"><title>{}</title></rect>')
-                .format(style, start, y + 2, max(0, end - start), f"{name}: {100 * share:.0f}%")
-            )  # fmt: skip
-            begun += share
-        y += 24
-    ticks = [_tick(scale.at(tick), 4, y, f"{100 * tick:g}%") for tick in (0, 0.25, 0.5, 0.75, 1)]
-    return _svg(title, y + 22, [*ticks, *drawn])
+            group.insert(0, _upright("whisker arm-0", x, f"{up.at(estimate.low):.1f}", f"{up.at(estimate.high):.1f}"))
+        parts.append(_group([*group, _dot("point", x, y, 3.5)], f"{estimate.value:.3f} at {size:,}"))
+        parts.append(_text(x, BASE + 16, f"{size:,}", "middle"))
+    parts.append(_text((LEFT + WIDTH) / 2, BASE + 32, across, "middle"))
+    return _svg(title, BASE + 40, parts)
 
 
 def scaled(estimate: Estimate, top: float) -> Estimate:
     """An estimate as a share of `top`, for plots whose axis runs from 0 to 1."""
-
-    def of(value: float | None) -> float | None:
-        return None if value is None else value / top
-
-    return estimate.model_copy(update={"value": of(estimate.value), "low": of(estimate.low), "high": of(estimate.high)})
+    ends = {name: getattr(estimate, name) for name in ("value", "low", "high")}
+    return estimate.model_copy(update={name: None if end is None else end / top for name, end in ends.items()})
 
 
 def legend_mark(series: int) -> Markup:
@@ -241,34 +202,76 @@ def legend_mark(series: int) -> Markup:
     )
 
 
-@dataclass(frozen=True)
-class _Scale:
-    low: float
-    high: float
-    start: float
-    end: float
-
-    def at(self, value: float) -> float:
-        """Where a value lies; values beyond the axis lie at its end."""
-        share = min(1.0, max(0.0, (value - self.low) / (self.high - self.low)))
-        return self.start + share * (self.end - self.start)
-
-
 def _marker(entry: Interval, scale: _Scale, y: float, percent: bool) -> Markup:
-    estimate = entry.estimate
+    series, name, estimate = entry
     if estimate.value is None:
-        return Markup('<text class="small" x="{}" y="{}">{}: not defined</text>').format(
-            scale.start + 2, y + 4, entry.name
-        )
-    whisker = Markup("")
-    if estimate.low is not None and estimate.high is not None:
-        whisker = Markup('<line class="whisker arm-{}" x1="{:.1f}" x2="{:.1f}" y1="{}" y2="{}"/>').format(
-            entry.series, scale.at(estimate.low), scale.at(estimate.high), y, y
-        )
+        return _undefined(scale.start + 2, y, f"{name}: not defined")
+    mark = _shape(series, scale.at(estimate.value), y)
     value = f"{100 * estimate.value:.1f}%" if percent else f"{estimate.value:.3f}"
-    return Markup("<g>{}{}<title>{}: {} (n {})</title></g>").format(
-        whisker, _shape(entry.series, scale.at(estimate.value), y), entry.name, value, estimate.n
-    )
+    return _group([_whisker(f"arm-{series}", estimate, scale, y), mark], f"{name}: {value} (n {estimate.n})")
+
+
+def _difference(estimate: Estimate, scale: _Scale, y: float, style: str, percent: bool) -> Markup:
+    if estimate.value is None:
+        return _undefined(RIGHT, y, "not defined")
+    mark = _dot(f"mark {style}", scale.at(estimate.value), y, 4.2)
+    value = f"{100 * estimate.value:+.1f} pp" if percent else f"{estimate.value:+.3f}"
+    return _group([_whisker(style, estimate, scale, y), mark], f"{value} (n {estimate.n})")
+
+
+def _whisker(style: str, estimate: Estimate, scale: _Scale, y: float) -> Markup:
+    if estimate.low is None or estimate.high is None:
+        return Markup("")
+    return _line(f"whisker {style}", f"{scale.at(estimate.low):.1f}", f"{scale.at(estimate.high):.1f}", y, y)
+
+
+def _stacked(label: str, parts: Iterable[tuple[str, str, float]], scale: _Scale, y: float) -> list[Markup]:
+    """One bar of (style name, hint, length) parts, and its label."""
+    drawn = [_row_label(label, y + 14, int(scale.start))]
+    begun = 0.0
+    for style, hint, length in parts:
+        start, end = scale.at(begun), scale.at(begun + length)
+        bar = Markup('<rect class="bar {}" x="{:.1f}" y="{}" width="{:.1f}" height="16"><title>{}</title></rect>')
+        drawn.append(bar.format(style, start, y + 2, max(0, end - start), hint))
+        begun += length
+    return drawn
+
+
+def _ticks(scale: _Scale, bottom: float, ticks: Iterable[tuple[float, str]]) -> list[Markup]:
+    """The axis below a plot: at each value an upright line and its label."""
+    return [
+        _upright("grid", scale.at(value), 4, bottom) + _text(scale.at(value), bottom + 16, label, "middle")
+        for value, label in ticks
+    ]
+
+
+def _rules(up: _Scale, ticks: Iterable[tuple[float, str]]) -> list[Markup]:
+    """The axis left of a plot: at each value a line across and its label."""
+    return [
+        _line("rule", LEFT, WIDTH - RIGHT, up.at(value), up.at(value)) + _text(LEFT - 6, up.at(value) + 4, label, "end")
+        for value, label in ticks
+    ]
+
+
+def _line(style: str, x1: float | str, x2: float | str, y1: float | str, y2: float | str) -> Markup:
+    return Markup('<line class="{}" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(style, x1, x2, y1, y2)
+
+
+def _upright(style: str, x: float, y1: float | str, y2: float | str) -> Markup:
+    return _line(style, f"{x:.1f}", f"{x:.1f}", y1, y2)
+
+
+def _polyline(style: str, points: Iterable[tuple[float, float]]) -> Markup:
+    return Markup('<polyline class="{}" points="{}"/>').format(style, _corners(*points))
+
+
+def _dot(style: str, x: float, y: float, radius: float, hint: str = "") -> Markup:
+    end = Markup("><title>{}</title></circle>").format(hint) if hint else Markup("/>")
+    return Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="{}"{}').format(style, x, y, radius, end)
+
+
+def _group(parts: Iterable[Markup], hint: str) -> Markup:
+    return Markup("<g>{}<title>{}</title></g>").format(Markup("").join(parts), hint)
 
 
 def _shape(series: int, x: float, y: float) -> Markup:
@@ -276,11 +279,10 @@ def _shape(series: int, x: float, y: float) -> Markup:
     style = f"mark arm-{series}"
     match SHAPES[series % len(SHAPES)]:
         case "circle":
-            return Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="4.2"/>').format(style, x, y)
+            return _dot(style, x, y, 4.2)
         case "square":
-            return Markup('<rect class="{}" x="{:.1f}" y="{:.1f}" width="7.6" height="7.6"/>').format(
-                style, x - 3.8, y - 3.8
-            )
+            square = Markup('<rect class="{}" x="{:.1f}" y="{:.1f}" width="7.6" height="7.6"/>')
+            return square.format(style, x - 3.8, y - 3.8)
         case "diamond":
             path = _corners((x, y - 5.2), (x + 5.2, y), (x, y + 5.2), (x - 5.2, y))
         case _:
@@ -292,18 +294,20 @@ def _corners(*points: tuple[float, float]) -> str:
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
 
 
-def _tick(x: float, top: float, bottom: float, label: str) -> Markup:
-    line = Markup('<line class="grid" x1="{0:.1f}" x2="{0:.1f}" y1="{1}" y2="{2}"/>').format(x, top, bottom)
-    return line + _text(x, bottom + 16, label, "middle")
-
-
 def _text(x: float, y: float, text: str, anchor: str, full: str = "") -> Markup:
     hint = Markup("<title>{}</title>").format(full) if full and full != text else ""
     return Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="{}">{}{}</text>').format(x, y, anchor, text, hint)
 
 
-def _short(label: str, length: int = LABEL_CHARS) -> str:
-    return label if len(label) <= length else label[: length - 1] + "\u2026"
+def _undefined(x: float, y: float, text: str) -> Markup:
+    return Markup('<text class="small" x="{}" y="{}">{}</text>').format(x, y + 4, text)
+
+
+def _row_label(label: str, y: float, gutter: int) -> Markup:
+    """A label left of the axis, shortened to the room there."""
+    length = LABEL_CHARS * gutter // GUTTER
+    short = label if len(label) <= length else label[: length - 1] + "\u2026"
+    return _text(gutter - 8, y, short, "end", label)
 
 
 def _thin(points: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
@@ -311,17 +315,10 @@ def _thin(points: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float],
     return points if stride <= 1 else (*points[:-1:stride], points[-1])
 
 
-def _round_step(top: float) -> float:
-    """A distance of 1, 2 or 5 times a power of ten that divides 0..top into about four."""
-    rough = top / 4
-    power = 10.0 ** math.floor(math.log10(rough))
-    return next(step * power for step in (1, 2, 5, 10) if step * power >= rough)
-
-
-def _round_up(value: float) -> float:
-    """The next of 1, 2, 4, 6, 8, 10 times a power of ten."""
+def _round_up(value: float, steps: Sequence[int], slack: float = 0) -> float:
+    """The next of the steps (the last is 10) times a power of ten."""
     power = 10.0 ** math.floor(math.log10(value))
-    return next(step * power for step in (1, 2, 4, 6, 8, 10) if step * power >= value - 1e-12)
+    return next(step * power for step in steps if step * power >= value - slack)
 
 
 def _svg(title: str, height: float, parts: Sequence[Markup]) -> Markup:
