@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,9 @@ import yaml
 from chartdistill.evaluation import GateVerdict, state_approval
 from chartdistill.reporting.error_summary import glance
 from chartdistill.reporting.findings import Findings
-from chartdistill.reporting.markdown import bullets, inline, write_grid, write_table
+from chartdistill.reporting.markdown import bullets, inline, write_grids, write_rows, write_table
 from chartdistill.reporting.run_results import RunResults
-from chartdistill.reporting.stages import Grid, curated_grid, stage_grid, version_grid
+from chartdistill.reporting.stages import curated_grid, stage_grid, version_grid
 from chartdistill.reporting.tables import headline_tables
 
 CARD = "README.md"
@@ -121,11 +121,11 @@ def _data(results: RunResults) -> list[str]:
         ]
         rows += [(f"Rejected by filter {name}", str(n)) for name, n in (curated.get("by_filter") or {}).items()]
         rows += [(f"Rejected for {name}", str(n)) for name, n in (curated.get("by_reason") or {}).items()]
-    found = [write_grid(("Count", "Value"), rows)]
+    found = [write_rows(("Count", "Value"), rows)]
     if curated is not None:
         found.append("A label that two filters or reasons speak against counts for both.")
     grid = curated_grid(results)
-    return [*found, write_grid(grid.columns, grid.rows)] if isinstance(grid, Grid) else found
+    return [*found, write_rows(grid.columns, grid.rows)] if grid.rows else found
 
 
 def _training(results: RunResults, models: Models | None) -> list[str]:
@@ -141,13 +141,10 @@ def _training(results: RunResults, models: Models | None) -> list[str]:
         ("Student's licence", _written(models and models.student_licence)),
         ("Trainable parameters", _written(trained.get("trainable_parameters"))),
     ]
-    blocks = [write_grid(("What", "Value"), rows)]
+    blocks = [write_rows(("What", "Value"), rows)]
     filters = (curated.get("options") or {}).get("filters")
-    for title, values in (
-        ("Label options", options),
-        ("Filters", filters),
-        ("Training options", trained.get("options")),
-    ):
+    blocks_of = {"Label options": options, "Filters": filters, "Training options": trained.get("options")}
+    for title, values in blocks_of.items():
         blocks += [f"### {title}", _yaml_block(values) if values else f"{NOT_RECORDED.capitalize()}."]
     return blocks
 
@@ -156,14 +153,8 @@ def _origin(results: RunResults, adapter: Path) -> list[str]:
     weights = adapter / WEIGHTS
     rows = [(f"Fingerprint of {stage}/", str(manifest["fingerprint"])) for stage, manifest in results.manifests.items()]
     rows.append((f"sha256 of {WEIGHTS}", _sha256(weights) if weights.is_file() else f"{WEIGHTS} is not there"))
-    stages, versions = stage_grid(results), version_grid(results)
-    return [
-        write_grid(("What", "Value"), rows),
-        "### Stages",
-        write_grid(stages.columns, stages.rows),
-        "### Versions",
-        write_grid(versions.columns, versions.rows) if versions else f"{NOT_RECORDED.capitalize()}.",
-    ]
+    versions = replace(version_grid(results), absent=f"{NOT_RECORDED.capitalize()}.")
+    return [write_rows(("What", "Value"), rows), *write_grids((stage_grid(results), versions), "###")]
 
 
 def _yaml_block(values: Mapping[str, Any] | Sequence[Any]) -> str:

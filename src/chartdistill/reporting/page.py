@@ -8,27 +8,66 @@ it may not, the template is given none.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from markupsafe import Markup
 
 from chartdistill.evaluation import GateVerdict, Scores, is_approved, state_approval
-from chartdistill.metrics.catalogue import MetricInfo, explain, task_title
+from chartdistill.metrics.catalogue import explain, task_title
 from chartdistill.reporting import plots, robustness, stages
 from chartdistill.reporting.error_summary import CLASSES, glance
 from chartdistill.reporting.examples import GOLD, choose_examples, without_text
 from chartdistill.reporting.findings import Findings
-from chartdistill.reporting.run_results import RunResults, ShownReject
+from chartdistill.reporting.run_results import RunResults
 from chartdistill.reporting.tables import arm_title, headline_metrics, headline_tables, task_order, task_tables
 
-TEMPLATE = "page.html.j2"
+NO_SCORES = Scores(gold={}, arms={}, costs={})
 
 
 def render_page(
     results: RunResults, findings: Findings, verdicts: Sequence[GateVerdict] = (), shows_text: bool = True
 ) -> str:
     """The whole of report.html; without `shows_text` no record text, item or raw answer is in it."""
+    examples, tally = choose_examples(results)
+    rejects = results.rejects
+    if not shows_text:
+        examples, rejects = tuple(map(without_text, examples)), tuple(reject.without_text() for reject in rejects)
+    found = results, results.scores or NO_SCORES
+    return render_template(
+        "page.html.j2",
+        title=results.title,
+        findings=findings,
+        approval=state_approval(verdicts),
+        approved=is_approved(verdicts),
+        verdicts=sorted(verdicts, key=lambda verdict: verdict.passed),
+        glance=glance(*found),
+        classes=CLASSES,
+        privacy=_privacy(results, shows_text),
+        shows_text=shows_text,
+        num_held_out=len(results.predictions),
+        rejects=rejects,
+        series={arm: place for place, arm in enumerate(results.arms)},
+        letters=_letters(results.arms),
+        arm_title=_answerer,
+        legend_mark=plots.legend_mark,
+        headline=headline_tables(*found),
+        plots=list(_interval_plots(*found)),
+        by_task=task_tables(*found),
+        effects=robustness.effect_tables(*found),
+        consistency=robustness.consistency_tables(*found),
+        gates=robustness.gate_tables(*found),
+        loss_plot=_loss_plot(results),
+        label_plot=_label_plot(results),
+        reject_plot=_reject_plot(results),
+        grids=stages.run_grids(results),
+        examples=examples,
+        tally=tally,
+    )
+
+
+def render_template(name: str, **values: Any) -> str:
+    """One of the templates of this folder; what is not given is an error, what is given is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -38,50 +77,7 @@ def render_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    examples, tally = choose_examples(results)
-    if not shows_text:
-        examples = tuple(map(without_text, examples))
-    scores = results.scores
-    return environment.get_template(TEMPLATE).render(
-        title=results.title,
-        findings=findings,
-        approval=state_approval(verdicts),
-        approved=is_approved(verdicts),
-        verdicts=sorted(verdicts, key=lambda verdict: verdict.passed),
-        glance=glance(results, scores) if scores else (),
-        classes=CLASSES,
-        privacy=_privacy(results, shows_text),
-        shows_text=shows_text,
-        num_held_out=len(results.predictions),
-        rejects=[_Reject.of(row, shows_text) for row in results.rejects],
-        series={arm: place for place, arm in enumerate(results.arms)},
-        letters=_letters(results.arms),
-        arm_title=_answerer,
-        legend_mark=plots.legend_mark,
-        headline=headline_tables(results, scores) if scores else (),
-        plots=_interval_plots(results, scores) if scores else (),
-        by_task=task_tables(results, scores) if scores else (),
-        effects=robustness.effect_tables(results, scores) if scores else (),
-        consistency=robustness.consistency_tables(results, scores) if scores else (),
-        gates=robustness.gate_tables(results, scores) if scores else (),
-        loss_plot=_loss_plot(results),
-        label_plot=_label_plot(results),
-        reject_plot=_reject_plot(results),
-        grids={
-            "stages": stages.stage_grid(results),
-            "overlap": robustness.overlap_grid(scores),
-            "cost": stages.cost_grid(results),
-            "training": stages.training_grid(results),
-            "labels": stages.label_grid(results),
-            "curated": stages.curated_grid(results),
-            "items": stages.item_grid(results),
-            "label_reasons": stages.reason_grid(results, "curated"),
-            "record_reasons": stages.reason_grid(results, "records"),
-            "versions": stages.version_grid(results),
-        },
-        examples=examples,
-        tally=tally,
-    )
+    return environment.get_template(name).render(**values)
 
 
 def _privacy(results: RunResults, shows_text: bool) -> tuple[str, str]:
@@ -101,30 +97,6 @@ def _privacy(results: RunResults, shows_text: bool) -> tuple[str, str]:
     )
 
 
-@dataclass(frozen=True)
-class _Reject:
-    """A rejected label as the page shows it. Evidence may name the item, so it goes with the item's text."""
-
-    why: str
-    task: str
-    record: str
-    item: str = ""
-    status: str = ""
-    evidence: str = ""
-
-    @classmethod
-    def of(cls, row: ShownReject, shows_text: bool) -> _Reject:
-        rejection = row.rejection
-        why = f"{rejection.filter}: {rejection.reason}"
-        if not shows_text:
-            return cls(why, row.task, row.record)
-        item = rejection.item
-        return cls(
-            why, row.task, row.record, item.text if item else "", (item.status if item else None) or "",
-            rejection.evidence,
-        )  # fmt: skip
-
-
 def _answerer(arm: str) -> str:
     return "Gold" if arm == GOLD else arm_title(arm)
 
@@ -138,27 +110,21 @@ def _letters(arms: tuple[str, ...]) -> dict[str, str]:
     return letters
 
 
-def _interval_plots(results: RunResults, scores: Scores) -> tuple[tuple[str, str, Markup], ...]:
+def _interval_plots(results: RunResults, scores: Scores) -> Iterator[tuple[str, str, Markup]]:
     """(title, meaning, plot) per headline metric."""
     tasks = task_order(results, scores)
-    return tuple(
-        (metric.title, explain(metric), _interval_plot(results, scores, metric, tasks))
-        for metric in headline_metrics(scores, tasks)
-    )
-
-
-def _interval_plot(results: RunResults, scores: Scores, metric: MetricInfo, tasks: tuple[str, ...]) -> Markup:
-    rows = []
-    for task in tasks:
-        if metric.needs_gold and not scores.has_gold(task):
-            continue
-        marks = [
-            plots.Interval(place, arm_title(arm), estimate)
-            for place, arm in enumerate(results.arms)
-            if (estimate := scores.estimate(arm, task, metric.name)) is not None
-        ]
-        rows.append((task_title(task), marks))
-    return plots.interval_plot(metric.title, rows, metric.form == "share", full=metric.better != "lower")
+    for metric in headline_metrics(scores, tasks):
+        rows = []
+        for task in tasks:
+            if metric.needs_gold and not scores.has_gold(task):
+                continue
+            marks = [
+                plots.Interval(place, arm_title(arm), estimate)
+                for place, arm in enumerate(results.arms)
+                if (estimate := scores.estimate(arm, task, metric.name)) is not None
+            ]
+            rows.append((task_title(task), marks))
+        yield metric.title, explain(metric), plots.metric_plot(metric, rows)
 
 
 def _loss_plot(results: RunResults) -> Markup | None:

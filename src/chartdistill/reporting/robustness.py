@@ -6,15 +6,24 @@ whether the answers are right; where there is no gold, the table says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from chartdistill.evaluation import Overlap, Scores
 from chartdistill.metrics import ALL_TASKS
 from chartdistill.metrics.bootstrap import Estimate
-from chartdistill.metrics.catalogue import BY_NAME, ROBUSTNESS_METRICS, MetricInfo, explain, task_title
+from chartdistill.metrics.catalogue import explain, task_title
 from chartdistill.reporting.run_results import RunResults
-from chartdistill.reporting.stages import Grid, write_count
-from chartdistill.reporting.tables import Table, TableRow, arm_title, write_cell
+from chartdistill.reporting.tables import (
+    METRICS,
+    MISSING,
+    Cell,
+    Grid,
+    Table,
+    TableRow,
+    arm_title,
+    write_cell,
+    write_count,
+)
 
 EFFECTS = ("vanish_rate", "appear_rate", "flip_rate")
 CROSSED = ("consistent_right", "consistent_wrong", "inconsistent_right", "inconsistent_wrong")
@@ -36,7 +45,7 @@ CONDITIONS = {
     "right no": "gate no, and the chart has none",
     "unclear": "gate unclear",
 }
-_BY_NAME = {metric.name: metric for metric in ROBUSTNESS_METRICS}
+GATE_METRICS = ("confabulation_rate", "invented_rate", "wrong_kind_rate", "contradicted_rate")
 
 
 def _arms(results: RunResults, scores: Scores) -> list[str]:
@@ -47,7 +56,7 @@ def effect_tables(results: RunResults, scores: Scores) -> tuple[Table, ...]:
     """One table per intervention: tasks down, arms across. Empty when no record was changed."""
     arms = _arms(results, scores)
     tables = []
-    for metric in (_BY_NAME[name] for name in EFFECTS) if arms else ():
+    for metric in (METRICS[name] for name in EFFECTS) if arms else ():
         rows = []
         for task in _tasks(results, scores):
             found = [scores.interventions[arm].effects.get(task, {}).get(metric.name) for arm in arms]
@@ -61,52 +70,45 @@ def effect_tables(results: RunResults, scores: Scores) -> tuple[Table, ...]:
 def consistency_tables(results: RunResults, scores: Scores) -> tuple[Table, ...]:
     """Consistency crossed with correctness, over all changes; then by kind of change; then by task."""
     arms = _arms(results, scores)
-    if not arms or not any(scores.interventions[arm].consistency for arm in arms):
+    known = {kind for arm in arms for kind in scores.interventions[arm].consistency}
+    if not known:
         return ()
     titles = tuple(map(arm_title, arms))
     has_gold = scores.has_gold(ALL_TASKS)
+    title = "Same answer, and is it right?" if has_gold else "Same answer?"
     names = (*(CROSSED if has_gold else ()), "share_identical", "alpha")
+    shown = CROSSED[:2] if has_gold else ("share_identical",)
     about = "all tasks; the record as it is and in all its changed forms. " + (
         "The first four add up to 100%."
         if has_gold
         else "No gold: whether the same answer is the right one is not known."
     )
-    first = Table(
-        "Same answer, and is it right?" if has_gold else "Same answer?",
-        about,
-        titles,
-        tuple(_row(_BY_NAME[name].title, _BY_NAME[name], ANY_NOISE, ALL_TASKS, arms, scores) for name in names),
+    rows = [
+        TableRow(METRICS[name].title, METRICS[name].meaning, _consistency(arms, scores, name, ANY_NOISE, ALL_TASKS))
+        for name in names
+    ]
+    splits = {
+        "change": [(words, kind, ALL_TASKS) for kind, words in KINDS.items() if kind in known],
+        "task": [(task_title(task), ANY_NOISE, task) for task in _tasks(results, scores)],
+    }
+    return (
+        Table(title, about, titles, tuple(rows)),
+        *(
+            Table(
+                f"{METRICS[name].title}, by {what}",
+                explain(METRICS[name]),
+                titles,
+                tuple(TableRow(label, "", _consistency(arms, scores, name, *place)) for label, *place in places),
+            )
+            for what, places in splits.items()
+            for name in shown
+        ),
     )
-    shown = ("consistent_right", "consistent_wrong") if has_gold else ("share_identical",)
-    kinds = [kind for kind in KINDS if any(kind in scores.interventions[arm].consistency for arm in arms)]
-    by_kind = [
-        Table(
-            f"{_BY_NAME[name].title}, by change",
-            explain(_BY_NAME[name]),
-            titles,
-            tuple(_row(KINDS[kind], _BY_NAME[name], kind, ALL_TASKS, arms, scores) for kind in kinds),
-        )
-        for name in shown
-    ]
-    by_task = [
-        Table(
-            f"{_BY_NAME[name].title}, by task",
-            explain(_BY_NAME[name]),
-            titles,
-            tuple(
-                _row(task_title(task), _BY_NAME[name], ANY_NOISE, task, arms, scores)
-                for task in _tasks(results, scores)
-            ),
-        )
-        for name in shown
-    ]
-    return (first, *by_kind, *by_task)
 
 
-def _row(label: str, metric: MetricInfo, kind: str, task: str, arms: list[str], scores: Scores) -> TableRow:
-    found = (scores.interventions[arm].consistency.get(kind, {}).get(task, {}).get(metric.name) for arm in arms)
-    meaning = metric.meaning if label == metric.title else ""
-    return TableRow(label, meaning, tuple(write_cell(estimate, metric) for estimate in found))
+def _consistency(arms: Sequence[str], scores: Scores, name: str, kind: str, task: str) -> tuple[Cell, ...]:
+    found = (scores.interventions[arm].consistency.get(kind, {}).get(task, {}).get(name) for arm in arms)
+    return tuple(write_cell(estimate, METRICS[name]) for estimate in found)
 
 
 def _tasks(results: RunResults, scores: Scores) -> list[str]:
@@ -116,42 +118,31 @@ def _tasks(results: RunResults, scores: Scores) -> list[str]:
 
 def gate_tables(results: RunResults, scores: Scores) -> tuple[Table, ...]:
     """Per arm with gates: what followed right and wrong gates, all tasks together, then by task."""
-    metrics = [
-        BY_NAME[name] for name in ("confabulation_rate", "invented_rate", "wrong_kind_rate", "contradicted_rate")
-    ]
+    about = "items that the chart does not bear out, by what the gate question was answered before; against gold"
+    heads = tuple(METRICS[name].title for name in GATE_METRICS)
     tables = []
     for arm in results.arms:
         rows = []
         for task, conditions in sorted(scores.gates.get(arm, {}).items(), key=lambda pair: pair[0] != ALL_TASKS):
             for condition in (name for name in CONDITIONS if name in conditions):
                 found = conditions[condition]
-                cells = (found.get(metric.name) for metric in metrics)
-                label = f"{task_title(task)}: {condition}"
                 meaning = f"{CONDITIONS[condition]}; {write_count(found.get('records'))} records"
-                rows.append(
-                    TableRow(
-                        label,
-                        meaning,
-                        tuple(
-                            write_cell(cell if isinstance(cell, Estimate) else None, metric)
-                            for cell, metric in zip(cells, metrics, strict=True)
-                        ),
-                    )
-                )
+                figures = ((METRICS[name], found.get(name)) for name in GATE_METRICS)
+                cells = (write_cell(one if isinstance(one, Estimate) else None, metric) for metric, one in figures)
+                rows.append(TableRow(f"{task_title(task)}: {condition}", meaning, tuple(cells)))
         if rows:
-            about = (
-                "items that the chart does not bear out, by what the gate question was answered before; against gold"
-            )
-            title = f"{arm_title(arm)}: after right and wrong gates"
-            tables.append(Table(title, about, tuple(metric.title for metric in metrics), tuple(rows)))
+            tables.append(Table(f"{arm_title(arm)}: after right and wrong gates", about, heads, tuple(rows)))
     return tuple(tables)
 
 
-def overlap_grid(scores: Scores | None) -> Grid | None:
-    """What the scored records share with those learned from; None when it was not checked."""
-    if scores is None or scores.overlap is None:
-        return None
-    found = scores.overlap
+def overlap_grid(scores: Scores | None) -> Grid:
+    """What the scored records share with those learned from."""
+    overlap = None if scores is None else scores.overlap
+    rows = [] if overlap is None else _overlap_rows(overlap)
+    return Grid("Leak check", ("Leak check", "Found"), rows, "Not checked in this run.", prose=True)
+
+
+def _overlap_rows(found: Overlap) -> list[tuple[str, str]]:
     run = found.longest_run
     where = f" ({run.scored_record} with {run.trained_record})" if run.scored_record else ""
     rows = [
@@ -160,7 +151,7 @@ def overlap_grid(scores: Scores | None) -> Grid | None:
         ("with the same words as one learned from", write_count(found.same_text)),
         ("in a cluster of near-duplicates with one learned from", write_count(found.same_cluster)),
         ("sharing 80% or more of their 5-word runs with one", write_count(found.near_duplicates)),
-        ("largest such share", "\u2013" if found.largest_share is None else f"{100 * found.largest_share:.0f}%"),
+        ("largest such share", MISSING if found.largest_share is None else f"{100 * found.largest_share:.0f}%"),
         ("longest run of words shared", f"{write_count(run.words)} words{where}"),
         *((f"sharing {size} words in a row or more", write_count(n)) for size, n in run.records_by_words.items()),
     ]
@@ -174,7 +165,7 @@ def overlap_grid(scores: Scores | None) -> Grid | None:
                 f"{write_count(naive.dropped_duplicates)} duplicates were dropped)",
             )
         )
-    return Grid(("Leak check", "Found"), tuple(rows), prose=True)
+    return rows
 
 
 def overlap_limits(overlap: Overlap | None) -> Iterator[str]:

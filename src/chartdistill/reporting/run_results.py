@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,10 @@ class ShownReject:
     record: str
     task: str
     rejection: Rejection
+
+    def without_text(self) -> ShownReject:
+        """The same without the item, and without the evidence, which may name it."""
+        return replace(self, rejection=self.rejection.model_copy(update={"item": None, "evidence": "", "span": None}))
 
 
 @dataclass(frozen=True)

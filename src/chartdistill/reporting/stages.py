@@ -1,4 +1,4 @@
-"""Stage counts, costs, labels, rejects and versions as plain grids, for both report formats.
+"""Stage counts, costs, labels, rejects and versions as plain grids, for all pages of a run.
 
 In: `RunResults`. Out: grids of text without record text. What must hold: a count a stage did not record is shown as
 missing; read = kept + rejected is written out so that it can be checked by eye.
@@ -7,23 +7,29 @@ missing; read = kept + rejected is written out so that it can be checked by eye.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from chartdistill.reporting.robustness import overlap_grid
 from chartdistill.reporting.run_results import NO_STATUS, RunResults, training_summary
-from chartdistill.reporting.tables import arm_title
+from chartdistill.reporting.tables import MISSING, Grid, arm_title, write_count
 
 VERBS = {"records": "prepare", "labels": "label", "curated": "curate", "adapter": "train", "predictions": "evaluate"}
 GATES = ("gate yes", "gate no", "gate unclear")
-MISSING = "\u2013"
 
 
-@dataclass(frozen=True)
-class Grid:
-    """A table of plain text; all columns but the first are figures unless `prose`."""
-
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    prose: bool = False
+def run_grids(results: RunResults) -> dict[str, Grid]:
+    """Every grid of a run, in the order of report.md; one without rows says why it has none."""
+    return {
+        "overlap": overlap_grid(results.scores),
+        "cost": cost_grid(results),
+        "stages": stage_grid(results),
+        "training": training_grid(results),
+        "labels": label_grid(results),
+        "curated": curated_grid(results),
+        "items": item_grid(results),
+        "label_reasons": _reason_grid("Rejected labels by reason", reasons(results, "curated")),
+        "record_reasons": _reason_grid("Rejected records by reason", reasons(results, "records")),
+        "versions": version_grid(results),
+    }
 
 
 def stage_grid(results: RunResults) -> Grid:
@@ -34,7 +40,7 @@ def stage_grid(results: RunResults) -> Grid:
         seconds = None if manifest is None else manifest.get("seconds")
         counted = "not finished in this run" if manifest is None else _stage_counts(results, stage)
         rows.append((verb, counted, MISSING if seconds is None else f"{float(seconds):,.1f}"))
-    return Grid(("Verb", "Counts", "Seconds"), tuple(rows), prose=True)
+    return Grid("Stages", ("Verb", "Counts", "Seconds"), rows, prose=True)
 
 
 def _stage_counts(results: RunResults, stage: str) -> str:
@@ -59,47 +65,29 @@ def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def write_count(value: object) -> str:
-    """A count with thousands separators; what is no number, as it is; what is missing, as a dash."""
-    if value is None:
-        return MISSING
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
-
-
-def cost_grid(results: RunResults) -> Grid | None:
-    """What each arm cost, one row per recorded figure; None when no arm was scored."""
-    if results.scores is None or not any(results.scores.costs.values()):
-        return None
-    costs = results.scores.costs
+def cost_grid(results: RunResults) -> Grid:
+    """What each arm cost, one row per recorded figure."""
+    costs = results.scores.costs if results.scores else {}
     arms = [arm for arm in results.arms if arm in costs]
     names = dict.fromkeys(name for arm in arms for name in costs[arm])
     rows = [(name.replace("_", " "), *(write_count(costs[arm].get(name)) for arm in arms)) for name in names]
-    return Grid(("Cost", *(arm_title(arm) for arm in arms)), tuple(rows))
+    return Grid("Cost by arm", ("Cost", *map(arm_title, arms)), rows, "No cost was recorded.")
 
 
-def label_grid(results: RunResults) -> Grid | None:
-    """Teacher labels per task; None when there are none."""
-    if not results.label_counts:
-        return None
-    gates = [gate for gate in GATES if any(gate in found for found in results.label_counts.values())]
-    names = ("labels", "failures", "cut", *gates)
-    rows = [
-        (task, *(write_count(found.get(name, 0)) for name in names))
-        for task, found in sorted(results.label_counts.items())
-    ]
-    return Grid(("Task", *names), tuple(rows))
+def label_grid(results: RunResults) -> Grid:
+    """Teacher labels per task."""
+    counts = results.label_counts
+    names = ("labels", "failures", "cut", *(gate for gate in GATES if any(gate in of for of in counts.values())))
+    rows = [(task, *(write_count(of.get(name, 0)) for name in names)) for task, of in sorted(counts.items())]
+    return Grid("Teacher labels", ("Task", *names), rows, "Labelling has not finished in this run.")
 
 
-def curated_grid(results: RunResults) -> Grid | None:
-    """Kept and rejected labels per task; None when curation has not finished."""
-    tasks = curated_tasks(results)
-    if not tasks:
-        return None
+def curated_grid(results: RunResults) -> Grid:
+    """Kept and rejected labels per task."""
     names = ("kept", "none_found", "rejected")
-    rows = [(task, *(write_count(found.get(name)) for name in names)) for task, found in tasks.items()]
-    return Grid(("Task", "Kept", "of which none found", "Rejected"), tuple(rows))
+    rows = [(task, *(write_count(of.get(name)) for name in names)) for task, of in curated_tasks(results).items()]
+    columns = ("Task", "Kept", "of which none found", "Rejected")
+    return Grid("Curation", columns, rows, "Curation has not finished in this run.")
 
 
 def curated_tasks(results: RunResults) -> Mapping[str, Mapping[str, int]]:
@@ -108,15 +96,13 @@ def curated_tasks(results: RunResults) -> Mapping[str, Mapping[str, int]]:
     return found
 
 
-def item_grid(results: RunResults) -> Grid | None:
-    """Kept items per task, with their statuses; None when there are none."""
+def item_grid(results: RunResults) -> Grid:
+    """Kept items per task, with their statuses."""
     rows = []
     for task, statuses in sorted(results.kept_items.items()):
-        named = ", ".join(
-            f"{status} {write_count(number)}" for status, number in statuses.items() if status != NO_STATUS
-        )
-        rows.append((task, named or "no statuses", write_count(sum(statuses.values()))))
-    return Grid(("Task", "Statuses", "Kept items"), tuple(rows), prose=True) if rows else None
+        named = [f"{status} {write_count(number)}" for status, number in statuses.items() if status != NO_STATUS]
+        rows.append((task, ", ".join(named) or "no statuses", write_count(sum(statuses.values()))))
+    return Grid("Kept items by status", ("Task", "Statuses", "Kept items"), rows, "No kept items.", prose=True)
 
 
 def reasons(results: RunResults, stage: str) -> Mapping[str, int]:
@@ -125,31 +111,27 @@ def reasons(results: RunResults, stage: str) -> Mapping[str, int]:
     return found
 
 
-def reason_grid(results: RunResults, stage: str) -> Grid | None:
-    """Rejects by reason; None when there are none."""
-    rows = tuple((reason, write_count(number)) for reason, number in reasons(results, stage).items())
-    return Grid(("Reason", "Count"), rows) if rows else None
+def _reason_grid(title: str, counts: Mapping[str, int]) -> Grid:
+    rows = [(reason, write_count(number)) for reason, number in counts.items()]
+    return Grid(title, ("Reason", "Count"), rows, "None.")
 
 
-def training_grid(results: RunResults) -> Grid | None:
-    """Losses of the training run; None when nothing was trained."""
-    summary = training_summary(results)
-    if summary is None:
-        return None
+def training_grid(results: RunResults) -> Grid:
+    """Losses of the training run."""
     rows = [
         (name.replace("_", " "), f"{value:.4f}" if isinstance(value, float) else write_count(value))
-        for name, value in summary.items()
+        for name, value in (training_summary(results) or {}).items()
         if name != "manifest"
     ]
-    return Grid(("Training", "Value"), tuple(rows))
+    return Grid("Training", ("Training", "Value"), rows, "Training has not finished in this run.")
 
 
-def version_grid(results: RunResults) -> Grid | None:
-    """Versions of the software, as the stages recorded them; None when none did."""
+def version_grid(results: RunResults) -> Grid:
+    """Versions of the software, as the stages recorded them."""
     rows = [
         (VERBS[stage], str(name), str(version))
         for stage, manifest in results.manifests.items()
         if isinstance(manifest.get("versions"), dict)
         for name, version in manifest["versions"].items()
     ]
-    return Grid(("Verb", "Software", "Version"), tuple(rows), prose=True) if rows else None
+    return Grid("Versions", ("Verb", "Software", "Version"), rows, "No versions were recorded.", prose=True)

@@ -1,13 +1,14 @@
-"""Tables of figures that all pages share.
+"""Tables that all pages share, and the words for what a difference shows.
 
-In: `RunResults` and its estimates. Out: tables of cells, as plain text. What must hold: every cell has its n; a figure
-that is not defined says why and is never a number.
+In: `RunResults`, or figures as JSON holds them, and their estimates. Out: tables of cells, as plain text. What must
+hold: every cell has its n; a figure that is not defined says why and is never a number.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from chartdistill.evaluation import Scores
 from chartdistill.metrics import ALL_TASKS
@@ -17,6 +18,7 @@ from chartdistill.metrics.catalogue import (
     CATALOGUE,
     GOLD_HEADLINE,
     PLAIN_HEADLINE,
+    ROBUSTNESS_METRICS,
     MetricInfo,
     describe,
     explain,
@@ -27,7 +29,13 @@ from chartdistill.reporting.run_results import RunResults
 
 Tone = Literal["good", "bad", "even", "plain", "none"]
 
-
+METRICS = BY_NAME | {metric.name: metric for metric in ROBUSTNESS_METRICS}
+"""Every metric of a page by its name."""
+ALPHA = 0.05
+"""Corrected p values below this confirm a difference."""
+NO_DIFFERENCE = "no difference shown"
+NO_INTERVAL = "no interval"
+MISSING = "\u2013"
 ARM_TITLES = {
     "teacher": "Teacher",
     "base": "Base student",
@@ -81,6 +89,18 @@ class Table:
     rows: tuple[TableRow, ...]
 
 
+@dataclass(frozen=True)
+class Grid:
+    """A table of plain text; all columns but the first are figures unless `prose`."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    absent: str = ""
+    """What is said where there are no rows."""
+    prose: bool = False
+
+
 def arm_title(arm: str) -> str:
     """What an arm is called on the page."""
     return ARM_TITLES.get(arm, arm)
@@ -98,9 +118,9 @@ def pair_arms(pair: str, scores: Scores) -> tuple[str, str]:
 def verdict(estimate: Estimate, metric: MetricInfo) -> tuple[str, Tone]:
     """What a paired difference shows: nothing, when its interval includes 0 or is missing."""
     if estimate.value is None or estimate.low is None or estimate.high is None:
-        return "no interval", "none"
+        return NO_INTERVAL, "none"
     if estimate.low <= 0 <= estimate.high:
-        return "no difference shown", "even"
+        return NO_DIFFERENCE, "even"
     rises = estimate.value > 0
     if metric.better == "neither":
         return ("higher" if rises else "lower"), "plain"
@@ -110,18 +130,34 @@ def verdict(estimate: Estimate, metric: MetricInfo) -> tuple[str, Tone]:
 def write_cell(estimate: Estimate | None, metric: MetricInfo, signed: bool = False) -> Cell:
     """An estimate as a cell; `signed` for differences, which also say what they show."""
     if estimate is None:
-        return Cell("\u2013", note="not computed", tone="none")
+        return Cell(MISSING, note="not computed", tone="none")
     if estimate.value is None:
-        return Cell(
-            "not defined", n=write_n(estimate), note=f"({estimate.reason or 'no reason recorded'})", tone="none"
-        )
+        why = estimate.reason or "no reason recorded"
+        return Cell("not defined", n=write_n(estimate), note=f"({why})", tone="none")
     interval = estimate.reason or "no interval"
     if estimate.low is not None and estimate.high is not None:
         interval = metric.write_range(estimate.low, estimate.high, signed)
     note, tone = verdict(estimate, metric) if signed else ("", "plain")
-    if note == "no interval":
-        note = ""
-    return Cell(metric.write(estimate.value, signed), interval, write_n(estimate), note, tone)
+    shown = "" if note == NO_INTERVAL else note
+    return Cell(metric.write(estimate.value, signed), interval, write_n(estimate), shown, tone)
+
+
+def write_count(value: object) -> str:
+    """A count with thousands separators; what is no number, as it is; what is missing, as a dash."""
+    if value is None:
+        return MISSING
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
+
+
+def with_estimates(figures: Any) -> Any:
+    """Figures as JSON holds them, with every estimate among them as an `Estimate`."""
+    if isinstance(figures, Mapping):
+        if figures.keys() == Estimate.model_fields.keys():
+            return Estimate.model_validate(figures)
+        return {name: with_estimates(of) for name, of in figures.items()}
+    return list(map(with_estimates, figures)) if isinstance(figures, list) else figures
 
 
 def task_order(results: RunResults, scores: Scores) -> tuple[str, ...]:
