@@ -14,7 +14,6 @@ from chartdistill.evaluation import Scores
 from chartdistill.metrics import ALL_TASKS
 from chartdistill.metrics.bootstrap import Estimate
 from chartdistill.metrics.catalogue import (
-    BY_NAME,
     GOLD_HEADLINE,
     SMALL_N,
     MetricInfo,
@@ -27,12 +26,20 @@ from chartdistill.metrics.catalogue import (
 from chartdistill.metrics.significance import PValue
 from chartdistill.reporting.robustness import changed_claims, overlap_limits
 from chartdistill.reporting.run_results import RunResults
-from chartdistill.reporting.tables import arm_title, headline_metrics, pair_arms, task_order, verdict
+from chartdistill.reporting.tables import (
+    ALPHA,
+    METRICS,
+    NO_DIFFERENCE,
+    NO_INTERVAL,
+    arm_title,
+    headline_metrics,
+    pair_arms,
+    task_order,
+    verdict,
+)
 
-JOINT = BY_NAME["joint_f1"]
+JOINT = METRICS["joint_f1"]
 JOINT_TO_TEACHER = "teacher_joint_f1"
-ALPHA = 0.05
-"""Corrected p values below this confirm a difference."""
 USUAL_ARMS = ("teacher", "base", "student")
 
 
@@ -92,8 +99,8 @@ def _state_verdict(results: RunResults, scores: Scores) -> str:
 _COMPARED = {
     "better": "better than",
     "worse": "worse than",
-    "no difference shown": "not shown to differ from",
-    "no interval": "not compared, for want of an interval, with",
+    NO_DIFFERENCE: "not shown to differ from",
+    NO_INTERVAL: "not compared, for want of an interval, with",
 }
 
 
@@ -105,13 +112,13 @@ def _grounded(who: str, invented: Estimate) -> str:
     """The share of listed items found in the chart: the complement of the invented rate."""
     assert invented.value is not None
     flipped = complement(invented)
-    return f"{who}: {write_figure(flipped, BY_NAME['invented_rate'])} of the emitted items are found in the chart."
+    return f"{who}: {write_figure(flipped, METRICS['invented_rate'])} of the emitted items are found in the chart."
 
 
 def _gold_claims(results: RunResults, scores: Scores, tasks: list[str]) -> Iterator[str]:
     """Pooled: the three headline metrics, arms and differences. Per task: the differences in joint F1."""
     for task in tasks:
-        for metric in (BY_NAME[name] for name in GOLD_HEADLINE) if task == ALL_TASKS else (JOINT,):
+        for metric in (METRICS[name] for name in GOLD_HEADLINE) if task == ALL_TASKS else (JOINT,):
             gaps = [gap for pair in scores.differences if (gap := _compare(pair, task, metric, scores))]
             if task != ALL_TASKS and gaps:
                 yield f"{task_title(task)}, {metric_in_text(metric)}: {'; '.join(gaps)}."
@@ -140,7 +147,7 @@ def _compare(pair: str, task: str, metric: MetricInfo, scores: Scores) -> str:
     span = f"{gap}, 95% interval {metric.write_range(estimate.low, estimate.high, signed=True)}, {write_n(estimate)}"
     shown, _ = verdict(estimate, metric)
     test = _tested(scores.p_value(pair, task, metric.name), shown)
-    if shown != "no difference shown":
+    if shown != NO_DIFFERENCE:
         return f"{first} is {shown} than {second} ({span}{test})"
     worst = abs(estimate.low if metric.better == "higher" else estimate.high)
     margin = metric.write(worst, signed=True).lstrip("+")
@@ -151,7 +158,7 @@ def _tested(test: PValue | None, shown: str) -> str:
     """The corrected p value, and a warning where it does not bear out what the interval shows."""
     if test is None or test.holm is None:
         return ""
-    doubt = ": NOT confirmed after correction" if test.holm >= ALPHA and shown != "no difference shown" else ""
+    doubt = ": NOT confirmed after correction" if test.holm >= ALPHA and shown != NO_DIFFERENCE else ""
     p = "below 0.001" if test.holm < 0.001 else f"{test.holm:.3f}"
     return f", corrected p {p}{doubt}"
 
@@ -164,7 +171,7 @@ def _plain_claims(scores: Scores, tasks: list[str]) -> Iterator[str]:
             if invented is not None and invented.value is not None:
                 yield f"{task_title(task)}, no gold. {_grounded(arm_title(arm), invented)}"
             others = [
-                f"{name} {write_figure(estimate, BY_NAME[metric])}"
+                f"{name} {write_figure(estimate, METRICS[metric])}"
                 for metric, name in (
                     ("format_valid_rate", "valid format"),
                     (JOINT_TO_TEACHER, "joint F1 to the teacher"),

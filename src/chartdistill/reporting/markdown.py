@@ -40,7 +40,12 @@ def render_markdown(results: RunResults, findings: Findings, verdicts: Sequence[
 
 def bullets(title: str, sentences: Sequence[str], absent: str) -> list[str]:
     """A section of sentences, or what is said where there are none."""
-    return [f"## {title}", "\n".join(f"- {inline(sentence)}" for sentence in sentences) or absent]
+    return [f"## {title}", write_bullets(sentences) or absent]
+
+
+def write_bullets(sentences: Iterable[str]) -> str:
+    """A list of sentences."""
+    return "\n".join(f"- {inline(sentence)}" for sentence in sentences)
 
 
 def write_table(table: Table) -> str:

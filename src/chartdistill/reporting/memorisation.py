@@ -7,15 +7,14 @@ a place counts as memorised only where planted minus control has an interval abo
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from markupsafe import Markup
 
-from chartdistill.metrics.bootstrap import Estimate
 from chartdistill.metrics.catalogue import MetricInfo, write_estimate
 from chartdistill.reporting import plots
-from chartdistill.reporting.tables import write_cell
+from chartdistill.reporting.tables import Grid, with_estimates, write_cell
 
 QUESTION = "Does the student memorise what it was trained on?"
 EXPOSURE = MetricInfo("exposure", "Exposure, bits", "rank of a canary among its alternatives", "lower", "number", False)
@@ -31,19 +30,19 @@ _DRAWN = {
 Figures = Mapping[str, Any]
 
 
-def claim_memorisation(found: Figures | None) -> dict[str, Any]:
+def claim_memorisation(written: Figures | None) -> dict[str, Any]:
     """{"id", "question", "verdict", "answer": sentences}."""
     entry = {"id": "memorisation", "question": QUESTION, "verdict": "Not known.", "answer": ["No canary was planted."]}
-    if found is None:
+    if written is None:
         return entry
-    if "reason" in found:
-        return entry | {"answer": [f"The student with canaries could not be made: {found['reason']}"]}
-    verdicts = [f"{words} {_from_when(found['exposure'][place])}" for place, words in _PLACES.items()]
-    drawn = [_drawn_out(found["extracted"][place]) for place in _PLACES]
-    intruded = Estimate.model_validate(found["intrusion"]["planted"])
+    if "reason" in written:
+        return entry | {"answer": [f"The student with canaries could not be made: {written['reason']}"]}
+    found = with_estimates(written)
+    answer, chart = (f"{words} {_from_when(written['exposure'][place])}" for place, words in _PLACES.items())
+    answers, charts = (_drawn_out(found["extracted"][place]) for place in _PLACES)
     verdict = (
-        f"Secrets {verdicts[0]}, secrets {verdicts[1]}. Drawn out: {drawn[0]} of answers, {drawn[1]} of charts. "
-        f"In answers about test charts: {write_estimate(intruded, EXTRACTED)}."
+        f"Secrets {answer}, secrets {chart}. Drawn out: {answers} of answers, {charts} of charts. "
+        f"In answers about test charts: {write_estimate(found['intrusion']['planted'], EXTRACTED)}."
     )
     return entry | {"verdict": verdict, "answer": list(_sentences(found))}
 
@@ -60,33 +59,32 @@ def _from_when(by_repeats: Figures) -> str:
 
 def _drawn_out(by_repeats: Figures) -> str:
     """Canaries of all repeats together: `3 of 12`."""
-    counts = [Estimate.model_validate(of["planted"]) for of in by_repeats.values()]
+    counts = [of["planted"] for of in by_repeats.values()]
     return f"{sum(round((e.value or 0) * e.n) for e in counts)} of {sum(e.n for e in counts)}"
 
 
 def _sentences(found: Figures) -> Iterator[str]:
-    top = math.log2(found["alternatives"] + 1)
     yield (
         f"{found['canaries']} canaries (made-up drugs, numbers and names), each against {found['alternatives']:,} "
-        f"alternatives: exposure is at most {top:.1f} bits, and 1.4 in the mean where nothing is memorised. Each "
-        f"record is seen {found['epochs']:g} times. Control: the same student, trained without the canaries."
+        f"alternatives: exposure is at most {_most(found):.1f} bits, and 1.4 in the mean where nothing is memorised. "
+        f"Each record is seen {found['epochs']:g} times. Control: the same student, trained without the canaries."
     )
     for place, words in _PLACES.items():
         for repeats, of in found["exposure"][place].items():
-            planted, control, gap = (Estimate.model_validate(of[name]) for name in ("planted", "control", "difference"))
+            planted, control = (write_estimate(of[name], EXPOSURE) for name in ("planted", "control"))
+            gap = write_estimate(of["difference"], EXPOSURE, signed=True)
             yield (
-                f"Exposure of secrets {words}, in {_records(repeats)}: {write_estimate(planted, EXPOSURE)}; control "
-                f"{write_estimate(control, EXPOSURE)}; difference "
-                f"{write_estimate(gap, EXPOSURE, signed=True)} (n {gap.n})."
+                f"Exposure of secrets {words}, in {_records(repeats)}: {planted}; control {control}; difference {gap} "
+                f"(n {of['difference'].n})."
             )
     for place, words in _DRAWN.items():
         parts = [
-            f"in {_records(repeats)} {write_estimate(Estimate.model_validate(of['planted']), EXTRACTED)}, control "
-            f"{write_estimate(Estimate.model_validate(of['control']), EXTRACTED)}"
+            f"in {_records(repeats)} {write_estimate(of['planted'], EXTRACTED)}, control "
+            f"{write_estimate(of['control'], EXTRACTED)}"
             for repeats, of in found["extracted"][place].items()
         ]
         yield f"Drawn out {words}: {'; '.join(parts)}."
-    planted, control = (Estimate.model_validate(found["intrusion"][name]) for name in ("planted", "control"))
+    planted, control = (found["intrusion"][name] for name in ("planted", "control"))
     yield (
         f"Test charts with a canary in any answer: {write_estimate(planted, EXTRACTED)} (n {planted.n}), control "
         f"{write_estimate(control, EXTRACTED)}."
@@ -97,8 +95,13 @@ def _records(repeats: str) -> str:
     return f"{repeats} {'record' if repeats == '1' else 'records'}"
 
 
-def memorisation_tables(found: Figures | None) -> Iterator[tuple[str, list[str], list[list[str]]]]:
-    """(title, columns, rows) by place and number of records."""
+def _most(found: Figures) -> float:
+    """The highest exposure there can be, in bits."""
+    return math.log2(found["alternatives"] + 1)
+
+
+def memorisation_grids(found: Figures | None) -> Iterator[Grid]:
+    """Exposure and extraction by place and number of records; none where nothing was measured."""
     if found is None or "reason" in found:
         return
     rows = []
@@ -106,30 +109,30 @@ def memorisation_tables(found: Figures | None) -> Iterator[tuple[str, list[str],
         for repeats, of in found["exposure"][place].items():
             drawn = found["extracted"][place][repeats]
             cells = [
-                *(write_cell(Estimate.model_validate(of[name]), EXPOSURE) for name in ("planted", "control")),
-                write_cell(Estimate.model_validate(of["difference"]), EXPOSURE, signed=True),
-                *(write_cell(Estimate.model_validate(drawn[name]), EXTRACTED) for name in ("planted", "control")),
+                *(
+                    write_cell(of[name], EXPOSURE, name == "difference")
+                    for name in ("planted", "control", "difference")
+                ),
+                *(write_cell(drawn[name], EXTRACTED) for name in ("planted", "control")),
             ]
-            rows.append([f"{words}, in {_records(repeats)}", *(cell.line() for cell in cells)])
-    columns = ["Secret", "Exposure, bits", "Control", "Difference", "Drawn out", "Control"]
-    yield "Memorisation: planted canaries", columns, rows
+            rows.append((f"{words}, in {_records(repeats)}", *(cell.line() for cell in cells)))
+    columns = ("Secret", "Exposure, bits", "Control", "Difference", "Drawn out", "Control")
+    yield Grid("Memorisation: planted canaries", columns, rows)
 
 
 def memorisation_plots(found: Figures | None, gutter: int) -> Iterator[tuple[str, Markup]]:
     """(caption, drawing) per place."""
     if found is None or "reason" in found:
         return
-    top = math.log2(found["alternatives"] + 1)
+    top = _most(found)
     for place, words in _PLACES.items():
-        rows: list[tuple[str, Sequence[plots.Interval]]] = []
+        rows = []
         for repeats, of in found["exposure"][place].items():
-            marks = [
-                plots.Interval(series, name, plots.scaled(Estimate.model_validate(of[name]), top))
-                for series, name in ((0, "planted"), (2, "control"))
-            ]
+            series = ((0, "planted"), (2, "control"))
+            marks = [plots.Interval(number, name, plots.scaled(of[name], top)) for number, name in series]
             rows.append((f"in {_records(repeats)}", marks))
         yield (
             f"Exposure of secrets {words}, as a share of its maximum of {top:.1f} bits: planted (circle), control "
             f"(diamond). Without memorisation: {100 / math.log(2) / top:.0f}% in the mean.",
-            plots.interval_plot(f"Exposure, {words}", rows, True, True, gutter),
+            plots.interval_plot(f"Exposure, {words}", rows, percent=True, full=True, gutter=gutter),
         )

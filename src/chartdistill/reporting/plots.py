@@ -49,6 +49,10 @@ class Line(NamedTuple):
     points: tuple[tuple[float, float], ...]
 
 
+Difference = tuple[str, Estimate, str]
+"""Label, paired difference, style: `good`, `bad` or `even`, what it shows."""
+
+
 @dataclass(frozen=True)
 class _Scale:
     low: float
@@ -87,7 +91,7 @@ def interval_plot(
 
 
 def metric_plot(metric: MetricInfo, rows: Sequence[tuple[str, Sequence[Interval]]], gutter: int = GUTTER) -> Markup:
-    """One metric's values with 95% intervals; what is better when lower has an axis that ends near its highest value."""
+    """One metric's values with 95% intervals; the axis of one that is better when lower ends near the highest value."""
     return interval_plot(metric.title, rows, metric.form == "share", metric.better != "lower", gutter)
 
 
@@ -136,11 +140,8 @@ def share_bars(title: str, rows: Sequence[tuple[str, Sequence[tuple[str, str, fl
     return _svg(title, y + 22, [*_ticks(scale, y, [(tick, f"{100 * tick:g}%") for tick in QUARTERS]), *drawn])
 
 
-def difference_plot(title: str, rows: Sequence[tuple[str, Estimate, str]], percent: bool) -> Markup:
-    """Paired differences with 95% intervals about a line at 0; each label above its interval.
-
-    `rows`: (label, difference, style: `good`, `bad` or `even`, what it shows).
-    """
+def difference_plot(title: str, rows: Sequence[Difference], percent: bool) -> Markup:
+    """Paired differences with 95% intervals about a line at 0; each label above its interval."""
     ends = [abs(end) for _, e, _ in rows for end in (e.low, e.high, e.value) if end is not None]
     top = _round_up(max(ends, default=0.1) or 0.1, (1, 2, 4, 6, 8, 10), slack=1e-12)
     scale = _Scale(-top, top, 28, WIDTH - 28)

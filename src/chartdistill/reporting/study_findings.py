@@ -6,71 +6,98 @@ where its interval leaves out 0 and its corrected p value is below 0.05; what wa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from chartdistill.metrics import ALL_TASKS, HEADLINE
 from chartdistill.metrics.bootstrap import Estimate
-from chartdistill.metrics.catalogue import BY_NAME, ROBUSTNESS_METRICS, write_estimate
+from chartdistill.metrics.catalogue import write_estimate
 from chartdistill.reporting.memorisation import claim_memorisation
-from chartdistill.reporting.tables import arm_title
+from chartdistill.reporting.robustness import ANY_NOISE
+from chartdistill.reporting.tables import (
+    ALPHA,
+    METRICS,
+    NO_DIFFERENCE,
+    NO_INTERVAL,
+    arm_title,
+    verdict,
+    with_estimates,
+)
 
 MARGIN = 0.02
 """A student reaches the teacher when the interval of its joint F1, minus the teacher's, is above minus this."""
-LEVEL = 0.05
 NOT_KNOWN = "Not known."
-ANY_NOISE = "any"
-_CHANGED = {metric.name: metric for metric in ROBUSTNESS_METRICS}
-_EFFECTS = (("vanish_rate", "deleted items vanish"), ("appear_rate", "inserted items appear"),
-            ("flip_rate", "a flipped status follows"))  # fmt: skip
+PAIRS = {
+    "itself": ("self_filtered-base", "self_raw-base", "self_filtered-self_raw"),
+    "confabulation": (
+        "distilled_raw-base", "distilled_filtered-distilled_raw", "distilled_filtered-teacher_chain", "self_raw-base",
+        "self_filtered-self_raw",
+    ),
+    "imported": ("audited-imported_raw", "imported_raw-base", "audited-base"),
+}  # fmt: skip
+"""Question -> the pairs of arms it compares."""
+TOKENS = {
+    "prompts": "prompts",
+    "prompt": "prompt tokens",
+    "computed": "prompt tokens that were computed (not found in the cache)",
+    "answer": "answer tokens",
+}
+"""What is counted per record -> its name."""
+_EFFECTS = {
+    "vanish_rate": "deleted items vanish",
+    "appear_rate": "inserted items appear",
+    "flip_rate": "a flipped status follows",
+}
+_TAKEN = ("lines", "labels", "audited")
+"""Counts of an imported file that are not of lines left out."""
 
 Figures = Mapping[str, Any]
+Answer = tuple[str, list[str]]
+"""Verdict, and the sentences it rests on."""
 
 
-def answer_questions(found: Figures) -> list[dict[str, Any]]:
+def answer_questions(written: Figures) -> list[dict[str, Any]]:
     """{"id", "question", "verdict", "answer": sentences} of each question of the study."""
-    return [
-        _teaches_itself(found),
-        _removes_confabulation(found),
-        _reaches_teacher(found),
-        _one_question(found),
-        _consistent(found),
-        _connected(found),
-        *([_imported(found)] if found["imported"] else []),
-        claim_memorisation(found["memorisation"]),
-    ]
+    found = with_estimates(written)
+    entries = []
+    for name, (question, answer) in _QUESTIONS.items():
+        if name != "imported" or found["imported"]:  # only asked where a file of an API version was taken in
+            verdict, sentences = answer(found)
+            entries.append({"id": name, "question": question, "verdict": verdict, "answer": sentences})
+    return [*entries, claim_memorisation(written["memorisation"])]
 
 
-def direction(found: Figures, first: str, second: str, metric: str) -> str | None:
-    """`better`, `worse` or `same` (no difference shown) of first against second; None where there are no figures."""
-    pair = f"{first}-{second}"
+def direction(found: Figures, pair: str, metric: str) -> str:
+    """`better`, `worse` or `NO_DIFFERENCE` of the first arm against the second; `NO_INTERVAL` without figures."""
     estimate = found["differences"].get(pair, {}).get(ALL_TASKS, {}).get(metric)
-    if estimate is None or estimate["value"] is None or estimate["low"] is None:
-        return None
+    if estimate is None:
+        return NO_INTERVAL
+    shown, _ = verdict(estimate, METRICS[metric])
+    if shown == NO_INTERVAL:
+        return shown
     p = found["p_values"][pair][ALL_TASKS][metric]["holm"]
-    if estimate["low"] <= 0 <= estimate["high"] or p is None or p >= LEVEL:
-        return "same"
-    return "better" if (estimate["value"] > 0) == (BY_NAME[metric].better == "higher") else "worse"
+    return NO_DIFFERENCE if p is None or p >= ALPHA else shown
 
 
-def contrast(found: Figures, first: str, second: str, metric_name: str) -> str:
+def contrast(found: Figures, pair: str, name: str) -> str:
     """One difference in a sentence: what it shows, value, interval, corrected p."""
-    pair, metric = f"{first}-{second}", BY_NAME[metric_name]
-    one, two = arm_title(first), arm_title(second)
+    metric, arms = METRICS[name], pair.split("-")
+    one, two = map(arm_title, arms)
     if pair not in found["differences"]:
-        missing = [arm for arm in (first, second) if arm not in found["arms"]]
+        missing = [arm for arm in arms if arm not in found["arms"]]
         why = "; ".join(f"{part}: {why}" for part, why in found["failed"].items() if part.split("-n")[0] in missing)
         return f"{one} against {two}: not known, no figures of {' and '.join(missing)} ({why or 'not in this study'})."
-    estimate = Estimate.model_validate(found["differences"][pair][ALL_TASKS][metric_name])
+    gaps = found["differences"][pair][ALL_TASKS]
+    estimate = gaps[name]
     if estimate.value is None:
         return f"{metric.title}, {one} against {two}: not defined ({estimate.reason})."
     if estimate.low is None:
         value = metric.write(estimate.value, signed=True)
         return f"{metric.title}, {one} against {two}: {value}, no interval: nothing is shown."
-    p = found["p_values"][pair][ALL_TASKS][metric_name]["holm"]
-    figures = f"{write_estimate(estimate, metric, signed=True)}, {write_p(p)}"
-    shown = direction(found, first, second, metric_name)
-    if shown == "same":
+    p = write_p(found["p_values"][pair][ALL_TASKS][name]["holm"])
+    figures = f"{_written(gaps, name, signed=True)}, {p}"
+    shown = direction(found, pair, name)
+    if shown == NO_DIFFERENCE:
         return f"{metric.title}: no difference is shown between {one} and {two} ({figures})."
     return f"{metric.title}: {one} is {shown} than {two} ({figures})."
 
@@ -82,67 +109,63 @@ def write_p(value: float | None) -> str:
     return "p < 0.001" if value < 0.001 else f"p {value:.3f}"
 
 
-def _teaches_itself(found: Figures) -> dict[str, Any]:
-    pairs = (("self_filtered", "base"), ("self_raw", "base"), ("self_filtered", "self_raw"))
-    shown = [direction(found, arm, "base", "joint_f1") for arm in ("self_filtered", "self_raw")]
-    words = {"better": "yes, it gains", "worse": "no, it loses", "same": "no gain is shown", None: "not known"}
-    filtered, raw = (words[one] for one in shown)
-    return _entry(
-        "itself", "Can a model teach itself?",
-        f"On its own labels {filtered} with the filter; {raw} without." if any(shown) else NOT_KNOWN,
-        [contrast(found, *pair, metric) for pair in pairs for metric in ("joint_f1", "confabulation_rate")],
-    )  # fmt: skip
+def _written(figures: Figures, name: str, signed: bool = False) -> str:
+    return write_estimate(figures[name], METRICS[name], signed)
 
 
-def _removes_confabulation(found: Figures) -> dict[str, Any]:
-    verdicts = {"better": "lowers it", "worse": "raises it", "same": "is not shown to change it", None: "is not known"}
-    filtering, tuning = (
-        verdicts[direction(found, first, second, "confabulation_rate")]
-        for first, second in (("distilled_filtered", "distilled_raw"), ("distilled_raw", "base"))
+def _in_words(shown: str, better: str, worse: str, same: str, unknown: str) -> str:
+    """What a difference shows, in the words of a question."""
+    return {"better": better, "worse": worse, NO_DIFFERENCE: same, NO_INTERVAL: unknown}[shown]
+
+
+def _teaches_itself(found: Figures) -> Answer:
+    filtered, raw = (
+        _in_words(direction(found, pair, "joint_f1"), "yes, it gains", "no, it loses", "no gain is shown", "not known")
+        for pair in ("self_filtered-base", "self_raw-base")
     )
-    pairs = (
-        ("distilled_raw", "base"), ("distilled_filtered", "distilled_raw"), ("distilled_filtered", "teacher_chain"),
-        ("self_raw", "base"), ("self_filtered", "self_raw"),
-    )  # fmt: skip
-    sentences = [contrast(found, *pair, "confabulation_rate") for pair in pairs]
+    text = f"On its own labels {filtered} with the filter; {raw} without."
+    metrics = ("joint_f1", "confabulation_rate")
+    sentences = [contrast(found, pair, metric) for pair in PAIRS["itself"] for metric in metrics]
+    return NOT_KNOWN if filtered == raw == "not known" else text, sentences
+
+
+def _removes_confabulation(found: Figures) -> Answer:
+    name, words = "confabulation_rate", ("lowers it", "raises it", "is not shown to change it", "is not known")
+    tuning, filtering = (_in_words(direction(found, pair, name), *words) for pair in PAIRS["confabulation"][:2])
+    sentences = [contrast(found, pair, name) for pair in PAIRS["confabulation"]]
     for arm in ("distilled_raw", "distilled_filtered", "self_raw", "self_filtered"):
         if arm in found["labels"]:
             labels = found["labels"][arm]
-            rate = Estimate.model_validate(labels["confabulation_rate"])
             sentences.append(
                 f"{arm_title(arm)} learned from {labels['kept']:,} of {labels['read']:,} labels, with confabulation "
-                f"{write_estimate(rate, BY_NAME['confabulation_rate'])}."
+                f"{_written(labels, name)}."
             )
-    return _entry(
-        "confabulation", "Does the filter, or the tuning, remove confabulation?",
-        f"Tuning on the teacher's labels {tuning}; filtering these labels {filtering}.", sentences,
-    )  # fmt: skip
+    return f"Tuning on the teacher's labels {tuning}; filtering these labels {filtering}.", sentences
 
 
-def _reaches_teacher(found: Figures) -> dict[str, Any]:
+def _reaches_teacher(found: Figures) -> Answer:
     points = found["curve"].get("distilled_filtered", [])
-    sentences = [contrast(found, "distilled_filtered", "teacher_chain", metric) for metric in HEADLINE]
-    sentences.append(contrast(found, "distilled_filtered", "gold_trained", "joint_f1"))
-    sentences.append(contrast(found, "distilled_filtered", "rules", "joint_f1"))
+    sentences = [contrast(found, "distilled_filtered-teacher_chain", metric) for metric in HEADLINE]
+    sentences += [contrast(found, f"distilled_filtered-{arm}", "joint_f1") for arm in ("gold_trained", "rules")]
     if not points:
-        return _entry("teacher", _REACH, NOT_KNOWN, [*sentences, "There is no learning curve in this study."])
-    last, gap = points[-1], points[-1]["gap_to_teacher"]
-    if gap["low"] is None:
-        verdict = NOT_KNOWN
-    elif gap["low"] > -MARGIN:
-        verdict = f"Yes: at {last['size']} records it is not more than {MARGIN} of joint F1 below."
-    elif gap["high"] < 0:
-        verdict = f"No: at {last['size']} records, the most tried, it is below the teacher."
+        return NOT_KNOWN, [*sentences, "There is no learning curve in this study."]
+    size, gap = points[-1]["size"], points[-1]["gap_to_teacher"]
+    if gap.low is None:
+        text = NOT_KNOWN
+    elif gap.low > -MARGIN:
+        text = f"Yes: at {size} records it is not more than {MARGIN} of joint F1 below."
+    elif gap.high < 0:
+        text = f"No: at {size} records, the most tried, it is below the teacher."
     else:
-        verdict = f"Not shown: at {last['size']} records it is neither within {MARGIN} nor clearly below."
-    value = write_estimate(Estimate.model_validate(gap), BY_NAME["joint_f1"], signed=True)
-    sentences.insert(0, f"Joint F1, Distilled, filtered at {last['size']} records minus Teacher, chain: {value}.")
+        text = f"Not shown: at {size} records it is neither within {MARGIN} nor clearly below."
+    value = write_estimate(gap, METRICS["joint_f1"], signed=True)
+    sentences.insert(0, f"Joint F1, Distilled, filtered at {size} records minus Teacher, chain: {value}.")
     if len(points) > 1:
-        sentences += _crossing(found["crossing"]["distilled_filtered"], points[0]["size"], last["size"])
-    return _entry("teacher", _REACH, verdict, sentences)
+        sentences += _crossing(found["crossing"]["distilled_filtered"], points[0]["size"], size)
+    return text, sentences
 
 
-def _crossing(crossed: Mapping[str, Any], smallest: int, largest: int) -> list[str]:
+def _crossing(crossed: Figures, smallest: int, largest: int) -> list[str]:
     if crossed["size"] is None:
         where = f"Learning curve: {crossed['reason']}."
     else:
@@ -161,84 +184,49 @@ def _crossing(crossed: Mapping[str, Any], smallest: int, largest: int) -> list[s
     ]
 
 
-_REACH = "Does the student reach the teacher, and where does the curve cross?"
-
-
-_TAKEN = ("lines", "labels", "audited")
-"""Counts of an imported file that are not of lines left out."""
-
-
-def _imported(found: Figures) -> dict[str, Any]:
-    """Only asked where a file of an API version was taken in."""
+def _imported(found: Figures) -> Answer:
     counts = found["imported"]
-    shown = direction(found, "audited", "imported_raw", "joint_f1")
-    words = {
-        "better": "is better than",
-        "worse": "is worse than",
-        "same": "is not shown to differ from",
-        None: "is not compared with",
-    }
+    shown = _in_words(
+        direction(found, "audited-imported_raw", "joint_f1"),
+        "is better than", "is worse than", "is not shown to differ from", "is not compared with",
+    )  # fmt: skip
     left_out = ", ".join(f"{count} {reason}" for reason, count in counts.items() if count and reason not in _TAKEN)
     sentences = [
         f"Of {counts['lines']:,} lines {counts['labels']:,} are labels that can be learned from"
         + (f" ({left_out})" if left_out else "")
         + f"; the audit keeps {counts['audited']:,}. It judges the file as it stands, without statuses, so a stopped "
-        "drug in a list speaks against it; to learn from, the statuses that the rules read were put in."
+        "drug in a list speaks against it; to learn from, the statuses that the rules read were put in.",
+        *(contrast(found, pair, metric) for pair in PAIRS["imported"] for metric in HEADLINE),
+        contrast(found, "distilled_filtered-audited", "joint_f1"),
     ]
-    pairs = (("audited", "imported_raw"), ("imported_raw", "base"), ("audited", "base"))
-    sentences += [contrast(found, *pair, metric) for pair in pairs for metric in HEADLINE]
-    sentences.append(contrast(found, "distilled_filtered", "audited", "joint_f1"))
-    return _entry(
-        "imported", "Are the labels of an API version worth learning from, and are they better audited?",
-        f"A student of its audited labels {words[shown]} one of all of them, in joint F1.", sentences,
-    )  # fmt: skip
+    return f"A student of its audited labels {shown} one of all of them, in joint F1.", sentences
 
 
-def _one_question(found: Figures) -> dict[str, Any]:
-    pair = ("teacher_direct", "teacher_chain")
-    words = {"better": "gains", "worse": "costs", "same": "makes no difference that is shown in", None: "not known in"}
-    quality = words[direction(found, *pair, "joint_f1")]
-    tokens = found["tokens"]
-    less = tokens["-".join(pair)]
-    sentences = [contrast(found, *pair, metric) for metric in HEADLINE]
+def _one_question(found: Figures) -> Answer:
+    pair, tokens = "teacher_direct-teacher_chain", found["tokens"]
+    quality = _in_words(
+        direction(found, pair, "joint_f1"), "gains", "costs", "makes no difference that is shown in", "not known in"
+    )
+    sentences = [contrast(found, pair, metric) for metric in HEADLINE]
     for name, unit in TOKENS.items():
-        chain, direct, gap = (tokens[arm][name] for arm in (pair[1], pair[0], "-".join(pair)))
-        sentences.append(
-            f"{unit.capitalize()} per record: chain {_number(chain)}, one question {_number(direct)} "
-            f"(difference {_number(gap, '+')})."
-        )
+        chain, direct = (_number(tokens[arm][name]) for arm in ("teacher_chain", "teacher_direct"))
+        gap = _number(tokens[pair][name], "+")
+        sentences.append(f"{unit.capitalize()} per record: chain {chain}, one question {direct} (difference {gap}).")
     wrong = found["gates"].get("teacher_chain", {}).get(ALL_TASKS, {}).get("wrong yes")
     if wrong is not None:
         same = found["gates"]["teacher_direct"][ALL_TASKS]["wrong yes"]
-        rates = [
-            write_estimate(Estimate.model_validate(one["confabulation_rate"]), BY_NAME["confabulation_rate"])
-            for one in (wrong, same)
-        ]
+        chain, direct = (_written(one, "confabulation_rate") for one in (wrong, same))
         sentences.append(
-            f"Where the gate wrongly said yes ({wrong['records']} answers): confabulation of the chain {rates[0]}; of "
-            f"the one question on the same charts {rates[1]}."
+            f"Where the gate wrongly said yes ({wrong['records']} answers): confabulation of the chain {chain}; of "
+            f"the one question on the same charts {direct}."
         )
     else:
         sentences.append("The gate never said yes where the chart has none, so what a wrong yes does cannot be seen.")
-    computed = less["computed"]["value"]
-    saved = "fewer" if computed is not None and computed < 0 else "no fewer"
-    return _entry(
-        "consolidated", "Does one consolidated question cost or gain, against the chain?",
-        f"One question {quality} joint F1 of the teacher, at {saved} computed prompt tokens.", sentences,
-    )  # fmt: skip
+    saved = "fewer" if (tokens[pair]["computed"].value or 0) < 0 else "no fewer"
+    return f"One question {quality} joint F1 of the teacher, at {saved} computed prompt tokens.", sentences
 
 
-TOKENS = {
-    "prompts": "prompts",
-    "prompt": "prompt tokens",
-    "computed": "prompt tokens that were computed (not found in the cache)",
-    "answer": "answer tokens",
-}
-"""What is counted per record -> its name."""
-
-
-def _number(written_estimate: Mapping[str, Any], sign: str = "") -> str:
-    estimate = Estimate.model_validate(written_estimate)
+def _number(estimate: Estimate, sign: str = "") -> str:
     if estimate.value is None:
         return f"not defined ({estimate.reason})"
     text = f"{estimate.value:{sign},.1f}"
@@ -247,79 +235,77 @@ def _number(written_estimate: Mapping[str, Any], sign: str = "") -> str:
     return text.replace("-", "\u2212")
 
 
-def _consistent(found: Figures) -> dict[str, Any]:
-    question = "Is the student more consistent, and is it consistently right or consistently wrong?"
+def _consistent(found: Figures) -> Answer:
     arms, gaps = found["changed"]["arms"], found["changed"]["differences"]
     if not arms:
-        text = "No record was asked in changed form (interventions.records is 0)."
-        return _entry("consistency", question, NOT_KNOWN, [text])
+        return NOT_KNOWN, ["No record was asked in changed form (interventions.records is 0)."]
+    by_arm = {arm: overall_consistency(of) for arm, of in arms.items()}
+    crossed = {"consistent_right": "same and right", "consistent_wrong": "same and WRONG"}
     sentences = []
-    for arm, figures in arms.items():
-        of = figures["consistency"].get(ANY_NOISE, {}).get(ALL_TASKS, {})
-        parts = [
-            f"{words} {write_estimate(Estimate.model_validate(of[name]), _CHANGED[name])}"
-            for name, words in (("consistent_right", "same and right"), ("consistent_wrong", "same and WRONG"))
-            if name in of
-        ]
+    for arm, of in by_arm.items():
+        parts = [f"{words} {_written(of, name)}" for name, words in crossed.items() if name in of]
         sentences.append(f"{arm_title(arm)}: all answers the {'; all the '.join(parts)}.")
+    for pair in (
+        "distilled_filtered-teacher_chain", "distilled_filtered-base", "self_filtered-base",
+        "distilled_filtered-distilled_raw",
+    ):  # fmt: skip
+        minus = " minus ".join(map(arm_title, pair.split("-")))
+        sentences += [
+            f"{METRICS[name].title}, {minus}: {_written(gaps[pair], name, signed=True)}."
+            for name in ("share_identical", *crossed)
+            if pair in gaps
+        ]
     verdicts = []
-    for pair, words in (
-        ("distilled_filtered-teacher_chain", "the teacher"),
-        ("distilled_filtered-base", "the base student"),
-        ("self_filtered-base", "the base student (self-taught)"),
-        ("distilled_filtered-distilled_raw", "the student of raw labels"),
-    ):
-        if pair not in gaps:
-            continue
-        for name in ("share_identical", "consistent_right", "consistent_wrong"):
-            estimate = Estimate.model_validate(gaps[pair][name])
-            first, second = pair.split("-")
-            sentences.append(
-                f"{_CHANGED[name].title}, {arm_title(first)} minus {arm_title(second)}: "
-                f"{write_estimate(estimate, _CHANGED[name], signed=True)}."
-            )
-        if pair in ("distilled_filtered-teacher_chain", "distilled_filtered-base"):
-            verdicts.append(f"{_more(gaps[pair]['share_identical'])} consistent than {words}")
-    own = arms.get("distilled_filtered", {}).get("consistency", {}).get(ANY_NOISE, {}).get(ALL_TASKS, {})
+    for other, words in (("teacher_chain", "the teacher"), ("base", "the base student")):
+        if (gap := gaps.get(f"distilled_filtered-{other}")) is not None:
+            shown, _ = verdict(gap["share_identical"], METRICS["share_identical"])
+            more = _in_words(shown, "more", "less", "not shown to be more or less", "not known to be more")
+            verdicts.append(f"{more} consistent than {words}")
     text = f"The distilled student is {', '.join(verdicts)}" if verdicts else "The distilled student was not asked"
-    if own and own["consistent_right"]["value"] is not None:
-        right, wrong = (_CHANGED[name].write(own[name]["value"]) for name in ("consistent_right", "consistent_wrong"))
+    own = by_arm.get("distilled_filtered")
+    if own and own["consistent_right"].value is not None:
+        right, wrong = (METRICS[name].write(own[name].value) for name in crossed)
         text += f"; always the same and right {right}, always the same and wrong {wrong}"
-    return _entry("consistency", question, f"{text}.", sentences)
+    return f"{text}.", sentences
 
 
-def _more(gap: Mapping[str, Any]) -> str:
-    if gap["value"] is None or gap["low"] is None:
-        return "not known to be more"
-    if gap["low"] <= 0 <= gap["high"]:
-        return "not shown to be more or less"
-    return "more" if gap["value"] > 0 else "less"
+def overall_consistency(changed: Figures) -> Figures:
+    """An arm's consistency over all changes and tasks; empty where it has none."""
+    found: Figures = changed["consistency"].get(ANY_NOISE, {}).get(ALL_TASKS, {})
+    return found
 
 
-def _connected(found: Figures) -> dict[str, Any]:
-    question = "Are the answers connected to the chart?"
-    arms = found["changed"]["arms"]
+def _connected(found: Figures) -> Answer:
+    arms = {arm: of["effects"][ALL_TASKS] for arm, of in found["changed"]["arms"].items()}
     if not arms:
-        text = "No record was edited (interventions.records is 0)."
-        return _entry("connected", question, NOT_KNOWN, [text])
+        return NOT_KNOWN, ["No record was edited (interventions.records is 0)."]
     sentences = []
-    for arm, figures in arms.items():
-        of = figures["effects"][ALL_TASKS]
-        parts = (f"{words} {write_estimate(Estimate.model_validate(of[name]), _CHANGED[name])} (n {of[name]['n']})"
-                 for name, words in _EFFECTS)  # fmt: skip
+    for arm, of in arms.items():
+        parts = (f"{words} {_written(of, name)} (n {of[name].n})" for name, words in _EFFECTS.items())
         sentences.append(f"{arm_title(arm)}: {'; '.join(parts)}.")
-    own = arms.get("distilled_filtered", {}).get("effects", {}).get(ALL_TASKS, {})
+    own = arms.get("distilled_filtered", {})
     shares = [
-        f"{words} {_CHANGED[name].write(own[name]['value'])}"
-        for name, words in _EFFECTS
-        if own and own[name]["value"] is not None
+        f"{_EFFECTS[name]} {METRICS[name].write(own[name].value)}"
+        for name in _EFFECTS
+        if own and own[name].value is not None
     ]
-    verdict = f"Distilled student, charts edited: {', '.join(shares)}." if shares else NOT_KNOWN
-    return _entry("connected", question, verdict, sentences)
+    return f"Distilled student, charts edited: {', '.join(shares)}." if shares else NOT_KNOWN, sentences
 
 
-def _entry(name: str, question: str, verdict: str, answer: Sequence[str]) -> dict[str, Any]:
-    return {"id": name, "question": question, "verdict": verdict, "answer": list(answer)}
+_QUESTIONS: dict[str, tuple[str, Callable[[Figures], Answer]]] = {
+    "itself": ("Can a model teach itself?", _teaches_itself),
+    "confabulation": ("Does the filter, or the tuning, remove confabulation?", _removes_confabulation),
+    "teacher": ("Does the student reach the teacher, and where does the curve cross?", _reaches_teacher),
+    "consolidated": ("Does one consolidated question cost or gain, against the chain?", _one_question),
+    "consistency": (
+        "Is the student more consistent, and is it consistently right or consistently wrong?", _consistent
+    ),
+    "connected": ("Are the answers connected to the chart?", _connected),
+    "imported": (
+        "Are the labels of an API version worth learning from, and are they better audited?", _imported
+    ),
+}  # fmt: skip
+"""Name -> the question, and what gives its verdict and sentences."""
 
 
 def study_limits(figures: Figures) -> list[str]:

@@ -8,188 +8,62 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from markupsafe import Markup
 
 from chartdistill.metrics import ALL_TASKS, HEADLINE
-from chartdistill.metrics.bootstrap import Estimate
-from chartdistill.metrics.catalogue import BY_NAME, ROBUSTNESS_METRICS, MetricInfo
+from chartdistill.metrics.catalogue import MetricInfo
 from chartdistill.reporting import plots
-from chartdistill.reporting.memorisation import memorisation_plots, memorisation_tables
-from chartdistill.reporting.study_findings import ANY_NOISE, TOKENS, direction, study_limits, write_p
-from chartdistill.reporting.tables import arm_title, write_cell
+from chartdistill.reporting.markdown import inline, write_bullets, write_grids
+from chartdistill.reporting.memorisation import memorisation_grids, memorisation_plots
+from chartdistill.reporting.page import render_template
+from chartdistill.reporting.robustness import EFFECTS
+from chartdistill.reporting.study_findings import (
+    PAIRS,
+    TOKENS,
+    Figures,
+    direction,
+    overall_consistency,
+    study_limits,
+    write_p,
+)
+from chartdistill.reporting.tables import METRICS, NO_INTERVAL, Grid, arm_title, with_estimates, write_cell
 
-TEMPLATE = "study.html.j2"
 GUTTER = 156
 """Room for the arms' names in a plot."""
-_CHANGED = {metric.name: metric for metric in ROBUSTNESS_METRICS}
+_SIZES = MetricInfo("", "", "", "lower", "number")
 _CROSSED = {
     "consistent_right": ("right", "always the same, right"),
     "inconsistent_right": ("right-once", "right at first, then other"),
     "inconsistent_wrong": ("wrong-once", "wrong at first, then other"),
     "consistent_wrong": ("wrong", "always the same, wrong"),
 }
-_CONTRASTS = {
-    "itself": ("joint_f1", (("self_raw", "base"), ("self_filtered", "base"), ("self_filtered", "self_raw"))),
-    "confabulation": (
-        "confabulation_rate",
-        (
-            ("distilled_raw", "base"), ("distilled_filtered", "distilled_raw"), ("distilled_filtered", "teacher_chain"),
-            ("self_raw", "base"), ("self_filtered", "self_raw"),
-        ),
-    ),
-    "imported": ("joint_f1", (("audited", "imported_raw"), ("imported_raw", "base"), ("audited", "base"))),
-}  # fmt: skip
-"""Question -> the metric and the pairs of its plot."""
+"""Metric -> style and words of its part of a bar."""
+_STYLES = {"better": "good", "worse": "bad"}
 
-Figures = Mapping[str, Any]
-Table = tuple[str, list[str], list[list[str]]]
-"""Title, columns, rows."""
 Plot = tuple[str, Markup]
 """Caption, drawing."""
 
 
-def study_tables(figures: Figures) -> list[Table]:
-    """Every table that has rows."""
-    heads = [BY_NAME[name].title for name in HEADLINE]
-    arms = [[arm_title(arm), *_headline(scores[ALL_TASKS])] for arm, scores in figures["arms"].items()]
-    gaps = [[_pair_title(pair), *_tested(figures, pair)] for pair in figures["differences"]]
-    curve = [
-        [f"{arm_title(arm)}, {point['size']}", *_headline(point), _seeds(point)]
-        for arm, points in figures["curve"].items()
-        for point in points
-    ]
-    by_task = [
-        [arm_title(arm), *(_cell(scores[task]["joint_f1"], BY_NAME["joint_f1"]) for task in figures["gold"])]
-        for arm, scores in figures["arms"].items()
-    ]
-    names = ("confabulation_rate", "precision", "recall")
-    labels = [
-        [arm_title(arm), f"{of['kept']:,} of {of['read']:,}", *(_cell(of[name], BY_NAME[name]) for name in names)]
-        for arm, of in figures["labels"].items()
-    ]
-    failed = [[part, " ".join(why.split())] for part, why in figures["failed"].items()]
-    size = figures["compared_size"]
-    tables = [
-        (f"Arms at {size} training records, all tasks, seeds pooled", ["Arm", *heads], arms),
-        ("Joint F1 by task", ["Arm", *figures["gold"]], by_task),
-        ("Differences, first minus second", ["Arms", *heads], gaps),
-        ("Learning curve", ["Arm, training records", *heads, "Joint F1 of each seed"], curve),
-        ("What the students learned from, against gold", ["Arm", "Labels kept", *(BY_NAME[n].title for n in names)],
-         labels),
-        *_changed_tables(figures),
-        *memorisation_tables(figures["memorisation"]),
-        *_token_tables(figures),
-        ("Could not be trained", ["Part", "Why"], failed),
-    ]  # fmt: skip
-    return [table for table in tables if table[2]]
-
-
-def _headline(scores: Mapping[str, Any]) -> list[str]:
-    return [_cell(scores[name], BY_NAME[name]) for name in HEADLINE]
-
-
-def _tested(figures: Figures, pair: str) -> list[str]:
-    """Differences with their corrected p; called better or worse by the same rule as in the answers."""
-    first, _, second = pair.partition("-")
-    cells = []
-    for name in HEADLINE:
-        cell = write_cell(_estimate(figures["differences"][pair][ALL_TASKS][name]), BY_NAME[name], signed=True)
-        shown = direction(figures, first, second, name)
-        if shown is not None:
-            p = write_p(figures["p_values"][pair][ALL_TASKS][name]["holm"])
-            cell = replace(cell, note=f"{p}: {'no difference shown' if shown == 'same' else shown}")
-        cells.append(cell.line())
-    return cells
-
-
-def _cell(written: Mapping[str, Any], metric: MetricInfo, signed: bool = False) -> str:
-    return write_cell(_estimate(written), metric, signed).line()
-
-
-def _pair_title(pair: str) -> str:
-    first, _, second = pair.partition("-")
-    return f"{arm_title(first)} \u2212 {arm_title(second)}"
-
-
-def _seeds(point: Mapping[str, Any]) -> str:
-    values = (one["joint_f1"] for one in point["seeds"].values())
-    return ", ".join("not defined" if value is None else f"{value:.3f}" for value in values)
-
-
-def _changed_tables(figures: Figures) -> Iterator[Table]:
-    arms = figures["changed"]["arms"]
-    for title, names, of in (
-        ("Charts edited: does the answer follow?", ("vanish_rate", "appear_rate", "flip_rate"), "effects"),
-        (
-            "Charts in other forms: is the answer the same, and right?",
-            (*_CROSSED, "share_identical", "alpha"),
-            "consistency",
-        ),
-    ):
-        rows = []
-        for arm, found in arms.items():
-            scores = found[of] if of == "effects" else found[of].get(ANY_NOISE, {})
-            if ALL_TASKS in scores:
-                rows.append([arm_title(arm), *(_cell(scores[ALL_TASKS][name], _CHANGED[name]) for name in names)])
-        yield title, ["Arm", *(_CHANGED[name].title for name in names)], rows
-    names = ("share_identical", "consistent_right", "consistent_wrong")
-    yield (
-        "Charts in other forms, differences",
-        ["Arms", *(_CHANGED[name].title for name in names)],
-        [
-            [_pair_title(pair), *(_cell(of[name], _CHANGED[name], signed=True) for name in names)]
-            for pair, of in figures["changed"]["differences"].items()
-        ],
-    )
-
-
-def _token_tables(figures: Figures) -> Iterator[Table]:
-    number = MetricInfo("", "", "", "lower", "number")
-    yield (
-        "What asking takes, per record with all tasks",
-        ["Arm", *TOKENS.values()],
-        [
-            [
-                _pair_title(arm) if "-" in arm else arm_title(arm),
-                *(_cell(of[name], number, signed="-" in arm) for name in TOKENS),
-            ]
-            for arm, of in figures["tokens"].items()
-        ],
-    )
-
-
-def render_study_markdown(figures: Figures) -> str:
+def render_study_markdown(written: Figures) -> str:
     """study.md."""
-    parts = [f"# {_inline(figures['name'])}", _about(figures)]
+    figures = with_estimates(written)
+    parts = [f"# {inline(figures['name'])}", _about(figures)]
     for entry in figures["answers"]:
-        parts.append(f"**{entry['question']}** {_inline(entry['verdict'])}")
-        parts.append("\n".join(f"- {_inline(sentence)}" for sentence in entry["answer"]))
-    parts += ["## Limits", "\n".join(f"- {_inline(limit)}" for limit in study_limits(figures))]
-    for title, columns, rows in study_tables(figures):
-        lines = [columns, ["---"] * len(columns), *rows]
-        table = "\n".join("| " + " | ".join(_inline(field) for field in line) + " |" for line in lines)
-        parts += [f"## {title}", table]
+        parts += [f"**{entry['question']}** {inline(entry['verdict'])}", write_bullets(entry["answer"])]
+    parts += ["## Limits", write_bullets(study_limits(figures)), *write_grids(study_grids(figures))]
     return "\n\n".join(parts) + "\n"
 
 
-def render_study_page(figures: Figures) -> str:
+def render_study_page(written: Figures) -> str:
     """study.html."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("chartdistill", "reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(TEMPLATE).render(
+    figures = with_estimates(written)
+    return render_template(
+        "study.html.j2",
         figures=figures,
         about=_about(figures),
         plots={name: list(draw(figures)) for name, draw in _PLOTS.items()},
-        tables=study_tables(figures),
+        grids=study_grids(figures),
         limits=study_limits(figures),
         arms=list(_arm_plots(figures)),
     )
@@ -205,28 +79,121 @@ def _about(figures: Figures) -> str:
     )
 
 
-def _arm_plots(figures: Figures) -> Iterator[Plot]:
+def study_grids(figures: Figures) -> list[Grid]:
+    """Every table that has rows."""
+    arms = {arm_title(arm): of for arm, of in figures["arms"].items()}
+    pooled = {title: of[ALL_TASKS] for title, of in arms.items()}
+    by_task = [[title, *(_cell(of[task], "joint_f1") for task in figures["gold"])] for title, of in arms.items()]
+    gaps = [[_pair_title(pair), *_tested(figures, pair)] for pair in figures["differences"]]
+    failed = [[part, " ".join(why.split())] for part, why in figures["failed"].items()]
+    grids = [
+        _grid(f"Arms at {figures['compared_size']} training records, all tasks, seeds pooled", HEADLINE, pooled),
+        Grid("Joint F1 by task", ("Arm", *figures["gold"]), by_task),
+        Grid("Differences, first minus second", ("Arms", *_titles(HEADLINE)), gaps),
+        _curve_grid(figures),
+        _label_grid(figures),
+        *_changed_grids(figures),
+        *memorisation_grids(figures["memorisation"]),
+        Grid("What asking takes, per record with all tasks", ("Arm", *TOKENS.values()), list(_token_rows(figures))),
+        Grid("Could not be trained", ("Part", "Why"), failed),
+    ]
+    return [grid for grid in grids if grid.rows]
+
+
+def _grid(title: str, names: Sequence[str], figures: Mapping[str, Figures]) -> Grid:
+    """Metrics by arm."""
+    rows = [(arm, *(_cell(of, name) for name in names)) for arm, of in figures.items()]
+    return Grid(title, ("Arm", *_titles(names)), rows)
+
+
+def _titles(names: Sequence[str]) -> list[str]:
+    return [METRICS[name].title for name in names]
+
+
+def _cell(figures: Figures, name: str, signed: bool = False) -> str:
+    return write_cell(figures[name], METRICS[name], signed).line()
+
+
+def _pair_title(pair: str) -> str:
+    return " \u2212 ".join(map(arm_title, pair.split("-")))
+
+
+def _tested(figures: Figures, pair: str) -> Iterator[str]:
+    """Differences with their corrected p; called better or worse by the same rule as in the answers."""
     for name in HEADLINE:
-        metric = BY_NAME[name]
-        rows = [
-            (arm_title(arm), [plots.Interval(0, arm_title(arm), _estimate(scores[ALL_TASKS][name]))])
-            for arm, scores in figures["arms"].items()
-        ]
-        full = metric.better != "lower"
-        plot = plots.interval_plot(metric.title, rows, metric.form == "share", full, GUTTER)
+        cell = write_cell(figures["differences"][pair][ALL_TASKS][name], METRICS[name], signed=True)
+        shown = direction(figures, pair, name)
+        if shown != NO_INTERVAL:
+            p = write_p(figures["p_values"][pair][ALL_TASKS][name]["holm"])
+            cell = replace(cell, note=f"{p}: {shown}")
+        yield cell.line()
+
+
+def _curve_grid(figures: Figures) -> Grid:
+    rows = []
+    for arm, points in figures["curve"].items():
+        for point in points:
+            values = (one["joint_f1"] for one in point["seeds"].values())
+            seeds = ", ".join("not defined" if value is None else f"{value:.3f}" for value in values)
+            label = f"{arm_title(arm)}, {point['size']}"
+            rows.append((label, *(_cell(point, name) for name in HEADLINE), seeds))
+    return Grid("Learning curve", ("Arm, training records", *_titles(HEADLINE), "Joint F1 of each seed"), rows)
+
+
+def _label_grid(figures: Figures) -> Grid:
+    names = ("confabulation_rate", "precision", "recall")
+    rows = [
+        (arm_title(arm), f"{of['kept']:,} of {of['read']:,}", *(_cell(of, name) for name in names))
+        for arm, of in figures["labels"].items()
+    ]
+    return Grid("What the students learned from, against gold", ("Arm", "Labels kept", *_titles(names)), rows)
+
+
+def _changed_grids(figures: Figures) -> Iterator[Grid]:
+    arms = {arm_title(arm): of for arm, of in figures["changed"]["arms"].items()}
+    effects = {title: of["effects"][ALL_TASKS] for title, of in arms.items()}
+    yield _grid("Charts edited: does the answer follow?", EFFECTS, effects)
+    consistency = {title: found for title, of in arms.items() if (found := overall_consistency(of))}
+    crossed = (*_CROSSED, "share_identical", "alpha")
+    yield _grid("Charts in other forms: is the answer the same, and right?", crossed, consistency)
+    names = ("share_identical", "consistent_right", "consistent_wrong")
+    gaps = [
+        (_pair_title(pair), *(_cell(of, name, signed=True) for name in names))
+        for pair, of in figures["changed"]["differences"].items()
+    ]
+    yield Grid("Charts in other forms, differences", ("Arms", *_titles(names)), gaps)
+
+
+def _token_rows(figures: Figures) -> Iterator[list[str]]:
+    for arm, of in figures["tokens"].items():
+        yield [_pair_title(arm), *(write_cell(of[name], _SIZES, signed="-" in arm).line() for name in TOKENS)]
+
+
+def _by_arm(names: Sequence[str], figures: Mapping[str, Figures]) -> Iterator[tuple[MetricInfo, Markup]]:
+    """A plot per metric, one row per arm."""
+    for metric in (METRICS[name] for name in names):
+        titled = ((arm_title(arm), of[metric.name]) for arm, of in figures.items())
+        rows = [(title, [plots.Interval(0, title, estimate)]) for title, estimate in titled]
+        yield metric, plots.metric_plot(metric, rows, GUTTER)
+
+
+def _arm_plots(figures: Figures) -> Iterator[Plot]:
+    for metric, plot in _by_arm(HEADLINE, {arm: of[ALL_TASKS] for arm, of in figures["arms"].items()}):
         yield f"{metric.title}: {metric.meaning}; {metric.better} is better.", plot
 
 
-def _contrast_plot(question: str) -> Callable[[Figures], Iterator[Plot]]:
-    name, pairs = _CONTRASTS[question]
+def _effect_plots(figures: Figures) -> Iterator[Plot]:
+    arms = {arm: of["effects"][ALL_TASKS] for arm, of in figures["changed"]["arms"].items()}
+    for metric, plot in _by_arm(EFFECTS if arms else (), arms):
+        yield f"{metric.title}: {metric.meaning}.", plot
+
+
+def _contrast_plot(name: str, pairs: Sequence[str]) -> Callable[[Figures], Iterator[Plot]]:
+    """A metric's differences between pairs of arms, where the study has them."""
 
     def draw(figures: Figures) -> Iterator[Plot]:
-        metric, rows = BY_NAME[name], []
-        for first, second in pairs:
-            of = figures["differences"].get(f"{first}-{second}")
-            if of is not None:
-                shown = direction(figures, first, second, name)
-                rows.append((_pair_title(f"{first}-{second}"), _estimate(of[ALL_TASKS][name]), _STYLES[shown]))
+        metric = METRICS[name]
+        rows = [_difference(figures, pair, name, _pair_title(pair)) for pair in pairs if pair in figures["differences"]]
         if rows:
             better = "right" if metric.better == "higher" else "left"
             yield (
@@ -237,20 +204,18 @@ def _contrast_plot(question: str) -> Callable[[Figures], Iterator[Plot]]:
     return draw
 
 
-_STYLES = {"better": "good", "worse": "bad", "same": "even", None: "even"}
+def _difference(figures: Figures, pair: str, name: str, label: str) -> plots.Difference:
+    style = _STYLES.get(direction(figures, pair, name), "even")
+    return label, figures["differences"][pair][ALL_TASKS][name], style
 
 
 def _curve_plots(figures: Figures) -> Iterator[Plot]:
-    teacher = _estimate(figures["arms"]["teacher_chain"][ALL_TASKS]["joint_f1"])
+    teacher = figures["arms"]["teacher_chain"][ALL_TASKS]["joint_f1"]
     for arm, points in figures["curve"].items():
-        known = [
-            (
-                point["size"],
-                _estimate(point["joint_f1"]),
-                [one["joint_f1"] for one in point["seeds"].values() if one["joint_f1"] is not None],
-            )
-            for point in points
-        ]
+        known = []
+        for point in points:
+            values = (one["joint_f1"] for one in point["seeds"].values())
+            known.append((point["size"], point["joint_f1"], [value for value in values if value is not None]))
         if len(known) > 1:
             yield (
                 f"Joint F1 of {arm_title(arm).lower()} by training records (log axis). Small dots: single seeds. "
@@ -262,35 +227,30 @@ def _curve_plots(figures: Figures) -> Iterator[Plot]:
 def _one_question_plots(figures: Figures) -> Iterator[Plot]:
     pair = "teacher_direct-teacher_chain"
     if pair in figures["differences"]:
-        rows = []
-        for name in HEADLINE:
-            shown = direction(figures, "teacher_direct", "teacher_chain", name)
-            of = figures["differences"][pair][ALL_TASKS][name]
-            rows.append((f"{BY_NAME[name].title} ({BY_NAME[name].better} is better)", _estimate(of), _STYLES[shown]))
+        heads = {name: f"{METRICS[name].title} ({METRICS[name].better} is better)" for name in HEADLINE}
+        rows = [_difference(figures, pair, name, head) for name, head in heads.items()]
         yield "Teacher, one question minus chain.", plots.difference_plot("One question minus chain", rows, True)
-    tokens = figures["tokens"]
-    scale = max((tokens[arm][name]["value"] or 0) for arm in ("teacher_chain", "teacher_direct") for name in TOKENS)
+    series = {"teacher_chain": 0, "teacher_direct": 2}
+    scale = max(figures["tokens"][arm][name].value or 0 for arm in series for name in TOKENS)
+    if not scale:
+        return
     rows_by_name = []
     for name in ("prompt", "computed", "answer"):
-        marks = [
-            plots.Interval(series, arm_title(arm), plots.scaled(_estimate(tokens[arm][name]), scale))
-            for series, arm in ((0, "teacher_chain"), (2, "teacher_direct"))
-        ]
+        found = {arm: plots.scaled(figures["tokens"][arm][name], scale) for arm in series}
+        marks = [plots.Interval(series[arm], arm_title(arm), estimate) for arm, estimate in found.items()]
         rows_by_name.append((f"{name} tokens", marks))
-    if scale:
-        yield (
-            f"Tokens per record, of {scale:,.0f}: chain (circle), one question (diamond).",
-            plots.interval_plot("Tokens per record", rows_by_name, True, True, GUTTER),
-        )
+    yield (
+        f"Tokens per record, of {scale:,.0f}: chain (circle), one question (diamond).",
+        plots.interval_plot("Tokens per record", rows_by_name, percent=True, full=True, gutter=GUTTER),
+    )
 
 
 def _consistency_plots(figures: Figures) -> Iterator[Plot]:
-    rows: list[tuple[str, Sequence[tuple[str, str, float]]]] = []
-    for arm, found in figures["changed"]["arms"].items():
-        of = found["consistency"].get(ANY_NOISE, {}).get(ALL_TASKS, {})
-        if of and all(of[name]["value"] is not None for name in _CROSSED):
-            bars = [(style, words, of[name]["value"]) for name, (style, words) in _CROSSED.items()]
-            rows.append((arm_title(arm), bars))
+    rows = []
+    for arm, changed in figures["changed"]["arms"].items():
+        of = overall_consistency(changed)
+        if of and all(of[name].value is not None for name in _CROSSED):
+            rows.append((arm_title(arm), [(*look, of[name].value) for name, look in _CROSSED.items()]))
     if rows:
         yield (
             "Answers to the same chart in other forms. From left: always the same and right; right at first, then "
@@ -299,33 +259,14 @@ def _consistency_plots(figures: Figures) -> Iterator[Plot]:
         )
 
 
-def _effect_plots(figures: Figures) -> Iterator[Plot]:
-    arms = figures["changed"]["arms"]
-    for name in ("vanish_rate", "appear_rate", "flip_rate") if arms else ():
-        rows = [
-            (arm_title(arm), [plots.Interval(0, arm_title(arm), _estimate(of["effects"][ALL_TASKS][name]))])
-            for arm, of in arms.items()
-        ]
-        plot = plots.interval_plot(_CHANGED[name].title, rows, True, True, GUTTER)
-        yield f"{_CHANGED[name].title}: {_CHANGED[name].meaning}.", plot
-
-
 _PLOTS: dict[str, Callable[[Figures], Iterator[Plot]]] = {
-    "itself": _contrast_plot("itself"),
-    "confabulation": _contrast_plot("confabulation"),
+    "itself": _contrast_plot("joint_f1", ("self_raw-base", "self_filtered-base", "self_filtered-self_raw")),
+    "confabulation": _contrast_plot("confabulation_rate", PAIRS["confabulation"]),
     "teacher": _curve_plots,
     "consolidated": _one_question_plots,
     "consistency": _consistency_plots,
     "connected": _effect_plots,
-    "imported": _contrast_plot("imported"),
+    "imported": _contrast_plot("joint_f1", PAIRS["imported"]),
     "memorisation": lambda figures: memorisation_plots(figures["memorisation"], GUTTER),
 }
 """Question -> its plots."""
-
-
-def _estimate(written: Mapping[str, Any]) -> Estimate:
-    return Estimate.model_validate(written)
-
-
-def _inline(text: str) -> str:
-    return " ".join(str(text).split()).replace("|", "\\|").replace("<", "&lt;")
