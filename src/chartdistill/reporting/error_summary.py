@@ -76,15 +76,13 @@ def _rows(results: RunResults, scores: Scores) -> Iterator[GlanceRow]:
 
 
 def _weakest(results: RunResults, scores: Scores) -> GlanceRow | None:
-    found: dict[str, float] = {}
+    found = []
     for task in task_order(results, scores):
         estimate = scores.estimate(STUDENT, task, "joint_f1")
         if task != ALL_TASKS and scores.has_gold(task) and estimate is not None and estimate.value is not None:
-            found[task] = estimate.value
+            found.append((estimate.value, task, write_cell(estimate, BY_NAME["joint_f1"])))
     if len(found) < 2:
         return None
-    task = min(found, key=lambda name: found[name])
-    estimate = scores.estimate(STUDENT, task, "joint_f1")
-    assert estimate is not None
-    figure = f"{task_title(task)}, joint F1 {write_cell(estimate, BY_NAME['joint_f1']).line()}"
+    _, task, cell = min(found, key=lambda entry: entry[0])
+    figure = f"{task_title(task)}, joint F1 {cell.line()}"
     return GlanceRow("weakest", "\u2193", "weakest task", figure)

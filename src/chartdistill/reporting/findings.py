@@ -119,18 +119,16 @@ def _gold_claims(results: RunResults, scores: Scores, tasks: list[str]) -> Itera
     """Pooled: the three headline metrics, arms and differences. Per task: the differences in joint F1."""
     for task in tasks:
         for metric in (METRICS[name] for name in GOLD_HEADLINE) if task == ALL_TASKS else (JOINT,):
+            head = f"{task_title(task)}, {metric_in_text(metric)}"
             gaps = [gap for pair in scores.differences if (gap := _compare(pair, task, metric, scores))]
             if task != ALL_TASKS and gaps:
-                yield f"{task_title(task)}, {metric_in_text(metric)}: {'; '.join(gaps)}."
+                yield f"{head}: {'; '.join(gaps)}."
                 continue
-            arms = [
-                f"{arm_title(arm).lower()} {write_figure(estimate, metric)}"
-                for arm in results.arms
-                if (estimate := scores.estimate(arm, task, metric.name)) is not None
-            ]
+            found = ((arm, scores.estimate(arm, task, metric.name)) for arm in results.arms)
+            arms = [f"{arm_title(arm).lower()} {write_figure(one, metric)}" for arm, one in found if one is not None]
             if arms:
-                yield f"{task_title(task)}, {metric_in_text(metric)} ({metric.meaning}): {'; '.join(arms)}."
-            yield from (f"{task_title(task)}, {metric_in_text(metric)}: {gap}." for gap in gaps)
+                yield f"{head} ({metric.meaning}): {'; '.join(arms)}."
+            yield from (f"{head}: {gap}." for gap in gaps)
 
 
 def _compare(pair: str, task: str, metric: MetricInfo, scores: Scores) -> str:
@@ -170,16 +168,17 @@ def _plain_claims(scores: Scores, tasks: list[str]) -> Iterator[str]:
             invented = scores.estimate(arm, task, "invented_rate")
             if invented is not None and invented.value is not None:
                 yield f"{task_title(task)}, no gold. {_grounded(arm_title(arm), invented)}"
+            found = ((name, scores.estimate(arm, task, name)) for name in _WITHOUT_GOLD)
             others = [
-                f"{name} {write_figure(estimate, METRICS[metric])}"
-                for metric, name in (
-                    ("format_valid_rate", "valid format"),
-                    (JOINT_TO_TEACHER, "joint F1 to the teacher"),
-                )
-                if (estimate := scores.estimate(arm, task, metric)) is not None
+                f"{_WITHOUT_GOLD[name]} {write_figure(estimate, METRICS[name])}"
+                for name, estimate in found
+                if estimate is not None
             ]
             if others:
                 yield f"{task_title(task)}, no gold. {arm_title(arm)}: {'; '.join(others)}."
+
+
+_WITHOUT_GOLD = {"format_valid_rate": "valid format", JOINT_TO_TEACHER: "joint F1 to the teacher"}
 
 
 def _reject_claims(results: RunResults) -> Iterator[str]:
@@ -221,29 +220,26 @@ def _missing_stages(results: RunResults) -> Iterator[str]:
 
 
 def _number_limits(results: RunResults, scores: Scores, tasks: tuple[str, ...]) -> Iterator[str]:
-    compared = 0
     few: list[str] = []
     undefined: list[str] = []
-    unscored: dict[str, int] = {}
-    without_teacher = 0
-    for task in tasks:
-        for metric in headline_metrics(scores, tasks):
-            if metric.needs_gold and not scores.has_gold(task):
-                continue
-            found = {arm: scores.estimate(arm, task, metric.name) for arm in scores.arms}
-            values = [estimate for estimate in found.values() if estimate is not None]
-            compared += sum(scores.difference(pair, task, metric.name) is not None for pair in scores.differences)
-            name = f"{task_title(task)} {metric_in_text(metric)}"
-            if values and min(estimate.n for estimate in values) < SMALL_N:
-                few.append(f"{name} (n {min(estimate.n for estimate in values)})")
-            if any(estimate.value is None for estimate in values):
-                undefined.append(name)
-            for arm, estimate in found.items():
-                missing = estimate.unscored if estimate else 0
-                if metric.name == JOINT_TO_TEACHER:
-                    without_teacher = max(without_teacher, missing)
-                else:
-                    unscored[arm] = max(unscored.get(arm, 0), missing)
+    unscored = dict.fromkeys(scores.arms, 0)
+    without_teacher = compared = 0
+    shown = [(task, metric) for task in tasks for metric in headline_metrics(scores, tasks)]
+    for task, metric in shown:
+        if metric.needs_gold and not scores.has_gold(task):
+            continue
+        compared += sum(scores.difference(pair, task, metric.name) is not None for pair in scores.differences)
+        found = {arm: scores.estimate(arm, task, metric.name) for arm in scores.arms}
+        known = {arm: estimate for arm, estimate in found.items() if estimate is not None}
+        name = f"{task_title(task)} {metric_in_text(metric)}"
+        least = min((estimate.n for estimate in known.values()), default=SMALL_N)
+        few += [f"{name} (n {least})"] if least < SMALL_N else []
+        undefined += [name] if any(estimate.value is None for estimate in known.values()) else []
+        for arm, estimate in known.items():
+            if metric.name == JOINT_TO_TEACHER:
+                without_teacher = max(without_teacher, estimate.unscored)
+            else:
+                unscored[arm] = max(unscored[arm], estimate.unscored)
     if few:
         yield f"Small n, below {SMALL_N}, where only large differences could be seen: {', '.join(few)}."
     if undefined:

@@ -20,7 +20,14 @@ from chartdistill.reporting.error_summary import CLASSES, glance
 from chartdistill.reporting.examples import GOLD, choose_examples, without_text
 from chartdistill.reporting.findings import Findings
 from chartdistill.reporting.run_results import RunResults
-from chartdistill.reporting.tables import arm_title, headline_metrics, headline_tables, task_order, task_tables
+from chartdistill.reporting.tables import (
+    arm_title,
+    headline_metrics,
+    headline_tables,
+    measured_tasks,
+    task_order,
+    task_tables,
+)
 
 NO_SCORES = Scores(gold={}, arms={}, costs={})
 
@@ -115,9 +122,7 @@ def _interval_plots(results: RunResults, scores: Scores) -> Iterator[tuple[str, 
     tasks = task_order(results, scores)
     for metric in headline_metrics(scores, tasks):
         rows = []
-        for task in tasks:
-            if metric.needs_gold and not scores.has_gold(task):
-                continue
+        for task in measured_tasks(metric, scores, tasks):
             marks = [
                 plots.Interval(place, arm_title(arm), estimate)
                 for place, arm in enumerate(results.arms)

@@ -148,21 +148,15 @@ def _gates_as_json(verdicts: Sequence[GateVerdict]) -> dict[str, Any] | None:
 
 def build_figures(results: RunResults, findings: Findings, verdicts: Sequence[GateVerdict] = ()) -> dict[str, Any]:
     """The content of report.json. A stage that has not finished is null."""
-    scores = results.scores
-    arms: dict[str, Any] = {}
-    differences: dict[str, Any] = {}
-    written: dict[str, Any] = {}
-    if scores is not None:
-        written = scores.model_dump(mode="json")
-        arms = {arm: {**figures, "cost": scores.costs[arm]} for arm, figures in written["arms"].items()}
-        differences = written["differences"]
+    written = {} if results.scores is None else results.scores.model_dump(mode="json")
+    costs = written.get("costs", {})
     return {
         "title": results.title,
         "verdict": findings.verdict,
         "trust_gates": _gates_as_json(verdicts),
-        "gold": None if scores is None else scores.gold,
-        "arms": arms,
-        "differences": differences,
+        "gold": written.get("gold"),
+        "arms": {arm: {**figures, "cost": costs[arm]} for arm, figures in written.get("arms", {}).items()},
+        "differences": written.get("differences", {}),
         **{name: written.get(name) for name in ("p_values", "gates", "overlap", "interventions", "matching")},
         "records": results.counts("records"),
         "labels": results.counts("labels"),

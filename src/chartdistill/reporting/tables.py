@@ -176,12 +176,17 @@ def headline_metrics(scores: Scores, tasks: tuple[str, ...]) -> tuple[MetricInfo
     return tuple(BY_NAME[name] for name in names)
 
 
+def measured_tasks(metric: MetricInfo, scores: Scores, tasks: Sequence[str]) -> list[str]:
+    """The tasks whose records have what the metric needs."""
+    return [task for task in tasks if scores.has_gold(task) or not metric.needs_gold]
+
+
 def headline_tables(results: RunResults, scores: Scores) -> tuple[Table, ...]:
     """One table per headline metric: tasks down, arms and differences across."""
     tasks = task_order(results, scores)
     tables = []
     for metric in headline_metrics(scores, tasks):
-        shown = [task for task in tasks if scores.has_gold(task) or not metric.needs_gold]
+        shown = measured_tasks(metric, scores, tasks)
         rows = tuple(TableRow(task_title(task), "", _cells(results, scores, task, metric)) for task in shown)
         tables.append(Table(metric.title, explain(metric), columns(results, scores), rows))
     return tuple(tables)

@@ -10,12 +10,11 @@ from rich.table import Table
 
 from chartdistill.config import Run
 from chartdistill.errors import ModelError
+from chartdistill.metrics.catalogue import GOLD_HEADLINE, PLAIN_HEADLINE
+from chartdistill.reporting.stages import VERBS
 from chartdistill.runtime.run_folder import read_manifest
 
-_FOLDERS = {"prepare": "records", "label": "labels", "curate": "curated", "train": "adapter",
-            "evaluate": "predictions", "report": "report"}  # fmt: skip
-_HEADLINE = ("joint_f1", "confabulation_rate", "abstention_specificity")
-_WITHOUT_GOLD = ("invented_rate", "format_valid_rate", "teacher_joint_f1")
+_FOLDERS = {verb: folder for folder, verb in VERBS.items()} | {"report": "report"}
 
 
 def plan(run: Run) -> dict[str, Any]:
@@ -57,7 +56,7 @@ def print_summary(run: Run) -> None:
     for task in run.tasks:
         figures = [report["arms"][arm].get(task.name, {}) for arm in report["arms"]]
         has_gold = any((found.get("joint_f1") or {}).get("value") is not None for found in figures)
-        for metric in _HEADLINE if has_gold else _WITHOUT_GOLD:
+        for metric in GOLD_HEADLINE if has_gold else PLAIN_HEADLINE:
             row = [_shown(found.get(metric)) for found in figures]
             if any(row):
                 arms.add_row(task.name, metric, *row)
