@@ -85,7 +85,7 @@ def interval_plot(
         parts.append(_row_label(label, y + height / 2, gutter))
         parts += [_marker(entry, scale, y + 10 + 13 * place, percent) for place, entry in enumerate(marks)]
         y += height
-        parts.append(_line("rule", 0, WIDTH, y, y))
+        parts.append(_element("line", class_="rule", x1=0, x2=WIDTH, y1=y, y2=y))
     ticks = [(top * share, f"{100 * top * share:.3g}%" if percent else f"{top * share:.3g}") for share in QUARTERS]
     return _svg(title, y + 22, [*_ticks(scale, y, ticks), *parts])
 
@@ -110,10 +110,13 @@ def line_plot(title: str, lines: Sequence[Line], across: str) -> Markup:
     for line in lines:
         shown = _thin(line.points)
         places = [(over.at(x), up.at(y)) for x, y in shown]
-        parts.append(_polyline(f"line {line.series}", places))
+        parts.append(_element("polyline", class_=f"line {line.series}", points=_corners(*places)))
         if line.series == "validation":
-            hints = (f"{y:.4g} at {x:,.0f}" for x, y in shown)
-            parts += [_dot("point", *place, 3, hint) for place, hint in zip(places, hints, strict=True)]
+            hints = [_element("title", f"{y:.4g} at {x:,.0f}") for x, y in shown]
+            parts += [
+                _element("circle", hint, class_="point", cx=x, cy=y, r=3)
+                for (x, y), hint in zip(places, hints, strict=True)
+            ]
     return _svg(title, BASE + 32, parts)
 
 
@@ -150,13 +153,13 @@ def difference_plot(title: str, rows: Sequence[Difference], percent: bool) -> Ma
     for label, estimate, style in rows:
         parts += [_text(RIGHT, y + 12, label, "start"), _difference(estimate, scale, y + 24, style, percent)]
         y += 36
-        parts.append(_line("rule", 0, WIDTH, y, y))
+        parts.append(_element("line", class_="rule", x1=0, x2=WIDTH, y1=y, y2=y))
     unit = " pp" if percent else ""
     ticks = [
         (tick, f"{100 * tick if percent else tick:+.3g}{unit}" if tick else "0")
         for tick in (-top, -top / 2, 0, top / 2, top)
     ]
-    zero = _upright("zero", scale.at(0), 4, y)
+    zero = _element("line", class_="zero", x1=scale.at(0), x2=scale.at(0), y1=4, y2=y)
     return _svg(title, y + 22, [*_ticks(scale, y, ticks), zero, *parts])
 
 
@@ -173,18 +176,21 @@ def curve_plot(
     parts = _rules(up, [(tick, f"{tick:g}") for tick in QUARTERS])
     if reference.value is not None:
         low, high = (up.at(reference.value if end is None else end) for end in (reference.low, reference.high))
-        band = Markup('<rect class="band" x="{}" y="{:.1f}" width="{}" height="{:.1f}"/>')
-        parts.append(band.format(LEFT, high, WIDTH - RIGHT - LEFT, max(1, low - high)))
-        parts.append(_line("line", LEFT, WIDTH - RIGHT, up.at(reference.value), up.at(reference.value)))
+        width, height = WIDTH - RIGHT - LEFT, max(1.0, low - high)
+        parts.append(_element("rect", class_="band", x=LEFT, y=high, width=width, height=height))
+        parts.append(_across("line", up.at(reference.value)))
     known = [
         (over.at(math.log(size)), up.at(e.value), size, e, seeds) for size, e, seeds in points if e.value is not None
     ]
-    parts.append(_polyline("line validation", [(x, y) for x, y, *_ in known]))
+    path = _corners(*((x, y) for x, y, *_ in known))
+    parts.append(_element("polyline", class_="line validation", points=path))
     for x, y, size, estimate, seeds in known:
-        group = [_dot("seed", x + 5, up.at(seed), 2) for seed in seeds]
+        group = [_element("circle", class_="seed", cx=x + 5, cy=up.at(seed), r=2) for seed in seeds]
         if estimate.low is not None and estimate.high is not None:
-            group.insert(0, _upright("whisker arm-0", x, f"{up.at(estimate.low):.1f}", f"{up.at(estimate.high):.1f}"))
-        parts.append(_group([*group, _dot("point", x, y, 3.5)], f"{estimate.value:.3f} at {size:,}"))
+            low, high = up.at(estimate.low), up.at(estimate.high)
+            group.insert(0, _element("line", class_="whisker arm-0", x1=x, x2=x, y1=low, y2=high))
+        group.append(_element("circle", class_="point", cx=x, cy=y, r=3.5))
+        parts.append(_element("g", *group, _element("title", f"{estimate.value:.3f} at {size:,}")))
         parts.append(_text(x, BASE + 16, f"{size:,}", "middle"))
     parts.append(_text((LEFT + WIDTH) / 2, BASE + 32, across, "middle"))
     return _svg(title, BASE + 40, parts)
@@ -199,31 +205,34 @@ def scaled(estimate: Estimate, top: float) -> Estimate:
 def legend_mark(series: int) -> Markup:
     """The marker of one arm, to stand in a legend."""
     return Markup('<svg class="key" viewBox="0 0 14 14" width="14" height="14" aria-hidden="true">{}</svg>').format(
-        _shape(series, 7, 7)
+        _shape(series, 7.0, 7.0)
     )
 
 
 def _marker(entry: Interval, scale: _Scale, y: float, percent: bool) -> Markup:
     series, name, estimate = entry
     if estimate.value is None:
-        return _undefined(scale.start + 2, y, f"{name}: not defined")
+        return _element("text", f"{name}: not defined", class_="small", x=scale.start + 2, y=y + 4)
     mark = _shape(series, scale.at(estimate.value), y)
     value = f"{100 * estimate.value:.1f}%" if percent else f"{estimate.value:.3f}"
-    return _group([_whisker(f"arm-{series}", estimate, scale, y), mark], f"{name}: {value} (n {estimate.n})")
+    return _whiskered(mark, f"arm-{series}", estimate, scale, y, f"{name}: {value}")
 
 
 def _difference(estimate: Estimate, scale: _Scale, y: float, style: str, percent: bool) -> Markup:
     if estimate.value is None:
-        return _undefined(RIGHT, y, "not defined")
-    mark = _dot(f"mark {style}", scale.at(estimate.value), y, 4.2)
+        return _element("text", "not defined", class_="small", x=RIGHT, y=y + 4)
+    mark = _element("circle", class_=f"mark {style}", cx=scale.at(estimate.value), cy=y, r=4.2)
     value = f"{100 * estimate.value:+.1f} pp" if percent else f"{estimate.value:+.3f}"
-    return _group([_whisker(style, estimate, scale, y), mark], f"{value} (n {estimate.n})")
+    return _whiskered(mark, style, estimate, scale, y, value)
 
 
-def _whisker(style: str, estimate: Estimate, scale: _Scale, y: float) -> Markup:
-    if estimate.low is None or estimate.high is None:
-        return Markup("")
-    return _line(f"whisker {style}", f"{scale.at(estimate.low):.1f}", f"{scale.at(estimate.high):.1f}", y, y)
+def _whiskered(mark: Markup, style: str, estimate: Estimate, scale: _Scale, y: float, said: str) -> Markup:
+    """A marker on its interval; what is said of it shows when it is pointed at."""
+    whisker = Markup("")
+    if estimate.low is not None and estimate.high is not None:
+        low, high = scale.at(estimate.low), scale.at(estimate.high)
+        whisker = _element("line", class_=f"whisker {style}", x1=low, x2=high, y1=y, y2=y)
+    return _element("g", whisker, mark, _element("title", f"{said} (n {estimate.n})"))
 
 
 def _stacked(label: str, parts: Iterable[tuple[str, str, float]], scale: _Scale, y: float) -> list[Markup]:
@@ -232,47 +241,32 @@ def _stacked(label: str, parts: Iterable[tuple[str, str, float]], scale: _Scale,
     begun = 0.0
     for style, hint, length in parts:
         start, end = scale.at(begun), scale.at(begun + length)
-        bar = Markup('<rect class="bar {}" x="{:.1f}" y="{}" width="{:.1f}" height="16"><title>{}</title></rect>')
-        drawn.append(bar.format(style, start, y + 2, max(0, end - start), hint))
+        place = {"x": start, "y": y + 2, "width": max(0.0, end - start), "height": 16}
+        drawn.append(_element("rect", _element("title", hint), class_=f"bar {style}", **place))
         begun += length
     return drawn
 
 
 def _ticks(scale: _Scale, bottom: float, ticks: Iterable[tuple[float, str]]) -> list[Markup]:
     """The axis below a plot: at each value an upright line and its label."""
-    return [
-        _upright("grid", scale.at(value), 4, bottom) + _text(scale.at(value), bottom + 16, label, "middle")
-        for value, label in ticks
-    ]
+    parts = []
+    for x, label in ((scale.at(value), label) for value, label in ticks):
+        parts.append(_element("line", class_="grid", x1=x, x2=x, y1=4, y2=bottom))
+        parts.append(_text(x, bottom + 16, label, "middle"))
+    return parts
 
 
 def _rules(up: _Scale, ticks: Iterable[tuple[float, str]]) -> list[Markup]:
     """The axis left of a plot: at each value a line across and its label."""
-    return [
-        _line("rule", LEFT, WIDTH - RIGHT, up.at(value), up.at(value)) + _text(LEFT - 6, up.at(value) + 4, label, "end")
-        for value, label in ticks
-    ]
+    parts = []
+    for y, label in ((up.at(value), label) for value, label in ticks):
+        parts += [_across("rule", y), _text(LEFT - 6, y + 4, label, "end")]
+    return parts
 
 
-def _line(style: str, x1: float | str, x2: float | str, y1: float | str, y2: float | str) -> Markup:
-    return Markup('<line class="{}" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(style, x1, x2, y1, y2)
-
-
-def _upright(style: str, x: float, y1: float | str, y2: float | str) -> Markup:
-    return _line(style, f"{x:.1f}", f"{x:.1f}", y1, y2)
-
-
-def _polyline(style: str, points: Iterable[tuple[float, float]]) -> Markup:
-    return Markup('<polyline class="{}" points="{}"/>').format(style, _corners(*points))
-
-
-def _dot(style: str, x: float, y: float, radius: float, hint: str = "") -> Markup:
-    end = Markup("><title>{}</title></circle>").format(hint) if hint else Markup("/>")
-    return Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="{}"{}').format(style, x, y, radius, end)
-
-
-def _group(parts: Iterable[Markup], hint: str) -> Markup:
-    return Markup("<g>{}<title>{}</title></g>").format(Markup("").join(parts), hint)
+def _across(style: str, y: float) -> Markup:
+    """A line over the whole of a plot, at its exact height."""
+    return _element("line", class_=style, x1=LEFT, x2=WIDTH - RIGHT, y1=str(y), y2=str(y))
 
 
 def _shape(series: int, x: float, y: float) -> Markup:
@@ -280,35 +274,43 @@ def _shape(series: int, x: float, y: float) -> Markup:
     style = f"mark arm-{series}"
     match SHAPES[series % len(SHAPES)]:
         case "circle":
-            return _dot(style, x, y, 4.2)
+            return _element("circle", class_=style, cx=x, cy=y, r=4.2)
         case "square":
-            square = Markup('<rect class="{}" x="{:.1f}" y="{:.1f}" width="7.6" height="7.6"/>')
-            return square.format(style, x - 3.8, y - 3.8)
+            return _element("rect", class_=style, x=x - 3.8, y=y - 3.8, width=7.6, height=7.6)
         case "diamond":
             path = _corners((x, y - 5.2), (x + 5.2, y), (x, y + 5.2), (x - 5.2, y))
         case _:
             path = _corners((x, y - 5), (x + 5, y + 4), (x - 5, y + 4))
-    return Markup('<polygon class="{}" points="{}"/>').format(style, path)
+    return _element("polygon", class_=style, points=path)
 
 
 def _corners(*points: tuple[float, float]) -> str:
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
 
 
-def _text(x: float, y: float, text: str, anchor: str, full: str = "") -> Markup:
-    hint = Markup("<title>{}</title>").format(full) if full and full != text else ""
-    return Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="{}">{}{}</text>').format(x, y, anchor, text, hint)
-
-
-def _undefined(x: float, y: float, text: str) -> Markup:
-    return Markup('<text class="small" x="{}" y="{}">{}</text>').format(x, y + 4, text)
-
-
 def _row_label(label: str, y: float, gutter: int) -> Markup:
-    """A label left of the axis, shortened to the room there."""
+    """A label left of the axis, shortened to the room there; the whole of it shows when it is pointed at."""
     length = LABEL_CHARS * gutter // GUTTER
-    short = label if len(label) <= length else label[: length - 1] + "\u2026"
-    return _text(gutter - 8, y, short, "end", label)
+    if len(label) <= length:
+        return _text(gutter - 8, y, label, "end")
+    return _text(gutter - 8, y, label[: length - 1] + "\u2026", "end", _element("title", label))
+
+
+def _text(x: float, y: float, text: str, anchor: str, *hint: Markup) -> Markup:
+    return _element("text", text, *hint, x=float(x), y=float(y), text_anchor=anchor)
+
+
+def _element(name: str, *content: str, **attributes: float | str) -> Markup:
+    """One element of SVG, with text escaped and floats to one decimal; `class_` stands for class, `_` for a hyphen."""
+    written = Markup("").join(
+        Markup(' {}="{}"').format(
+            key.rstrip("_").replace("_", "-"), f"{value:.1f}" if isinstance(value, float) else value
+        )
+        for key, value in attributes.items()
+    )
+    if not content:
+        return Markup("<{}{}/>").format(name, written)
+    return Markup("<{0}{1}>{2}</{0}>").format(name, written, Markup("").join(content))
 
 
 def _thin(points: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
