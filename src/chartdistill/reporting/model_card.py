@@ -104,57 +104,57 @@ def _figures(results: RunResults) -> list[str]:
 
 
 def _data(results: RunResults) -> list[str]:
-    records = results.counts("records") or {}
+    records, curated, grid = results.counts("records") or {}, results.counts("curated"), curated_grid(results)
     splits = ", ".join(f"{split} {number}" for split, number in (records.get("by_split") or {}).items())
-    rows = [
-        ("Records kept", _written(records.get("kept"))),
-        ("of these synthetic", _written(results.num_synthetic)),
-        ("Clusters of near-duplicates", _written(records.get("clusters"))),
-        ("Splits (no cluster is in two)", splits or NOT_RECORDED),
-    ]
-    curated = results.counts("curated")
-    if curated is not None:
-        rows += [
-            ("Teacher's labels read", _written(curated.get("read"))),
-            ("Labels kept", _written(curated.get("kept"))),
-            ("Labels rejected", _written(curated.get("rejected"))),
-        ]
-        rows += [(f"Rejected by filter {name}", str(n)) for name, n in (curated.get("by_filter") or {}).items()]
-        rows += [(f"Rejected for {name}", str(n)) for name, n in (curated.get("by_reason") or {}).items()]
-    found = [write_rows(("Count", "Value"), rows)]
-    if curated is not None:
-        found.append("A label that two filters or reasons speak against counts for both.")
-    grid = curated_grid(results)
+    counts = {
+        "Records kept": records.get("kept"),
+        "of these synthetic": results.num_synthetic,
+        "Clusters of near-duplicates": records.get("clusters"),
+        "Splits (no cluster is in two)": splits or None,
+    }
+    if curated is None:
+        return [_facts("Count", counts)]
+    counts |= {
+        "Teacher's labels read": curated.get("read"),
+        "Labels kept": curated.get("kept"),
+        "Labels rejected": curated.get("rejected"),
+        **{f"Rejected by filter {name}": str(n) for name, n in (curated.get("by_filter") or {}).items()},
+        **{f"Rejected for {name}": str(n) for name, n in (curated.get("by_reason") or {}).items()},
+    }
+    found = [_facts("Count", counts), "A label that two filters or reasons speak against counts for both."]
     return [*found, write_rows(grid.columns, grid.rows)] if grid.rows else found
 
 
 def _training(results: RunResults, models: Models | None) -> list[str]:
     labelled, curated, trained = (results.manifests.get(stage) or {} for stage in ("labels", "curated", "adapter"))
-    options = labelled.get("options") or {}
-    teacher, student = ("", "") if models is None else (models.teacher, models.student)
-    rows = [
-        ("Teacher", teacher or NOT_RECORDED),
-        ("Teacher's revision", _written(models and models.teacher_revision)),
-        ("Strategy of its questions", _written(options.get("strategy") or labelled.get("strategy"))),
-        ("Student (base model)", student or NOT_RECORDED),
-        ("Student's revision", _written(models and models.student_revision)),
-        ("Student's licence", _written(models and models.student_licence)),
-        ("Trainable parameters", _written(trained.get("trainable_parameters"))),
-    ]
-    blocks = [write_rows(("What", "Value"), rows)]
+    options, named = labelled.get("options") or {}, models or Models("")
+    facts = {
+        "Teacher": named.teacher or None,
+        "Teacher's revision": named.teacher_revision,
+        "Strategy of its questions": options.get("strategy") or labelled.get("strategy"),
+        "Student (base model)": named.student or None,
+        "Student's revision": named.student_revision,
+        "Student's licence": named.student_licence,
+        "Trainable parameters": trained.get("trainable_parameters"),
+    }
+    blocks = [_facts("What", facts)]
     filters = (curated.get("options") or {}).get("filters")
-    blocks_of = {"Label options": options, "Filters": filters, "Training options": trained.get("options")}
-    for title, values in blocks_of.items():
+    set_by = {"Label options": options, "Filters": filters, "Training options": trained.get("options")}
+    for title, values in set_by.items():
         blocks += [f"### {title}", _yaml_block(values) if values else f"{NOT_RECORDED.capitalize()}."]
     return blocks
 
 
 def _origin(results: RunResults, adapter: Path) -> list[str]:
     weights = adapter / WEIGHTS
-    rows = [(f"Fingerprint of {stage}/", str(manifest["fingerprint"])) for stage, manifest in results.manifests.items()]
-    rows.append((f"sha256 of {WEIGHTS}", _sha256(weights) if weights.is_file() else f"{WEIGHTS} is not there"))
+    marks = {f"Fingerprint of {stage}/": str(found["fingerprint"]) for stage, found in results.manifests.items()}
+    marks[f"sha256 of {WEIGHTS}"] = _sha256(weights) if weights.is_file() else f"{WEIGHTS} is not there"
     versions = replace(version_grid(results), absent=f"{NOT_RECORDED.capitalize()}.")
-    return [write_rows(("What", "Value"), rows), *write_grids((stage_grid(results), versions), "###")]
+    return [_facts("What", marks), *write_grids((stage_grid(results), versions), "###")]
+
+
+def _facts(head: str, values: Mapping[str, object]) -> str:
+    return write_rows((head, "Value"), [(name, _written(value)) for name, value in values.items()])
 
 
 def _yaml_block(values: Mapping[str, Any] | Sequence[Any]) -> str:

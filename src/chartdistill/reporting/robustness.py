@@ -6,7 +6,7 @@ whether the answers are right; where there is no gold, the table says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from chartdistill.evaluation import Overlap, Scores
 from chartdistill.metrics import ALL_TASKS
@@ -45,6 +45,11 @@ CONDITIONS = {
     "right no": "gate no, and the chart has none",
     "unclear": "gate unclear",
 }
+_FOLLOWS = {
+    "vanish_rate": "a deleted item vanishes in",
+    "appear_rate": "an inserted item appears in",
+    "flip_rate": "a flipped status follows in",
+}
 GATE_METRICS = ("confabulation_rate", "invented_rate", "wrong_kind_rate", "contradicted_rate")
 
 
@@ -52,7 +57,7 @@ def _arms(results: RunResults, scores: Scores) -> list[str]:
     return [arm for arm in results.arms if arm in scores.interventions]
 
 
-def effect_tables(results: RunResults, scores: Scores) -> tuple[Table, ...]:
+def effect_tables(results: RunResults, scores: Scores) -> list[Table]:
     """One table per intervention: tasks down, arms across. Empty when no record was changed."""
     arms = _arms(results, scores)
     tables = []
@@ -61,54 +66,41 @@ def effect_tables(results: RunResults, scores: Scores) -> tuple[Table, ...]:
         for task in _tasks(results, scores):
             found = [scores.interventions[arm].effects.get(task, {}).get(metric.name) for arm in arms]
             if any(estimate is not None and (estimate.n or estimate.unscored) for estimate in found):
-                rows.append(TableRow(task_title(task), "", tuple(write_cell(one, metric) for one in found)))
+                rows.append(TableRow(task_title(task), "", [write_cell(one, metric) for one in found]))
         if rows:
-            tables.append(Table(metric.title, explain(metric), tuple(map(arm_title, arms)), tuple(rows)))
-    return tuple(tables)
+            tables.append(Table(metric.title, explain(metric), list(map(arm_title, arms)), rows))
+    return tables
 
 
-def consistency_tables(results: RunResults, scores: Scores) -> tuple[Table, ...]:
+def consistency_tables(results: RunResults, scores: Scores) -> list[Table]:
     """Consistency crossed with correctness, over all changes; then by kind of change; then by task."""
     arms = _arms(results, scores)
     known = {kind for arm in arms for kind in scores.interventions[arm].consistency}
     if not known:
-        return ()
-    titles = tuple(map(arm_title, arms))
-    has_gold = scores.has_gold(ALL_TASKS)
-    title = "Same answer, and is it right?" if has_gold else "Same answer?"
-    names = (*(CROSSED if has_gold else ()), "share_identical", "alpha")
-    shown = CROSSED[:2] if has_gold else ("share_identical",)
+        return []
+
+    def cells(name: str, kind: str, task: str) -> list[Cell]:
+        found = (scores.interventions[arm].consistency.get(kind, {}).get(task, {}).get(name) for arm in arms)
+        return [write_cell(estimate, METRICS[name]) for estimate in found]
+
+    heads, has_gold = list(map(arm_title, arms)), scores.has_gold(ALL_TASKS)
     about = "all tasks; the record as it is and in all its changed forms. " + (
         "The first four add up to 100%."
         if has_gold
         else "No gold: whether the same answer is the right one is not known."
     )
-    rows = [
-        TableRow(METRICS[name].title, METRICS[name].meaning, _consistency(arms, scores, name, ANY_NOISE, ALL_TASKS))
-        for name in names
-    ]
+    metrics = [METRICS[name] for name in (*(CROSSED if has_gold else ()), "share_identical", "alpha")]
+    rows = [TableRow(metric.title, metric.meaning, cells(metric.name, ANY_NOISE, ALL_TASKS)) for metric in metrics]
+    tables = [Table("Same answer, and is it right?" if has_gold else "Same answer?", about, heads, rows)]
     splits = {
         "change": [(words, kind, ALL_TASKS) for kind, words in KINDS.items() if kind in known],
         "task": [(task_title(task), ANY_NOISE, task) for task in _tasks(results, scores)],
     }
-    return (
-        Table(title, about, titles, tuple(rows)),
-        *(
-            Table(
-                f"{METRICS[name].title}, by {what}",
-                explain(METRICS[name]),
-                titles,
-                tuple(TableRow(label, "", _consistency(arms, scores, name, *place)) for label, *place in places),
-            )
-            for what, places in splits.items()
-            for name in shown
-        ),
-    )
-
-
-def _consistency(arms: Sequence[str], scores: Scores, name: str, kind: str, task: str) -> tuple[Cell, ...]:
-    found = (scores.interventions[arm].consistency.get(kind, {}).get(task, {}).get(name) for arm in arms)
-    return tuple(write_cell(estimate, METRICS[name]) for estimate in found)
+    for what, places in splits.items():
+        for name in CROSSED[:2] if has_gold else ("share_identical",):
+            rows = [TableRow(label, "", cells(name, kind, task)) for label, kind, task in places]
+            tables.append(Table(f"{METRICS[name].title}, by {what}", explain(METRICS[name]), heads, rows))
+    return tables
 
 
 def _tasks(results: RunResults, scores: Scores) -> list[str]:
@@ -116,10 +108,10 @@ def _tasks(results: RunResults, scores: Scores) -> list[str]:
     return [task for task in (ALL_TASKS, *(task.name for task in results.tasks)) if task in known]
 
 
-def gate_tables(results: RunResults, scores: Scores) -> tuple[Table, ...]:
+def gate_tables(results: RunResults, scores: Scores) -> list[Table]:
     """Per arm with gates: what followed right and wrong gates, all tasks together, then by task."""
     about = "items that the chart does not bear out, by what the gate question was answered before; against gold"
-    heads = tuple(METRICS[name].title for name in GATE_METRICS)
+    heads = [METRICS[name].title for name in GATE_METRICS]
     tables = []
     for arm in results.arms:
         rows = []
@@ -128,11 +120,11 @@ def gate_tables(results: RunResults, scores: Scores) -> tuple[Table, ...]:
                 found = conditions[condition]
                 meaning = f"{CONDITIONS[condition]}; {write_count(found.get('records'))} records"
                 figures = ((METRICS[name], found.get(name)) for name in GATE_METRICS)
-                cells = (write_cell(one if isinstance(one, Estimate) else None, metric) for metric, one in figures)
-                rows.append(TableRow(f"{task_title(task)}: {condition}", meaning, tuple(cells)))
+                cells = [write_cell(one if isinstance(one, Estimate) else None, metric) for metric, one in figures]
+                rows.append(TableRow(f"{task_title(task)}: {condition}", meaning, cells))
         if rows:
-            tables.append(Table(f"{arm_title(arm)}: after right and wrong gates", about, heads, tuple(rows)))
-    return tuple(tables)
+            tables.append(Table(f"{arm_title(arm)}: after right and wrong gates", about, heads, rows))
+    return tables
 
 
 def overlap_grid(scores: Scores | None) -> Grid:
@@ -189,15 +181,8 @@ def changed_claims(results: RunResults, scores: Scores) -> Iterator[str]:
     """One sentence per arm: whether its answers are tied to the chart, and whether they stay the same."""
     for arm in _arms(results, scores):
         found = scores.interventions[arm]
-        parts = [
-            f"{words} {_share(estimate)}"
-            for name, words in (
-                ("vanish_rate", "a deleted item vanishes in"),
-                ("appear_rate", "an inserted item appears in"),
-                ("flip_rate", "a flipped status follows in"),
-            )
-            if (estimate := found.effects.get(ALL_TASKS, {}).get(name)) is not None
-        ]
+        effects = found.effects.get(ALL_TASKS, {})
+        parts = [f"{words} {_share(effects[name])}" for name, words in _FOLLOWS.items() if name in effects]
         if parts:
             yield f"{arm_title(arm)}, changed charts (needs no gold): {'; '.join(parts)}."
         crossed = found.consistency.get(ANY_NOISE, {}).get(ALL_TASKS, {})

@@ -76,7 +76,7 @@ class TableRow:
 
     label: str
     meaning: str
-    cells: tuple[Cell, ...]
+    cells: Sequence[Cell]
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ class Table:
 
     title: str
     meaning: str
-    columns: tuple[str, ...]
-    rows: tuple[TableRow, ...]
+    columns: Sequence[str]
+    rows: Sequence[TableRow]
 
 
 @dataclass(frozen=True)
@@ -181,40 +181,38 @@ def measured_tasks(metric: MetricInfo, scores: Scores, tasks: Sequence[str]) -> 
     return [task for task in tasks if scores.has_gold(task) or not metric.needs_gold]
 
 
-def headline_tables(results: RunResults, scores: Scores) -> tuple[Table, ...]:
+def headline_tables(results: RunResults, scores: Scores) -> list[Table]:
     """One table per headline metric: tasks down, arms and differences across."""
     tasks = task_order(results, scores)
     tables = []
     for metric in headline_metrics(scores, tasks):
         shown = measured_tasks(metric, scores, tasks)
-        rows = tuple(TableRow(task_title(task), "", _cells(results, scores, task, metric)) for task in shown)
+        rows = [TableRow(task_title(task), "", _cells(results, scores, task, metric)) for task in shown]
         tables.append(Table(metric.title, explain(metric), columns(results, scores), rows))
-    return tuple(tables)
+    return tables
 
 
-def task_tables(results: RunResults, scores: Scores) -> tuple[Table, ...]:
+def task_tables(results: RunResults, scores: Scores) -> list[Table]:
     """One table per task with every metric that any arm has."""
     tables = []
     for task in task_order(results, scores):
         present = {name for arm in scores.arms.values() for name in arm.get(task, {})}
         names = [metric.name for metric in CATALOGUE if metric.name in present]
         metrics = [describe(name) for name in (*names, *sorted(present.difference(names)))]
-        rows = tuple(TableRow(m.title, explain(m), _cells(results, scores, task, m)) for m in metrics)
+        rows = [TableRow(m.title, explain(m), _cells(results, scores, task, m)) for m in metrics]
         about = "with gold" if scores.has_gold(task) else "no gold: nothing here says whether an answer is right"
         tables.append(Table(task_title(task), about, columns(results, scores), rows))
-    return tuple(tables)
+    return tables
 
 
-def columns(results: RunResults, scores: Scores) -> tuple[str, ...]:
+def columns(results: RunResults, scores: Scores) -> list[str]:
     """Column heads: the scored arms, then the differences."""
     pairs = (pair_arms(pair, scores) for pair in scores.differences)
     differences = (f"{arm_title(a)} \u2212 {arm_title(b).lower()}" for a, b in pairs)
-    return (*(arm_title(arm) for arm in results.arms if arm in scores.arms), *differences)
+    return [*(arm_title(arm) for arm in results.arms if arm in scores.arms), *differences]
 
 
-def _cells(results: RunResults, scores: Scores, task: str, metric: MetricInfo) -> tuple[Cell, ...]:
-    figures = [
-        write_cell(scores.estimate(arm, task, metric.name), metric) for arm in results.arms if arm in scores.arms
-    ]
-    gaps = [write_cell(scores.difference(pair, task, metric.name), metric, signed=True) for pair in scores.differences]
-    return (*figures, *gaps)
+def _cells(results: RunResults, scores: Scores, task: str, metric: MetricInfo) -> list[Cell]:
+    figures = (scores.estimate(arm, task, metric.name) for arm in results.arms if arm in scores.arms)
+    gaps = (scores.difference(pair, task, metric.name) for pair in scores.differences)
+    return [*(write_cell(one, metric) for one in figures), *(write_cell(gap, metric, signed=True) for gap in gaps)]
