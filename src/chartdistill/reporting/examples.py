@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
@@ -177,14 +177,10 @@ def _show(answered: _Answered, arms: tuple[str, ...], why: str) -> Example:
         (task.name, (_gold_answer(answered, task), *(_arm_answer(answered, task, arm) for arm in arms)))
         for task in answered.tasks
     )
-    finds = [
-        (*span, answer.arm) for _, answers in rows for answer in answers for item in answer.items for span in item.spans
-    ]
-    wrong = [
-        (*span, item.judgement)
-        for _, answers in rows for answer in answers if answer.arm == STUDENT
-        for item in answer.items if item.judgement not in ("right", "not judged") for span in item.spans
-    ]  # fmt: skip
+    shown = [(answer.arm, item) for _, answers in rows for answer in answers for item in answer.items]
+    finds = [(*span, arm) for arm, item in shown for span in item.spans]
+    faulty = [item for arm, item in shown if arm == STUDENT and item.judgement not in ("right", "not judged")]
+    wrong = [(*span, item.judgement) for item in faulty for span in item.spans]
     text = record.text[:SHOWN_CHARS]
     num_cut = len(record.text) - len(text)
     return Example(record.id, record.source, why, mark(text, finds, (GOLD, *arms), wrong), num_cut, rows)
@@ -194,8 +190,7 @@ def _gold_answer(answered: _Answered, task: Task) -> Answer:
     gold = answered.items(GOLD, task.name)
     if gold is None:
         return Answer(GOLD, "no gold")
-    items = tuple(ShownItem(item.text, item.status, "right", find(item, answered.record.text, task)) for item in gold)
-    return Answer(GOLD, "items" if items else "none found", items)
+    return Answer(GOLD, "items" if gold else "none found", tuple(_shown_items(answered, task, gold)))
 
 
 def _arm_answer(answered: _Answered, task: Task, arm: str) -> Answer:
@@ -209,11 +204,15 @@ def _arm_answer(answered: _Answered, task: Task, arm: str) -> Answer:
     num_missed = sum(entity.match_key(item.text) not in emitted for item in gold or ())
     if prediction.items is None:
         return Answer(arm, "bad format", raw=prediction.completion, num_missed=num_missed)
-    items = []
-    for item in prediction.items:
+    items = tuple(_shown_items(answered, task, prediction.items))
+    return Answer(arm, "items" if items else "none found", items, num_missed=num_missed)
+
+
+def _shown_items(answered: _Answered, task: Task, items: Sequence[Item]) -> Iterator[ShownItem]:
+    for item in items:
         spans = find(item, answered.record.text, task)
-        items.append(ShownItem(item.text, item.status, judge(item, gold, bool(spans), task), spans))
-    return Answer(arm, "items" if items else "none found", tuple(items), num_missed=num_missed)
+        judgement = judge(item, answered.items(GOLD, task.name), bool(spans), task)
+        yield ShownItem(item.text, item.status, judgement, spans)
 
 
 def judge(item: Item, gold: tuple[Item, ...] | None, located: bool, task: Task) -> Judgement:

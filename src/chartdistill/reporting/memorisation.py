@@ -134,5 +134,5 @@ def memorisation_plots(found: Figures | None, gutter: int) -> Iterator[tuple[str
         yield (
             f"Exposure of secrets {words}, as a share of its maximum of {top:.1f} bits: planted (circle), control "
             f"(diamond). Without memorisation: {100 / math.log(2) / top:.0f}% in the mean.",
-            plots.interval_plot(f"Exposure, {words}", rows, percent=True, full=True, gutter=gutter),
+            plots.interval_plot(f"Exposure, {words}", rows, gutter),
         )

@@ -67,11 +67,15 @@ class _Scale:
 
 
 def interval_plot(
-    title: str, rows: Sequence[tuple[str, Sequence[Interval]]], percent: bool, full: bool, gutter: int = GUTTER
+    title: str,
+    rows: Sequence[tuple[str, Sequence[Interval]]],
+    gutter: int = GUTTER,
+    percent: bool = True,
+    full: bool = True,
 ) -> Markup:
     """Values with 95% intervals: rows down, arms as markers beside each other.
 
-    `full`: the axis runs from 0 to 1; otherwise it ends just above the highest value. `gutter`: room for labels.
+    `gutter`: room for labels. `full`: the axis runs from 0 to 1; otherwise it ends just above the highest value.
     """
     highest = max(
         (e for _, marks in rows for m in marks for e in (m.estimate.high, m.estimate.value) if e is not None), default=1
@@ -92,7 +96,7 @@ def interval_plot(
 
 def metric_plot(metric: MetricInfo, rows: Sequence[tuple[str, Sequence[Interval]]], gutter: int = GUTTER) -> Markup:
     """One metric's values with 95% intervals; the axis of one that is better when lower ends near the highest value."""
-    return interval_plot(metric.title, rows, metric.form == "share", metric.better != "lower", gutter)
+    return interval_plot(metric.title, rows, gutter, metric.form == "share", metric.better != "lower")
 
 
 def line_plot(title: str, lines: Sequence[Line], across: str) -> Markup:

@@ -241,7 +241,7 @@ def _one_question_plots(figures: Figures) -> Iterator[Plot]:
         rows_by_name.append((f"{name} tokens", marks))
     yield (
         f"Tokens per record, of {scale:,.0f}: chain (circle), one question (diamond).",
-        plots.interval_plot("Tokens per record", rows_by_name, percent=True, full=True, gutter=GUTTER),
+        plots.interval_plot("Tokens per record", rows_by_name, GUTTER),
     )
 
 
