@@ -30,9 +30,9 @@ from chartdistill.reporting.tables import (
     ALPHA,
     METRICS,
     NO_DIFFERENCE,
-    NO_INTERVAL,
     arm_title,
     headline_metrics,
+    in_words,
     pair_arms,
     task_order,
     verdict,
@@ -81,38 +81,27 @@ def _state_verdict(results: RunResults, scores: Scores) -> str:
     student = "student" if "student" in scores.arms else next(iter(scores.arms), None)
     if student is None:
         return "No arm has been scored in this run."
-    held_out = f"{len(results.predictions)} held-out {_synthetic(results)}records"
+    made = "synthetic " if results.num_synthetic == results.num_records else ""
+    held_out = f"{len(results.predictions)} held-out {made}records"
     joint = scores.estimate(student, ALL_TASKS, "joint_f1") if scores.has_gold(ALL_TASKS) else None
     if joint is None or joint.value is None:
         grounded = scores.estimate(student, ALL_TASKS, "invented_rate")
         found = f" {_grounded(arm_title(student), grounded)}" if grounded and grounded.value is not None else ""
         return f"Whether the answers are right is not known: no gold to compare with on {held_out}.{found}"
     opening = f"{arm_title(student)}: joint F1 {write_figure(joint, JOINT)} on {held_out}."
+    words = ("better than", "worse than", "not shown to differ from", "not compared, for want of an interval, with")
     parts = [
-        f"{_COMPARED[verdict(estimate, JOINT)[0]]} the {arm_title(other).lower()}"
+        f"{in_words(verdict(estimate, JOINT)[0], *words)} the {arm_title(other).lower()}"
         for other in ("base", "teacher")
         if (estimate := scores.difference(f"{student}-{other}", ALL_TASKS, "joint_f1")) is not None
     ]
     return f"{opening} It is {' and '.join(parts)}." if parts else opening
 
 
-_COMPARED = {
-    "better": "better than",
-    "worse": "worse than",
-    NO_DIFFERENCE: "not shown to differ from",
-    NO_INTERVAL: "not compared, for want of an interval, with",
-}
-
-
-def _synthetic(results: RunResults) -> str:
-    return "synthetic " if results.num_synthetic == results.num_records else ""
-
-
 def _grounded(who: str, invented: Estimate) -> str:
     """The share of listed items found in the chart: the complement of the invented rate."""
-    assert invented.value is not None
-    flipped = complement(invented)
-    return f"{who}: {write_figure(flipped, METRICS['invented_rate'])} of the emitted items are found in the chart."
+    found = write_figure(complement(invented), METRICS["invented_rate"])
+    return f"{who}: {found} of the emitted items are found in the chart."
 
 
 def _gold_claims(results: RunResults, scores: Scores, tasks: list[str]) -> Iterator[str]:

@@ -25,7 +25,11 @@ from chartdistill.reporting.tables import (
     write_count,
 )
 
-EFFECTS = ("vanish_rate", "appear_rate", "flip_rate")
+EFFECTS = {
+    "vanish_rate": "a deleted item vanishes in",
+    "appear_rate": "an inserted item appears in",
+    "flip_rate": "a flipped status follows in",
+}
 CROSSED = ("consistent_right", "consistent_wrong", "inconsistent_right", "inconsistent_wrong")
 ANY_NOISE = "any"
 KINDS = {
@@ -44,11 +48,6 @@ CONDITIONS = {
     "wrong no": "gate no, but the chart has some",
     "right no": "gate no, and the chart has none",
     "unclear": "gate unclear",
-}
-_FOLLOWS = {
-    "vanish_rate": "a deleted item vanishes in",
-    "appear_rate": "an inserted item appears in",
-    "flip_rate": "a flipped status follows in",
 }
 GATE_METRICS = ("confabulation_rate", "invented_rate", "wrong_kind_rate", "contradicted_rate")
 
@@ -182,7 +181,7 @@ def changed_claims(results: RunResults, scores: Scores) -> Iterator[str]:
     for arm in _arms(results, scores):
         found = scores.interventions[arm]
         effects = found.effects.get(ALL_TASKS, {})
-        parts = [f"{words} {_share(effects[name])}" for name, words in _FOLLOWS.items() if name in effects]
+        parts = [f"{words} {_share(effects[name])}" for name, words in EFFECTS.items() if name in effects]
         if parts:
             yield f"{arm_title(arm)}, changed charts (needs no gold): {'; '.join(parts)}."
         crossed = found.consistency.get(ANY_NOISE, {}).get(ALL_TASKS, {})

@@ -20,6 +20,7 @@ from chartdistill.reporting.tables import (
     NO_DIFFERENCE,
     NO_INTERVAL,
     arm_title,
+    in_words,
     verdict,
     with_estimates,
 )
@@ -113,14 +114,9 @@ def _written(figures: Figures, name: str, signed: bool = False) -> str:
     return write_estimate(figures[name], METRICS[name], signed)
 
 
-def _in_words(shown: str, better: str, worse: str, same: str, unknown: str) -> str:
-    """What a difference shows, in the words of a question."""
-    return {"better": better, "worse": worse, NO_DIFFERENCE: same, NO_INTERVAL: unknown}[shown]
-
-
 def _teaches_itself(found: Figures) -> Answer:
     filtered, raw = (
-        _in_words(direction(found, pair, "joint_f1"), "yes, it gains", "no, it loses", "no gain is shown", "not known")
+        in_words(direction(found, pair, "joint_f1"), "yes, it gains", "no, it loses", "no gain is shown", "not known")
         for pair in ("self_filtered-base", "self_raw-base")
     )
     text = f"On its own labels {filtered} with the filter; {raw} without."
@@ -131,7 +127,7 @@ def _teaches_itself(found: Figures) -> Answer:
 
 def _removes_confabulation(found: Figures) -> Answer:
     name, words = "confabulation_rate", ("lowers it", "raises it", "is not shown to change it", "is not known")
-    tuning, filtering = (_in_words(direction(found, pair, name), *words) for pair in PAIRS["confabulation"][:2])
+    tuning, filtering = (in_words(direction(found, pair, name), *words) for pair in PAIRS["confabulation"][:2])
     sentences = [contrast(found, pair, name) for pair in PAIRS["confabulation"]]
     for arm in ("distilled_raw", "distilled_filtered", "self_raw", "self_filtered"):
         if arm in found["labels"]:
@@ -186,7 +182,7 @@ def _crossing(crossed: Figures, smallest: int, largest: int) -> list[str]:
 
 def _imported(found: Figures) -> Answer:
     counts = found["imported"]
-    shown = _in_words(
+    shown = in_words(
         direction(found, "audited-imported_raw", "joint_f1"),
         "is better than", "is worse than", "is not shown to differ from", "is not compared with",
     )  # fmt: skip
@@ -204,7 +200,7 @@ def _imported(found: Figures) -> Answer:
 
 def _one_question(found: Figures) -> Answer:
     pair, tokens = "teacher_direct-teacher_chain", found["tokens"]
-    quality = _in_words(
+    quality = in_words(
         direction(found, pair, "joint_f1"), "gains", "costs", "makes no difference that is shown in", "not known in"
     )
     sentences = [contrast(found, pair, metric) for metric in HEADLINE]
@@ -259,7 +255,7 @@ def _consistent(found: Figures) -> Answer:
     for other, words in (("teacher_chain", "the teacher"), ("base", "the base student")):
         if (gap := gaps.get(f"distilled_filtered-{other}")) is not None:
             shown, _ = verdict(gap["share_identical"], METRICS["share_identical"])
-            more = _in_words(shown, "more", "less", "not shown to be more or less", "not known to be more")
+            more = in_words(shown, "more", "less", "not shown to be more or less", "not known to be more")
             verdicts.append(f"{more} consistent than {words}")
     text = f"The distilled student is {', '.join(verdicts)}" if verdicts else "The distilled student was not asked"
     own = by_arm.get("distilled_filtered")

@@ -6,7 +6,7 @@ with its interval; what could not be trained is named.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from markupsafe import Markup
@@ -100,13 +100,13 @@ def study_grids(figures: Figures) -> list[Grid]:
     return [grid for grid in grids if grid.rows]
 
 
-def _grid(title: str, names: Sequence[str], figures: Mapping[str, Figures]) -> Grid:
+def _grid(title: str, names: Collection[str], figures: Mapping[str, Figures]) -> Grid:
     """Metrics by arm."""
     rows = [(arm, *(_cell(of, name) for name in names)) for arm, of in figures.items()]
     return Grid(title, ("Arm", *_titles(names)), rows)
 
 
-def _titles(names: Sequence[str]) -> list[str]:
+def _titles(names: Collection[str]) -> list[str]:
     return [METRICS[name].title for name in names]
 
 
@@ -169,7 +169,7 @@ def _token_rows(figures: Figures) -> Iterator[list[str]]:
         yield [_pair_title(arm), *(write_cell(of[name], _SIZES, signed="-" in arm).line() for name in TOKENS)]
 
 
-def _by_arm(names: Sequence[str], figures: Mapping[str, Figures]) -> Iterator[tuple[MetricInfo, Markup]]:
+def _by_arm(names: Collection[str], figures: Mapping[str, Figures]) -> Iterator[tuple[MetricInfo, Markup]]:
     """A plot per metric, one row per arm."""
     for metric in (METRICS[name] for name in names):
         titled = ((arm_title(arm), of[metric.name]) for arm, of in figures.items())

@@ -127,6 +127,11 @@ def verdict(estimate: Estimate, metric: MetricInfo) -> tuple[str, Tone]:
     return ("better", "good") if rises == (metric.better == "higher") else ("worse", "bad")
 
 
+def in_words(shown: str, better: str, worse: str, same: str, unknown: str) -> str:
+    """A verdict on a difference, in the words of a sentence."""
+    return {"better": better, "worse": worse, NO_DIFFERENCE: same, NO_INTERVAL: unknown}[shown]
+
+
 def write_cell(estimate: Estimate | None, metric: MetricInfo, signed: bool = False) -> Cell:
     """An estimate as a cell; `signed` for differences, which also say what they show."""
     if estimate is None:
