@@ -323,7 +323,7 @@ def _thin(points: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float],
 
 
 def _round_up(value: float, steps: Sequence[int], slack: float = 0) -> float:
-    """The next of the steps (the last is 10) times a power of ten; a value above one by no more than `slack` is that."""
+    """The next of the steps (the last is 10) times a power of ten, which the value may pass by the slack."""
     power = 10.0 ** math.floor(math.log10(value))
     return next(step * power for step in steps if step * power >= value - slack)
 
