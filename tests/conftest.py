@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from chartdistill.runtime import privacy
+from places import ROOT
 
 privacy.enforce()
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="session")

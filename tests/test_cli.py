@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-
-
-def chartdistill(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "chartdistill", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+from command_line import chartdistill
 
 
 def test_missing_weights_are_said_before_any_work(tmp_path: Path) -> None:

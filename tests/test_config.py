@@ -6,24 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from chartdistill.config import RunConfig, load_run, load_task
 from chartdistill.errors import ConfigError, InputError, ModelError
-
-ROOT = Path(__file__).resolve().parents[1]
-
-
-def written(tmp_path: Path, change: Any = None) -> Path:
-    """A valid config beside copies of the shipped tasks, after `change` has edited its values."""
-    values = yaml.safe_load((ROOT / "configs/demo.yaml").read_text())
-    values["tasks"] = [str(ROOT / "configs" / task) for task in values["tasks"]]
-    if change:
-        change(values)
-    path = tmp_path / "run.yaml"
-    path.write_text(yaml.safe_dump(values))
-    return path
-
+from demo_config import written
+from places import ROOT
 
 RUNS = [path for path in sorted((ROOT / "configs").glob("*.yaml")) if not path.name.startswith("study-")]
 

@@ -1,4 +1,4 @@
-"""No egress: where there is a way out, nothing takes it. That nothing needs one, test_demo's whole flow shows."""
+"""No egress: where there is a way out, nothing takes it. That nothing needs one, test_whole_flow.py shows."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ import pytest
 import yaml
 
 from chartdistill.errors import PrivacyError
+from places import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 CALLS = "connect,sendto,sendmsg,sendmmsg"
 
 

@@ -14,8 +14,7 @@ from chartdistill.config import load_run
 from chartdistill.doctor import needed_share
 from chartdistill.pipeline import child_command
 from chartdistill.training import Parallel, launch_options
-
-ROOT = Path(__file__).resolve().parents[1]
+from places import ROOT
 
 
 def test_a_verb_runs_in_a_process_of_its_own_and_training_in_one_for_each_card() -> None:

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).resolve().parents[1] / "src" / "chartdistill"
+from places import ROOT
+
+SOURCE = ROOT / "src" / "chartdistill"
 FILES = sorted(SOURCE.rglob("*.py"))
 
 STAGES = ["records", "labelling", "curation", "training", "evaluation", "reporting"]

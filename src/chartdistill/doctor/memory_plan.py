@@ -2,7 +2,7 @@
 
 Every figure is a sum of named parts with its formula in words, so that it can be checked by hand. Memory of training
 follows what autograd keeps for the trainer in `training/` (found by listing every saved tensor of a real step, and
-held to within 10% of a measured one by tests/test_memory_plan.py). vLLM's own start-up measures its part again.
+held to within 10% of a measured one by tests/doctor/test_memory_plan.py). vLLM's own start-up measures its part again.
 """
 
 from __future__ import annotations

@@ -1,0 +1,53 @@
+"""By which key a drug is the same drug: by its ingredients, whatever it is sold as."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chartdistill.clinical.entities import entity_of
+from chartdistill.clinical.lexica.ingredients import ingredients
+from four_drugs import DRUGS, TESTS
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("Metoprolol succinate ER 50 mg daily", "metoprolol tartrate", True),
+        ("Augmentin 875 mg b.i.d.", "amoxicillin/clavulanate", True),
+        ("lidocaine with epinephrine", "Epinephrine and Lidocaine", True),
+        ("hydrocortisone cream", "hydrocortisone", True),
+        ("cetirizine (Velodar)", "cetirizine", True),
+        ("ASA 81 mg", "aspirin", True),
+        ("Aggrenox", "dipyridamole and aspirin", True),
+        ("Combivent inhaler", "albuterol/ipratropium", True),
+        ("Velodar tablets", "velodar", True),
+        ("calcium carbonate", "calcium gluconate", False),
+        ("insulin 70/30", "insulin 50/50", False),
+        ("prednisone", "prednisolone", False),
+        ("amoxicillin", "amoxicillin/clavulanate", False),
+        ("Velodar", "Velodor", False),
+    ],
+)
+def test_drugs_match_by_ingredient_set(one: str, other: str, same: bool) -> None:
+    assert (entity_of(DRUGS).match_key(one) == entity_of(DRUGS).match_key(other)) is same
+    assert (entity_of(TESTS).match_key(one) == entity_of(TESTS).match_key(other)) is False, (
+        "only names of drugs are taken apart"
+    )
+
+
+def test_a_lexicon_resolves_brands_and_their_combinations() -> None:
+    known = {"brandex": "velodar", "duozil": "velodar and mirafen"}.get
+    assert ingredients("brandex", known) == {"velodar"} == ingredients("velodar", known)
+    assert ingredients("duozil", known) == {"velodar", "mirafen"} == ingredients("mirafen/brandex", known)
+    assert ingredients("brandex") == {"brandex"}, "without a lexicon a name keeps its own words"
+
+
+@given(st.text(min_size=1, max_size=30))
+@settings(max_examples=200, deadline=None)
+def test_a_key_is_stable_and_never_empty_where_there_is_a_word(text: str) -> None:
+    assert ingredients(text)
+    assert (
+        entity_of(DRUGS).match_key(text) == entity_of(DRUGS).match_key(f"  {text} ") == entity_of(DRUGS).match_key(text)
+    )

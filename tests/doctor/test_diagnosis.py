@@ -1,0 +1,364 @@
+"""`doctor`: go where all is well, no-go with place and remedy where it is not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chartdistill.config import load_run
+from chartdistill.doctor import machine
+from chartdistill.doctor.check import Check
+from chartdistill.doctor.diagnosis import diagnose
+from chartdistill.doctor.machine import GIB, KNOWN_CARDS
+from chartdistill.doctor.model_shape import read_shape
+from chartdistill.doctor.page import in_words, show
+from chartdistill.doctor.surroundings import (
+    check_compiler,
+    check_modes,
+    check_nvcc,
+    check_offline,
+    check_ports,
+    check_versions,
+    check_writable,
+)
+from chartdistill.doctor.weights import known_hashes, wrong_files
+from chartdistill.runtime.model_folder import licence
+from doctor_run import named, run_with
+from places import ROOT
+
+
+def test_a_sound_machine_and_model_is_a_go(tmp_path: Path, tiny_model: Path) -> None:
+    found = diagnose(run_with(tmp_path, tiny_model))
+    assert found.go, [check for check in found.checks if check.state == "no"]
+    assert set(found.memory) == {"teacher, engine", "student, engine", "student, training"}
+    assert "3 charts of" in named(found, "charts").found
+    assert named(found, "teacher licence").state == "warning"
+    text = show(found, Path("config.yaml"))
+    assert text.endswith("GO")
+    assert "charts of" in text
+    assert show(found, Path("config.yaml"), brief=True).splitlines()[-1] == "GO"
+    assert "charts of" not in show(found, Path("config.yaml"), brief=True)
+    assert max(map(len, text.splitlines())) <= 120
+    assert "HF_HUB_OFFLINE=1" in text  # each switch, by name
+    said = json.loads(found.as_json())
+    assert said["go"] is True
+    assert said["offline_switches"]["HF_HUB_OFFLINE"] == "1"
+    assert said["memory"]["student, training"]["bytes"] > 0
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_wrong_is_a_no_go_with_a_remedy(tmp_path: Path, tiny_model: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(tiny_model, broken)
+    weights = broken / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    changes = {"engine": {"type": "vllm", "tensor_parallel_size": 3}}
+    run = run_with(tmp_path, broken, student={"model": str(tiny_model), **changes},
+                   records=[{"type": "folder", "path": str(tmp_path / "nowhere")}])  # fmt: skip
+    found = diagnose(run, [KNOWN_CARDS["l4"]])
+    assert not found.go
+    assert "it was cut off" in named(found, "teacher weights").found
+    assert named(found, "student cards") == Check(
+        "student cards", "no", "tensor_parallel_size 3, 1 found", "lower it, or add cards"
+    )
+    assert "nowhere does not exist" in named(found, "charts").found
+    assert "assumed" in named(found, "amount of work").found
+    assert "NO-GO: 1 thing to put right" in show(found, Path("c"))
+    assert all(check.remedy for check in found.checks if check.state == "no")
+
+
+@pytest.mark.parametrize(("config", "cards"), [("gpu-24gb", "rtx-4090"), ("gpu-80gb", "h100"), ("node-8gpu", "h100:8"),
+                                               ("endpoint", "h100")])  # fmt: skip
+def test_a_shipped_config_fits_the_hardware_it_names_and_says_what_it_takes(config: str, cards: str) -> None:
+    path = ROOT / f"configs/{config}.yaml"
+    found = diagnose(load_run(path), machine.parse_cards(cards))
+    assert found.go, [check for check in found.checks if check.state == "no"]
+    assert show(found, path).endswith("GO, by plan: what is marked `look` must be there first")
+    # The head of the file has the plan's own figures, in its own words; so has the table of configs.
+    head = " ".join(path.read_text(encoding="utf-8").split("name:")[0].replace("#", " ").split())
+    assert f"--cards {cards}" in head
+    training = f"{found.memory['student, training'].bytes / GIB:.1f} GiB"
+    assert f"training {training}" in head
+    [row] = [line for line in (ROOT / "configs/README.md").read_text(encoding="utf-8").splitlines() if config in line]
+    assert training in row
+    for verb, time in found.time.items():
+        number, unit = in_words(time.likely_s).split()
+        assert f"{verb} {number} {unit}" in head
+        assert f"{number} {unit}" in row
+    if (teacher := found.memory.get("teacher, engine")) is not None:
+        assert f"teacher {teacher.parts[0].bytes / GIB:.1f} GiB of weights" in head
+        assert f"the rest of {teacher.bytes / GIB:.1f} GiB is KV cache for {teacher.records_at_once} charts" in head
+        assert f"{teacher.bytes / GIB:.1f} / {training}" in row
+
+
+def test_the_table_has_the_plan_of_the_demo_too() -> None:
+    found = diagnose(load_run(ROOT / "configs/demo.yaml"), [])
+    engine, training = (f"{found.memory[name].bytes / GIB:.1f}" for name in ("teacher, engine", "student, training"))
+    assert f"| {engine} / {training} GiB, of the machine's |" in (ROOT / "configs/README.md").read_text(
+        encoding="utf-8"
+    )
+
+
+def test_what_fsdp_would_take_is_said_where_it_is_not_used() -> None:
+    path = ROOT / "configs/node-8gpu.yaml"
+    run = load_run(path)
+    assert run.config.train.parallel == "ddp"
+    sharded = run.config.model_copy(update={"train": run.config.train.model_copy(update={"parallel": "fsdp"})})
+    run.config = sharded
+    needed = diagnose(run, machine.parse_cards("h100:8")).memory["student, training"]
+    assert f"would take {needed.bytes / GIB:.1f} GiB" in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("config", "cards", "label", "train"),
+    [("gpu-24gb", "l4", "L4 {}", "L4 {}"), ("gpu-24gb", "a10", "A10 {}", "A10 {}"),
+     ("gpu-24gb", "rtx-3090", "RTX 3090 {}", "RTX 3090 {}"), ("gpu-80gb", "a100-80", "A100 {}", "A100 {}")],
+)  # fmt: skip
+def test_the_times_on_other_cards_that_a_config_names_are_the_plans(
+    config: str, cards: str, label: str, train: str
+) -> None:
+    path = ROOT / f"configs/{config}.yaml"
+    found = diagnose(load_run(path), machine.parse_cards(cards))
+    assert found.go
+    head = " ".join(path.read_text(encoding="utf-8").split("name:")[0].replace("#", " ").split())
+    for verb, said in (("label", label), ("train", train)):
+        number, unit = in_words(found.time[verb].likely_s).split()
+        assert unit == "min"
+        assert re.search(rf"{verb} [^();]*\([^()]*{said.format(number)}\b", head), (verb, number)
+
+
+def test_a_card_that_is_too_small_is_a_no_go() -> None:
+    found = diagnose(load_run(ROOT / "configs/gpu-80gb.yaml"), [KNOWN_CARDS["l4"]])
+    assert not found.go
+    assert "vLLM will not start" in named(found, "teacher engine memory").found
+    old = diagnose(load_run(ROOT / "configs/gpu-24gb.yaml"), [KNOWN_CARDS["rtx-3090"]])
+    assert "without FP8's speed" in named(old, "teacher precision").remedy
+
+
+def test_damaged_files_are_found_by_the_hashes_of_the_download(tmp_path: Path) -> None:
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots/abc"
+    blobs.mkdir(), snapshot.mkdir(parents=True)
+    large, small = b"weights" * 1000, b'{"a": 1}'
+    digests = {
+        "model.safetensors": (hashlib.sha256(large).hexdigest(), large),
+        "config.json": (hashlib.sha1(b"blob 8\0" + small).hexdigest(), small),
+    }
+    for name, (digest, content) in digests.items():
+        (blobs / digest).write_bytes(content)
+        (snapshot / name).symlink_to(blobs / digest)
+    assert len(known_hashes(snapshot)) == 2
+    assert list(wrong_files(known_hashes(snapshot))) == []
+    (blobs / digests["model.safetensors"][0]).write_bytes(large[:-1] + b"x")
+    assert [path.name for path in wrong_files(known_hashes(snapshot))] == ["model.safetensors"]
+    # hf download --local-dir leaves the hash beside plain files.
+    plain = tmp_path / "plain"
+    notes = plain / ".cache/huggingface/download"
+    notes.mkdir(parents=True)
+    (plain / "config.json").write_bytes(small)
+    (notes / "config.json.metadata").write_text(f"commit\n{digests['config.json'][0]}\n1.0\n")
+    assert list(wrong_files(known_hashes(plain))) == []
+
+
+def test_licences_of_model_folders(tmp_path: Path) -> None:
+    assert licence(tmp_path) is None
+    (tmp_path / "LICENSE").write_text("\n   Apache License\n   Version 2.0, January 2004\n")
+    assert licence(tmp_path) == "apache-2.0"
+    (tmp_path / "README.md").write_text("---\nlanguage: en\nlicense: some-other\n---\n# Model\n")
+    assert licence(tmp_path) == "some-other"
+
+
+def test_a_run_folder_that_others_can_read(tmp_path: Path, tiny_model: Path) -> None:
+    run = run_with(tmp_path, tiny_model)
+    run.dir.mkdir(mode=0o700)
+    (run.dir / "records.jsonl").touch(mode=0o600)
+    assert [check.state for check in check_modes(run)] == ["ok"]
+    (run.dir / "records.jsonl").chmod(0o644)
+    [check] = check_modes(run)
+    assert check.state == "no"
+    assert check.remedy.startswith("chmod")
+
+
+def test_the_guard_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    states = {check.name: check.state for check in check_offline([])}
+    assert states["socket guard"] == "ok"
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    [switches] = [check for check in check_offline([]) if check.name == "offline switches"]
+    assert "HF_HUB_OFFLINE=0" in switches.found
+    [hosts] = [check for check in check_offline(["gpu.example"]) if check.name == "allowed hosts"]
+    assert hosts.state == "warning"
+
+
+def test_a_guard_that_children_do_not_have_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    [guard] = [check for check in check_offline([]) if check.name == "socket guard"]
+    assert guard.found.endswith("in this process and in a child")
+    monkeypatch.delenv("CHARTDISTILL_ALLOWED_HOSTS")  # by which children know that they are to have it
+    [guard] = [check for check in check_offline([]) if check.name == "socket guard"]
+    assert guard.state == "no"
+    assert "attempted in a child" in guard.found
+
+
+def test_fp8_weights_on_hopper_need_nvcc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes = [read_shape(ROOT / "configs/models/Qwen--Qwen3-32B-FP8.json")]
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path / "cuda"))
+    if not Path("/usr/local/cuda/bin/nvcc").is_file():
+        [check] = check_nvcc([KNOWN_CARDS["h100"]], shapes)
+        assert check.state == "warning" and "VLLM_USE_DEEP_GEMM=0" in check.remedy
+    assert list(check_nvcc([KNOWN_CARDS["rtx-4090"]], shapes)) == []
+    assert list(check_nvcc([KNOWN_CARDS["h100"]], [])) == []
+    (tmp_path / "cuda/bin").mkdir(parents=True)
+    (tmp_path / "cuda/bin/nvcc").touch(mode=0o755)
+    [check] = check_nvcc([KNOWN_CARDS["h100"]], shapes)
+    assert check.state == "ok"
+    monkeypatch.setenv("VLLM_USE_DEEP_GEMM", "0")
+    assert list(check_nvcc([KNOWN_CARDS["h100"]], shapes)) == []
+
+
+@contextmanager
+def serving(models: dict[str, Any]) -> Iterator[str]:
+    """An endpoint that tells its models under /v1 and fails elsewhere."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps(models).encode()
+            self.send_response(200 if self.path == "/v1/models" else 500)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+        server.shutdown()
+
+
+def test_an_endpoint_must_be_up_and_allowed(tmp_path: Path, tiny_model: Path) -> None:
+    served = {"data": [{"id": "reader", "owned_by": "someone"}]}
+    with serving(served) as up:
+        run = run_with(tmp_path, tiny_model, teacher={"engine": {"type": "openai", "urls": [up]}})
+        checks = {check.name: check for check in check_ports(run)}
+        assert checks["teacher endpoint"].state == checks["teacher endpoint's model"].state == "ok"
+        assert checks["teacher endpoint's model"].found == "reader"
+        for option, value, said in (
+            ("model_name", "another", "serves no model 'another'"),
+            ("api_key_env", "NO_SUCH_KEY_HERE", "'NO_SUCH_KEY_HERE' is not set"),
+            ("urls", [up.removesuffix("/v1") + "/v2"], "does not answer as an OpenAI-compatible endpoint"),
+        ):
+            wrong = run_with(tmp_path, tiny_model, teacher={"engine": {"type": "openai", "urls": [up], option: value}})
+            [check] = [check for check in check_ports(wrong) if check.name == "teacher endpoint's model"]
+            assert check.state == "no" and said in check.found, check
+    [check] = [check for check in check_ports(run) if check.name == "teacher endpoint"]
+    assert check.state == "no"
+    [check] = [check for check in check_ports(run, planned=True) if check.name == "teacher endpoint"]
+    assert check.state == "warning"  # another machine may have it
+    away = {"engine": {"type": "openai", "urls": ["http://192.0.2.1:8000/v1"]}}
+    run = run_with(tmp_path, tiny_model, teacher=away)
+    [check] = [check for check in check_ports(run) if check.name == "teacher endpoint"]
+    assert "allowed_hosts: [192.0.2.1]" in check.remedy
+
+
+def test_what_an_endpoint_cannot_bring_must_be_here(tmp_path: Path, tiny_model: Path) -> None:
+    served = {"engine": {"type": "openai", "urls": ["http://127.0.0.1:9/v1"]}}
+    found = diagnose(run_with(tmp_path, tiny_model, teacher={**served, "model": "Some/Teacher"}, student=served))
+    tokenizer = named(found, "teacher tokenizer")
+    assert tokenizer.state == "no"
+    assert "--include '*.json' --local-dir models/Teacher" in tokenizer.remedy
+    student = named(found, "student weights")
+    assert student.state == "no"
+    assert "cannot be given the adapter" in student.found
+    found = diagnose(run_with(tmp_path, tiny_model, teacher=served))
+    assert named(found, "teacher tokenizer").found == str(tiny_model)
+    assert named(found, "vocabulary").state == "ok"
+
+
+def test_versions_are_those_asked_for() -> None:
+    [check] = check_versions([], planned=False)
+    assert check.state == "ok", check.found
+    versions, _ = check_versions([KNOWN_CARDS["l4"]], planned=False)
+    assert "not vLLM's CUDA build" in versions.found
+
+
+def test_a_card_needs_a_compiler_and_pythons_headers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    check = check_compiler(tmp_path)
+    assert check.state == "no"
+    assert "a C compiler (gcc or clang) and" in check.found and f"{tmp_path}/Python.h missing" in check.found
+    assert re.fullmatch(r"apt-get install gcc python3\.1\d-dev", check.remedy)
+    (tmp_path / "Python.h").touch()
+    (tmp_path / "gcc").touch(mode=0o755)
+    assert check_compiler(tmp_path).state == "ok"
+
+
+def test_the_transformers_engine_is_planned_too(tmp_path: Path, tiny_model: Path) -> None:
+    engine = {"type": "transformers", "dtype": "bfloat16"}
+    run = run_with(tmp_path, tiny_model, teacher={"model": "Qwen/Qwen3-32B-FP8", "engine": engine})
+    (tmp_path / "models").mkdir()
+    shutil.copy(ROOT / "configs/models/Qwen--Qwen3-32B-FP8.json", tmp_path / "models")
+    assert named(diagnose(run, [KNOWN_CARDS["rtx-4090"]]), "teacher engine memory").state == "no"
+    assert named(diagnose(run, [KNOWN_CARDS["h200"]]), "teacher engine memory").state == "ok"
+
+
+def test_a_chart_that_is_too_long_is_said_before_anything_is_labelled(tmp_path: Path, tiny_model: Path) -> None:
+    charts = tmp_path / "charts"
+    charts.mkdir()
+    for name, words in {"short": 20, "long": 900}.items():
+        (charts / f"{name}.txt").write_text("Metformin was stopped in May. " * (words // 5))
+    where = {"records": [{"type": "folder", "path": str(charts)}]}
+    found = diagnose(run_with(tmp_path, tiny_model, **where))
+    assert not [check for check in found.checks if check.name == "longest chart"]
+    run = run_with(tmp_path, tiny_model, **where, train={"max_tokens": 300},
+                   teacher={"engine": {"type": "vllm", "max_model_len_tokens": 512}})  # fmt: skip
+    warning, refusal = [check for check in diagnose(run).checks if check.name == "longest chart"]
+    assert (warning.state, refusal.state) == ("warning", "no")
+    assert "takes 512" in warning.found and "label.window_tokens" in warning.remedy
+    needed = int(re.search(r"set train.max_tokens to (\d+)", refusal.remedy)[1])  # type: ignore[index]
+    run = run_with(tmp_path, tiny_model, **where, train={"max_tokens": needed})
+    assert not [check for check in diagnose(run).checks if check.name == "longest chart"]
+
+
+def test_no_adapter_is_trained_on_quantised_weights(tmp_path: Path, tiny_model: Path) -> None:
+    folder = tmp_path / "quantised"
+    shutil.copytree(tiny_model, folder)
+    values = json.loads((folder / "config.json").read_text())
+    values["quantization_config"] = {"quant_method": "fp8", "weight_block_size": [128, 128]}
+    (folder / "config.json").write_text(json.dumps(values))
+    found = diagnose(run_with(tmp_path, tiny_model, student={"model": str(folder)}))
+    assert named(found, "student training").state == "no"
+    assert "train.load_in_4bit" in named(found, "student training").remedy
+    found = diagnose(run_with(tmp_path, tiny_model, teacher={"model": str(folder)}))
+    assert not [check for check in found.checks if check.name == "teacher training"]
+
+
+def test_what_a_run_writes_to_must_take_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert check_writable(tmp_path / "new/run", on_card=False).state == "ok"
+    (tmp_path / "file").touch()
+    refused = check_writable(tmp_path / "file/run", on_card=False)
+    assert refused.state == "no" and f"the run folder ({tmp_path}/file/run): Not a directory" in refused.found
+    monkeypatch.setenv("VLLM_CACHE_ROOT", str(tmp_path / "file/cache"))
+    assert check_writable(tmp_path, on_card=False).state == "ok"
+    refused = check_writable(tmp_path, on_card=True)
+    assert refused.state == "no" and "VLLM_CACHE_ROOT" in refused.found
+
+
+def test_the_command_says_it_with_its_exit_code() -> None:
+    command = [sys.executable, "-m", "chartdistill", "doctor", "configs/gpu-80gb.yaml", "--cards", "l4", "--json"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert answer.returncode == 9, answer.stderr
+    assert json.loads(answer.stdout)["go"] is False
+    assert "Traceback" not in answer.stderr

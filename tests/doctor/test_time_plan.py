@@ -1,0 +1,54 @@
+"""Planned times against the formula, worked by hand."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from chartdistill.doctor.machine import GIB, KNOWN_CARDS, Card
+from chartdistill.doctor.memory_plan import (
+    label_plan,
+)
+from chartdistill.doctor.model_shape import ModelShape, read_shape, shape_of
+from chartdistill.doctor.time_plan import label_time
+from chartdistill.doctor.workload import Work
+from chartdistill.engines import VllmEngine
+from places import ROOT
+
+WORK = Work(1000, 900, 4, 2, 40, 30, 256)
+
+
+def shape(name: str) -> ModelShape:
+    return read_shape(ROOT / f"configs/models/{name}.json")
+
+
+def test_samples_and_checks_are_more_to_ask() -> None:
+    teacher, card = shape("Qwen--Qwen3-8B-FP8"), KNOWN_CARDS["rtx-4090"]
+
+    def seconds(work: Work) -> float:
+        time = label_time(teacher, card, 1, work, 9.4e9, 74_000)
+        assert time is not None
+        return time.floor_s
+
+    # One sample is 900 + 8 x 40 + 4 x 30 + 4 tokens; five are 900 + 40 x 40 + 20 x 30 + 20.
+    five = replace(WORK, samples=5)
+    assert seconds(five) / seconds(WORK) == pytest.approx(3120 / 1344, rel=0.02)
+    assert label_plan(teacher, VllmEngine(), card, five, 9.4e9).records_at_once == 74_258 // (900 + 20 * 296)
+
+
+def test_time_is_what_the_formula_gives_by_hand() -> None:
+    # 3,000 records of 900 tokens, 4 answers of 30 tokens, 790 TFLOP/s: (900 + 120) x 3,000 x 2 x 32.8e9 FLOP = 254 s,
+    # and 2 x 64 layers x 8,192 x 900^2 x 3,000 FLOP = 3.2 s for attention.
+    card = Card("peak", 140 * GIB, tflops=790, gbytes_per_s=4300)
+    values = json.loads((ROOT / "configs/models/Qwen--Qwen3-32B-FP8.json").read_text(encoding="utf-8"))
+    plain = shape_of({k: v for k, v in values.items() if k != "quantization_config"}, "32B")
+    work = Work(3000, 900, 4, 1, 0, 30, 30)
+    time = label_time(plain, card, 1, work, 65.5e9, 200_000)
+    assert time is not None
+    assert time.floor_s == pytest.approx(257, abs=1)
+    twice = label_time(plain, card, 2, work, 65.5e9, 200_000)
+    assert twice is not None
+    assert twice.floor_s == pytest.approx(time.floor_s / 2)
+    assert label_time(plain, Card("unknown", 140 * GIB), 1, work, 65.5e9, 200_000) is None

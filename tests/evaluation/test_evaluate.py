@@ -1,0 +1,247 @@
+"""evaluate, with a real (tiny) model and engine: same records for all arms, nothing asked twice, leaks refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chartdistill.config import EvaluateOptions, ModelOptions, Run, RunConfig
+from chartdistill.engines import TransformersEngine
+from chartdistill.errors import InputError
+from chartdistill.evaluation.evaluate import evaluate, held_out_records, teacher_predictions
+from chartdistill.evaluation.options import InterventionOptions
+from chartdistill.evaluation.predict import predict
+from chartdistill.evaluation.scores import read_scores
+from chartdistill.evaluation.trust_gates import TrustGate
+from chartdistill.prompting.answer_format import format_answer
+from chartdistill.records.prepare import prepare
+from chartdistill.records.sources.synthetic import SyntheticSource
+from chartdistill.reporting.report import report
+from chartdistill.runtime.run_folder import RowWriter, make_folder, read_manifest, read_rows, write_text
+from chartdistill.schema import Gate, Label, Prediction, Record, TrainExample
+from places import ROOT
+
+SOURCES = (
+    SyntheticSource(pool="train", count=2, seed=1, split="train"),
+    SyntheticSource(pool="train", count=1, seed=2, split="validation"),
+    SyntheticSource(pool="heldout", count=3, seed=3, split="test"),
+)
+
+
+class _Options(EvaluateOptions):
+    interventions: InterventionOptions = InterventionOptions(records=1, edited_records=1, resamples=1)
+
+
+def quiet(done: int, total: int | None = None, tokens: int = 0) -> None:
+    assert total is None or 0 <= done <= total
+
+
+def make_run(folder: Path, model: Path, options: EvaluateOptions) -> Run:
+    engine = TransformersEngine()
+    config = RunConfig(
+        name="t", run_dir=folder, system="Answer.", records=SOURCES,
+        tasks=(Path("medication.yaml"), Path("tests.yaml")),
+        teacher=ModelOptions(model=str(model), engine=engine), student=ModelOptions(model=str(model), engine=engine),
+    )  # fmt: skip
+    return Run(config.model_copy(update={"evaluate": options}), ROOT / "configs" / "tasks")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Run:
+    """A run up to `train`, with gold for labels and an untrained adapter."""
+    made = make_run(tmp_path_factory.mktemp("run"), tiny_model, _Options(max_answer_tokens=8, bootstrap_resamples=100))
+    prepare(SOURCES, made.dir / "records", made.config.prepare)
+    records = list(read_rows(made.dir / "records" / "records.jsonl", Record))
+    with RowWriter(made.dir / "labels" / "labels.jsonl") as labels:
+        for record in records:
+            for task in made.tasks:
+                gold = (record.gold or {})[task.name]
+                labels.write(
+                    Label(
+                        key=f"{record.id}{task.name}", record=record.id, task=task.name, strategy="chain",
+                        gate=Gate(answer="yes"), completion=format_answer(gold), finish_reason="stop",
+                    )
+                )  # fmt: skip
+    with RowWriter(made.dir / "curated" / "train.jsonl") as examples:
+        examples.write(*(
+            TrainExample(record=r.id, task="tests", split=r.split, prompt="p", completion="c")
+            for r in records if r.split != "test"
+        ))  # fmt: skip
+    for name in ("kept", "rejected"):
+        with RowWriter(made.dir / "curated" / f"{name}.jsonl"):
+            pass
+    for stage in ("labels", "curated", "adapter"):
+        finish(made.dir / stage)
+    write_adapter(made.dir / "adapter", tiny_model)
+    return made
+
+
+def finish(folder: Path) -> None:
+    make_folder(folder)
+    write_text(folder / "manifest.json", json.dumps({"fingerprint": folder.name, "seconds": 1.0}))
+
+
+def write_adapter(folder: Path, model: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    config = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
+    get_peft_model(AutoModelForCausalLM.from_pretrained(model), config).save_pretrained(folder)
+
+
+def stored(run: Run, name: str) -> list[Prediction]:
+    return list(read_rows(run.dir / "predictions" / name, Prediction))
+
+
+def test_all_arms_answer_the_same_and_all_figures_are_there(run: Run) -> None:
+    manifest = evaluate(run, quiet)
+    places = {arm: [(p.record, p.task) for p in stored(run, f"{arm}.jsonl")] for arm in ("teacher", "base", "student")}
+    assert sorted(places["teacher"]) == sorted(places["base"]) == sorted(places["student"])
+    assert len(places["base"]) == 3 * len(run.tasks)
+    assert [p.completion for p in stored(run, "base.jsonl")] != [p.completion for p in stored(run, "student.jsonl")]
+    scores = json.loads((run.dir / "predictions" / "scores.json").read_text())
+    assert scores["arms"]["teacher"]["all"]["joint_f1"]["value"] == 1
+    assert set(scores["differences"]) == set(scores["p_values"]) == {"student-base", "student-teacher"}
+    gates = scores["gates"]["teacher"]["all"]
+    assert sum(found["records"] for found in gates.values()) == 3 * len(run.tasks)
+    overlap = scores["overlap"]
+    assert (overlap["trained"], overlap["scored"], overlap["same_text"], overlap["same_cluster"]) == (3, 3, 0, 0)
+    assert overlap["naive_leak"]["expected_leak"] == 0
+    changed = scores["interventions"]
+    assert set(changed) == {"base", "student"}
+    assert changed["student"]["effects"]["all"]["appear_rate"]["n"] == len(run.tasks)
+    assert manifest["interventions"]["prompts"]["base"] == manifest["interventions"]["prompts"]["student"] > 10
+    assert manifest["interventions"]["variants"]["inserted"] == 2
+    assert read_scores(run.dir / "predictions" / "scores.json") is not None, "the report takes the file"
+
+
+def test_what_the_report_writes_beside_the_adapter_changes_no_stage(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = evaluate(run, quiet)
+    gate = TrustGate(metric="invented_rate", at_most=1)
+    assert report(run.dir, run.tasks, "Tiny", [gate])["trust_gates"]["status"] == "approved"
+    assert (run.dir / "adapter" / "README.md").exists()
+    assert (read_manifest(run.dir / "adapter") or {})["approval"]["status"] == "approved"
+    monkeypatch.setattr(TransformersEngine, "open", lambda *_, **__: pytest.fail("an engine was started again"))
+    assert evaluate(run, quiet) == first
+    (run.dir / "predictions" / "manifest.json").unlink()
+    assert evaluate(run, quiet)["fingerprint"] == first["fingerprint"], "all answers are taken as they are stored"
+
+
+def test_who_predicts_with_an_adapter_that_is_not_approved_is_warned(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluate(run, quiet)
+    gates = (TrustGate(metric="joint_f1", at_least=1), TrustGate(metric="invented_rate", at_most=1))
+    gated = Run(run.config.model_copy(update={"gates": gates}), ROOT / "configs" / "tasks")
+    report(run.dir, run.tasks, "Tiny", gates)
+    (tmp_path / "a.txt").write_text("Takes Velorim 20 mg daily.")
+    assert predict(gated, tmp_path, tmp_path / "out.jsonl") == 1
+    said = capsys.readouterr().err
+    assert "chartdistill predict: warning: the adapter is NOT APPROVED" in said
+    assert "warning: Missed: joint F1 (all tasks) must be at least 1.000" in said
+    assert "invented" not in said
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 1, "it answers all the same"
+    predict(run, tmp_path, tmp_path / "out.jsonl")
+    assert "warning" not in capsys.readouterr().err, "no gates, no warning"
+
+
+def test_the_report_shows_all_of_it(run: Run) -> None:
+    evaluate(run, quiet)
+    scores = json.loads((run.dir / "predictions" / "scores.json").read_text())
+    report(run.dir, run.tasks, "Tiny")
+    figures = json.loads((run.dir / "report" / "report.json").read_text())
+    for part in ("p_values", "gates", "overlap", "interventions", "matching"):
+        assert figures[part] == scores[part], part
+    text, page = ((run.dir / "report" / name).read_text() for name in ("report.md", "report.html"))
+    for heading in ("Leak check", "Same answer, and is it right?", "Always the same, WRONG, by change", "Appears"):
+        assert heading in text
+        assert heading in page
+    assert "Teacher: after right and wrong gates" in text
+    share = scores["interventions"]["student"]["effects"]["all"]["appear_rate"]
+    assert f"an inserted item appears in {100 * share['value']:.0f}%" in text
+    assert "always the same and WRONG" in " ".join(figures["claims"])
+    assert any("corrected p" in claim for claim in figures["claims"])
+    assert not any("LEAK" in limit or "not checked" in limit for limit in figures["limits"])
+    for sentence in (record.text[:40] for record in held_out_records(run.dir, "test")[0]):
+        assert sentence not in text
+
+
+def test_changed_records_are_asked_alike_of_both_arms(run: Run) -> None:
+    evaluate(run, quiet)
+    asked = {arm: [(p.record, p.task) for p in stored(run, f"variants/{arm}.jsonl")] for arm in ("base", "student")}
+    assert asked["base"] == asked["student"]
+    assert len(set(asked["base"])) == len(asked["base"])
+
+
+def test_what_is_stored_is_not_asked_again(run: Run) -> None:
+    evaluate(run, quiet)
+    before = {name: (run.dir / "predictions" / name).read_bytes() for name in ("base.jsonl", "variants/student.jsonl")}
+    options = run.config.evaluate.model_copy(update={"bootstrap_resamples": 150})
+    again = Run(run.config.model_copy(update={"evaluate": options}), run.base)
+    manifest = evaluate(again, quiet)
+    for name, content in before.items():
+        assert (run.dir / "predictions" / name).read_bytes() == content
+    assert manifest["options"]["bootstrap_resamples"] == 150
+    assert manifest["arm_seconds"]["base"] is None, "the answers were stored: their time was not measured"
+
+
+def test_leaks_are_refused(run: Run, tmp_path: Path) -> None:
+    rows = list(read_rows(run.dir / "records" / "records.jsonl", Record))
+    learned = [row for row in rows if row.split != "test"]
+
+    def refused(records: list[Record], split: str = "test") -> Any:
+        with RowWriter(tmp_path / "records" / "records.jsonl") as out:
+            out.write(*records)
+        with RowWriter(tmp_path / "curated" / "train.jsonl") as out:
+            out.write(*read_rows(run.dir / "curated" / "train.jsonl", TrainExample))
+        return held_out_records(tmp_path, split)
+
+    scored, seen = refused(rows)
+    assert {record.split for record in scored} == {"test"}
+    assert {record.id for record in seen} == {record.id for record in learned}
+    for split in ("train", "validation"):
+        cluster = next(record.cluster for record in learned if record.split == split)
+        copy = scored[0].model_copy(update={"cluster": cluster})
+        with pytest.raises(InputError, match=f"1 of 3 records .* the student has seen .*{copy.id}"):
+            refused([*learned, copy, *scored[1:]])
+    assert {record.split for record in refused(rows, "validation")[1]} == {"train"}
+    with pytest.raises(InputError, match="no record in the split 'test'"):
+        refused(learned)
+
+
+def test_the_teacher_is_asked_as_for_labels(tmp_path: Path, run: Run, tiny_model: Path) -> None:
+    changes = InterventionOptions(records=1, edited_records=1, resamples=1, teacher=True)
+    options = _Options(max_answer_tokens=8, bootstrap_resamples=100, interventions=changes)
+    own = make_run(tmp_path / "run", tiny_model, options)
+    limits = own.config.label.model_copy(update={"max_answer_tokens": 8, "strategy": "direct"})
+    own = Run(own.config.model_copy(update={"label": limits}), own.base)
+    # The labels stand, only the changed charts are asked: a label is a label, whoever wrote it.
+    shutil.copytree(run.dir, own.dir, ignore=shutil.ignore_patterns("report"))
+    evaluate(own, quiet)
+    scores = json.loads((own.dir / "predictions" / "scores.json").read_text())
+    assert set(scores["interventions"]) == {"teacher", "base", "student"}
+    asked = {arm: [(p.record, p.task) for p in stored(own, f"variants/{arm}.jsonl")] for arm in ("teacher", "base")}
+    assert asked["teacher"] == asked["base"]
+    # Without the teacher, its answers of before are not scored as if they were to this run's charts.
+    fewer = options.model_copy(update={"interventions": changes.model_copy(update={"teacher": False, "seed": 5})})
+    evaluate(Run(own.config.model_copy(update={"evaluate": fewer}), own.base), quiet)
+    scores = json.loads((own.dir / "predictions" / "scores.json").read_text())
+    assert set(scores["interventions"]) == {"base", "student"}
+    before = {record for record, _ in asked["base"]}
+    assert before.isdisjoint(p.record for p in stored(own, "variants/base.jsonl") if "inserted" in p.record)
+
+
+def test_a_teacher_that_gives_no_usable_answer_is_wrong_and_an_engine_that_fails_is_unscored(run: Run) -> None:
+    def label(task: str, failure: str) -> Label:
+        return Label(key=task, record="r", task=task, strategy="chain", failure=failure)
+
+    said = teacher_predictions(
+        [label("medication", "gate_unparsed: ..."), label("tests", "prompt_too_long: ...")], run.tasks
+    )
+    wrong, unscored = said
+    assert (wrong.completion, wrong.items, wrong.failure) == ("", None, None)
+    assert (unscored.completion, unscored.failure) == (None, "prompt_too_long: ...")

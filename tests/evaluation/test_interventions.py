@@ -1,0 +1,260 @@
+"""Changed records and what is made of the answers: exact edits, known readers."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from chartdistill.clinical.entities import entity_of
+from chartdistill.evaluation.interventions import (
+    Asking,
+    askings,
+    compare_consistency,
+    score_interventions,
+    write_variants,
+)
+from chartdistill.evaluation.options import InterventionOptions
+from chartdistill.evaluation.perturbations import EFFECTS, SAME, Variant, make_edits, make_noise
+from chartdistill.schema import Item, Prediction, Record, Task
+from demo_charts import TASKS, charts
+
+OPTIONS = InterventionOptions(records=40, resamples=2)
+RECORDS = charts(60)
+
+
+def variants_of(records: dict[str, Record], options: InterventionOptions = OPTIONS) -> list[Variant]:
+    made = (make_edits, make_noise)
+    return [v for r in records.values() for make in made for v in make(r, TASKS, r.gold or {}, options)]
+
+
+def test_edits_do_what_they_say() -> None:
+    by_name = {task.name: task for task in TASKS}
+    seen: Counter[str] = Counter()
+    for variant in variants_of(RECORDS):
+        before, seen[variant.kind] = RECORDS[variant.record].text, seen[variant.kind] + 1
+        if variant.kind == "deleted":
+            assert variant.item is not None
+            assert variant.task is not None
+            assert entity_of(by_name[variant.task]).locate(variant.item.text, before) is not None
+            assert entity_of(by_name[variant.task]).locate(variant.item.text, variant.text) is None
+            assert len(variant.text) < len(before)
+        if variant.kind == "inserted":
+            assert variant.item is not None
+            assert variant.task is not None
+            assert entity_of(by_name[variant.task]).locate(variant.item.text, before) is None
+            assert variant.item.text in variant.text
+            assert sorted(before.split()) == sorted(set_minus(variant.text.split(), before.split()))
+        if variant.kind == "flipped":
+            assert variant.item is not None
+            assert {variant.item.status, variant.status} == {"continue", "stop"}
+            changed = [(a, b) for a, b in zip(before.splitlines(), variant.text.splitlines(), strict=True) if a != b]
+            assert len(changed) == 1
+            assert variant.item.text in changed[0][1]
+    assert set(seen) == {*EFFECTS, *SAME}
+    assert seen["inserted"] == 4 * len(RECORDS)
+    assert seen["deleted"] > 2 * len(RECORDS)
+    assert seen["flipped"] >= 5
+
+
+def set_minus(words: list[str], kept: list[str]) -> list[str]:
+    """The words that are also in `kept`, as often as there."""
+    return list((Counter(words) & Counter(kept)).elements())
+
+
+@pytest.mark.parametrize(
+    ("sentence", "status", "after"),
+    [
+        ("Continue Yasadol 5 mg.", "continue", "Discontinue Yasadol 5 mg."),
+        ("He remains on Yasadol 5 mg.", "continue", "He is no longer on Yasadol 5 mg."),
+        ("She is currently taking Yasadol for pain.", "continue", "She is no longer taking Yasadol for pain."),
+        ("She takes Yasadol daily.", "continue", "She no longer takes Yasadol daily."),
+        ("Yasadol is fine and will be continued.", "continue", "Yasadol is fine and will be discontinued."),
+        ("D/C Yasadol.", "stop", "Continue Yasadol."),
+        ("Yasadol was stopped owing to itching.", "stop", "Yasadol was continued owing to itching."),
+        ("Stop Yasadol if the rash persists.", "stop", None),
+        ("His mother takes Yasadol.", "continue", None),
+        ("Continue Yasadol and Febenor.", "continue", None),
+        ("Yasadol 5 mg.", "continue", None),
+        ("Continue Yasadol 5 mg.", "start", None),
+    ],
+)  # fmt: skip
+def test_flips(sentence: str, status: str, after: str | None) -> None:
+    text = f"A man with pain. {sentence} He is well."
+    gold = {"medication": (Item(text="Yasadol", status=status), Item(text="Febenor", status="continue"))}
+    record = Record(id="a", source="s", text=text, cluster="c", split="test", segments=())
+    found = [v for v in make_edits(record, TASKS[:1], gold, OPTIONS) if v.kind == "flipped"]
+    assert [v.text for v in found] == ([] if after is None else [f"A man with pain. {after} He is well."])
+
+
+def test_variants_are_the_same_for_the_same_seed() -> None:
+    assert variants_of(RECORDS) == variants_of(RECORDS)
+    other = OPTIONS.model_copy(update={"seed": 1})
+    assert variants_of(RECORDS) != variants_of(RECORDS, other)
+    names = [variant.id for variant in variants_of(RECORDS)]
+    assert len(set(names)) == len(names)
+
+
+def test_more_records_are_edited_than_asked_in_all_forms(tmp_path: Path) -> None:
+    options = OPTIONS.model_copy(update={"records": 3})
+    found = write_variants(tmp_path, list(RECORDS.values()), TASKS, {}, options)
+    edited, noisy = ({v.record for v in found if v.kind in kinds} for kinds in (EFFECTS, SAME))
+    assert (len(edited), len(noisy)) == (12, 3)
+    assert noisy < edited
+    fewer = write_variants(
+        tmp_path, list(RECORDS.values()), TASKS, {}, options.model_copy(update={"edited_records": 5})
+    )
+    assert len({v.record for v in fewer if v.kind in EFFECTS}) == 5
+    assert not write_variants(tmp_path, list(RECORDS.values()), TASKS, {}, InterventionOptions())
+
+
+class Reader:
+    """Answers from the text alone: each gold item that still stands there, and what an insertion or a flip says."""
+
+    def __init__(self, records: dict[str, Record]) -> None:
+        self.records = records
+
+    def answer(self, asking: Asking) -> Prediction:
+        variant, task = asking.variant, asking.task
+        found = []
+        for item in (self.records[variant.record].gold or {}).get(task.name, ()):
+            new = next((n for n, old in variant.renamed if old == item.text.lower()), item.text)
+            if entity_of(task).locate(new, asking.record.text) is not None:
+                flipped = variant.kind == "flipped" and variant.item == item
+                found.append(Item(text=new, status=variant.status if flipped else item.status))
+        if variant.kind == "inserted" and variant.item is not None:
+            found.append(variant.item)
+        return said(asking.record.id, task, tuple(found))
+
+
+def said(record: str, task: Task, items: tuple[Item, ...] | None, failed: bool = False) -> Prediction:
+    completion = None if failed else ""
+    return Prediction(key="", record=record, task=task.name, arm="x", completion=completion, items=items)
+
+
+def by_place(answers: list[Prediction]) -> dict[tuple[str, str], Prediction]:
+    return {(answer.record, answer.task): answer for answer in answers}
+
+
+def test_a_reader_follows_the_chart_and_a_parrot_does_not(tmp_path: Path) -> None:
+    variants = write_variants(tmp_path, list(RECORDS.values()), TASKS, {}, OPTIONS)
+    asked = askings(variants, RECORDS, TASKS, OPTIONS)
+    before = by_place([said(r.id, task, (r.gold or {})[task.name]) for r in RECORDS.values() for task in TASKS])
+    reader = by_place([Reader(RECORDS).answer(one) for one in asked])
+    parrot = by_place([
+        said(one.record.id, one.task, before[one.variant.record, one.task.name].items) for one in asked
+    ])  # fmt: skip
+    found = score_interventions(variants, before, reader, RECORDS, TASKS, 0, 200)
+    for task in (*TASKS, None):
+        name = "all" if task is None else task.name
+        rates = found["effects"][name]
+        assert rates["vanish_rate"]["value"] == 1
+        assert rates["appear_rate"]["value"] == 1
+        assert found["consistency"]["any"][name]["share_identical"]["value"] == 1
+        assert found["consistency"]["any"][name]["consistent_right"]["value"] == 1
+    assert found["effects"]["medication"]["flip_rate"]["value"] == 1
+    assert found["effects"]["tests"]["flip_rate"]["value"] is None
+    deaf = score_interventions(variants, before, parrot, RECORDS, TASKS, 0, 200)["effects"]["all"]
+    assert [deaf[rate]["value"] for rate in ("vanish_rate", "appear_rate", "flip_rate")] == [0, 0, 0]
+    assert 0 < deaf["flip_rate"]["high"] < 1, "no event still has a bound"
+
+
+def test_consistently_wrong_is_told_from_consistently_right(tmp_path: Path) -> None:
+    task = TASKS[3]
+    options = OPTIONS.model_copy(update={"records": len(RECORDS)})
+    variants = write_variants(tmp_path, list(RECORDS.values()), [task], {}, options)
+    asked = askings(variants, RECORDS, [task], options)
+    wrong = (Item(text="wand waving"),)
+    before = by_place([said(name, task, wrong) for name in RECORDS])
+    same = by_place([said(one.record.id, task, wrong) for one in asked])
+    found = score_interventions(variants, before, same, RECORDS, [task], 0, 200)["consistency"]["any"]["tests"]
+    assert (found["share_identical"]["value"], found["consistent_wrong"]["value"]) == (1, 1)
+    assert found["consistent_right"]["value"] == found["inconsistent_wrong"]["value"] == 0
+    assert found["alpha"]["value"] is None
+    assert "without variation" in found["alpha"]["reason"]
+    rng = random.Random(1)
+    mixed = by_place([said(one.record.id, task, rng.choice([wrong, (), None])) for one in asked])
+    found = score_interventions(variants, before, mixed, RECORDS, [task], 0, 200)["consistency"]["any"]["tests"]
+    assert found["inconsistent_wrong"]["value"] > 0.9
+    assert found["alpha"]["value"] < 0.3
+
+
+def test_answers_that_break_the_format_pass_no_intervention(tmp_path: Path) -> None:
+    variants = write_variants(tmp_path, list(RECORDS.values()), TASKS, {}, OPTIONS)
+    asked = askings(variants, RECORDS, TASKS, OPTIONS)
+    before = by_place([said(r.id, task, (r.gold or {})[task.name]) for r in RECORDS.values() for task in TASKS])
+    broken = by_place([said(one.record.id, one.task, None) for one in asked])
+    rates = score_interventions(variants, before, broken, RECORDS, TASKS, 0, 100)["effects"]["all"]
+    assert rates["vanish_rate"]["value"] == rates["appear_rate"]["value"] == 0
+    failed = by_place([said(one.record.id, one.task, None, failed=True) for one in asked])
+    rates = score_interventions(variants, before, failed, RECORDS, TASKS, 0, 100)["effects"]["all"]
+    assert rates["vanish_rate"]["value"] is None
+    assert rates["vanish_rate"]["unscored"] > 0
+
+
+def test_a_renamed_drug_is_the_same_answer(tmp_path: Path) -> None:
+    renamed = [variant for variant in variants_of(RECORDS) if variant.kind == "renamed"]
+    assert len(renamed) > 20
+    for variant in renamed:
+        new, old = variant.renamed[0]
+        assert new.lower() in variant.text.lower()
+        assert old not in variant.text.lower()
+
+
+def answers_of(said: dict[tuple[str, str], str | None], arm: str = "a") -> dict[tuple[str, str], Prediction]:
+    """(record or variant, task) -> a prediction of one stopped or continued drug; None: the engine failed."""
+    return {
+        (record, task): Prediction(
+            key="", record=record, task=task, arm=arm, completion=None if text is None else "-",
+            failure="died" if text is None else None,
+            items=None if text is None else tuple(Item(text=name, status="stop") for name in text.split()),
+        )
+        for (record, task), text in said.items()
+    }  # fmt: skip
+
+
+def one_drug(name: str) -> Record:
+    return Record(
+        id=name, source="s", text="Stop Yasadol.", cluster=name, split="test", segments=(),
+        gold={"medication": (Item(text="Yasadol", status="stop"),)},
+    )  # fmt: skip
+
+
+def test_a_failed_answer_leaves_its_record_unscored_and_the_old_name_is_not_the_same_answer() -> None:
+    records = {name: one_drug(name) for name in ("r1", "r2", "r3")}
+    variants = [
+        Variant.of(record, kind, "Stop Febenor.", renamed=(("Febenor", "Yasadol"),) if kind == "renamed" else ())
+        for record in records.values()
+        for kind in ("renamed", "respaced")
+    ]
+    before = answers_of({(name, "medication"): "Yasadol" for name in records})
+    said = {
+        "r1": {"renamed": "Febenor", "respaced": "Yasadol"},  # follows the chart
+        "r2": {"renamed": "Yasadol", "respaced": "Yasadol"},  # says what the chart does not hold any more
+        "r3": {"renamed": "Febenor", "respaced": None},
+    }
+    after = answers_of({(v.id, "medication"): said[v.record][v.kind] for v in variants})
+    found = score_interventions(variants, before, after, records, [TASKS[0]], 0, 200)["consistency"]["any"]["all"]
+    assert (found["share_identical"]["value"], found["share_identical"]["n"]) == (0.5, 2)
+    assert found["share_identical"]["unscored"] == 1
+
+
+def test_differences_of_consistency_are_paired_over_what_both_arms_answered() -> None:
+    records = {f"r{i}": one_drug(f"r{i}") for i in range(12)}
+    variants = [Variant.of(record, "respaced", "Stop  Yasadol.") for record in records.values()]
+    same = answers_of({(name, "medication"): "Yasadol" for name in records})
+    steady = answers_of({(v.id, "medication"): "Yasadol" for v in variants})
+    wavering = answers_of({(v.id, "medication"): "Yasadol" if i % 2 else "Febenor" for i, v in enumerate(variants)})
+    failing = dict(wavering) | answers_of({(variants[0].id, "medication"): None})
+    found = compare_consistency(variants, (same, steady), (same, failing), records, [TASKS[0]], 0, 500)
+    gap = found["share_identical"]
+    assert gap["value"] == pytest.approx(5 / 11)
+    assert (gap["n"], gap["unscored"]) == (11, 1)
+    assert 0 < gap["low"] < 5 / 11 < gap["high"] < 1
+    assert found["consistent_right"]["value"] == gap["value"]
+    assert found["consistent_wrong"]["value"] == 0
+    none = compare_consistency(variants, (same, steady), (same, steady), records, [TASKS[0]], 0, 500)
+    assert none["share_identical"]["value"] == 0
+    assert none["share_identical"]["low"] < 0 < none["share_identical"]["high"], "twelve records do not prove equality"

@@ -1,0 +1,61 @@
+"""Trains a tiny adapter in a process of its own, so that it can be killed, or be one of several.
+
+python tests/material/training_worker.py MODEL FOLDER OPTIONS_JSON [STEP_AT_WHICH_TO_BE_KILLED]
+
+Validation generates answers; of these it logs a number in which any other token shows.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from chartdistill.runtime import privacy
+from chartdistill.training import TrainOptions
+from chartdistill.training.packing import Example
+from training_shapes import make_example
+
+
+def examples() -> list[Example]:
+    """13 records: the last step of an epoch is not full."""
+    return [make_example(f"r{i}", 6 + 5 * i % 17, [(2, 3 + i % 3)] * (1 + i % 3), i) for i in range(13)]
+
+
+def main() -> Any:
+    """Returns the trained model."""
+    privacy.enforce()
+    import torch
+
+    from chartdistill.training.generate import generate_everywhere
+    from chartdistill.training.model import load_model
+    from chartdistill.training.trainer import Rows, run_training
+
+    torch.set_num_threads(1)
+    model, folder, values = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+    last = int(sys.argv[4]) if len(sys.argv) > 4 else None
+
+    def progress(done: int, total: int | None = None, tokens: int = 0) -> None:
+        if done == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    prompts = [[*one.prefix_ids, *branch.question_ids] for one in examples()[:3] for branch in one.branches]
+
+    def score(student: Any) -> dict[str, float]:
+        answers = generate_everywhere(student, prompts, 2, 4, 200)
+        return {"answers": sum(i * token for i, token in enumerate(chain.from_iterable(answers), 1))}
+
+    options = TrainOptions.model_validate(json.loads(values))
+    student = load_model(model, options)
+    facts = run_training(student, examples(), examples()[:3], options, folder, Rows("split", True, 0), progress, score)
+    if os.environ.get("RANK", "0") == "0":
+        (folder / "facts.json").write_text(json.dumps(facts))
+    return student
+
+
+if __name__ == "__main__":
+    main()

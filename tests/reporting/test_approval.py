@@ -1,0 +1,125 @@
+"""What became of the trust gates: said in every report, remembered with the adapter, and an exit code of its own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from chartdistill.errors import TrustGateError
+from chartdistill.evaluation.trust_gates import TrustGate, doubts
+from chartdistill.reporting.report import evaluation_mark, report, require_approval
+from chartdistill.runtime.run_folder import read_manifest, write_text
+from command_line import chartdistill
+from demo_config import written
+from report_run import TASKS, invent_scores, write_run
+
+JOINT = TrustGate(metric="joint_f1", at_least=0.9, of="teacher")
+CONFABULATION = TrustGate(metric="confabulation_rate", at_most=0.05, by="bound")
+STOPPED = TrustGate(metric="stop_as_continue_rate", at_most=0)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return write_run(tmp_path / "run")
+
+
+def test_the_adapter_and_all_reports_say_what_became_of_the_gates(run: Path) -> None:
+    before = read_manifest(run / "adapter")
+    gates = [JOINT, CONFABULATION, STOPPED]
+    made = report(run, TASKS, "Gated", gates)
+    manifest = read_manifest(run / "adapter") or {}
+    approval = manifest.pop("approval")
+    assert manifest == before, "all else of the adapter's manifest is kept, its fingerprint too"
+    assert (run / "adapter" / "manifest.json").stat().st_mode & 0o777 == 0o600
+    assert approval["status"] == "not-approved"
+    assert approval["missed"] == 2
+    figures = json.loads((run / "report" / "report.json").read_text())["trust_gates"]
+    assert figures["status"] == "not-approved"
+    assert [one["state"] for one in figures["verdicts"]] == ["passed", "missed", "missed"]
+    scores = invent_scores(gold=True)["arms"]
+    teacher, student = (scores[arm]["all"]["joint_f1"]["value"] for arm in ("teacher", "student"))
+    assert figures["verdicts"][0]["limit"] == pytest.approx(0.9 * teacher)
+    assert figures["verdicts"][0]["estimate"]["value"] == student
+    text, page = ((run / "report" / name).read_text() for name in ("report.md", "report.html"))
+    first_screen = page.partition('<section id="headline">')[0].replace("&#39;", "'")
+    for sentence in approval["gates"]:
+        assert sentence in text
+        assert sentence in first_screen
+    assert "Not approved: 2 of 3 trust gates not passed." in first_screen
+    with pytest.raises(TrustGateError, match=r"^2 of 3 trust gates not passed:\n  - Missed: confabulation") as stop:
+        require_approval(made)
+    assert "Passed" not in str(stop.value)
+
+
+def test_a_report_that_is_done_is_not_made_again_and_still_stops(run: Path) -> None:
+    first = report(run, TASKS, "Gated", [STOPPED])
+    stamps = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
+    again = report(run, TASKS, "Gated", [STOPPED])
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()} == stamps
+    assert again == first
+    with pytest.raises(TrustGateError):
+        require_approval(again)
+
+
+def test_gates_are_judged_anew_when_they_change_and_forgotten_when_they_go(run: Path) -> None:
+    report(run, TASKS, "Gated", [STOPPED])
+    easy = TrustGate(metric="joint_f1", at_least=0.1)
+    require_approval(report(run, TASKS, "Gated", [easy]))
+    approval = (read_manifest(run / "adapter") or {})["approval"]
+    assert (approval["status"], approval["missed"]) == ("approved", 0)
+    page = (run / "report" / "report.html").read_text()
+    assert "Approved: 1 of 1 trust gates passed." in page
+    require_approval(report(run, TASKS, "Gated"))
+    assert "approval" not in (read_manifest(run / "adapter") or {})
+    assert "what would be good enough was not decided" in (run / "report" / "report.html").read_text()
+
+
+def test_an_approval_without_gold_says_nothing_of_correctness(tmp_path: Path) -> None:
+    run = write_run(tmp_path, gold=False)
+    report(run, TASKS, "No gold", [TrustGate(metric="invented_rate", at_most=0.9)])
+    assert "Approved: 1 of 1 trust gates passed, none about correctness." in (run / "report" / "report.md").read_text()
+    made = report(run, TASKS, "No gold", [JOINT])
+    with pytest.raises(TrustGateError, match="Cannot be judged, so not passed: joint F1"):
+        require_approval(made)
+
+
+def test_who_predicts_is_told_when_the_adapter_is_not_approved(run: Path) -> None:
+    def said(*gates: TrustGate) -> list[str]:
+        return doubts(gates, read_manifest(run / "adapter") or {}, evaluation_mark(run))
+
+    assert said() == []
+    assert said(STOPPED)[0].startswith("the adapter has not been judged yet by the trust gates of this config")
+    report(run, TASKS, "Gated", [STOPPED])
+    first, second = said(STOPPED)
+    assert first.startswith("the adapter is NOT APPROVED")
+    assert second.startswith("Missed: stopped, called continued")
+    easy = TrustGate(metric="joint_f1", at_least=0.1)
+    assert "not been judged yet by these trust gates" in said(easy)[0], "an approval by other gates does not count"
+    report(run, TASKS, "Gated", [easy])
+    assert said(easy) == []
+    write_text(run / "predictions" / "manifest.json", json.dumps({"fingerprint": "evaluated anew", "seconds": 1.0}))
+    assert "not been judged yet by these trust gates and scores" in said(easy)[0]
+
+
+def test_report_on_the_command_line_ends_with_its_own_exit_code_each_time(run: Path, tmp_path: Path) -> None:
+    def with_gate(values: dict[str, Any]) -> None:
+        values["gates"] = [{"metric": "stop_as_continue_rate", "at_most": 0}]
+
+    config = written(tmp_path, with_gate)
+    for _ in range(2):
+        answer = chartdistill("report", str(config), "--run-dir", str(run))
+        assert answer.returncode == 10, answer.stderr
+        assert "1 of 1 trust gates not passed" in answer.stderr
+        assert "Missed: stopped, called continued" in answer.stderr
+        assert "Traceback" not in answer.stderr
+        assert "trust gates: NOT-APPROVED" in answer.stdout
+        assert (run / "report" / "report.html").exists()
+        assert (read_manifest(run / "report") or {})["trust_gates"]["status"] == "not-approved"
+    values = yaml.safe_load(config.read_text())
+    values["gates"] = [{"metric": "joint_f1", "at_least": 0.9, "of": "teacher"}]
+    config.write_text(yaml.safe_dump(values))
+    assert chartdistill("report", str(config), "--run-dir", str(run), "--quiet").returncode == 0

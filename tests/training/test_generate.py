@@ -1,0 +1,24 @@
+"""Answers that validation generates: in batches that fit, and the same in any."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from chartdistill.training import TrainOptions
+from chartdistill.training.model import load_model
+
+
+def test_answers_are_generated_in_batches_that_fit_and_are_the_same(tiny_model: Path) -> None:
+    from chartdistill.training import generate
+
+    lengths = [40, 900, 7, 300, 41, 42, 43] + [5] * 70
+    batches = list(generate._batches(lengths, 10, 400))
+    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
+    for batch in batches:
+        padded = len(batch) * (max(lengths[i] for i in batch) + 10)
+        assert len(batch) == 1 or (padded <= 400 and len(batch) <= 32)
+    assert len(batches) < 10
+    model = load_model(tiny_model, TrainOptions(dtype="float32"))
+    prompts = [[3 + i + k for k in range(4 + 9 * i)] for i in range(6)]
+    one, all_together = (generate.generate_everywhere(model, prompts, 2, 8, room) for room in (1, 10_000))
+    assert one == all_together

@@ -1,0 +1,216 @@
+"""The verb `train`: from curated labels to an adapter folder and its manifest."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from chartdistill.config import Run, load_run
+from chartdistill.errors import ConfigError, TrainingError
+from chartdistill.prompting.prompts import PromptBuilder
+from chartdistill.runtime.model_folder import load_tokenizer
+from chartdistill.runtime.run_folder import RowWriter, amend_manifest, read_rows, write_manifest
+from chartdistill.schema import Label, Record, Split, TopLogprobs, TrainExample
+from chartdistill.training.examples import check_lengths, read_examples
+from chartdistill.training.packing import Branch, Example
+from chartdistill.training.train import train
+from places import ROOT
+
+TASKS = ("medication", "diagnosis")
+ANSWERS = {"medication": "aspirin | continue", "diagnosis": "None found"}
+
+
+def silent(done: int, total: int | None = None, tokens: int = 0) -> None:
+    """No progress is shown."""
+
+
+def make_run(folder: Path, model: Path, records: int = 6, **options: Any) -> Run:
+    """A run whose labels are curated: four training records to one validation record and one test record."""
+    values = {
+        "name": "test", "run_dir": str(folder / "run"), "system": "Answer from this chart alone.",
+        "tasks": [str(ROOT / f"configs/tasks/{task}.yaml") for task in TASKS],
+        "records": [{"type": "synthetic", "count": 1}],
+        "teacher": {"model": str(model)}, "student": {"model": str(model)},
+        "train": {"epochs": 1, "learning_rate": 1e-2, "validation_passes": 1, "validation_records": 1,
+                  "dtype": "float32", "lora": {"rank": 4}, **options},
+    }  # fmt: skip
+    path = folder / "run.yaml"
+    path.write_text(yaml.safe_dump(values))
+    run = load_run(path)
+    splits: list[Split] = ["train", "train", "validation", "train", "test", "train"]
+    with RowWriter(run.dir / "records/records.jsonl") as out, RowWriter(run.dir / "curated/train.jsonl") as examples:
+        for i in range(records):
+            text = f"Patient {i} takes aspirin daily. " + "No other findings. " * (i % 3)
+            split, source = splits[i % 6], f"{'north' if i % 2 else 'south'}/{i}.txt"
+            out.write(Record(id=f"r{i}", source=source, text=text, cluster=f"c{i}", split=split, segments=()))
+            for task in TASKS[: 1 + i % 2]:
+                if split != "test":
+                    examples.write(
+                        TrainExample(record=f"r{i}", task=task, split=split, prompt=text, completion=ANSWERS[task])
+                    )
+    write_manifest(run.dir / "curated", f"mark of {records}", 0.0)
+    return run
+
+
+def store_distributions(run: Run, model: Path, answers: dict[str, str]) -> None:
+    """Labels with the teacher's two likeliest tokens at each place."""
+    builder = PromptBuilder.from_tokenizer(load_tokenizer(model), "")
+
+    def packed(values: Any, kind: str) -> str:
+        return base64.b64encode(np.asarray(values, dtype=kind).tobytes()).decode()
+
+    with RowWriter(run.dir / "labels/labels.jsonl") as out:
+        for row in read_rows(run.dir / "curated/train.jsonl", TrainExample):
+            ids = builder.answer(answers[row.task])
+            top = TopLogprobs(k=2, token_ids=packed(ids, "<i4"), ids=packed([[i, 9] for i in ids], "<i4"),
+                              logprobs=packed([[-0.2, -2.5]] * len(ids), "<f2"))  # fmt: skip
+            out.write(Label(key=f"{row.record}{row.task}", record=row.record, task=row.task, strategy="direct",
+                            completion=answers[row.task], finish_reason="stop", top_logprobs=top))  # fmt: skip
+    write_manifest(run.dir / "labels", "labelled", 0.0)
+
+
+def test_an_adapter_is_trained_and_the_manifest_says_how(tiny_model: Path, tmp_path: Path) -> None:
+    run = make_run(tmp_path, tiny_model, records=12, source_weights={"north/*": 3.0}, task_weights={"diagnosis": 0.5},
+                   tensorboard=True)  # fmt: skip
+    facts = train(run, silent)
+    assert (run.dir / "adapter/adapter_model.safetensors").exists()
+    assert not (run.dir / "adapter/checkpoints").exists()
+    assert facts["counts"]["records"] == {"train": 8, "validation": 2}
+    assert facts["sharing"]["form"] == "split" and facts["sharing"]["gain"] > 1
+    assert facts["sharing"]["first_step_difference"] < 1e-4
+    mix = facts["mix"]
+    assert {kind: sum(part["weight_share"] for part in mix[kind].values()) for kind in mix} == pytest.approx(
+        {"task": 1, "source": 1}, abs=1e-3
+    )
+    tokens = {kind: {name: part["answer_tokens"] for name, part in mix[kind].items()} for kind in mix}
+    assert sum(tokens["task"].values()) == sum(tokens["source"].values()) == facts["counts"]["answer_tokens"]
+    assert mix["source"]["north/*"]["weight_share"] > mix["source"]["others"]["weight_share"]
+    rows = [json.loads(line) for line in (run.dir / "adapter/training_log.jsonl").read_text().splitlines()]
+    last = [row for row in rows if "validation_loss" in row][-1]
+    assert 0 <= last["validation_joint_f1"] <= 1 and last["step"] == facts["steps"]
+    written = [path for path in (run.dir / "adapter").rglob("*") if path.is_file()]
+    assert any("tfevents" in path.name for path in written)
+    assert not [path.name for path in written if b"aspirin" in path.read_bytes() or b"findings" in path.read_bytes()]
+    assert {"torch", "peft", "transformers"} <= set(facts["versions"])
+    weights = (run.dir / "adapter/adapter_model.safetensors").stat().st_mtime_ns
+    (run.dir / "adapter/README.md").write_text("what `report` writes there")
+    amend_manifest(run.dir / "adapter", "approval", {"status": "approved"})
+    again = train(run, silent)
+    assert again["seconds"] == facts["seconds"]
+    assert again["approval"] == {"status": "approved"}
+    assert (run.dir / "adapter/adapter_model.safetensors").stat().st_mtime_ns == weights
+    assert (run.dir / "adapter/README.md").exists()
+
+
+def test_memory_that_runs_out_before_the_first_step_names_what_to_turn(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(tmp_path, tiny_model)
+    monkeypatch.setattr("chartdistill.training.rows.self_check", lambda *_: torch.empty(1 << 55))
+    with pytest.raises(TrainingError, match=r"memory ran out\. Lower train\.tokens_per_pass"):
+        train(run, silent)
+
+
+def test_answers_that_cannot_be_shared_are_trained_apart(
+    tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path, tiny_model, task_weights={"diagnosis": 0.0}, validation_passes=0)
+    facts = train(run, silent)
+    assert facts["sharing"]["shared"] is False and "factor of 1.00" in facts["sharing"]["reason"]
+    assert "separate rows, because sharing would save a factor of 1.00 only" in capsys.readouterr().err
+    assert facts["counts"]["answers"]["train"] == facts["counts"]["records"]["train"]
+
+
+def test_distillation_uses_the_stored_distributions(tiny_model: Path, tmp_path: Path) -> None:
+    run = make_run(tmp_path, tiny_model, distillation={"weight": 0.5}, validation_passes=0)
+    changed = {"medication": ANSWERS["medication"], "diagnosis": "gout"}
+    store_distributions(run, tiny_model, changed)
+    facts = train(run, silent)
+    shares = facts["mix"]["task"]
+    assert shares["medication"]["distilled_answers"] == shares["medication"]["answers"] > 0
+    assert shares["diagnosis"]["distilled_answers"] == 0 < shares["diagnosis"]["answers"]
+
+
+def test_distillation_without_distributions_is_an_error(tiny_model: Path, tmp_path: Path) -> None:
+    run = make_run(tmp_path, tiny_model, distillation={"weight": 0.5})
+    store_distributions(run, tiny_model, {"medication": "iron | stop", "diagnosis": "gout"})
+    with pytest.raises(TrainingError, match=r"Set label\.top_logprobs"):
+        train(run, silent)
+
+
+def test_a_weight_of_an_unknown_task_is_an_error(tiny_model: Path, tmp_path: Path) -> None:
+    run = make_run(tmp_path, tiny_model, task_weights={"diagnoses": 2.0})
+    with pytest.raises(ConfigError, match="no task diagnoses; this run has medication, diagnosis"):
+        train(run, silent)
+
+
+def test_a_weight_of_an_unknown_source_is_an_error(tiny_model: Path, tmp_path: Path) -> None:
+    run = make_run(tmp_path, tiny_model, source_weights={"north/*": 2.0, "nroth/*": 3.0, "north/1*": 4.0})
+    with pytest.raises(ConfigError, match=r"source_weights: north/1\*, nroth/\* fits no record"):
+        train(run, silent)
+
+
+def test_a_weight_below_zero_is_an_error(tiny_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"task_weights"):
+        make_run(tmp_path, tiny_model, task_weights={"diagnosis": -1.0})
+
+
+def test_examples_that_would_be_cut_or_teach_nothing_are_refused_before_training(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    run = make_run(tmp_path, tiny_model, max_tokens=16)
+    with pytest.raises(TrainingError, match=r"longer than train\.max_tokens = 16 .*r5"):
+        train(run, silent)
+    long = Example("chart7", [3] * 90, (Branch("t", [4] * 5, [5, 2]),))
+    check_lengths([long], 97, 97)
+    with pytest.raises(TrainingError, match=r"the student's context of 96 tokens .*97 tokens; chart7"):
+        check_lengths([long], 4096, 96)
+    with pytest.raises(TrainingError, match=r"without a single token to train \(chart8"):
+        check_lengths([Example("chart8", [3], (Branch("t", [4], []),))], 4096)
+
+
+def test_prompts_are_those_of_the_other_verbs(tiny_model: Path, tmp_path: Path) -> None:
+    run = make_run(tmp_path, tiny_model)
+    builder = PromptBuilder.from_tokenizer(load_tokenizer(tiny_model), run.config.system)
+    examples = read_examples(run.dir, run.tasks, run.config.train, builder)
+    questions = {task.name: task.question for task in run.tasks}
+    texts = {row.id: row.text for row in read_rows(run.dir / "records/records.jsonl", Record)}
+    for example in [*examples.train, *examples.validation]:
+        for branch in example.branches:
+            asked = [*example.prefix_ids, *branch.question_ids]
+            assert asked == builder.prompt(texts[example.record], questions[branch.task])
+            assert branch.answer_ids == builder.answer(ANSWERS[branch.task])
+
+
+def test_how_the_processes_share_the_student_does_not_make_it_another_adapter(tiny_model: Path, tmp_path: Path) -> None:
+    done = train(make_run(tmp_path, tiny_model), silent)
+    assert train(make_run(tmp_path, tiny_model, parallel="fsdp"), silent) == done
+    assert train(make_run(tmp_path, tiny_model, seed=1), silent) != done
+
+
+def test_a_sharded_run_does_not_go_on_from_the_checkpoint_of_a_whole_one(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(tmp_path, tiny_model)
+    train(run, silent)
+    adapter = run.dir / "adapter"
+    (adapter / "manifest.json").unlink()  # as if it had been killed
+    left = adapter / "checkpoints/checkpoint-1/half"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    monkeypatch.setattr("chartdistill.training.train.load_model", _stop)
+    with pytest.raises(StopIteration):
+        train(run, silent)
+    assert not left.exists()
+
+
+def _stop(*_: Any) -> None:
+    raise StopIteration

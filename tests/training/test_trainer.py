@@ -1,0 +1,196 @@
+"""The LoRA loop: what a run logs, keeps, resumes, and refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from chartdistill.errors import TrainingError
+from chartdistill.training import LoraOptions, TrainOptions
+from chartdistill.training.losses import micro_batch_loss
+from chartdistill.training.model import load_model
+from chartdistill.training.packing import Example, collate
+from chartdistill.training.self_check import self_check
+from chartdistill.training.trainer import Rows, Score, run_training
+from places import MATERIAL
+from training_shapes import make_example, make_model
+
+EXAMPLES = [
+    make_example("a", 17, [(3, 4), (2, 1), (4, 9)], 1),
+    make_example("b", 1, [(2, 2), (1, 6)], 2),
+    make_example("c", 40, [(5, 3)], 3),
+]
+LORA = LoraOptions(rank=4)
+ROWS = Rows("split", True, 0)
+
+
+def options_of(**values: Any) -> TrainOptions:
+    return TrainOptions(
+        **{"dtype": "float32", "lora": LORA, "learning_rate": 2e-2, "validation_passes": 0, "checkpoints": 1, **values}
+    )
+
+
+def run(
+    model: Path, folder: Path, options: TrainOptions, rows: Rows = ROWS, train: Sequence[Example] = EXAMPLES,
+    validation: Sequence[Example] = (), score: Score | None = None, steps: list[int] | None = None,
+) -> tuple[Any, dict[str, Any]]:  # fmt: skip
+    """Train, and give back the model and the facts."""
+    student = load_model(model, options)
+
+    def progress(done: int, total: int | None = None, tokens: int = 0) -> None:
+        if steps is not None:
+            steps.append(done)
+
+    return student, run_training(student, train, validation, options, folder, rows, progress, score)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = load_file(folder / "adapter_model.safetensors")
+    return found
+
+
+def log_of(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "training_log.jsonl").read_text().splitlines()]
+
+
+def assert_same_weights(one: Path, other: Path, relative: float) -> None:
+    first, second = weights(one), weights(other)
+    assert first.keys() == second.keys() and len(first) >= 28
+    for name, value in first.items():
+        assert (value - second[name]).norm() <= relative * second[name].norm(), name
+
+
+def test_training_lowers_the_loss_and_logs_numbers_only(tiny_model: Path, tmp_path: Path) -> None:
+    options = options_of(epochs=15, records_per_step=2, validation_passes=3, keep="last", tensorboard=True)
+    steps: list[int] = []
+    _, facts = run(tiny_model, tmp_path, options, validation=EXAMPLES[:1], steps=steps)
+    rows = log_of(tmp_path)
+    losses = [row["loss"] for row in rows if "loss" in row]
+    assert losses[-1] < 0.5 * losses[0]
+    assert facts["steps"] == steps[-1] == 30
+    assert [row["step"] for row in rows if "validation_loss" in row] == [10, 20, 30]
+    assert {key for row in rows for key in row} <= {
+        "step", "epoch", "loss", "grad_norm", "learning_rate", "validation_loss",
+    }  # fmt: skip
+    assert list((tmp_path / "tensorboard").glob("events*"))
+    assert json.loads((tmp_path / "adapter_config.json").read_text())["r"] == 4
+
+
+@pytest.mark.parametrize("change", ["separate", "plain", "small_passes", "checkpointing"])
+def test_how_rows_are_computed_does_not_change_the_adapter(change: str, tiny_model: Path, tmp_path: Path) -> None:
+    """Also the records of a step stay the same: a step is so many records, never so many rows."""
+    values: dict[str, Any] = {
+        "small_passes": {"tokens_per_pass": 20},
+        "checkpointing": {"gradient_checkpointing": True},
+    }
+    rows = {"separate": Rows("split", False, 0), "plain": Rows("plain", False, 0)}.get(change, ROWS)
+    _, facts = run(tiny_model, tmp_path / "a", options_of(epochs=2, records_per_step=2))
+    run(tiny_model, tmp_path / "b", options_of(epochs=2, records_per_step=2, **values.get(change, {})), rows)
+    assert facts["steps"] == 4
+    assert_same_weights(tmp_path / "a", tmp_path / "b", 1e-3)
+
+
+def test_the_saved_adapter_is_the_trained_one(tiny_model: Path, tmp_path: Path) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    model, _ = run(tiny_model, tmp_path, options_of(epochs=3))
+    loaded = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_model), tmp_path).eval()
+    ids = torch.tensor([[5, 6, 7, 8]])
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(ids).logits, model.eval()(ids).logits)
+
+
+def worse_each_time() -> Score:
+    scores = iter([0.5, 0.4, 0.3, 0.2, 0.1])
+    return lambda model: {"joint_f1": next(scores)}
+
+
+def test_the_best_adapter_is_kept(tiny_model: Path, tmp_path: Path) -> None:
+    options = options_of(epochs=9, records_per_step=3, validation_passes=3)
+    model, facts = run(tiny_model, tmp_path / "a", options, validation=EXAMPLES, score=worse_each_time())
+    assert (facts["steps"], facts["kept_step"], facts["kept_validation"]["joint_f1"]) == (9, 3, 0.5)
+    loss = sum(micro_batch_loss(model, one).item() for one in collate(EXAMPLES, "split"))
+    tokens = sum(one.total_weight for one in collate(EXAMPLES, "split"))
+    assert loss / tokens == pytest.approx(facts["kept_validation"]["loss"], rel=1e-4)
+    _, last = run(tiny_model, tmp_path / "b", options.model_copy(update={"keep": "last"}), validation=EXAMPLES,
+                  score=worse_each_time())  # fmt: skip
+    assert last["kept_step"] == 9
+
+
+def test_training_stops_when_validations_get_worse(tiny_model: Path, tmp_path: Path) -> None:
+    options = options_of(epochs=50, records_per_step=3, validation_passes=10, stop_after_worse=2)
+    _, facts = run(tiny_model, tmp_path, options, validation=EXAMPLES, score=worse_each_time())
+    assert (facts["steps"], facts["kept_step"]) == (15, 5)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_records(tmp_path: Path) -> None:
+    options = options_of(tokens_per_pass=16, records_per_step=3)
+    model = make_model("llama")
+    with torch.no_grad():
+        model.get_input_embeddings().weight[1] = float("nan")  # a token that no other record has
+    bad = replace(EXAMPLES[2], prefix_ids=[1, 5, 6])
+    with pytest.raises(TrainingError, match=r"loss is nan at step 1, on records c\. "):
+        run_training(model, [bad, EXAMPLES[0]], [], options, tmp_path, ROWS, lambda done, total=None, tokens=0: None)
+    assert not (tmp_path / "adapter_model.safetensors").exists()
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_before_it_is_used(tiny_model: Path, tmp_path: Path) -> None:
+    options = options_of(records_per_step=3)
+    model = load_model(tiny_model, options)
+    name, parameter = next((n, p) for n, p in model.named_parameters() if "lora_B" in n)
+    parameter.register_hook(lambda gradient: gradient * float("inf"))
+    with pytest.raises(TrainingError, match=r"gradient is (nan|inf) at step 1, on records c, a, b\. "):
+        run_training(model, EXAMPLES, [], options, tmp_path, ROWS, lambda done, total=None, tokens=0: None)
+    assert parameter.isfinite().all(), name
+
+
+def test_memory_that_runs_out_names_what_to_turn(tiny_model: Path, tmp_path: Path) -> None:
+    options = options_of()
+    model = load_model(tiny_model, options)
+    model.get_base_model().lm_head.register_forward_hook(lambda *_: torch.empty(1 << 55))
+    with pytest.raises(TrainingError, match=r"Lower train\.tokens_per_pass \(now 8192.*train\.gradient_checkpointing"):
+        run_training(model, EXAMPLES, [], options, tmp_path, ROWS, lambda done, total=None, tokens=0: None)
+
+
+def test_4bit_student_trains(tiny_model: Path, tmp_path: Path) -> None:
+    options = options_of(epochs=10, load_in_4bit=True)
+    fresh = load_model(tiny_model, options)
+    assert any("4bit" in type(module).__name__ for module in fresh.modules())
+    assert self_check(fresh, EXAMPLES, "split", True, 0) < 1e-5
+    one = collate(EXAMPLES, "split")[0]
+    before = micro_batch_loss(fresh, one).item()
+    model, _ = run(tiny_model, tmp_path, options)
+    assert micro_batch_loss(model, one).item() < before
+
+
+def worker(model: Path, folder: Path, values: dict[str, Any], *more: str) -> subprocess.CompletedProcess[str]:
+    script = MATERIAL / "training_worker.py"
+    command = [sys.executable, str(script), str(model), str(folder), json.dumps(values), *more]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, env={**os.environ}, check=False)
+
+
+def test_a_killed_run_goes_on_to_the_same_weights(tiny_model: Path, tmp_path: Path) -> None:
+    values = {"epochs": 4, "records_per_step": 4, "checkpoints": 8, "validation_passes": 4, "dtype": "float32",
+              "lora": {"rank": 4, "dropout": 0.2}, "learning_rate": 1e-2}  # fmt: skip
+    assert worker(tiny_model, tmp_path / "whole", values).returncode == 0
+    # 16 steps, a checkpoint every two: killed after step 7, it goes on from 6, in the middle of an epoch.
+    killed = worker(tiny_model, tmp_path / "killed", values, "7")
+    assert killed.returncode == -9, killed.stderr
+    assert not (tmp_path / "killed" / "adapter_model.safetensors").exists()
+    resumed = worker(tiny_model, tmp_path / "killed", values)
+    assert resumed.returncode == 0, resumed.stderr
+    one, other = weights(tmp_path / "whole"), weights(tmp_path / "killed")
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+    validations = [[r for r in log_of(tmp_path / n) if "validation_loss" in r] for n in ("whole", "killed")]
+    assert validations[0] == validations[1] and len(validations[0]) == 4
