@@ -168,11 +168,11 @@ def collect_hashes(
 def _unmet(roots: Iterable[str], locked: dict[str, tuple[str, tuple[str, ...]]]) -> set[str]:
     """Names that are asked for, but not locked in a version that will do."""
     have = {canonicalize_name(name): version for name, (version, _) in locked.items()}
-    needs = [Requirement(line) for line in roots]
+    needs = {canonicalize_name(need.name): need.specifier for need in map(Requirement, roots)}
     return {
-        canonicalize_name(need.name)
-        for need in needs
-        if not need.specifier.contains(have.get(canonicalize_name(need.name), "0.dev0"), prereleases=True)
+        name
+        for name, specifier in needs.items()
+        if name not in have or not specifier.contains(have[name], prereleases=True)
     }
 
 
