@@ -29,7 +29,7 @@ distill: $(READY)
 	exec $(PY) -m chartdistill run "$$config" $(RUN_ARGS)
 
 test: $(READY)
-	$(PY) -m pytest
+	$(PY) -m pytest -n logical --maxprocesses 4
 
 check: $(READY)
 	$(PY) -m ruff format --check src tests scripts

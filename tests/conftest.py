@@ -2,15 +2,53 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from chartdistill.runtime import privacy
 from places import ROOT
 
 privacy.enforce()
+if "PYTEST_XDIST_WORKER" in os.environ:  # one core for each worker: more threads than cores wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# How long an example may take says how busy the machine is; tests that must be fast measure it themselves.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
+
+
+@functools.cache
+def share_of(file: str) -> str:
+    """Tests of one share run on one worker of pytest-xdist, one after another.
+
+    All files with tests that are marked slow are one share, so that no two tests want all cores at once. Of the others
+    each is its own, so that what its tests share is made once.
+    """
+    return "slow" if "mark.slow" in (ROOT / file).read_text(encoding="utf-8") else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Workers get share after share; pytest-xdist's own groups have no effect with the node ids of pytest 9.2."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Shares(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return share_of(nodeid.partition("::")[0])
+
+    config.option.loadscopereorder = False
+    return Shares(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In parallel the slow ones begin first, for together they take longest."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: share_of(item.path.relative_to(ROOT).as_posix()) != "slow")
 
 
 @pytest.fixture(scope="session")
