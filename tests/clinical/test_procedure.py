@@ -19,7 +19,7 @@ from chartdistill.metrics import score_arm
 from chartdistill.prompting.answer_format import format_answer
 from chartdistill.records import clean
 from chartdistill.schema import Item, Label, Prediction, Record
-from conftest import ROOT
+from places import ROOT
 
 TASK = load_task(ROOT / "configs/tasks/procedure.yaml")
 NOTE = (
