@@ -26,10 +26,10 @@ settings.load_profile("busy")
 def share_of(file: str) -> str:
     """Tests of one share run on one worker of pytest-xdist, one after another.
 
-    All files with tests that are marked slow are one share, so that no two tests want all cores at once. Of the others
-    each is its own, so that what its tests share is made once.
+    All files with tests that are marked vllm are one share, so that no two of them want all cores at once. Of the
+    others each is its own, so that what its tests share is made once.
     """
-    return "slow" if "mark.slow" in (ROOT / file).read_text(encoding="utf-8") else file
+    return "vllm" if "mark.vllm" in (ROOT / file).read_text(encoding="utf-8") else file
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -46,9 +46,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In parallel the slow ones begin first, for together they take longest."""
+    """In parallel those that start vLLM begin first, for together they take longest."""
     if "PYTEST_XDIST_WORKER" in os.environ:
-        items.sort(key=lambda item: share_of(item.path.relative_to(ROOT).as_posix()) != "slow")
+        items.sort(key=lambda item: share_of(item.path.relative_to(ROOT).as_posix()) != "vllm")
 
 
 @pytest.fixture(scope="session")

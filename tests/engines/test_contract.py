@@ -24,7 +24,7 @@ from chartdistill.engines import Generation, Generator, OpenAIEngine, Request, T
 from chartdistill.errors import ConfigError, EngineError
 from chartdistill.runtime.model_folder import load_tokenizer
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.vllm]
 
 LONGEST = 256
 SERVED = VllmEngine(dtype="float32", max_model_len_tokens=LONGEST, max_num_seqs=32, cpu_kv_cache_gib=1)

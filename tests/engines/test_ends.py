@@ -16,7 +16,7 @@ import pytest
 from chartdistill.engines import OpenAIEngine
 from chartdistill.errors import EngineError
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.vllm]
 
 
 @pytest.fixture
