@@ -10,17 +10,13 @@ import pytest
 
 from chartdistill.clinical.entities import asked_for, entity_of
 from chartdistill.config import load_task
-from chartdistill.curation.curate import judge
-from chartdistill.curation.filters import DEFAULT_FILTERS
 from chartdistill.demo.charts import write_chart
 from chartdistill.evaluation.options import InterventionOptions
 from chartdistill.evaluation.perturbations import make_edits
-from chartdistill.evaluation.rule_baseline import read
-from chartdistill.metrics import score_arm
-from chartdistill.prompting.answer_format import format_answer
-from chartdistill.records import SourceEntry, clean
+from chartdistill.records import SourceEntry
 from chartdistill.records.sources import SyntheticSource
-from chartdistill.schema import Item, Label, Prediction, Record
+from chartdistill.schema import Record
+from kind_charts import charts, gold_of, joint_f1_of_rules, reasons
 from places import ROOT
 
 TASK = load_task(ROOT / "configs/tasks/allergy.yaml")
@@ -28,26 +24,6 @@ NOTE = (
     "A man with cough. He is allergic to penicillin, which causes hives. His mother is allergic to latex. "
     "He is not allergic to eggs. He takes lisinopril daily.\nALLERGIES: Codeine (nausea).\nPLAN: Order a chest x-ray."
 )
-
-
-def charts(count: int) -> dict[str, Record]:
-    found = {}
-    for index in range(count):
-        rng = random.Random(f"allergy {index}")
-        chart = write_chart(rng, "heldout", also=("allergy",))
-        gold = {task: tuple(Item(text=text, status=status) for text, status in of) for task, of in chart.gold.items()}
-        found[str(index)] = Record(
-            id=str(index), source=f"synthetic:{index}", text=clean(chart.as_filed(rng)).text, cluster=str(index),
-            split="test", segments=(), gold=gold,
-        )  # fmt: skip
-    return found
-
-
-def reasons(record: Record, *items: tuple[str, str]) -> set[str]:
-    said = tuple(Item(text=text, status=status) for text, status in items)
-    label = Label(key="k", record=record.id, task=TASK.name, strategy="direct", completion=format_answer(said),
-                  finish_reason="stop")  # fmt: skip
-    return {one.reason for one in judge(label, record, TASK, DEFAULT_FILTERS).rejections}
 
 
 @pytest.mark.parametrize(
@@ -68,7 +44,7 @@ def reasons(record: Record, *items: tuple[str, str]) -> set[str]:
 )
 def test_what_is_an_allergy_of_the_patient(item: tuple[str, str], reason: str | None) -> None:
     record = Record(id="r", source="x", text=NOTE, cluster="c", split="train", segments=())
-    found = reasons(record, item)
+    found = reasons(record, TASK, item)
     assert found == ({reason} if reason else set()) or (reason in found and reason == "no_allergy")
 
 
@@ -95,27 +71,21 @@ def test_names_and_questions() -> None:
 
 
 def test_gold_of_synthetic_charts_passes_the_filters_and_other_answers_do_not() -> None:
-    records = charts(60)
-    with_some = [record for record in records.values() if (record.gold or {})["allergy"]]
+    records = charts(TASK, 60)
+    with_some = [record for record in records.values() if gold_of(record, TASK)]
     assert 15 < len(with_some) < 45
     assert {"hives", "rash", "other", "unknown"} <= {i.status for r in with_some for i in (r.gold or {})["allergy"]}
     rejected: Counter[str] = Counter()
     for record in records.values():
-        gold = (record.gold or {})["allergy"]
-        rejected.update(reasons(record, *((item.text, str(item.status)) for item in gold)))
+        rejected.update(reasons(record, TASK, *gold_of(record, TASK)))
     assert not rejected
-    caught = sum("false_none" in reasons(record) for record in with_some)
+    caught = sum("false_none" in reasons(record, TASK) for record in with_some)
     assert caught >= 0.8 * len(with_some), "an empty answer where the chart says otherwise"
 
 
 def test_rules_read_some_and_edits_are_certain() -> None:
-    records = charts(60)
-    rows = [
-        Prediction(key="", record=r.id, task=TASK.name, arm="rules", completion="-", items=read(r.text, TASK, ()))
-        for r in records.values()
-    ]  # fmt: skip
-    scores = score_arm(rows, records, [TASK], resamples=100)[TASK.name]
-    assert 0.3 < (scores["joint_f1"].value or 0) < 0.95, "better than nothing, worse than reading"
+    records = charts(TASK, 60)
+    assert 0.3 < joint_f1_of_rules(records, TASK) < 0.95, "better than nothing, worse than reading"
     options = InterventionOptions(records=60)
     edits = [
         v for r in records.values() for v in make_edits(r, [TASK], {TASK.name: (r.gold or {})["allergy"]}, options)
