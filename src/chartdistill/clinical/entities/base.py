@@ -18,6 +18,7 @@ from typing import ClassVar, NamedTuple
 
 from chartdistill.clinical.lexica.drugs import LexiconUse
 from chartdistill.clinical.text.context import Cue, cues
+from chartdistill.clinical.text.doses import numbers_missing
 from chartdistill.clinical.text.free_text import comma_list
 from chartdistill.clinical.text.grounding import (
     FUZZY_THRESHOLD,
@@ -206,6 +207,10 @@ class EntityType:
                 evidence = f"{mentions_in_words(len(said))}, each one {reason.replace('_', ' ')}"
                 return said, first, Objection(reason, evidence, first)
         return said, first, None
+
+    def wrong_details(self, text: str, chart: str, lexicon: LexiconUse) -> list[str]:
+        """The numbers of an item that the chart does not bear out, as the item writes them."""
+        return numbers_missing(text, chart)
 
     def details_hold(self, text: str, chart: str) -> bool | None:
         """Whether the details of an item (a dose) stand beside it in the chart; None where there is none to check."""

@@ -12,6 +12,7 @@ from chartdistill.clinical.entities.drug_named import DrugNamed
 from chartdistill.clinical.lexica.drugs import Drugs, LexiconUse, known_drugs, names_class, names_form
 from chartdistill.clinical.lexica.made_up_drugs import drug_name
 from chartdistill.clinical.text.context import Cue, cues, used_like_a_drug
+from chartdistill.clinical.text.doses import doses, doses_of, numbers_missing
 from chartdistill.clinical.text.free_text import is_sentence
 from chartdistill.clinical.text.phrases import (
     is_normal_finding,
@@ -30,7 +31,8 @@ _MAX_NAME_WORDS = 3
 _MAX_SENTENCE = 15
 _DIRECTIONS = re.compile(
     r"""(?:[\s,;(]{1,3}(?:
-        \d[\d.,/-]{0,11}\s?(?:mg|mcg|µg|ug|g|gm|grams?|meq|ml|cc|units?|iu|%|percent|tab(?:let)?s?|cap(?:sule)?s?|puffs?)
+        \.?\d[\d.,/-]{0,11}\s?(?:mgs?|mcgs?|µg|ug|g|gm|(?:milli|micro)?grams?|m(?:illi)?eq(?:uivalents?)?|ml|cc|units?|iu|%|percent
+            |tab(?:let)?s?|cap(?:sule)?s?|pills?|puffs?|drops?)
             (?:/\w+)?
         | tab(?:let)?s? | cap(?:sule)?s? | puffs?
         | p\.?o | by\s+mouth | oral(?:ly)? | i\.?v | intravenous(?:ly)? | i\.?m
@@ -188,6 +190,22 @@ class Medication(DrugNamed):
             if statuses and item.status in excluded:
                 return Objection("contradicted_status", f"{evidence}; listed as {item.status}", first)
         return None
+
+    def wrong_details(self, text: str, chart: str, lexicon: LexiconUse) -> list[str]:
+        """Also doses that the chart has for another drug, or with another unit.
+
+        A drug that is nowhere told with a dose of its own is judged by the chart's numbers alone.
+        """
+        if missing := numbers_missing(text, chart):
+            return missing
+        key, known = self.key(text), known_drugs(lexicon)
+        names = [text, key, *(known.aliases(key) if known else ())]
+        places = [(mention.start, mention.end) for mention in outline(chart).mentions([key, *names[2:]])]
+        listed = known.find(chart) if known else []
+        own = [dose for place in places for dose in doses_of(place, [*listed, *places], chart)]
+        if not own:
+            return []
+        return [text[one.start : one.end] for one in doses(text) if not any(one.same_as(other) for other in own)]
 
     def details_hold(self, text: str, chart: str) -> bool | None:
         """Dose and frequency must stand beside the drug."""

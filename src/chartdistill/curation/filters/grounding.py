@@ -11,7 +11,7 @@ from pydantic import Field
 
 from chartdistill.clinical.entities import entity_of
 from chartdistill.clinical.lexica.drugs import LexiconUse
-from chartdistill.clinical.text.grounding import FUZZY_THRESHOLD, Alignment, numbers
+from chartdistill.clinical.text.grounding import FUZZY_THRESHOLD, Alignment
 from chartdistill.curation.filters.items import ItemFilter
 from chartdistill.curation.label_statistics import NO_STATISTICS, LabelStatistics
 from chartdistill.schema import Item, Label, Record, Rejection, Task
@@ -20,7 +20,7 @@ from chartdistill.schema import Item, Label, Record, Rejection, Task
 class Grounding(ItemFilter):
     """Reason codes: `invented`, the item stands nowhere in the record, under any name; `boilerplate`, it stands only
     in what cleaning cut off (search keywords, a site's notice); `invented_number`, its name is in the record but not
-    its numbers (a dose, for example)."""
+    its numbers (a dose, for example), or they belong to something else."""
 
     type: Literal["grounding"] = "grounding"
     fuzzy_threshold: float = Field(default=FUZZY_THRESHOLD, ge=50, le=101)
@@ -40,7 +40,6 @@ class Grounding(ItemFilter):
     ) -> list[Rejection]:
         """Reject each item that cannot be located in the record's text."""
         findings = []
-        recorded: frozenset[str] | None = None
         for item in items or ():
             place = self._evidence(item, record.text, task)
             if place is None:
@@ -52,11 +51,9 @@ class Grounding(ItemFilter):
                 evidence = f"no window of the record is {self.fuzzy_threshold:g}% like the item"
                 findings.append(self.finding("invented", item, evidence))
                 continue
-            if wanted := numbers(item.text):
-                recorded = frozenset(numbers(record.text)) if recorded is None else recorded
-                if missing := [number for number in wanted if number not in recorded]:
-                    evidence = f"the name is in the record, {', '.join(missing)} is not"
-                    findings.append(self.finding("invented_number", item, evidence, (place.start, place.end)))
+            if wrong := entity_of(task).wrong_details(item.text, record.text, self.lexicon):
+                evidence = f"the name is in the record, {', '.join(wrong)} is not"
+                findings.append(self.finding("invented_number", item, evidence, (place.start, place.end)))
         return self.verdict(findings, len(items or ()))
 
     def _evidence(self, item: Item, text: str, task: Task) -> Alignment | None:
