@@ -65,7 +65,7 @@ _BEFORE: dict[Cue, tuple[re.Pattern[str], ...]] = {
     "family": (
         re.compile(
             rf"\b(?:{_RELATIVES})\W+(?:also\W+|who\W+)?(?:ha[sd]|takes?|took|uses?|with|on|{_BE}|died|suffers?|suffered)\b"
-            r"[^.;]*$|\bfamily\s+history\b[^.;]*$",
+            rf"[^.;]*$|\bfamily\s+history\b[^.;]*$|\b(?:{_RELATIVES})\s*:\s*[^.;\n]*$",
             re.IGNORECASE,
         ),
     ),
@@ -119,6 +119,14 @@ _BEFORE: dict[Cue, tuple[re.Pattern[str], ...]] = {
     ),
 }
 _AFTER: dict[Cue, tuple[re.Pattern[str], ...]] = {
+    "family": (
+        re.compile(
+            rf"^\W*(?:\w+\W+){{0,3}}?(?:in|of|affect(?:s|ed|ing)?|runs\s+in)\s+(?:(?:both|his|her|their|the|a|an|maternal|paternal"
+            rf"|patient'?s)\s+){{0,3}}(?:{_RELATIVES})\b|^\s*\((?:\w+\s+)?(?:{_RELATIVES})\b"
+            rf"|^,?\s*which\s+(?:his|her|their)\s+(?:{_RELATIVES})\b",
+            re.IGNORECASE,
+        ),
+    ),
     "negated": (
         _after(
             rf"{_BE}\s+(?:ruled\s+out|excluded|not\s+(?:seen|present|found|given|noted|identified)|negative|absent)"
@@ -150,23 +158,66 @@ _AFTER: dict[Cue, tuple[re.Pattern[str], ...]] = {
     "considered": (_after(rf"(?:{_BE}|was\s+also)\s+(?:discussed|considered|offered)|(?:may|might|could)\s+be"),),
     "declined": (_after(rf"{_BE}\s+(?:declined|refused|deferred|not\s+(?:needed|indicated|necessary|recommended))"),),
 }
+_UNCHANGED = re.compile(
+    r"\b(?:(?:do(?:es)?|did|should|must|will|can|may|is|was|were|has|have)\s*(?:not|n[o']t)|don'?t|didn'?t|not|never)"
+    r"(?:\s+to)?(?:\s+(?:be|been))?\s+(?:stop(?:ped|ping)?|discontinued?|d/?c'?d?|h[eo]ld|withh[eo]ld|ceased?)\b",
+    re.IGNORECASE,
+)
+"""A verb of ending that is denied: "do not stop", "was not discontinued"."""
+
+
+def _tag(words: str) -> re.Pattern[str]:
+    """Words that stand behind an entry, after its dose and a bracket, dash, colon or comma."""
+    return re.compile(rf"^(?:\s+[\w./%'-]+){{0,9}}?\s*(?:[(\[]|[-\u2013:]\s|,)\s*(?:{words})\b", re.IGNORECASE)
+
+
+_TAGS: tuple[tuple[Cue, re.Pattern[str]], ...] = (
+    ("stopped", _tag(r"discontinued|stopped|d/?c'?e?d?|not\s+taking|no\s+longer\s+taking|inactive")),
+    ("held", _tag(r"on\s+hold|held|holding|hold")),
+    ("tried", _tag(r"completed|finished|course\s+(?:done|complete)|expired")),
+)
+"""What medication lists put behind an entry: "(Discontinued)", "- not taking", ", d/c 3/4"."""
+_DENIED_AFTER = re.compile(
+    r"^\s*[:(\[\u2013-]\s*(?:no|none|nil|denie[sd]|negative|absent|not\s+present)(?=\s*(?:[.,;)\]\n]|$))", re.IGNORECASE
+)
+"""A form's answer: "Warfarin: No", "asthma - none", "epilepsy (no)"."""
+_DENIED_LIST = re.compile(
+    r"\b(?:denie[sd]|denying|negative\s+for|free\s+of|without|neither|no\s+(?:known\s+|prior\s+)?(?:history|evidence|signs?"
+    r"|symptoms?|indication|use)\s+(?:of|for)|(?:has|have|had)\s+(?:not|never)\s+(?:had|used|taken|received|tried))\b"
+    r"(?P<list>[^.;:\n]*)$",
+    re.IGNORECASE,
+)
+_BREAKS_A_LIST = re.compile(
+    r"\b(?:but|however|although|except|then|has|have|had|is|are|was|were|takes?|taking|took|uses|using|reports?"
+    r"|continues?|starts?|started|stops?|stopped|will|who|which|he|she|they|on|since|until|after|before|because)\b",
+    re.IGNORECASE,
+)
 _PSEUDO = re.compile(
     r"\bno\s+(?:change|changes|increase|further|improvement)\b|\bnot\s+only\b|\bwithout\s+(?:difficulty|benefit)\b"
     r"|\bcontinue\s+to\s+hold\b|\bnon[- ]",
     re.IGNORECASE,
 )
 _HEADINGS: tuple[tuple[re.Pattern[str], Cue], ...] = (
-    (re.compile(r"\bfamily\b"), "family"),
-    (re.compile(r"\ballerg"), "allergy"),
+    (re.compile(r"\bfamily\b|\bf(?:am)?hx?\b"), "family"),
+    (re.compile(r"\ballerg|\bintoleran|\badverse\s+(?:drug\s+)?reactions?"), "allergy"),
+    (re.compile(r"^(?:stop|discontinue)\b|\b(?:discontinued|stopped)\b"), "stopped"),
+    (re.compile(r"^hold\b|\b(?:held|on\s+hold)\b"), "held"),
 )
 
 
 def cues(mention: Mention) -> frozenset[Cue]:
     """What the mention's clause and heading say about it; empty when nothing is said."""
     found: set[Cue] = {cue for pattern, cue in _HEADINGS if pattern.search(mention.heading) and mention.listed}
-    before, after = _PSEUDO.sub(" _ ", mention.before), mention.after
+    before = _UNCHANGED.sub(" continue ", _PSEUDO.sub(" _ ", mention.before))
+    after = _UNCHANGED.sub("will be continued", mention.after)
     found |= {cue for cue, patterns in _BEFORE.items() if any(pattern.search(before) for pattern in patterns)}
     found |= {cue for cue, patterns in _AFTER.items() if any(pattern.search(after) for pattern in patterns)}
+    found |= {cue for cue, pattern in _TAGS if pattern.search(mention.told_after)}
+    if any(pattern.search(mention.told_after) for pattern in _AFTER["family"]):
+        found.add("family")  # also behind a comma: "X, which her husband takes"
+    listed = _DENIED_LIST.search(mention.told_before)
+    if _DENIED_AFTER.search(mention.told_after) or (listed and not _BREAKS_A_LIST.search(listed["list"])):
+        found.add("negated")
     return frozenset(found)
 
 

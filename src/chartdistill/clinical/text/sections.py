@@ -36,6 +36,10 @@ _CLAUSE_END = re.compile(
     re.IGNORECASE,
 )
 _SHORT_ENTRY = re.compile(r"\s*(?:\d{1,2}[.)]|[-*•])?\s*\S+(?:\s+\S+){0,4}\s*")
+_MARKED_ENTRY = re.compile(r"\s*(?:\d{1,2}[.)]|[-*•])\s")
+_PROSE = re.compile(
+    r"\b(?:he|she|we|i|patient|is|was|were|are|has|had|have|takes?|denies|will|should)\b", re.IGNORECASE
+)
 _MAX_REACH = 300
 """Characters on each side of a mention that can be its clause: text without full stops must not take forever."""
 _MAX_BELOW = 1000
@@ -70,12 +74,27 @@ class Mention:
 
     @property
     def listed(self) -> bool:
-        """Whether the mention stands in the heading's own sentence, or in a list of short entries under it.
+        """Whether the mention stands in the heading's own line, or in a list of entries under it.
 
-        What comes after that is often about something else, where a chart has lost its line breaks.
+        Entries are short, or begin with a list mark. What comes after that, or after a sentence with a verb, is often
+        about something else, where a chart has lost its line breaks.
         """
         *entries, last = self.below.lstrip().split("\n")
-        return all(_SHORT_ENTRY.fullmatch(entry) for entry in entries) and not re.search(r"[a-z)][.!?]\s", last)
+        if not all(_SHORT_ENTRY.fullmatch(entry) or _MARKED_ENTRY.match(entry) for entry in entries):
+            return False
+        if re.search(r"[a-z][.!?]\s", last):
+            return False
+        return re.search(r"\)[.!?]\s", last) is None or _PROSE.search(last) is None  # "Penicillin (hives). Codeine"
+
+    @property
+    def told_before(self) -> str:
+        """The sentence up to the mention, whatever clauses it has."""
+        return self.sentence.text[: max(0, self.start - self.sentence.start)]
+
+    @property
+    def told_after(self) -> str:
+        """The sentence, or list entry, after the mention."""
+        return self.sentence.text[max(0, self.end - self.sentence.start) :]
 
     @property
     def clause(self) -> str:
