@@ -36,6 +36,20 @@ _DENIED = re.compile(
     rf"{_WHAT}[^.]{{0,60}}\.?$",
     re.IGNORECASE,
 )
+_NO = re.compile(r"\b(?:none|nothing|no|not|cannot|without|unable|lacks?)\b|n['’]t\b", re.IGNORECASE)
+_WORD_OF_NONE = re.compile(
+    rf"""(?:i|we|there|it|the|this|that|any|an?|of|in|at|on|for|from|to|and|or|by|as|with|within|has|have|had|is|are|was
+        |were|be|been|do|does|did|can|could|will|would|currently|yet|now|also|been
+        |chart|record|report|notes?|text|document|documentation|visit|encounter|summary|patient|he|she|they|time|here
+        |above|below|provided|given|current|present|known|new|specific|particular|further|other|explicit(?:ly)?
+        |clear(?:ly)?|specifically|active|regular|home|medical|prescription|drug|therapy|treatments?|information
+        |see|find|found|identify|identified|mention(?:s|ed|ing)?|states?|stated|stating|lists?|listed|contains?|contained
+        |includes?|included|shows?|shown|documented|reported|reports?|ordered|orders?|prescribed|noted|recorded
+        |describe[sd]?|specify|specifies|specified|provide|made|planned|performed|done|taken|tak(?:e|es|ing)|us(?:e|es|ing)
+        |receiv(?:e|es|ing)|appears?|indicated?|recommended|available|{_WHAT})""",
+    re.VERBOSE | re.IGNORECASE,
+)
+"""Words of an answer that names nothing: only ones that can stand for no finding."""
 _LIST_MARK = re.compile(r"^\s*(?:[-*•]|\(?\d{1,2}[.)](?=\s|[A-Za-z]))\s*")
 _INLINE_MARK = re.compile(r"(?:^|[,;.]?\s+)\(?\d{1,2}[.)]\s+(?=[A-Z])")
 _SENTENCE = re.compile(r"(?<=[a-z)][.!?])\s+(?=[A-Z])")
@@ -58,7 +72,7 @@ class FreeAnswer:
 def parse_free_answer(completion: str, task: Task) -> FreeAnswer:
     """Split a completion into items. Sentences stay whole for a prognosis; lists are split for all other tasks."""
     text, kind = completion.strip(), entity_of(task)
-    if not text or says_none(text, task) or _DENIED.fullmatch(text):
+    if not text or says_none(text, task) or _DENIED.fullmatch(text) or _names_nothing(text):
         return FreeAnswer((), text, False)
     pieces: list[str] = []
     prose = False
@@ -77,6 +91,12 @@ def parse_free_answer(completion: str, task: Task) -> FreeAnswer:
             if item not in items:
                 items.append(item)
     return FreeAnswer(tuple(items), pieces[-1] if pieces else text, prose)
+
+
+def _names_nothing(text: str) -> bool:
+    """Whether an answer denies something, and has no word that could be a finding: "The chart lists no drugs." """
+    words = re.findall(r"[^\W\d_]+", _NO.sub(" ", text))
+    return _NO.search(text) is not None and all(_WORD_OF_NONE.fullmatch(word) for word in words)
 
 
 def _lines(text: str) -> list[str]:

@@ -132,8 +132,7 @@ class Allergy(DrugNamed):
         return None
 
     def _mentions(self, text: str, chart: str, lexicon: LexiconUse) -> list[Mention]:
-        key, known = self.key(text), known_drugs(lexicon)
-        return outline(chart).mentions([text, key, *(known.aliases(key) if known else ())])
+        return outline(chart).mentions(self.all_names(text, lexicon))
 
     def new_names(self, synthetic: bool, rng: random.Random) -> Sequence[str]:
         """Common allergens; for synthetic charts names nobody knows."""

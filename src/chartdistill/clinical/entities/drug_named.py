@@ -7,7 +7,7 @@ import re
 
 from chartdistill.clinical.entities.base import EntityType
 from chartdistill.clinical.lexica.drugs import LexiconUse, known_drugs
-from chartdistill.clinical.lexica.ingredients import drug_key
+from chartdistill.clinical.lexica.ingredients import drug_key, other_names
 from chartdistill.clinical.text.grounding import FUZZY_THRESHOLD, Alignment, locate_alias
 
 _PLAIN_NAME = re.compile(r"[a-z]{5,}")
@@ -36,8 +36,12 @@ class DrugNamed(EntityType):
         return super().locate(text, chart, threshold, lexicon, initials)
 
     def _locate_alias(self, key: str, chart: str, lexicon: LexiconUse) -> Alignment | None:
-        known = known_drugs(lexicon)
-        return None if known is None else locate_alias(known.aliases(key), chart)
+        return locate_alias(other_names(key), chart) if lexicon != "off" else None
+
+    def all_names(self, text: str, lexicon: LexiconUse) -> list[str]:
+        """An item as it is written, its key, and other names of the same drug: see `lexica.ingredients`."""
+        key = self.key(text)
+        return [text, key, *(other_names(key) if lexicon != "off" else ())]
 
     def evidence(
         self, text: str, chart: str, threshold: float, lexicon: LexiconUse, word_share: float | None

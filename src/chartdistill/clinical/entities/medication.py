@@ -77,7 +77,15 @@ _ORDERED_DOSE = re.compile(
     re.IGNORECASE,
 )
 _DRUG_SECTION = re.compile(r"\b(?:medications?|meds)\b")
-_DOSE = re.compile(r"\s*\d[\d.,]*\s?(?:mg|mcg|units?|cc|ml|%)")
+_DOSE = re.compile(r"\s*\d[\d.,]*\s?(?:mg|mcg|units?|cc|ml|%)(?!\s?/\s?d?l\b)", re.IGNORECASE)
+_CONCENTRATION = re.compile(
+    r"\s*(?:levels?)?\s*(?:is|was|of|at|[:=])?\s*\d[\d.,]*\s?(?:(?:[mµunp]c?g|g|m?mol|meq|m?i?u|units?)\s?/\s?d?l"
+    r"|[np]g\s?/\s?ml|mmol)\b",
+    re.IGNORECASE,
+)
+_LAB_SECTION = re.compile(r"\b(?:labs?|laborator(?:y|ies)|chemistr(?:y|ies)|blood\s+work)\b", re.IGNORECASE)
+_VALUE = re.compile(r"\s+\d.*$")
+_BARE_VALUE = re.compile(r"\s*(?:is|was|of|[:=])?\s*\d+(?:\.\d+)?\s*(?:[,;.(]|[HL]\b|$)")
 
 _INSERTED = (
     "lisinopril", "metformin", "sertraline", "amoxicillin", "omeprazole", "furosemide", "gabapentin", "prednisone",
@@ -133,6 +141,9 @@ class Medication(DrugNamed):
         listed = known is not None and bool(known.find(text))
         if is_sentence(text) and len(text.split()) > (_MAX_SENTENCE if listed else 2 * _MAX_NAME_WORDS):
             return self._no_drug("a sentence", text, chart)
+        measured = [_measured(mention) for mention in outline(chart).mentions([_VALUE.sub("", name)])]
+        if measured and all(measured):
+            return self._no_drug("a laboratory value", text, chart)
         if listed or names_form(text):
             return None
         if is_normal_finding(name):
@@ -173,9 +184,7 @@ class Medication(DrugNamed):
 
     def contradiction(self, item: Item, chart: str, statuses: Sequence[str], lexicon: LexiconUse) -> Objection | None:
         """Mentions under its other names count too."""
-        key, known = self.key(item.text), known_drugs(lexicon)
-        names = [item.text, key, *(known.aliases(key) if known else ())]
-        found = self._denied(names, chart, {**ABSENT, "considered": "only_considered"})
+        found = self._denied(self.all_names(item.text, lexicon), chart, {**ABSENT, "considered": "only_considered"})
         if found is None:
             return None
         said, first, denied = found
@@ -198,9 +207,8 @@ class Medication(DrugNamed):
         """
         if missing := numbers_missing(text, chart):
             return missing
-        key, known = self.key(text), known_drugs(lexicon)
-        names = [text, key, *(known.aliases(key) if known else ())]
-        places = [(mention.start, mention.end) for mention in outline(chart).mentions([key, *names[2:]])]
+        known, names = known_drugs(lexicon), self.all_names(text, lexicon)[1:]
+        places = [(mention.start, mention.end) for mention in outline(chart).mentions(names)]
         listed = known.find(chart) if known else []
         own = [dose for place in places for dose in doses_of(place, [*listed, *places], chart)]
         if not own:
@@ -222,6 +230,13 @@ class Medication(DrugNamed):
         listed = drugs.find(sentence) if drugs is not None else []
         used = [match.span(1) for pattern in (_BEFORE_A_DOSE, _PRESCRIBED) for match in pattern.finditer(sentence)]
         return [*super()._candidates(sentence, known), *listed, *used]
+
+
+def _measured(mention: Mention) -> bool:
+    """Whether the chart gives a concentration in the blood, or a bare value among laboratory results."""
+    return _CONCENTRATION.match(mention.after) is not None or (
+        _LAB_SECTION.search(mention.heading) is not None and _BARE_VALUE.match(mention.after) is not None
+    )
 
 
 def _beside_a_drug(mention: Mention, known: Drugs | None) -> bool:

@@ -1,8 +1,9 @@
 """Drug names, from a lexicon on this machine: is a name a drug, and which other names mean the same drug.
 
 In: names. Out: ingredients and aliases. Source: the data file of the PyPI package `drug-named-entity-recognition`
-(MIT), a pickle of plain dictionaries: variant (lower case) -> list of canonical names. The package itself is never
-imported: its import reads another pickle from the home folder, and it can call web services.
+(MIT), a pickle of plain dictionaries: variant (lower case) -> list of canonical names; brands it lacks come from
+`brands.py`. The package itself is never imported: its import reads another pickle from the home folder, and it can
+call web services.
 
 Must hold: unpickling can build nothing but built-in containers; the file is read once, at the first question; a
 missing package is an InputError here, never an empty lexicon. A lexicon is never complete: a name it lacks is unknown,
@@ -20,6 +21,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
+from chartdistill.clinical.lexica.brands import BRANDS
 from chartdistill.errors import InputError
 
 LexiconUse = Literal["auto", "require", "off"]
@@ -157,7 +159,9 @@ def drugs() -> Drugs:
     Raises:
         InputError: as `lexicon_path` and `read_lexicon`.
     """
-    return Drugs(read_lexicon(lexicon_path()))
+    variants = read_lexicon(lexicon_path())
+    ours = {name: variants.get(drug, drug) for brand, drug in BRANDS.items() for name in (brand, drug)}
+    return Drugs({**ours, **variants})
 
 
 def known_drugs(use: LexiconUse) -> Drugs | None:

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
+from itertools import permutations
 
+from chartdistill.clinical.lexica.brands import BRANDS
 from chartdistill.clinical.lexica.drugs import known_drugs
 
 COMBINATIONS = {
@@ -60,6 +62,7 @@ SHORT_NAMES = {
 }  # fmt: skip
 """Written-out names of abbreviations that charts use without saying what they mean."""
 
+_WRITTEN_OUT = frozenset({*SHORT_NAMES.values(), *BRANDS.values()})
 _SALTS = re.compile(
     r"\s+(?:hydrochloride|hcl|hydrobromide|sodium|potassium|calcium|magnesium|sulfate|sulphate|succinate|tartrate"
     r"|maleate|mesylate|besylate|fumarate|citrate|acetate|phosphate|nitrate|bromide|chloride|carbonate|gluconate"
@@ -72,8 +75,13 @@ _FORMS = re.compile(
     r"(?:es)?|suppositor(?:y|ies)|syrup|elixir|suspension|spray|lozenges?|drip|solution|injections?|infusion"
     r"|[xsec]r|xl|la|er|ec|cd|odt|extended[\s-]release|sustained[\s-]release|enteric[\s-]coated|chewable)\b"
 )
+_BARE_NUMBER = re.compile(r"\s+\d[\d.,/-]*$")
+_NUMBERED = re.compile(
+    r"\b(?:insulin|humulin|novolin|humalog|novolog|vitamin|omega|factor|tylenol|coenzyme|interferon|interleukin)\b"
+)
+"""Of these the number is part of the name: insulin 70/30 is not insulin."""
 _BRACKET = re.compile(r"\s*\([^()]*\)")
-_JOINTS = re.compile(r"\s*(?:\+|&|(?<!\d)/(?!\d))\s*|\s+(?:and|with|plus)\s+")
+_JOINTS = re.compile(r"\s*(?:\+|&|(?<!\d)/(?!\d))\s*|(?<=[a-z]{5})-(?=[a-z]{5})|\s+(?:and|with|plus)\s+")
 
 
 @lru_cache(maxsize=1 << 16)
@@ -81,6 +89,39 @@ def drug_key(key: str) -> str:
     """The key by which two drugs match, from the plain key of a name without its directions."""
     known = known_drugs("auto")
     return " + ".join(sorted(ingredients(key, None if known is None else known.canonical)))
+
+
+@cache
+def _names_by_ingredients() -> dict[frozenset[str], list[str]]:
+    """What is in a drug -> its names in the tables of this folder."""
+    found: dict[frozenset[str], list[str]] = {}
+    singles = {**BRANDS, **SHORT_NAMES}
+    for name, parts in (*((name, frozenset({one})) for name, one in singles.items()), *COMBINATIONS.items()):
+        found.setdefault(parts, []).append(name)
+        if len(parts) == 1:
+            found[parts].append(next(iter(parts)))
+    return found
+
+
+@lru_cache(maxsize=1 << 12)
+def other_names(key: str) -> tuple[str, ...]:
+    """Other names of a drug: those of the lexicon, and brands, abbreviations and written-out parts of the tables here.
+
+    `key`: a plain key without directions.
+    """
+    known = known_drugs("auto")
+    parts = ingredients(key, None if known is None else known.canonical)
+    plain = frozenset(_plain_ingredient(part) for part in ingredients(key))
+    names = {name for of in (parts, plain) for name in _names_by_ingredients().get(of, ())}
+    if len(plain) > 1:
+        names |= {"-".join(order) for order in permutations(sorted(plain))}
+        names |= {"/".join(order) for order in permutations(sorted(plain))}
+    names |= {alias for name in (key, *plain) for alias in (known.aliases(name) if known and len(plain) == 1 else ())}
+    return tuple(sorted(names - {key}))
+
+
+def _plain_ingredient(name: str) -> str:
+    return SHORT_NAMES.get(name, BRANDS.get(name, name))
 
 
 def ingredients(key: str, canonical: Callable[[str], str | None] | None = None) -> frozenset[str]:
@@ -102,13 +143,13 @@ def ingredients(key: str, canonical: Callable[[str], str | None] | None = None) 
 
 def _known(name: str, canonical: Callable[[str], str | None] | None) -> frozenset[str] | None:
     """The ingredients of a name that a table or the lexicon has, each under the lexicon's own name."""
-    name = SHORT_NAMES.get(name, name)
+    name = SHORT_NAMES.get(name, BRANDS.get(name, name))
     drug = None if canonical is None else canonical(name)
     if name in COMBINATIONS:
         parts = COMBINATIONS[name]
     elif drug is not None:
         parts = frozenset(part for part in _JOINTS.split(drug.casefold()) if part)
-    elif name in SHORT_NAMES.values():
+    elif name in _WRITTEN_OUT:
         parts = frozenset({name})
     else:
         return None
@@ -117,8 +158,9 @@ def _known(name: str, canonical: Callable[[str], str | None] | None) -> frozense
 
 
 def _stripped(name: str) -> str:
-    """Without dosage form, release mark and salt, as long as something is left."""
+    """Without dosage form, release mark, salt and a dose that lacks its unit, as long as something is left."""
     bare = _FORMS.sub("", name)
+    bare = bare if _NUMBERED.search(bare) else _BARE_NUMBER.sub("", bare)
     return bare if _ELEMENTS.match(bare) else _SALTS.sub("", bare)
 
 

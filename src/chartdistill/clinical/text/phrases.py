@@ -99,7 +99,7 @@ _SPECIALTY = re.compile(
 )
 _NORMAL = re.compile(
     r"^(?:an?\s+|the\s+)?(?:(?:essentially|grossly|otherwise|completely|within)\s+)?(?:normal|negative|unremarkable|healthy"
-    r"|no\b|not\b|none\b|absence\s+of|within\s+normal\s+limits|nondiagnostic)",
+    r"|no\b|not\b|none\b|absence\s+of|within\s+normal\s+limits|nondiagnostic|nk[dfm]?a\b)",
     re.IGNORECASE,
 )
 _CURE = re.compile(r"\b(?:therap(?:y|ies)|treatments?|regimen|medical management|protocol)$", re.IGNORECASE)
@@ -150,5 +150,5 @@ def names_specialty(phrase: str) -> bool:
 
 
 def is_normal_finding(phrase: str) -> bool:
-    """Whether the phrase says that nothing was found: "normal ...", "negative ...", "no ..."."""
+    """Whether the phrase says that nothing was found: "normal ...", "negative ...", "no ...", "NKDA"."""
     return _NORMAL.search(phrase.strip(" \"'")) is not None
