@@ -27,6 +27,24 @@ _FILLER = re.compile(
 
 _NO_TEST_ALONE = frozenset("bone breath exercise sleep stool stress swallow urine blood heart visual".split())
 
+_FILLED = (
+    r"(?:(?:an?|the|any|another|further|new|more|additional|repeat(?:ing|ed)?|order(?:ing|ed|s)?|obtain(?:ing)?|get(?:ting)?"
+    r"|schedul(?:e|ing)|check(?:ing)?|re-?check(?:ing)?|send(?:ing)?|perform(?:ing)?|pursu(?:e|ing)|do(?:ing)?|have|having"
+    r"|recommend(?:ed)?|plan(?:ned|s)?|need(?:ed|s)?|indications?|reason|role|be|be\s+getting|to|for|on|of|with|at\s+this"
+    r"\s+(?:time|point)|today|yet|currently|his|her|routine|urgent|immediate)\s+)*"
+)
+_DECLINES = re.compile(
+    rf"\b(?:no|not|never|without|(?:don|doesn|won|didn|needn)['’]?t|hold(?:ing)?\s+off|held\s+off|defer(?:s|red|ring)?"
+    rf"|declin(?:e|es|ed|ing)|refus(?:e|es|ed|ing)|cancel(?:s|l?ed|l?ing)?|forgo(?:ing)?|skip(?:ping)?|instead\s+of"
+    rf"|rather\s+than|decided\s+against|advised\s+against)\s+{_FILLED}(?:[\w-]+\s+(?:or|nor)\s+{_FILLED})?$",
+    re.IGNORECASE,
+)
+_DECLINED = re.compile(
+    r"^\s*(?:scans?|stud(?:y|ies)|tests?|imaging)?\s*(?:(?:is|are|was|were|will\s+be|has\s+been|need)\s+)?(?:not|n['’]t|deferred|declined"
+    r"|refused|cancell?ed|held|unnecessary|no\s+longer)\b|^\s*(?:only\s+)?(?:if|unless|should)\b",
+    re.IGNORECASE,
+)
+
 
 Use = Literal["ordered", "done", "considered", "mentioned", "absent"]
 
@@ -59,7 +77,7 @@ def _use(mention: Mention, plan: Outline) -> Literal["ordered", "done", "conside
     if plan.in_heading(mention.start):
         return "done"
     sentence = mention.sentence.text
-    if ONLY_CONSIDERED.search(sentence):
+    if ONLY_CONSIDERED.search(sentence) or _DECLINES.search(mention.told_before) or _DECLINED.search(mention.after):
         return "considered"
     done = DONE.search(mention.clause) is not None
     if _PLAN_SECTION.search(mention.heading) and not done:
@@ -79,8 +97,7 @@ def _orders(mention: Mention) -> bool:
         mention.after,
         re.IGNORECASE,
     )
-    before = mention.sentence.text[: max(0, mention.start - mention.sentence.start)]
-    asked = ORDER.search(before)
+    asked = ORDER.search(mention.told_before)
     if ordered and not re.search(r"\b(?:showed|revealed|normal|negative)\b", mention.after, re.IGNORECASE):
         return True
     return asked is not None and DONE.search(mention.clause) is None
