@@ -39,7 +39,7 @@ _DENIED = re.compile(
 _NO = re.compile(r"\b(?:none|nothing|no|not|cannot|without|unable|lacks?)\b|n['’]t\b", re.IGNORECASE)
 _WORD_OF_NONE = re.compile(
     rf"""(?:i|we|there|it|the|this|that|any|an?|of|in|at|on|for|from|to|and|or|by|as|with|within|has|have|had|is|are|was
-        |were|be|been|do|does|did|can|could|will|would|currently|yet|now|also|been
+        |were|be|been|do|does|did|can|could|will|would|currently|yet|now|also|able
         |chart|record|report|notes?|text|document|documentation|visit|encounter|summary|patient|he|she|they|time|here
         |above|below|provided|given|current|present|known|new|specific|particular|further|other|explicit(?:ly)?
         |clear(?:ly)?|specifically|active|regular|home|medical|prescription|drug|therapy|treatments?|information

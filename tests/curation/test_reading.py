@@ -1,0 +1,130 @@
+"""What a chart says of an item, judged by all filters together: doses, words around a mention, other names, values.
+
+All charts are invented. Every kind has its counterpart: the nearest chart that says the opposite.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from chartdistill.clinical.lexica.drugs import is_installed
+from chartdistill.clinical.text.order_status import use_of
+from chartdistill.config import load_task
+from chartdistill.curation.curate import judge
+from chartdistill.curation.filters import DEFAULT_FILTERS
+from chartdistill.schema import Label, Record
+from places import ROOT
+
+TASKS = {name: load_task(ROOT / f"configs/tasks/{name}.yaml") for name in ("medication", "diagnosis", "tests")}
+needs_lexicon = pytest.mark.skipif(not is_installed(), reason="the drug lexicon is not installed")
+
+
+def reasons(chart: str, answer: str, task: str = "medication") -> set[str]:
+    """Reason codes of an answer's rejection; empty when it is kept."""
+    record = Record(id="r", source="invented", text=chart, cluster="r", split="train", segments=())
+    label = Label(
+        key="k", record="r", task=task, strategy="direct", completion=answer, finish_reason="stop", prompt_tokens=1
+    )
+    judged = judge(label, record, TASKS[task], DEFAULT_FILTERS)
+    return {one.reason for one in judged.rejections} if judged.items is None else set()
+
+
+@needs_lexicon
+@pytest.mark.parametrize(
+    ("chart", "answer", "kept"),
+    [
+        ("Give heparin 5,000 units now.", "heparin 5000 units | start", True),
+        ("Start levothyroxine .05 mg daily.", "levothyroxine 0.05 mg | start", True),
+        ("Start amoxicillin 1 g daily.", "amoxicillin 1000 mg | start", True),
+        ("Start ibuprofen, two tablets daily.", "ibuprofen 2 tablets | start", True),
+        ("Start fentanyl 50 mcg.", "fentanyl 50 mg | start", False),
+        ("Start atenolol 25 mg. Start furosemide 40 mg.", "atenolol 40 mg | start", False),
+        ("Start furosemide 40 mg. Start atenolol 25 mg.", "furosemide 40 mg | start", True),
+        ("Weight 80 kg. Start atenolol 25 mg.", "atenolol 80 mg | start", False),
+    ],
+)
+def test_a_dose_is_a_number_with_its_unit_at_its_own_drug(chart: str, answer: str, kept: bool) -> None:
+    assert (reasons(chart, answer) == set()) == kept
+
+
+@needs_lexicon
+@pytest.mark.parametrize(
+    ("chart", "answer", "kept"),
+    [
+        ("Do not stop warfarin.", "warfarin | continue", True),
+        ("Stop warfarin.", "warfarin | continue", False),
+        ("MEDICATIONS\n1. Atenolol 25 mg (discontinued)\n2. Aspirin 81 mg", "Atenolol 25 mg | continue", False),
+        ("MEDICATIONS\n1. Atenolol 25 mg (discontinued)\n2. Aspirin 81 mg", "Aspirin 81 mg | continue", True),
+        ("STOP TAKING:\nmetformin\n\nCONTINUE:\naspirin", "metformin | continue", False),
+        ("STOP TAKING:\nmetformin\n\nCONTINUE:\naspirin", "aspirin | continue", True),
+    ],
+)
+def test_status_by_the_words_around_a_drug(chart: str, answer: str, kept: bool) -> None:
+    assert (reasons(chart, answer) == set()) == kept
+
+
+@pytest.mark.parametrize(
+    ("chart", "answer", "kept"),
+    [
+        ("Asthma: no. Gout: yes.", "Asthma", False),
+        ("Asthma: no. Gout: yes.", "Gout", True),
+        ("She denies chest pain, asthma, gout, or eczema.", "eczema", False),
+        ("She denies chest pain but has eczema.", "eczema", True),
+        ("Gout in his father.", "Gout", False),
+        ("Gout, as the father said.", "Gout", True),
+        ("FHx: gout, migraine", "migraine", False),
+    ],
+)
+def test_a_diagnosis_by_the_words_around_it(chart: str, answer: str, kept: bool) -> None:
+    assert (reasons(chart, answer, "diagnosis") == set()) == kept
+
+
+@needs_lexicon
+@pytest.mark.parametrize(
+    ("chart", "answer"),
+    [
+        ("Takes Norvasc daily.", "amlodipine | continue"),
+        ("Takes amlodipine daily.", "Norvasc | continue"),
+        ("Takes ASA daily.", "aspirin | continue"),
+        ("Takes hydrocodone-acetaminophen daily.", "Vicodin | continue"),
+    ],
+)
+def test_a_drug_is_grounded_by_its_other_names(chart: str, answer: str) -> None:
+    assert reasons(chart, answer) == set()
+    assert reasons(chart.replace("Takes", "Was told to stop"), answer) == {"contradicted_status"}
+
+
+@needs_lexicon
+@pytest.mark.parametrize(
+    ("chart", "answer", "kept"),
+    [
+        ("LABS: magnesium 1.9 mg/dL, calcium 9.", "magnesium 1.9 | continue", False),
+        ("LABS: magnesium 1.9 mg/dL, calcium 9.", "calcium 9 | continue", False),
+        ("LABS: magnesium 1.9 mg/dL, calcium 9.", "None found", True),
+        ("Takes magnesium 400 mg daily. Magnesium 1.9 mg/dL.", "magnesium 400 mg | continue", True),
+        ("Allergies: NKDA.", "NKDA | avoid", False),
+        ("Allergies: sulfa.", "sulfa | avoid", True),
+    ],
+)
+def test_values_and_the_absence_of_allergies_are_no_drugs(chart: str, answer: str, kept: bool) -> None:
+    assert (reasons(chart, answer) == set()) == kept
+
+
+@pytest.mark.parametrize(
+    ("chart", "test", "use"),
+    [
+        ("She declined a colonoscopy.", "colonoscopy", "considered"),
+        ("An MRI is not indicated at this time.", "MRI", "considered"),
+        ("I see no indication for a stress test.", "stress test", "considered"),
+        ("No CT or MRI today.", "MRI", "considered"),
+        ("MRI if no better in two weeks.", "MRI", "considered"),
+        ("Instead of CT we will get an ultrasound.", "CT", "considered"),
+        ("Instead of CT we will get an ultrasound.", "ultrasound", "ordered"),
+        ("No fracture, so order a CT of the neck.", "CT of the neck", "ordered"),
+        ("Not improved. Order a CBC.", "CBC", "ordered"),
+        ("Schedule the MRI without delay.", "MRI", "ordered"),
+        ("PLAN: CT without contrast of the head.", "CT", "ordered"),
+    ],
+)
+def test_what_the_chart_declines_is_not_ordered(chart: str, test: str, use: str) -> None:
+    assert use_of(test, chart).what == use
