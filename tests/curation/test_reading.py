@@ -40,6 +40,9 @@ def reasons(chart: str, answer: str, task: str = "medication") -> set[str]:
         ("Start fentanyl 50 mcg.", "fentanyl 50 mg | start", False),
         ("Start atenolol 25 mg. Start furosemide 40 mg.", "atenolol 40 mg | start", False),
         ("Start furosemide 40 mg. Start atenolol 25 mg.", "furosemide 40 mg | start", True),
+        ("Start 90 mL of Isovue-370.", "Isovue-370 | start", True),
+        ("Start 90 mL of Isovue-370.", "Isovue-250 | start", False),
+        ("Start carboplatin/5-FU.", "5-FU | start", True),
         ("Weight 80 kg. Start atenolol 25 mg.", "atenolol 80 mg | start", False),
     ],
 )

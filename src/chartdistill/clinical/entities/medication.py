@@ -213,7 +213,8 @@ class Medication(DrugNamed):
         own = [dose for place in places for dose in doses_of(place, [*listed, *places], chart)]
         if not own:
             return []
-        return [text[one.start : one.end] for one in doses(text) if not any(one.same_as(other) for other in own)]
+        given = [one for one in doses(text) if not one.in_name]
+        return [text[one.start : one.end] for one in given if not any(one.same_as(other) for other in own)]
 
     def details_hold(self, text: str, chart: str) -> bool | None:
         """Dose and frequency must stand beside the drug."""

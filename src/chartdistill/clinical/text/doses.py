@@ -47,6 +47,8 @@ _LEAD_CHARS = 60
 _PER = re.compile(r"\s?/\s?(?:d?l|hpf|min|hr?|mmol)\b|\s?(?:ng|pg|mmol|mmhg|bpm|kg|lbs?|cm|mm)\b", re.IGNORECASE)
 """What follows a measured value: mg/dL, ng/mL, kg."""
 
+_JOINED = re.compile(r"[^\W\d_]-\d|\d-[^\W\d_]")
+
 
 @dataclass(frozen=True, slots=True)
 class Dose:
@@ -61,6 +63,8 @@ class Dose:
     """In the smallest unit of the dimension; the value itself without one."""
     measured: bool = False
     """Whether it is a laboratory value or a body measure: 3.2 mEq/L, 80 kg."""
+    in_name: bool = False
+    """Whether it is joined to a name and no dose: 5-FU, Isovue-300."""
 
     def same_as(self, other: Dose) -> bool:
         """Whether both say the same; where one has no unit, whether they have the same number."""
@@ -78,7 +82,9 @@ def doses(text: str) -> list[Dose]:
             continue
         dimension, factor = _UNITS.get((match["unit"] or "").casefold(), (None, 1))
         measured = _PER.match(text, match.end()) is not None
-        found.append(Dose(match.start(), match.end(), value, dimension, value * factor, measured))
+        around = text[max(0, match.start() - 2) : match.end() + 2]
+        in_name = dimension is None and _JOINED.search(around) is not None
+        found.append(Dose(match.start(), match.end(), value, dimension, value * factor, measured, in_name))
     return found
 
 
@@ -95,7 +101,13 @@ def numbers_missing(said: str, text: str) -> list[str]:
     """The numbers of an item that stand nowhere in a text, under no spelling of them; as the item writes them."""
     wanted = doses(said)
     there = doses(text) if wanted else []
-    return [said[one.start : one.end] for one in wanted if not any(_told(one, other) for other in there)]
+    missing = []
+    for one in wanted:
+        written = said[one.start : one.end]
+        named = one.in_name and re.search(rf"(?<!\d){re.escape(written)}(?!\d)", text)
+        if not named and not any(_told(one, other) for other in there):
+            missing.append(written)
+    return missing
 
 
 def _told(said: Dose, there: Dose) -> bool:
