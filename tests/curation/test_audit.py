@@ -123,6 +123,20 @@ def test_broken_lines_are_named_and_the_others_judged(tmp_path: Path, capsys: py
     assert "Lisinopril" not in shown.out + shown.err
 
 
+def test_bytes_that_are_not_utf8_and_endless_brackets_break_their_line_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = json.dumps({"prompt": "Has gout.\n\nLIST ALL DIAGNOSIS: ", "completion": " gout"}).encode()
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + good + b"\n" + good.replace(b"Has", b"Has \xb5") + b"\n" + b"[" * 100_000)
+    first, *broken = audit(path)
+    assert isinstance(first, LineVerdict), "a byte order mark is no part of the line"
+    assert [one.error for one in broken if isinstance(one, BrokenLine)] == [
+        "not UTF-8: byte 0xb5 after 16 characters. Save the file as UTF-8.",
+        "JSON nested too deep to be a line of a fine-tuning file",
+    ]
+
+
 def test_a_missing_or_empty_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         list(audit(tmp_path / "none.jsonl"))

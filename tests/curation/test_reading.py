@@ -114,6 +114,19 @@ def test_values_and_the_absence_of_allergies_are_no_drugs(chart: str, answer: st
 
 
 @pytest.mark.parametrize(
+    ("chart", "answer", "kept"),
+    [
+        ("History of ____, gout.", "____", False),
+        ("XXXXXXX nephritis since [**2011**].", "XXXXXXX nephritis", False),
+        ("XXXXXXX nephritis since [**2011**].", "nephritis", True),
+        ("Triple X (47,XXX) syndrome.", "47,XXX syndrome", True),
+    ],
+)
+def test_a_blank_of_de_identification_names_nothing(chart: str, answer: str, kept: bool) -> None:
+    assert ("placeholder" not in reasons(chart, answer, "diagnosis")) == kept
+
+
+@pytest.mark.parametrize(
     ("chart", "test", "use"),
     [
         ("She declined a colonoscopy.", "colonoscopy", "considered"),

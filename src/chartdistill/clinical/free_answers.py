@@ -86,7 +86,7 @@ def parse_free_answer(completion: str, task: Task) -> FreeAnswer:
     items: list[Item] = []
     for piece in pieces:
         shown = _COUNT.sub("", _ARTICLE.sub("", piece.strip(LIST_EDGE))).strip(LIST_EDGE)
-        if any(char.isalnum() for char in shown) and not (says_none(shown, task) and len(pieces) > 1):
+        if any(char.isalnum() or char == "_" for char in shown) and not (says_none(shown, task) and len(pieces) > 1):
             item = Item(text=shown)
             if item not in items:
                 items.append(item)

@@ -146,7 +146,7 @@ def audit(path: Path, filters: Sequence[AnyFilter] = AUDIT_FILTERS) -> Iterator[
     first_seen: dict[str, int] = {}
     for number, text in _lines(path):
         try:
-            line = take_apart(json.loads(text))
+            line = take_apart(_parsed(text))
         except ValueError as error:
             yield BrokenLine(number=number, error=str(error))
             continue
@@ -223,7 +223,7 @@ def _surveyed(
     seen: set[str] = set()
     for _, text in _lines(path):
         try:
-            line = take_apart(json.loads(text))
+            line = take_apart(_parsed(text))
         except ValueError:
             continue
         if line.removed:
@@ -238,12 +238,29 @@ def _surveyed(
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """(0-based number, text) of every line that is not blank."""
     try:
-        with path.open(encoding="utf-8", errors="replace") as stream:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape") as stream:
             for number, text in enumerate(stream):
                 if text.strip():
                     yield number, text
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}. Give the path of a JSONL file.") from error
+
+
+def _parsed(text: str) -> Any:
+    """The JSON of a line.
+
+    Raises:
+        ValueError: it is not JSON, not UTF-8, or nested deeper than can be read.
+    """
+    bad = next((char for char in text if "\udc80" <= char <= "\udcff"), None)
+    if bad is not None:
+        raise ValueError(
+            f"not UTF-8: byte 0x{ord(bad) - 0xDC00:02x} after {text.index(bad)} characters. Save the file as UTF-8."
+        )
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("JSON nested too deep to be a line of a fine-tuning file") from None
 
 
 def _has_lines(path: Path) -> bool:

@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Literal
 
 from chartdistill.clinical.entities import entity_of
+from chartdistill.clinical.entities.base import Objection
 from chartdistill.clinical.lexica.drugs import LexiconUse
 from chartdistill.curation.filters.items import ItemFilter
 from chartdistill.curation.label_statistics import NO_STATISTICS, LabelStatistics
@@ -19,10 +20,15 @@ from chartdistill.schema import Item, Label, Record, Rejection, Task
 _MIN_DUMP = 4
 _DUMP_SHARE = 0.75
 
+_PLACEHOLDER = re.compile(
+    r"_{2,}|\[\*\*.*?\*\*\]|\b(?:X{4,}|x{4,})\b|\[(?:REDACTED|NAME|DATE)\]|<(?:REDACTED|NAME|DATE)>"
+)
+
 
 class Kind(ItemFilter):
-    """Reason code of its own: `keyword_dump`, the answer is a run of the search keywords at the chart's end. The others
-    are those of the kinds of finding: see clinical/entities."""
+    """Reason codes of its own: `keyword_dump`, the answer is a run of the search keywords at the chart's end;
+    `placeholder`, the item holds a blank that de-identification left ("___ 40 mg"). The others are those of the kinds
+    of finding: see clinical/entities."""
 
     type: Literal["kind"] = "kind"
     lexicon: LexiconUse = "auto"
@@ -47,9 +53,19 @@ class Kind(ItemFilter):
         findings = [
             self.finding(found.reason, item, found.evidence, found.span)
             for item in items
-            if (found := entity.objection(item.text, record.text, self.lexicon, self.unknown == "keep")) is not None
+            if (
+                found := _placeholder(item)
+                or entity.objection(item.text, record.text, self.lexicon, self.unknown == "keep")
+            )
+            is not None
         ]
         return self.verdict(findings, len(items))
+
+
+def _placeholder(item: Item) -> Objection | None:
+    if _PLACEHOLDER.search(item.text) is None:
+        return None
+    return Objection("placeholder", "a blank that de-identification left, which names nothing")
 
 
 def _is_dump(items: tuple[Item, ...], removed: str) -> bool:
