@@ -57,17 +57,49 @@ def test_what_is_an_allergy_of_the_patient(item: tuple[str, str], reason: str | 
         ("She is allergic to sulfa.", False),
         ("Her mother is allergic to sulfa.", True),
         ("She has a cough.", True),
+        ("ALLERGIES: He denies any.", True),
+        ("ALLERGIES: See chart.", True),
+        ("ALLERGIES: No known drug allergies except sulfa.", False),
+        ("ALLERGIES: No known food allergies. Sulfa - rash.", False),
+        ("Her husband is allergic to sulfa.", True),
+        ("If she is allergic to sulfa, use another.", True),
+        ("She has an intolerance to heat.", True),
+        ("ALLERGY CLINIC: Seen in March.", True),
     ],
 )
 def test_when_none_found_is_believed(chart: str, believed: bool) -> None:
     assert (entity_of(TASK).overlooked(chart, "auto") is None) is believed
 
 
+@pytest.mark.parametrize(
+    ("chart", "item", "kept"),
+    [
+        ("ALLERGIES: Iodine (hives), sulfa", ("sulfa", "unknown"), True),
+        ("ALLERGIES: Iodine (hives), sulfa", ("sulfa", "hives"), True),
+        ("ALLERGIES: Iodine - hives, Sulfa - rash", ("sulfa", "rash"), True),
+        ("ALLERGIES: Iodine - hives, Sulfa - rash", ("sulfa", "hives"), False),
+        ("ALLERGIES: Codeine (no hives)", ("codeine", "unknown"), True),
+        ("Per his son, the patient is allergic to sulfa.", ("sulfa", "unknown"), True),
+        ("His son is allergic to sulfa.", ("sulfa", "unknown"), False),
+        ("No latex allergy, iodine causes hives.", ("iodine", "hives"), True),
+        ("She could not tolerate codeine.", ("codeine", "unknown"), True),
+        ("She tolerates codeine.", ("codeine", "unknown"), False),
+        ("Iodine allergy: no.", ("iodine", "unknown"), False),
+        ("Loratadine for allergies.", ("loratadine", "unknown"), False),
+        ("She got a rash from codeine.", ("codeine", "rash"), True),
+    ],
+)
+def test_a_reaction_belongs_to_its_own_substance_and_patient(chart: str, item: tuple[str, str], kept: bool) -> None:
+    record = Record(id="r", source="x", text=chart, cluster="c", split="train", segments=())
+    assert (reasons(record, TASK, item) == set()) == kept
+
+
 def test_names_and_questions() -> None:
     entity = entity_of(TASK)
     assert entity.match_key("PCN allergy") == entity.match_key("penicillin")
     assert asked_for("LIST ALL ALLERGIES:") is entity
-    assert asked_for("LIST ALL DRUG ALLERGIES:") is not entity, "as before there was this kind"
+    assert asked_for("LIST ALL DRUG ALLERGIES:") is asked_for("Medication allergies?") is entity
+    assert asked_for("LIST MEDICATIONS AND ALLERGIES:") is not entity, "the first kind that a question names"
 
 
 def test_gold_of_synthetic_charts_passes_the_filters_and_other_answers_do_not() -> None:

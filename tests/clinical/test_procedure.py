@@ -51,10 +51,32 @@ def test_what_is_a_procedure_of_the_patient(item: tuple[str, str], reason: str |
         ("She underwent cataract extraction last year.", False),
         ("Her sister underwent cataract extraction.", True),
         ("She has a cough.", True),
+        ("He had a follow-up visit last week.", True),
+        ("He had no surgery.", True),
+        ("PAST SURGICAL HISTORY: She denies any prior surgery.", True),
+        ("If the pain stays, he will undergo lumbar laminectomy.", True),
+        ("His wife underwent mastectomy.", True),
+        ("He was scheduled for vasectomy but cancelled.", True),
+        ("PSH: Appendectomy 1998", False),
     ],
 )
 def test_when_none_found_is_believed(chart: str, believed: bool) -> None:
     assert (entity_of(TASK).overlooked(chart, "auto") is None) is believed
+
+
+@pytest.mark.parametrize(
+    ("chart", "item"),
+    [
+        ("After her appendectomy she will be followed in clinic.", ("appendectomy", "done")),
+        ("Status post cholecystectomy, scheduled for follow-up.", ("cholecystectomy", "done")),
+        ("History of hernia repair; declined flu vaccine.", ("hernia repair", "done")),
+        ("Risks were discussed and he underwent hernia repair.", ("hernia repair", "done")),
+        ("He had PCI to the LAD.", ("PCI", "done")),
+    ],
+)
+def test_other_words_of_the_sentence_do_not_undo_a_procedure(chart: str, item: tuple[str, str]) -> None:
+    record = Record(id="r", source="x", text=chart, cluster="c", split="train", segments=())
+    assert reasons(record, TASK, item) == set()
 
 
 def test_questions() -> None:

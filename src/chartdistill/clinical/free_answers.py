@@ -9,44 +9,33 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
-from chartdistill.clinical.entities import ENTITY_TYPES, entity_of
+from chartdistill.clinical.entities import ENTITY_TYPES, EntityType, entity_of
 from chartdistill.clinical.text.free_text import LIST_EDGE, is_sentence
 from chartdistill.prompting.answer_format import says_none
 from chartdistill.schema import Item, Task
 
-_WHAT = (
+_KINDS_OF = (
     r"(?:(?:primary|final|main|working|likely|overall|discharge|postoperative|follow-?\s?up|medical|current)\s+)*"
-    rf"(?:{'|'.join(one.answer_nouns for one in ENTITY_TYPES if one.answer_nouns)})(?:\(s\))?"
 )
-_LEAD_IN = re.compile(
-    rf"^(?:(?:the|this|a|his|her|their)\s+)?(?:patient'?s\s+)?{_WHAT}"
-    r"(?:\s+(?:given|prescribed|ordered|listed|recommended|stated|for\s+(?:the|this)\s+patient))*"
-    r"(?:\s+(?:is|are|was|were|includes?|included)(?:\s+(?:that|as\s+follows))?\s*:?|\s*:)\s+",
-    re.IGNORECASE,
-)
+_NOUNS = "|".join(one.answer_nouns for one in ENTITY_TYPES if one.answer_nouns)
 _SUBJECT = re.compile(
-    r"^(?:that\s+)?(?:the|this)\s+patient\s+(?:also\s+)?(?:has|had|suffers\s+from|is\s+(?:experiencing|diagnosed\s+with)"
+    r"^(?:that\s+)?(?:the|this)\s+patient\s+(?:also\s+)?(?:has|had|suffers\s+from|is\s+(?:experiencing|diagnosed\s+with|allergic\s+to)|underwent"
     r"|was\s+(?:diagnosed\s+with|prescribed|given|started\s+on)|(?:will|should)\s+(?:have|undergo|need))\s+",
-    re.IGNORECASE,
-)
-_DENIED = re.compile(
-    r"^(?:none|nothing|no(?:t)?\b)[^.]{0,40}\b(?:specified|found|listed|given|prescribed|ordered|stated|mentioned|made|noted"
-    r"|provided|documented)\b[^.]{0,40}\.?$|^there\s+(?:is|are|was|were)\s+no\s+"
-    rf"{_WHAT}[^.]{{0,60}}\.?$",
     re.IGNORECASE,
 )
 _NO = re.compile(r"\b(?:none|nothing|no|not|cannot|without|unable|lacks?)\b|n['’]t\b", re.IGNORECASE)
 _WORD_OF_NONE = re.compile(
-    rf"""(?:i|we|there|it|the|this|that|any|an?|of|in|at|on|for|from|to|and|or|by|as|with|within|has|have|had|is|are|was
+    r"""(?:i|we|there|it|the|this|that|any|an?|of|in|at|on|for|from|to|and|or|by|as|with|within|has|have|had|is|are|was
         |were|be|been|do|does|did|can|could|will|would|currently|yet|now|also|able
         |chart|record|report|notes?|text|document|documentation|visit|encounter|summary|patient|he|she|they|time|here
-        |above|below|provided|given|current|present|known|new|specific|particular|further|other|explicit(?:ly)?
+        |above|below|provided|given|current|present|known|new|specific|particular|further|other|prior|previous|ever|explicit(?:ly)?
         |clear(?:ly)?|specifically|active|regular|home|medical|prescription|drug|therapy|treatments?|information
         |see|find|found|identify|identified|mention(?:s|ed|ing)?|states?|stated|stating|lists?|listed|contains?|contained
         |includes?|included|shows?|shown|documented|reported|reports?|ordered|orders?|prescribed|noted|recorded
         |describe[sd]?|specify|specifies|specified|provide|made|planned|performed|done|taken|tak(?:e|es|ing)|us(?:e|es|ing)
-        |receiv(?:e|es|ing)|appears?|indicated?|recommended|available|{_WHAT})""",
+        |receiv(?:e|es|ing)|appears?|indicated?|recommended|available)""",
     re.VERBOSE | re.IGNORECASE,
 )
 """Words of an answer that names nothing: only ones that can stand for no finding."""
@@ -55,6 +44,32 @@ _INLINE_MARK = re.compile(r"(?:^|[,;.]?\s+)\(?\d{1,2}[.)]\s+(?=[A-Z])")
 _SENTENCE = re.compile(r"(?<=[a-z)][.!?])\s+(?=[A-Z])")
 _ARTICLE = re.compile(r"^(?:an?|the|and|or)\s+", re.IGNORECASE)
 _COUNT = re.compile(r"^#\s?\d+\s+")
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """What the nouns of a kind make readable."""
+
+    noun: re.Pattern[str]
+    lead_in: re.Pattern[str]
+    denied: re.Pattern[str]
+
+
+@cache
+def _words_of(kind: EntityType) -> _Words:
+    nouns = "|".join(filter(None, (_NOUNS, kind.own_answer_nouns)))
+    what = rf"{_KINDS_OF}(?:{nouns})(?:\(s\))?"
+    lead_in = (
+        rf"^(?:(?:the|this|a|his|her|their)\s+)?(?:patient'?s\s+)?{what}"
+        r"(?:\s+(?:given|prescribed|ordered|listed|recommended|stated|for\s+(?:the|this)\s+patient))*"
+        r"(?:\s+(?:is|are|was|were|includes?|included)(?:\s+(?:that|as\s+follows))?\s*:?|\s*:)\s+"
+    )
+    denied = (
+        r"^(?:none|nothing|no(?:t)?\b)[^.]{0,40}\b(?:specified|found|listed|given|prescribed|ordered|stated|mentioned|made"
+        r"|noted|provided|documented)\b[^.]{0,40}\.?$|^there\s+(?:is|are|was|were)\s+no\s+"
+        rf"{what}[^.]{{0,60}}\.?$"
+    )
+    return _Words(*(re.compile(one, re.IGNORECASE) for one in (nouns, lead_in, denied)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +87,14 @@ class FreeAnswer:
 def parse_free_answer(completion: str, task: Task) -> FreeAnswer:
     """Split a completion into items. Sentences stay whole for a prognosis; lists are split for all other tasks."""
     text, kind = completion.strip(), entity_of(task)
-    if not text or says_none(text, task) or _DENIED.fullmatch(text) or _names_nothing(text):
+    if not text or says_none(text, task) or _words_of(kind).denied.fullmatch(text) or _names_nothing(text, kind):
         return FreeAnswer((), text, False)
     pieces: list[str] = []
     prose = False
     for line in _lines(text):
         for sentence in _SENTENCE.split(line):
             # A sentence that is an item keeps its subject, which carries its verb.
-            bare = sentence if kind.sentences_are_items else _without_lead_in(sentence)
+            bare = sentence if kind.sentences_are_items else _without_lead_in(sentence, kind)
             is_prose = is_sentence(bare)
             prose = prose or is_prose or is_sentence(sentence)
             pieces += [bare] if is_prose else kind.split(bare)
@@ -93,10 +108,12 @@ def parse_free_answer(completion: str, task: Task) -> FreeAnswer:
     return FreeAnswer(tuple(items), pieces[-1] if pieces else text, prose)
 
 
-def _names_nothing(text: str) -> bool:
+def _names_nothing(text: str, kind: EntityType) -> bool:
     """Whether an answer denies something, and has no word that could be a finding: "The chart lists no drugs." """
     words = re.findall(r"[^\W\d_]+", _NO.sub(" ", text))
-    return _NO.search(text) is not None and all(_WORD_OF_NONE.fullmatch(word) for word in words)
+    return _NO.search(text) is not None and all(
+        _WORD_OF_NONE.fullmatch(word) or _words_of(kind).noun.fullmatch(word) for word in words
+    )
 
 
 def _lines(text: str) -> list[str]:
@@ -106,6 +123,6 @@ def _lines(text: str) -> list[str]:
     return [line for line in lines if line.strip()]
 
 
-def _without_lead_in(sentence: str) -> str:
+def _without_lead_in(sentence: str, kind: EntityType) -> str:
     """ "The diagnosis is that the patient has X" -> "X"."""
-    return _SUBJECT.sub("", _LEAD_IN.sub("", sentence, count=1), count=1)
+    return _SUBJECT.sub("", _words_of(kind).lead_in.sub("", sentence, count=1), count=1)

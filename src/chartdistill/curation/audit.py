@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from chartdistill.clinical.entities import EntityType, asked_for
+from chartdistill.clinical.entities import ENTITY_TYPES, EntityType, asked_for
 from chartdistill.clinical.free_answers import parse_free_answer
 from chartdistill.curation.filters import (
     Aberration,
@@ -167,8 +167,9 @@ def take_apart(values: Any) -> AuditLine:
     spelled = match["task"].strip() if match else ""
     asked = asked_for(spelled or question)
     if not separator or asked is None:
+        known = ", ".join(one.task_name for one in ENTITY_TYPES)
         raise ValueError(
-            "the prompt does not end in an empty line and a question about medication, prognosis, diagnosis or tests, "
+            f"the prompt does not end in an empty line and a question about one of {known}, "
             "for example `LIST ALL MEDICATION:`"
         )
     cleaned = clean(body)

@@ -1,4 +1,4 @@
-"""Synthetic charts with exact gold for the four shipped tasks.
+"""Synthetic charts with exact gold for medication, prognosis, diagnosis and tests.
 
 `write_chart(rng, pool)` first draws facts (a drug with a status, a condition, a test, an outlook), then words each
 fact with one pattern of `sentences`, places the sentences in the sections of a note, and pads with sentences that

@@ -11,6 +11,7 @@ from chartdistill.clinical.entities.base import Flips, Objection, Span, first_of
 from chartdistill.clinical.entities.drug_named import DrugNamed
 from chartdistill.clinical.lexica.drugs import LexiconUse, known_drugs
 from chartdistill.clinical.lexica.made_up_drugs import drug_name
+from chartdistill.clinical.text.context import about_a_relative, says_none_listed
 from chartdistill.clinical.text.phrases import names_imaging_or_study, names_procedure, names_specialty
 from chartdistill.clinical.text.sections import Mention, outline
 from chartdistill.prompting.answer_format import EDGE, plain_key
@@ -30,24 +31,49 @@ REACTIONS: Sequence[tuple[str, str]] = (
 _ANY_REACTION = r"\b(?:caus(?:es|ed)|gives|gets|develop(?:s|ed)|reaction\s+(?:is|was|of)|with)\s+(?!no\b)\w+"
 _SAYS_ALLERGY = re.compile(
     r"\b(?:allerg\w+|intoleran\w+|hypersensitiv\w+|anaphyla\w+|hives|urticaria|(?:adverse\s+)?reaction\s+to"
-    r"|does\s+not\s+tolerate|cannot\s+tolerate)\b",
+    r"|sensitiv(?:e|ity)\s+to|(?:does|did|could|can)\s?not\s+tolerate|unable\s+to\s+(?:take|tolerate))\b",
     re.IGNORECASE,
 )
+_LIST = r"(?:(?!(?:except|other|but|and\s+is)\b)[\w-]{1,30}(?:\s*,|\s+or|\s+and)?\s+){0,6}$"
 _NOT_ALLERGIC = re.compile(
-    r"\b(?:no(?:t)?|never|denies|without)\b[^.;]{0,40}\ballerg\w+(?:[^.;]*\bto)?[^.;]*$|\btolerates?\b[^.;]*$",
+    r"\b(?:no|not|never|denies|without)\s+(?:(?:known|any|history|of|drug|food|an?|current|have|had|having|being)\s+){0,4}"
+    rf"(?:allerg\w{{1,6}}\s+to\s+{_LIST}|allerg\w{{1,6}}\W{{0,3}}$)"
+    rf"|\bdenies\s+{_LIST}|(?<!not\s)\btolerate[sd]?\s+(?:the\s+)?$",
     re.IGNORECASE,
 )
-_CAUSES = re.compile(r"\W*(?:causes|caused|gives\s+(?:him|her))\b", re.IGNORECASE)
+_ANSWERED_NO = re.compile(r"\s*(?:allerg\w{1,6})?\s*[:?-]\s*(?:no|none|negative|denie[sd])\b", re.IGNORECASE)
+_CAUSES = re.compile(r"\W*(?:causes|caused|gives\s+(?:him|her)|makes\s+(?:him|her)|upsets)\b", re.IGNORECASE)
+_BROUGHT_ON = re.compile(
+    r"\b(?:rash|itching|swelling|nausea|vomiting|wheez\w+|broke\s+out)\b[^.;]{0,30}\b(?:on|from|with|after(?:\s+taking)?|to)\s+$",
+    re.IGNORECASE,
+)
+_TREATED = re.compile(
+    r"[^.;]{0,20}\bfor\s+(?:(?:her|his|the|seasonal|an?)\s+)?(?:allerg\w+|hives|urticaria|anaphylaxis|rash|itching)",
+    re.IGNORECASE,
+)
 _NONE = re.compile(
     r"^\W*(?:no|not|none|nil|nka|nkda|nkma|n/?a|unknown|denies|negative)\b|\bno\s+known\b", re.IGNORECASE
 )
-_HEADING = re.compile(r"\ballerg")
+_HEADING = re.compile(r"\ballerg(?!\w{1,4}\s+(?:clinic|test|shot|immuno|specialist))")
+_TABLE_HEAD = re.compile(
+    r"^(?:\s*(?:allergens?|substance|reactions?|severity|type|date|noted|comments?)\b[\s|,/]*)+$", re.I
+)
+_NO_SUBSTANCE_BEHIND = re.compile(r"exercise|exertion|activity|heat|cold|stairs|standing|any\b", re.IGNORECASE)
+_IF = re.compile(r"\b(?:if|unless|whether)\b", re.IGNORECASE)
+_ENTRY_BEFORE = re.compile(r"[^,;.\n:]{0,60}$")
+_ENTRY_AFTER = re.compile(
+    r"(?:\s*\([^()\n]{0,80}\)|[^,;.\n(]{1,80}|,\s*(?:which|caus\w+|with|reaction|it|he|she)\b[^,;.\n]{0,80}){0,3}",
+    re.IGNORECASE,
+)
+_ENTRY = re.compile(
+    rf"[.;]\s*[A-Za-z][\w ]{{2,30}}(?:\s*[-:(]\s*|\s+causes\s+)(?:{'|'.join(words for _, words in REACTIONS)})\b",
+    re.IGNORECASE,
+)
+"""A substance with its reaction, behind a sentence: "No known food allergies. Penicillin - rash."."""
+_NO_REACTION = re.compile(r"\b(?:no|not|without|denies)\s+[\w-]+", re.IGNORECASE)
 _PHRASE = re.compile(
     r"\b(?:(?:is|was|are)\s+(?:also\s+)?allergic|ha(?:s|d|ve)\s+an?\s+(?:allergy|intolerance))\s+to\s+(?P<what>[\w-]+)",
     re.IGNORECASE,
-)
-_OTHERS = re.compile(
-    r"\b(?:mother|father|sister|brother|aunt|uncle|grand\w+|son|daughter|spouse|family)\b[^.]*$", re.IGNORECASE
 )
 _SUFFIX = re.compile(r"\s+(?:allerg(?:y|ies)|intolerance|hypersensitivity)$")
 _NAMED = re.compile(
@@ -75,7 +101,7 @@ class Allergy(DrugNamed):
     task_name = "allergy"
     also_called = ("allergies",)
     question_words = r"\ballerg"
-    answer_nouns = r"allerg(?:y|ies)"
+    own_answer_nouns = r"allerg(?:y|ies)"
     insertion = "The patient is allergic to {}, which causes hives."
     inserted_status = "hives"
     flips: ClassVar[Flips] = {
@@ -105,13 +131,15 @@ class Allergy(DrugNamed):
     def overlooked(self, chart: str, lexicon: LexiconUse) -> Objection | None:
         """Something under a heading for allergies, or "is allergic to", "has an intolerance to"."""
         for span in outline(chart).section(_HEADING):
-            first = span.text.strip().split("\n")[0].strip(" .")
-            if len(first) > 2 and not _NONE.search(first):
+            lines = [line for line in span.text.strip().split("\n") if not _TABLE_HEAD.match(line)]
+            first = lines[0].strip(" .") if lines else ""
+            if len(first) > 2 and (not says_none_listed(first) or _ENTRY.search(first)):
                 evidence = "the chart has a heading for allergies with something under it"
                 return Objection("false_none", evidence, (span.start, span.end))
         for match in _PHRASE.finditer(chart):
-            before = outline(chart).mention(*match.span("what")).before
-            if not _OTHERS.search(before) and not _NOT_ALLERGIC.search(before):
+            before = outline(chart).mention(*match.span("what")).told_before
+            hedged = _IF.search(before) or _NO_SUBSTANCE_BEHIND.match(match["what"])
+            if not hedged and not about_a_relative(before) and not _NOT_ALLERGIC.search(before):
                 return Objection("false_none", "the chart says what the patient is allergic to", match.span())
         return None
 
@@ -121,11 +149,11 @@ class Allergy(DrugNamed):
         if not mentions:
             return None
         first = (mentions[0].start, mentions[0].end)
-        for says, reason in ((_NOT_ALLERGIC, "negated"), (_OTHERS, "family_member")):
-            if all(says.search(mention.before) for mention in mentions):
+        for says, reason in ((_is_denied, "negated"), (_is_a_relatives, "family_member")):
+            if all(says(mention) for mention in mentions):
                 evidence = f"{mentions_in_words(len(mentions))}, each one {reason.replace('_', ' ')}"
                 return Objection(reason, evidence, first)
-        told = {r for one in mentions if _tells_an_allergy(one) for r in _reactions(one.sentence.text)}
+        told = {r for one in mentions if _tells_an_allergy(one) for r in _reactions_beside(one)}
         if statuses and told and item.status not in told:
             evidence = f"the chart tells {' and '.join(sorted(told))}; listed as {item.status}"
             return Objection("contradicted_status", evidence, first)
@@ -159,7 +187,25 @@ def _reactions(text: str) -> list[str]:
     return [name for name, words in REACTIONS if re.search(rf"\b(?:{words})\b", text, re.IGNORECASE)]
 
 
+def _reactions_beside(mention: Mention) -> list[str]:
+    """The reactions told in the mention's own entry: "Penicillin (hives), sulfa" tells nothing of sulfa."""
+    before = _ENTRY_BEFORE.search(mention.told_before)
+    after = _ENTRY_AFTER.match(mention.told_after)
+    entry = f"{before.group() if before else ''} _ {after.group() if after else ''}"
+    return _reactions(_NO_REACTION.sub(" ", entry))
+
+
+def _is_denied(mention: Mention) -> bool:
+    return bool(_NOT_ALLERGIC.search(mention.told_before[-200:]) or _ANSWERED_NO.match(mention.told_after))
+
+
+def _is_a_relatives(mention: Mention) -> bool:
+    return about_a_relative(mention.told_before)
+
+
 def _tells_an_allergy(mention: Mention) -> bool:
-    return bool(
-        _HEADING.search(mention.heading) or _SAYS_ALLERGY.search(mention.sentence.text) or _CAUSES.match(mention.after)
-    )
+    if _TREATED.match(mention.told_after):
+        return False
+    headed = _HEADING.search(mention.heading) is not None and mention.listed
+    said = _SAYS_ALLERGY.search(mention.sentence.text) or _BROUGHT_ON.search(mention.told_before)
+    return bool(headed or said or _CAUSES.match(mention.after))

@@ -95,6 +95,8 @@ class EntityType:
     """Regular expression of the words a question uses that asks for it (`audit` tells tasks by them); empty: none."""
     answer_nouns: str = ""
     """Regular expression of its nouns in the lead-in of a free answer: "The diagnosis is ..."."""
+    own_answer_nouns: str = ""
+    """Those that lead in only an answer about it; in others they can be findings: "surgery was for gout"."""
     max_words: int | None = None
     """Longest item in words, where these are longer than most."""
     initials_ground: bool = True

@@ -40,7 +40,7 @@ class Diagnosis(EntityType):
 
     names = ("diagnosis",)
     task_name = "diagnosis"
-    question_words = r"\bdiagnos"
+    question_words = r"\bdiagnos(?!tic\s+procedure)"
     answer_nouns = r"diagnos[ie]s"
     insertion = "The patient has {}."
 

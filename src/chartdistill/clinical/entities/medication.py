@@ -108,7 +108,7 @@ class Medication(DrugNamed):
     names = ("medication", "drug")
     task_name = "medication"
     also_called = ("medications", "drug", "drugs")
-    question_words = r"\bmedications?\b|\bdrugs?\b|\bmedicines?\b"
+    question_words = r"\b(?:medications?|drugs?|medicines?)\b(?!\s+allerg)"
     answer_nouns = r"medications?|drugs?"
     insertion = "Start {} 10 mg daily."
     inserted_status = "start"

@@ -9,21 +9,39 @@ from typing import ClassVar
 
 from chartdistill.clinical.entities.base import ABSENT, EntityType, Flips, Objection, Span
 from chartdistill.clinical.lexica.drugs import LexiconUse, known_drugs
+from chartdistill.clinical.text.context import about_a_relative, says_none_listed
 from chartdistill.clinical.text.order_status import uses_of
-from chartdistill.clinical.text.phrases import names_imaging_or_study, names_procedure, names_specialty
+from chartdistill.clinical.text.phrases import names_imaging_or_study, names_procedure, names_specialty, names_test
 from chartdistill.clinical.text.sections import outline
 from chartdistill.schema import Item
 
 DONE, PLANNED = "done", "planned"
-_HEADING = re.compile(r"\b(?:procedures?|operations?|surger(?:y|ies)|surgical\s+history)\b")
-_NONE = re.compile(r"^\W*(?:none|no\b|nil|n/?a\b|negative|not\b|unremarkable|noncontributory|see\b)", re.IGNORECASE)
+_HEADING = re.compile(r"\b(?:procedures?|operations?|surger(?:y|ies)|surgical\s+history|psh)\b")
 _HAD = re.compile(
-    r"\b(?:underwent|status\s+post|s/p|had|will\s+undergo|scheduled?(?:\s+for)?|plan\s+for)\s+(?:an?\s+|the\s+)?"
+    r"\b(?:underwent|status\s+post|s/p|had|will\s+undergo|scheduled?(?:\s+for)?|plan\s+for)\s(?:\s?an?\s+|\s?the\s+)?"
     r"(?P<what>[\w-]+(?:\s+[\w-]+){0,3})",
     re.IGNORECASE,
 )
-_OTHERS = re.compile(
-    r"\b(?:mother|father|sister|brother|aunt|uncle|grand\w+|son|daughter|spouse|family)\b[^.]*$", re.IGNORECASE
+_NO_PROCEDURE = re.compile(
+    r"\b(?:visits?|follow-?\s?ups?|exam(?:ination)?s?|(?:re-?)?evaluations?|management|re-?checks?|admissions?|reduction|deliver(?:y|ies)|consult\w*|screening|check-?ups?|appointments?"
+    r"|(?:physical|occupational|speech|drug|medical|antibiotic\w*|warfarin)\s+(?:therapy|treatment))$",
+    re.IGNORECASE,
+)
+"""What is done with a patient, or given, and is no procedure on the patient."""
+_BY_NAME = re.compile(
+    r"\b(?:pci|ptca|cabg|tk[ra]|th[ra]|tavr|ercp|orif|turp|d&c|i&d|pacemaker|whipple|gastric\s+(?:sleeve|bypass|banding)"
+    r"|amputation|cardioversion|stent(?:s|ing)?|dissection|radiation(?:\s+therapy)?|ablation|dialysis|transplant(?:ation)?)\b",
+    re.IGNORECASE,
+)
+"""Procedures by a short name, or one whose form does not show it."""
+_NOT_HAPPENING = re.compile(r"\b(?:never|not|no|denie[sd]|declin\w+|refus\w+)\b", re.IGNORECASE)
+_IF = re.compile(r"\b(?:if|unless)\b", re.IGNORECASE)
+_CALLED_OFF = re.compile(r"[^.;]{0,60}\b(?:cancel\w+|declin\w+|refus\w+|deferred|postponed)\b", re.IGNORECASE)
+_JUST_DONE = re.compile(
+    r"\b(?:underwent|status\s+post|s/p|had|history\s+of|(?<!recommend )after|following|since)\s+"
+    r"(?:an?\s+|the\s+|his\s+|her\s+)?"
+    r"(?:previous\s+|prior\s+|recent\s+)?$",
+    re.IGNORECASE,
 )
 _IS_PLANNED = re.compile(
     r"\b(?:schedul\w+|planned|will\s+(?:have|undergo|need|proceed|be)|going\s+to|recommend\w*|book(?:ed)?|plan\s+for"
@@ -52,7 +70,7 @@ class Procedure(EntityType):
     task_name = "procedure"
     also_called = ("procedures",)
     question_words = r"\bprocedures?\b|\boperations?\b|\bsurger(?:y|ies)\b"
-    answer_nouns = r"procedures?|operations?|surger(?:y|ies)"
+    own_answer_nouns = r"procedures?|operations?|surger(?:y|ies)"
     insertion = "The patient underwent {} in 2012."
     inserted_status = DONE
     flips: ClassVar[Flips] = {
@@ -64,7 +82,9 @@ class Procedure(EntityType):
 
     def objection(self, text: str, chart: str, lexicon: LexiconUse, keep_unknown: bool) -> Objection | None:
         """By the words of the phrase; a name nobody knows passes where a heading for procedures stands above it."""
-        if names_procedure(text):
+        if _NO_PROCEDURE.search(text):
+            return Objection("not_a_procedure", "a visit, an examination or a treatment", self.span(text, chart))
+        if names_procedure(text) or _BY_NAME.search(text):
             return None
         drugs = known_drugs(lexicon)
         if names_imaging_or_study(text):
@@ -83,24 +103,28 @@ class Procedure(EntityType):
         plan = outline(chart)
         for span in plan.section(_HEADING):
             first = span.text.strip().split("\n")[0].strip(" .")
-            if len(first) > 3 and not _NONE.match(first) and names_procedure(first):
+            if len(first) > 3 and not says_none_listed(first) and names_procedure(first):
                 evidence = "the chart has a heading for procedures with something under it"
                 return Objection("false_none", evidence, (span.start, span.end))
         for start, end in _had(chart):
-            sentence = plan.sentence_at(start)
-            if not _OTHERS.search(chart[sentence.start : start]):
+            mention = plan.mention(start, end)
+            off = _NOT_HAPPENING.search(mention.before) or _CALLED_OFF.match(mention.told_after)
+            if not off and not _IF.search(mention.told_before) and not about_a_relative(mention.told_before):
                 return Objection("false_none", "the chart says what was done to the patient or will be", (start, end))
         return None
 
     def contradiction(self, item: Item, chart: str, statuses: Sequence[str], lexicon: LexiconUse) -> Objection | None:
         """Denied, a relative's, declined or only considered; or only planned, or only reported."""
-        found = self._denied([item.text, self.key(item.text)], chart, {**ABSENT, "considered": "only_considered"})
-        if found is not None and found[2] is not None:
-            return found[2]
-        mentions = outline(chart).mentions([item.text, self.key(item.text)])
-        if mentions and all(_OTHERS.search(chart[one.sentence.start : one.start]) for one in mentions):
+        names = [item.text, self.key(item.text)]
+        mentions = outline(chart).mentions(names)
+        if mentions and all(about_a_relative(one.told_before) for one in mentions):
             evidence = "every sentence that names it is about a relative"
             return Objection("family_member", evidence, (mentions[0].start, mentions[0].end))
+        if item.status != PLANNED and any(_JUST_DONE.search(one.told_before) for one in mentions):
+            return None
+        found = self._denied(names, chart, {**ABSENT, "considered": "only_considered"})
+        if found is not None and found[2] is not None:
+            return found[2]
         uses = {use.what: use.span for use in uses_of(item.text, chart)}
         ruled_out = {PLANNED: {"done"}, DONE: {"ordered", "considered"}}.get(str(item.status), set())
         if statuses and uses and set(uses) <= ruled_out:
@@ -124,5 +148,11 @@ def _had(text: str) -> list[Span]:
         start = match.start("what")
         ends = [start + word.end() for word in re.finditer(r"[\w-]+", match["what"])]
         named = [end for end in ends if names_procedure(text[start:end])]
-        found += [(start, named[-1])] if named else []
+        if (
+            named
+            and not names_test(text[start : named[-1]])
+            and not _NO_PROCEDURE.search(text[start : named[-1]])
+            and not _NOT_HAPPENING.match(text, start)
+        ):
+            found.append((start, named[-1]))
     return found

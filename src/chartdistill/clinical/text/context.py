@@ -274,6 +274,33 @@ _DRUG_HEADING = re.compile(
 )
 
 
+_RELATIVE = re.compile(
+    r"\b(?<!with )(?:mother|father|mom|dad|sister|brother|aunt|uncle|grand\w{1,12}|son|daughter|wife|husband|spouse"
+    r"|partner|family|cousin|parents?|siblings?)\b(?![^.;]{0,80}\b(?:patient|pt|he|she)\b)[^.;,]{0,60}$",
+    re.IGNORECASE,
+)
+_SAYS_NONE = re.compile(
+    r"\b(?:no|not|none|nil|never|denies|denied|without|negative|unknown|unable|unremarkable|noncontributory|reviewed|see"
+    r"|n/?a|nk[dfm]?a)\b",
+    re.IGNORECASE,
+)
+_BUT = re.compile(r"\b(?:except|other\s+than|besides|but)\b", re.IGNORECASE)
+
+
+def about_a_relative(before: str) -> bool:
+    """Whether the words before a mention make a relative the one it is told of: not "per daughter, patient ..."."""
+    return _RELATIVE.search(before[-200:]) is not None
+
+
+def says_none_listed(entries: str) -> bool:
+    """Whether the first sentence under a heading says that there is none: "Denies any.", "See chart.".
+
+    The first alone: in charts that lost their line breaks, the next one is about something else.
+    """
+    first = re.split(r"[.;\n]", entries.lstrip(" .;\n"), maxsplit=1)[0]
+    return _SAYS_NONE.search(first) is not None and _BUT.search(first) is None
+
+
 def used_like_a_drug(mention: Mention) -> bool:
     """Whether the words around a name are those around a drug: a dose, "start", "allergic to", a medication list."""
     return bool(

@@ -36,6 +36,8 @@ class SyntheticSource(Source):
     def _are_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         if unknown := sorted(set(names) - set(ALSO)):
             raise ValueError(f"no charts can be written for {', '.join(unknown)}; allowed: {', '.join(ALSO) or 'none'}")
+        if len(set(names)) < len(names):
+            raise ValueError(f"a task named twice: {', '.join(names)}; name each once")
         return names
 
     def read(self, max_bytes: int = MAX_BYTES, scratch: Path | None = None) -> Iterator[SourceEntry | RejectedRecord]:
