@@ -41,6 +41,8 @@ _PROSE = re.compile(
     r"\b(?:he|she|we|i|patient|is|was|were|are|has|had|have|takes?|denies|will|should)\b", re.IGNORECASE
 )
 _MAX_REACH = 300
+_MAX_TOLD = 600
+"""Farthest that a whole sentence is looked at on either side of a mention: one without an end stays cheap."""
 """Characters on each side of a mention that can be its clause: text without full stops must not take forever."""
 _MAX_BELOW = 1000
 _MAX_MENTIONS = 200
@@ -88,13 +90,13 @@ class Mention:
 
     @property
     def told_before(self) -> str:
-        """The sentence up to the mention, whatever clauses it has."""
-        return self.sentence.text[: max(0, self.start - self.sentence.start)]
+        """The sentence up to the mention, whatever clauses it has; of a long one the part beside the mention."""
+        return self.sentence.text[: max(0, self.start - self.sentence.start)][-_MAX_TOLD:]
 
     @property
     def told_after(self) -> str:
-        """The sentence, or list entry, after the mention."""
-        return self.sentence.text[max(0, self.end - self.sentence.start) :]
+        """The sentence, or list entry, after the mention; of a long one the part beside the mention."""
+        return self.sentence.text[max(0, self.end - self.sentence.start) :][:_MAX_TOLD]
 
     @property
     def clause(self) -> str:
