@@ -41,9 +41,9 @@ _PROSE = re.compile(
     r"\b(?:he|she|we|i|patient|is|was|were|are|has|had|have|takes?|denies|will|should)\b", re.IGNORECASE
 )
 _MAX_REACH = 300
-_MAX_TOLD = 600
-"""Farthest that a whole sentence is looked at on either side of a mention: one without an end stays cheap."""
 """Characters on each side of a mention that can be its clause: text without full stops must not take forever."""
+_MAX_TOLD = 600
+"""The same of its whole sentence."""
 _MAX_BELOW = 1000
 _MAX_MENTIONS = 200
 _NUMBERED = re.compile(r"\d{1,2}[.)]$")
