@@ -274,9 +274,9 @@ _DRUG_HEADING = re.compile(
 )
 
 
-_RELATIVE = re.compile(
-    r"\b(?<!with )(?:mother|father|mom|dad|sister|brother|aunt|uncle|grand\w{1,12}|son|daughter|wife|husband|spouse"
-    r"|partner|family|cousin|parents?|siblings?)\b(?![^.;]{0,80}\b(?:patient|pt|he|she)\b)[^.;,]{0,60}$",
+_TOLD_OF_A_RELATIVE = re.compile(
+    rf"\b(?<!with )(?:{_RELATIVES}|grand\w{{1,12}}|partner|family)\b"
+    r"(?![^.;]{0,80}\b(?:patient|pt|he|she)\b)[^.;,]{0,60}$",
     re.IGNORECASE,
 )
 _SAYS_NONE = re.compile(
@@ -289,7 +289,7 @@ _BUT = re.compile(r"\b(?:except|other\s+than|besides|but)\b", re.IGNORECASE)
 
 def about_a_relative(before: str) -> bool:
     """Whether the words before a mention make a relative the one it is told of: not "per daughter, patient ..."."""
-    return _RELATIVE.search(before[-200:]) is not None
+    return _TOLD_OF_A_RELATIVE.search(before[-200:]) is not None
 
 
 def says_none_listed(entries: str) -> bool:
