@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from chartdistill.config import RunConfig, load_run, load_task
 from chartdistill.errors import ConfigError, InputError, ModelError
@@ -18,6 +19,26 @@ RUNS = [path for path in sorted((ROOT / "configs").glob("*.yaml")) if not path.n
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: path.name)
 def test_every_shipped_config_is_valid(path: Path) -> None:
     assert [task.name for task in load_run(path).tasks] == ["medication", "prognosis", "diagnosis", "tests"]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "message"),
+    [
+        (["start", "stop", "start"], "start stands there twice"),
+        (["start", ""], "'' cannot be read back"),
+        (["start | now"], "without `|`"),
+        ([" start"], "' start' cannot be read back"),
+        (["start\nstop"], "on one line"),
+        ("start", "must be a list"),
+    ],
+)
+def test_statuses_that_an_answer_could_not_hold_are_refused(statuses: Any, message: str, tmp_path: Path) -> None:
+    values = yaml.safe_load((ROOT / "configs/tasks/medication.yaml").read_text(encoding="utf-8"))
+    path = tmp_path / "task.yaml"
+    path.write_text(yaml.safe_dump({**values, "statuses": statuses}), encoding="utf-8")
+    with pytest.raises(ConfigError, match="statuses: ") as caught:
+        load_task(path)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs/tasks").glob("*.yaml")), ids=lambda path: path.stem)
@@ -39,6 +60,11 @@ def test_every_shipped_task_is_valid(path: Path) -> None:
         (lambda v: v.pop("student"), r"student: required, but not given"),
         (lambda v: v["evaluate"].update(split="train"), "evaluate.split is `train`"),
         (lambda v: v.update(tasks=[v["tasks"][0]] * 2), "same name"),
+        (lambda v: v.update(tasks="medication.yaml"), r"tasks: must be a list.* \(got 'medication.yaml'\)"),
+        (lambda v: v.update(records=[]), "records: needs at least 1, has 0"),
+        (lambda v: v.update(records=[{"type": "foldr", "path": "x"}]), r"type 'foldr'; did you mean 'folder'\?$"),
+        (lambda v: v.update(records=["charts"]), r"records.0: must hold `key: value` lines \(got 'charts'\)$"),
+        (lambda v: v["teacher"].update(engine="vllm"), "teacher.engine: must hold `key: value` lines"),
         (
             lambda v: v.update(gates=[{"metric": "join_f1", "at_least": 0.9}]),
             r"gates.0.metric: .*did you mean `joint_f1`\? \(got 'join_f1'\)",

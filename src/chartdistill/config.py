@@ -173,7 +173,10 @@ def _checked(kind: type[ModelT], values: dict[str, Any], path: Path) -> ModelT:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        lines = [_explain(kind, problem) for problem in error.errors()]
+        problems = error.errors()
+        # A list whose entries are all wrong counts as empty, too: said once, at the entry.
+        inside = {problem["loc"][:depth] for problem in problems for depth in range(len(problem["loc"]))}
+        lines = [_explain(kind, one) for one in problems if not (one["type"] == "too_short" and one["loc"] in inside)]
         raise ConfigError(f"{path}:\n" + "\n".join(f"  - {line}" for line in lines)) from None
 
 
@@ -188,10 +191,30 @@ def _explain(kind: type[BaseModel], problem: Any) -> str:
         return f"{option}: unknown option; {hint}"
     if problem["type"] == "missing":
         return f"{option}: required, but not given"
-    message = str(problem["msg"]).removeprefix("Value error, ")
+    message = _in_words(problem)
     value = problem.get("input")
     shown = f" (got {value!r})" if isinstance(value, str | int | float | bool | None) else ""
     return f"{option}: {message}{shown}" if option else message
+
+
+def _in_words(problem: Any) -> str:
+    """pydantic's message in the words of YAML, where its own are Python's."""
+    context = problem.get("ctx", {})
+    match problem["type"]:
+        case "tuple_type" | "list_type":
+            return "must be a list, one entry a line after `- `"
+        case "dict_type" | "model_type" | "model_attributes_type":
+            return "must hold `key: value` lines"
+        case "too_short":
+            return f"needs at least {context['min_length']}, has {context['actual_length']}"
+        case "union_tag_not_found":
+            return "needs a line `type: ...` that says which"
+        case "union_tag_invalid":
+            allowed = context["expected_tags"].replace("'", "").split(", ")
+            near = difflib.get_close_matches(context["tag"], allowed, n=1, cutoff=0.5)
+            hint = f"did you mean '{near[0]}'?" if near else f"allowed: {context['expected_tags']}"
+            return f"unknown type '{context['tag']}'; {hint}"
+    return str(problem["msg"]).removeprefix("Value error, ")
 
 
 def _allowed_keys(kind: type[BaseModel], location: list[Any]) -> list[str]:

@@ -37,8 +37,8 @@ class Task(Row):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     """Lower-case letters, digits and _; not `all` or `cost`, which the scores use."""
-    item: str
-    """What one item is called, for people."""
+    item: str = Field(min_length=1)
+    """What one item is called, for people and to find its kind: `medication`, `test`, ..."""
     statuses: tuple[str, ...] = ()
     """Allowed statuses; empty when items have none."""
     gate_question: str
@@ -67,6 +67,19 @@ class Task(Row):
         if question is not None and "{item}" not in question:
             raise ValueError("must hold {item}, the place of the item asked about")
         return question
+
+    @field_validator("statuses")
+    @classmethod
+    def _can_be_answered(cls, statuses: tuple[str, ...]) -> tuple[str, ...]:
+        for status in statuses:
+            if status != " ".join(status.split()) or not status or "|" in status:
+                raise ValueError(
+                    f"{status!r} cannot be read back from an answer `item | status`: write words on one line, "
+                    "without `|`"
+                )
+        if twice := sorted({status for status in statuses if statuses.count(status) > 1}):
+            raise ValueError(f"{', '.join(twice)} stands there twice; name each status once")
+        return statuses
 
     @field_validator("name")
     @classmethod

@@ -33,7 +33,6 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from chartdistill.clinical.entities import item_of_task_named
 from chartdistill.errors import InputError
 from chartdistill.metrics import HEADLINE
 from chartdistill.metrics.comparison import compare_arms
@@ -244,7 +243,7 @@ def _infer_tasks(records: Mapping[str, Record]) -> list[Task]:
         return [
             Task(
                 name=name,
-                item=item_of_task_named(name),
+                item=name,
                 statuses=tuple(sorted(found)),
                 gate_question="-",
                 extraction_question="-",

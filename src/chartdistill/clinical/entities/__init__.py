@@ -18,7 +18,7 @@ from chartdistill.clinical.entities.test import Test
 from chartdistill.schema import Task
 
 __all__ = [
-    "ENTITY_TYPES", "EntityType", "Objection", "asked_for", "entity_named", "entity_of", "item_of_task_named",
+    "ENTITY_TYPES", "EntityType", "Objection", "asked_for", "entity_named", "entity_of",
 ]  # fmt: skip
 
 ENTITY_TYPES: tuple[EntityType, ...] = (
@@ -32,7 +32,7 @@ ENTITY_TYPES: tuple[EntityType, ...] = (
 """All kinds. Where a question has words of several, the first counts."""
 
 _GENERAL = EntityType()
-_BY_NAME = {name: one for one in ENTITY_TYPES for name in one.names}
+_BY_NAME = {name: one for one in ENTITY_TYPES for name in (*one.names, *one.also_called)}
 
 
 @cache
@@ -44,11 +44,6 @@ def entity_named(item: str) -> EntityType:
 def entity_of(task: Task) -> EntityType:
     """The kind of finding that a task asks for."""
     return entity_named(task.item)
-
-
-def item_of_task_named(name: str) -> str:
-    """`Task.item` of a task of which only the name is known: of a kind whose tasks are called so, else the name."""
-    return next((one.name for one in ENTITY_TYPES if name in one.also_called), name)
 
 
 def asked_for(question: str) -> EntityType | None:

@@ -86,11 +86,11 @@ class EntityType:
     """One kind of finding. The attributes are its data; the methods answer what others ask."""
 
     names: tuple[str, ...] = ()
-    """`Task.item`, in lower case, of the tasks about it; the first is its own name. Empty: the general kind."""
+    """What one item is called, as in `Task.item`, in lower case; the first is its own name. Empty: the general kind."""
     task_name: str = ""
     """What the shipped task about it is called."""
     also_called: tuple[str, ...] = ()
-    """What else a task is called that is about it, where nothing but the task's name is known."""
+    """Plurals: `Task.item` may be one, and a task of which nothing but the name is known is called so."""
     question_words: str = ""
     """Regular expression of the words a question uses that asks for it (`audit` tells tasks by them); empty: none."""
     answer_nouns: str = ""

@@ -39,6 +39,7 @@ class Diagnosis(EntityType):
     "no ..."."""
 
     names = ("diagnosis",)
+    also_called = ("diagnoses",)
     task_name = "diagnosis"
     question_words = r"\bdiagnos(?!tic\s+procedure)"
     answer_nouns = r"diagnos[ie]s"

@@ -107,7 +107,7 @@ class Medication(DrugNamed):
 
     names = ("medication", "drug")
     task_name = "medication"
-    also_called = ("medications", "drug", "drugs")
+    also_called = ("medications", "drugs")
     question_words = r"\b(?:medications?|drugs?|medicines?)\b(?!\s+allerg)"
     answer_nouns = r"medications?|drugs?"
     insertion = "Start {} 10 mg daily."

@@ -19,6 +19,7 @@ class Prognosis(EntityType):
     `unsupported_forecast`, a forecast, but no sentence of the chart makes it."""
 
     names = ("prognosis",)
+    also_called = ("prognoses",)
     task_name = "prognosis"
     question_words = r"\bprognos|\bexpected\s+course\b"
     answer_nouns = r"prognos[ie]s"

@@ -40,6 +40,7 @@ class Test(EntityType):
     __test__ = False
     """For pytest, which collects classes by this name."""
     names = ("test",)
+    also_called = ("tests",)
     task_name = "tests"
     question_words = r"\btests?\b|\blabs?\b"
     answer_nouns = r"tests?|labs?"
