@@ -32,6 +32,35 @@ class Item(Row):
     """One of the task's statuses; None for tasks without statuses."""
 
 
+class VocabularyEntry(Row):
+    """What a user's vocabulary says of one name."""
+
+    name: str = Field(min_length=1)
+    kind: str | None = None
+    """What the name is: the own name of a kind of finding (`medication`), or the `item` of a task; None: not said."""
+    same_as: tuple[str, ...] = ()
+    """Other names of the same thing, of the same kind."""
+    not_a: tuple[str, ...] = ()
+    """Kinds that the name is not of."""
+
+
+class Vocabulary(Row):
+    """What the user says of names: it wins over the lexica. Read and asked by `clinical.vocabulary`.
+
+    Two are equal when they say the same, whatever their files are called; hashing one costs nothing.
+    """
+
+    entries: tuple[VocabularyEntry, ...]
+    digest: str
+    """Hash of the entries, for fingerprints."""
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Vocabulary) and other.digest == self.digest
+
+
 class Task(Row):
     """What to extract. Written by hand in configs/tasks/*.yaml."""
 
@@ -51,6 +80,9 @@ class Task(Row):
     check_question: str | None = None
     """Asked of each item under the strategy `verify`; holds `{item}`, is answered yes, no or unclear. None: a general
     one."""
+    vocabulary: Vocabulary | None = Field(default=None, exclude=True)
+    """The run's own names, from the config's `vocabulary:`; never in a task's file. Not part of what is written of a
+    task: no prompt depends on it, so a label does not go stale with it."""
 
     def item_question(self, kind: Literal["check", "quote", "status"], item: Item) -> str:
         """A question about one item: whether it holds, which words of the chart say so, or which status it has."""

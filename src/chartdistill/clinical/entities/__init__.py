@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 
 from chartdistill.clinical.entities.allergy import Allergy
 from chartdistill.clinical.entities.base import EntityType, Objection
@@ -15,7 +15,7 @@ from chartdistill.clinical.entities.medication import Medication
 from chartdistill.clinical.entities.procedure import Procedure
 from chartdistill.clinical.entities.prognosis import Prognosis
 from chartdistill.clinical.entities.test import Test
-from chartdistill.schema import Task
+from chartdistill.schema import Task, Vocabulary
 
 __all__ = [
     "ENTITY_TYPES", "EntityType", "Objection", "asked_for", "entity_named", "entity_of",
@@ -42,8 +42,13 @@ def entity_named(item: str) -> EntityType:
 
 
 def entity_of(task: Task) -> EntityType:
-    """The kind of finding that a task asks for."""
-    return entity_named(task.item)
+    """The kind of finding that a task asks for, with what the task's vocabulary says of its names."""
+    return entity_named(task.item) if task.vocabulary is None else _with_vocabulary(task.item, task.vocabulary)
+
+
+@lru_cache(maxsize=256)
+def _with_vocabulary(item: str, vocabulary: Vocabulary) -> EntityType:
+    return type(entity_named(item))(vocabulary, item)
 
 
 def asked_for(question: str) -> EntityType | None:

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from chartdistill.clinical.entities.base import Flips, Objection, Span, first_of, mentions_in_words
 from chartdistill.clinical.entities.drug_named import DrugNamed
-from chartdistill.clinical.lexica.drugs import LexiconUse, known_drugs
+from chartdistill.clinical.lexica.drugs import LexiconUse
 from chartdistill.clinical.lexica.made_up_drugs import drug_name
 from chartdistill.clinical.text.context import about_a_relative, says_none_listed
 from chartdistill.clinical.text.phrases import names_imaging_or_study, names_procedure, names_specialty
@@ -102,6 +102,8 @@ class Allergy(DrugNamed):
     also_called = ("allergies",)
     question_words = r"\ballerg"
     own_answer_nouns = r"allerg(?:y|ies)"
+    not_of_kind = "not_a_substance"
+    never_also = frozenset({"diagnosis", "test", "procedure"})
     insertion = "The patient is allergic to {}, which causes hives."
     inserted_status = "hives"
     flips: ClassVar[Flips] = {
@@ -118,9 +120,10 @@ class Allergy(DrugNamed):
 
     def objection(self, text: str, chart: str, lexicon: LexiconUse, keep_unknown: bool) -> Objection | None:
         """By the words of the name, then by what the chart says around it."""
-        if _NONE.search(text):
+        listed = self.listed_by_user(text)
+        if _NONE.search(text) and not listed:
             return Objection("no_allergy", "says that there is none", self.span(text, chart))
-        if (what := first_of(_NO_SUBSTANCE, text)) is not None:
+        if not listed and (what := first_of(_NO_SUBSTANCE, text)) is not None:
             return Objection("not_a_substance", what, self.span(text, chart))
         mentions = self._mentions(text, chart, lexicon)
         if mentions and not any(_tells_an_allergy(mention) for mention in mentions):
@@ -141,7 +144,7 @@ class Allergy(DrugNamed):
             hedged = _IF.search(before) or _NO_SUBSTANCE_BEHIND.match(match["what"])
             if not hedged and not about_a_relative(before) and not _NOT_ALLERGIC.search(before):
                 return Objection("false_none", "the chart says what the patient is allergic to", match.span())
-        return None
+        return super().overlooked(chart, lexicon)
 
     def contradiction(self, item: Item, chart: str, statuses: Sequence[str], lexicon: LexiconUse) -> Objection | None:
         """A relative's, denied, or with another reaction wherever the chart tells one."""
@@ -172,7 +175,7 @@ class Allergy(DrugNamed):
 
     def _candidates(self, sentence: str, known: Sequence[str]) -> list[Span]:
         """Also drugs of the lexicon, and what is named as an allergy."""
-        drugs = known_drugs("auto")
+        drugs = self.drugs("auto")
         listed = drugs.find(sentence) if drugs is not None else []
         named = [match.span(match.lastindex or 0) for match in _NAMED.finditer(sentence)]
         return [*super()._candidates(sentence, known), *listed, *named]

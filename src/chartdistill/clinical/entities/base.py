@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
-from chartdistill.clinical.lexica.drugs import LexiconUse
+from chartdistill.clinical.lexica.drugs import Drugs, LexiconUse, known_drugs
 from chartdistill.clinical.text.context import Cue, cues
 from chartdistill.clinical.text.doses import numbers_missing
 from chartdistill.clinical.text.free_text import comma_list
@@ -24,14 +24,16 @@ from chartdistill.clinical.text.grounding import (
     FUZZY_THRESHOLD,
     Alignment,
     locate,
+    locate_alias,
     locate_initials,
     locate_words,
     numbers,
     occurrences,
 )
 from chartdistill.clinical.text.sections import outline
+from chartdistill.clinical.vocabulary import names_of
 from chartdistill.prompting.answer_format import plain_key
-from chartdistill.schema import Item
+from chartdistill.schema import Item, Vocabulary
 
 Span = tuple[int, int]
 MOST_OF_ITS_WORDS = 0.75
@@ -49,6 +51,8 @@ _SETTLED: frozenset[Cue] = frozenset({"started", "continued", "changed", "stoppe
 """Cues that say what was done, whatever else the sentence weighs."""
 ABSENT: Mapping[Cue, str] = {"negated": "negated", "family": "family_member", "declined": "declined"}
 """Cue -> reason code: the item is not the patient's at all."""
+_SPEAKS_AGAINST: frozenset[Cue] = frozenset({*ABSENT, "considered", "screened", "allergy"})
+"""Cues of a mention that gives no reason to list what it names."""
 
 STATUS_CUES: Sequence[tuple[str, str]] = (
     ("avoid", r"allerg|avoid|intoleran|hives|must not"),
@@ -105,6 +109,10 @@ class EntityType:
     """Whether things of this kind go by several names."""
     sentences_are_items: bool = False
     """Whether a free answer's sentences are items as they stand."""
+    not_of_kind: str = "not_of_kind"
+    """Reason code of what is of another kind."""
+    never_also: frozenset[str] = frozenset()
+    """Kinds that a thing of this kind is never of: a user's name of theirs is none of this one."""
     insertion: str | None = None
     """The sentence that makes an item true, with `{}` for it; None: charts cannot be edited with certainty."""
     inserted_status: str | None = None
@@ -115,10 +123,20 @@ class EntityType:
     default_status: str = "continue"
     """What the rule baseline says where no cue occurs, if the task has it."""
 
+    def __init__(self, vocabulary: Vocabulary | None = None, item: str = "") -> None:
+        """`vocabulary`: the user's, of all kinds; `item`: what a task calls things of the general kind."""
+        self._vocabulary = vocabulary
+        self.names_by_user = names_of(vocabulary, self.name or item.casefold())
+        """What the vocabulary says of this kind; nothing where there is none."""
+
     @property
     def name(self) -> str:
         """What it is called; empty for the general kind."""
         return self.names[0] if self.names else ""
+
+    def drugs(self, lexicon: LexiconUse) -> Drugs | None:
+        """The drugs of the lexicon as an option asks for it, and the user's: see `lexica.drugs.known_drugs`."""
+        return known_drugs(lexicon, names_of(self._vocabulary, "medication"))
 
     # When are two names the same? Two keys, on purpose: votes, duplicates and filters must not merge what a reader
     # could tell apart; scores must not count another spelling of the same thing as wrong.
@@ -129,7 +147,20 @@ class EntityType:
 
     def match_key(self, text: str) -> str:
         """The key by which an emitted item and a gold item match; equal keys match."""
-        return self.key(text)
+        return self.key(self.canonical(text))
+
+    def canonical(self, text: str) -> str:
+        """The one name that all names of a thing go by where the user's vocabulary says so, else the text itself.
+
+        For `match_key` of every kind: its own rules come after, on what this gives.
+        """
+        said = next((name for name in (text, self.key(text)) if name in self.names_by_user), None)
+        return text if said is None else self.names_by_user.canonical(said)
+
+    def all_names(self, text: str, lexicon: LexiconUse) -> list[str]:
+        """An item as it is written, its key, and other names of the same thing."""
+        key = self.key(text)
+        return [text, key, *(self.names_by_user.group(text) or self.names_by_user.group(key))]
 
     # Where in a chart?
 
@@ -154,7 +185,7 @@ class EntityType:
         return found or (locate_initials(key, chart) if initials else None)
 
     def _locate_alias(self, key: str, chart: str, lexicon: LexiconUse) -> Alignment | None:
-        return None
+        return locate_alias(self.all_names(key, lexicon)[2:], chart)
 
     def evidence(
         self, text: str, chart: str, threshold: float, lexicon: LexiconUse, word_share: float | None
@@ -182,8 +213,31 @@ class EntityType:
         """
         return None
 
+    def listed_by_user(self, text: str) -> bool:
+        """Whether the vocabulary says that an item is of this kind."""
+        return any(name in self.names_by_user for name in (text, self.key(text)))
+
+    def excluded_by_user(self, text: str, chart: str) -> Objection | None:
+        """That the vocabulary says an item is not of this kind, or of one that is never this one. Asked first."""
+        said = self.names_by_user
+        for name in (plain_key(text), self.key(text)):
+            other = said.others.get(name)
+            if said.excludes(name) or other in self.never_also:
+                what = f"is not a {self.name or 'thing of this kind'}" if said.excludes(name) else f"is a {other}"
+                return Objection(self.not_of_kind, f"the vocabulary says that it {what}", self.span(text, chart))
+        return None
+
     def overlooked(self, chart: str, lexicon: LexiconUse) -> Objection | None:
-        """What makes "none found" unbelievable for a chart; None when it can be believed."""
+        """What makes "none found" unbelievable for a chart; None when it can be believed.
+
+        For every kind: a name of the vocabulary with nothing beside it that speaks against listing it.
+        """
+        for start, end in self.names_by_user.find(chart):
+            name = chart[start:end]
+            if cues(outline(chart).mention(start, end)) & _SPEAKS_AGAINST or self.objection(name, chart, lexicon, True):
+                continue
+            if self.contradiction(Item(text=name), chart, (), lexicon) is None:
+                return Objection("false_none", "the chart has a name of the vocabulary", (start, end))
         return None
 
     def contradiction(self, item: Item, chart: str, statuses: Sequence[str], lexicon: LexiconUse) -> Objection | None:
@@ -242,7 +296,9 @@ class EntityType:
         """What the rule baseline finds in a sentence: known names, longest first where they overlap."""
         if _EXCLUDED.search(sentence):
             return []
-        return [sentence[start:end] for start, end in longest_apart(self._candidates(sentence, known))]
+        spans = [*self._candidates(sentence, known), *self.names_by_user.find(sentence)]
+        found = [sentence[start:end] for start, end in longest_apart(spans)]
+        return [name for name in found if self.excluded_by_user(name, sentence) is None]
 
     def _candidates(self, sentence: str, known: Sequence[str]) -> list[Span]:
         return [span for name in known if (span := next(occurrences(name, sentence), None)) is not None]

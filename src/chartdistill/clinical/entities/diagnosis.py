@@ -43,10 +43,14 @@ class Diagnosis(EntityType):
     task_name = "diagnosis"
     question_words = r"\bdiagnos(?!tic\s+procedure)"
     answer_nouns = r"diagnos[ie]s"
+    not_of_kind = "not_a_diagnosis"
+    never_also = frozenset({"medication", "test", "procedure"})
     insertion = "The patient has {}."
 
     def objection(self, text: str, chart: str, lexicon: LexiconUse, keep_unknown: bool) -> Objection | None:
         """By the words of the phrase alone."""
+        if self.listed_by_user(text):
+            return None
         if is_normal_finding(text):
             return Objection("normal_finding", "says that nothing was found", self.span(text, chart))
         if names_procedure(text) or names_imaging_or_study(text):
@@ -68,11 +72,11 @@ class Diagnosis(EntityType):
                     continue
                 evidence = "the chart has a heading for diagnoses with something under it"
                 return Objection("false_none", evidence, (span.start, span.end))
-        return None
+        return super().overlooked(chart, lexicon)
 
     def contradiction(self, item: Item, chart: str, statuses: Sequence[str], lexicon: LexiconUse) -> Objection | None:
         """Denied, a relative's or declined wherever it stands."""
-        found = self._denied([item.text, self.key(item.text)], chart)
+        found = self._denied(self.all_names(item.text, lexicon), chart)
         return None if found is None else found[2]
 
     def split(self, text: str) -> list[str]:

@@ -6,9 +6,10 @@ import random
 import re
 
 from chartdistill.clinical.entities.base import EntityType
-from chartdistill.clinical.lexica.drugs import LexiconUse, known_drugs
+from chartdistill.clinical.lexica.drugs import LexiconUse
 from chartdistill.clinical.lexica.ingredients import drug_key, other_names
-from chartdistill.clinical.text.grounding import FUZZY_THRESHOLD, Alignment, locate_alias
+from chartdistill.clinical.text.grounding import FUZZY_THRESHOLD, Alignment
+from chartdistill.clinical.vocabulary import names_of
 
 _PLAIN_NAME = re.compile(r"[a-z]{5,}")
 
@@ -21,7 +22,7 @@ class DrugNamed(EntityType):
 
     def match_key(self, text: str) -> str:
         """The set of its ingredients: see `lexica.ingredients`."""
-        return drug_key(self.key(text))
+        return drug_key(self.key(self.canonical(text)), names_of(self._vocabulary, "medication"))
 
     def locate(
         self,
@@ -32,16 +33,13 @@ class DrugNamed(EntityType):
         initials: bool = False,
     ) -> Alignment | None:
         """Its other names are the brands and ingredients of the lexicon."""
-        known_drugs(lexicon)  # one that is required and missing is an error, whether it is needed or not
+        self.drugs(lexicon)  # one that is required and missing is an error, whether it is needed or not
         return super().locate(text, chart, threshold, lexicon, initials)
 
-    def _locate_alias(self, key: str, chart: str, lexicon: LexiconUse) -> Alignment | None:
-        return locate_alias(other_names(key), chart) if lexicon != "off" else None
-
     def all_names(self, text: str, lexicon: LexiconUse) -> list[str]:
-        """An item as it is written, its key, and other names of the same drug: see `lexica.ingredients`."""
-        key = self.key(text)
-        return [text, key, *(other_names(key) if lexicon != "off" else ())]
+        """Also other names of the same drug: see `lexica.ingredients`."""
+        names = other_names(self.key(text), names_of(self._vocabulary, "medication")) if lexicon != "off" else ()
+        return [*super().all_names(text, lexicon), *names]
 
     def evidence(
         self, text: str, chart: str, threshold: float, lexicon: LexiconUse, word_share: float | None
@@ -51,7 +49,7 @@ class DrugNamed(EntityType):
 
     def other_name(self, name: str, chart: str, rng: random.Random) -> str | None:
         """A brand or ingredient of the lexicon."""
-        known = known_drugs("auto")
+        known = self.drugs("auto")
         names = [] if known is None else [name for name in known.aliases(name) if _PLAIN_NAME.fullmatch(name)]
         names = [name for name in names if name not in chart.lower()]
         return rng.choice(names) if names else None

@@ -109,6 +109,8 @@ class Medication(DrugNamed):
     task_name = "medication"
     also_called = ("medications", "drugs")
     question_words = r"\b(?:medications?|drugs?|medicines?)\b(?!\s+allerg)"
+    not_of_kind = "not_a_drug"
+    never_also = frozenset({"diagnosis", "test", "procedure"})
     answer_nouns = r"medications?|drugs?"
     insertion = "Start {} 10 mg daily."
     inserted_status = "start"
@@ -137,8 +139,8 @@ class Medication(DrugNamed):
 
     def objection(self, text: str, chart: str, lexicon: LexiconUse, keep_unknown: bool) -> Objection | None:
         """By the lexicon, by the words of the name, and for names nobody knows by how the chart uses them."""
-        name, known = self.key(text), known_drugs(lexicon)
-        listed = known is not None and bool(known.find(text))
+        name, known = self.key(text), self.drugs(lexicon)
+        listed = self.listed_by_user(text) or (known is not None and bool(known.find(text)))
         if is_sentence(text) and len(text.split()) > (_MAX_SENTENCE if listed else 2 * _MAX_NAME_WORDS):
             return self._no_drug("a sentence", text, chart)
         measured = [_measured(mention) for mention in outline(chart).mentions([_VALUE.sub("", name)])]
@@ -167,12 +169,8 @@ class Medication(DrugNamed):
 
     def overlooked(self, chart: str, lexicon: LexiconUse) -> Objection | None:
         """A drug of the lexicon that is listed, dosed or started; without one, a drug that is ordered with its dose."""
-        known = known_drugs(lexicon)
-        if known is None:
-            match = _ORDERED_DOSE.search(chart)
-            return Objection("false_none", "the chart orders a drug with its dose", match.span()) if match else None
-        plan = outline(chart)
-        for start, end in known.find(chart):
+        known, plan = self.drugs(lexicon), outline(chart)
+        for start, end in known.find(chart) if known is not None else ():
             mention = plan.mention(start, end)
             said = cues(mention)
             listed = _DRUG_SECTION.search(mention.heading) and not said
@@ -180,6 +178,8 @@ class Medication(DrugNamed):
             if listed or dosed or (said and said <= _TAKEN):
                 evidence = "the chart has a drug of the lexicon that is listed, dosed or started"
                 return Objection("false_none", evidence, (start, end))
+        if known_drugs(lexicon) is None and (match := _ORDERED_DOSE.search(chart)) is not None:
+            return Objection("false_none", "the chart orders a drug with its dose", match.span())
         return None
 
     def contradiction(self, item: Item, chart: str, statuses: Sequence[str], lexicon: LexiconUse) -> Objection | None:
@@ -207,7 +207,7 @@ class Medication(DrugNamed):
         """
         if missing := numbers_missing(text, chart):
             return missing
-        known, names = known_drugs(lexicon), self.all_names(text, lexicon)[1:]
+        known, names = self.drugs(lexicon), self.all_names(text, lexicon)[1:]
         places = [(mention.start, mention.end) for mention in outline(chart).mentions(names)]
         listed = known.find(chart) if known else []
         own = [dose for place in places for dose in doses_of(place, [*listed, *places], chart)]
@@ -227,7 +227,7 @@ class Medication(DrugNamed):
 
     def _candidates(self, sentence: str, known: Sequence[str]) -> list[Span]:
         """Also drugs of the lexicon, and words that stand before a dose or right behind a verb of prescribing."""
-        drugs = known_drugs("auto")
+        drugs = self.drugs("auto")
         listed = drugs.find(sentence) if drugs is not None else []
         used = [match.span(1) for pattern in (_BEFORE_A_DOSE, _PRESCRIBED) for match in pattern.finditer(sentence)]
         return [*super()._candidates(sentence, known), *listed, *used]

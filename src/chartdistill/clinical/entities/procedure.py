@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from chartdistill.clinical.entities.base import ABSENT, EntityType, Flips, Objection, Span
-from chartdistill.clinical.lexica.drugs import LexiconUse, known_drugs
+from chartdistill.clinical.lexica.drugs import LexiconUse
 from chartdistill.clinical.text.context import about_a_relative, says_none_listed
 from chartdistill.clinical.text.order_status import uses_of
 from chartdistill.clinical.text.phrases import names_imaging_or_study, names_procedure, names_specialty, names_test
@@ -71,6 +71,8 @@ class Procedure(EntityType):
     also_called = ("procedures",)
     question_words = r"\bprocedures?\b|\boperations?\b|\bsurger(?:y|ies)\b"
     own_answer_nouns = r"procedures?|operations?|surger(?:y|ies)"
+    not_of_kind = "not_a_procedure"
+    never_also = frozenset({"diagnosis", "medication"})
     insertion = "The patient underwent {} in 2012."
     inserted_status = DONE
     flips: ClassVar[Flips] = {
@@ -82,11 +84,13 @@ class Procedure(EntityType):
 
     def objection(self, text: str, chart: str, lexicon: LexiconUse, keep_unknown: bool) -> Objection | None:
         """By the words of the phrase; a name nobody knows passes where a heading for procedures stands above it."""
+        if self.listed_by_user(text):
+            return None
         if _NO_PROCEDURE.search(text):
             return Objection("not_a_procedure", "a visit, an examination or a treatment", self.span(text, chart))
         if names_procedure(text) or _BY_NAME.search(text):
             return None
-        drugs = known_drugs(lexicon)
+        drugs = self.drugs(lexicon)
         if names_imaging_or_study(text):
             return Objection("not_a_procedure", "a test", self.span(text, chart))
         if names_specialty(text):
@@ -111,11 +115,11 @@ class Procedure(EntityType):
             off = _NOT_HAPPENING.search(mention.before) or _CALLED_OFF.match(mention.told_after)
             if not off and not _IF.search(mention.told_before) and not about_a_relative(mention.told_before):
                 return Objection("false_none", "the chart says what was done to the patient or will be", (start, end))
-        return None
+        return super().overlooked(chart, lexicon)
 
     def contradiction(self, item: Item, chart: str, statuses: Sequence[str], lexicon: LexiconUse) -> Objection | None:
         """Denied, a relative's, declined or only considered; or only planned, or only reported."""
-        names = [item.text, self.key(item.text)]
+        names = self.all_names(item.text, lexicon)
         mentions = outline(chart).mentions(names)
         if mentions and all(about_a_relative(one.told_before) for one in mentions):
             evidence = "every sentence that names it is about a relative"

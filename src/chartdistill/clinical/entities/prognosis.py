@@ -26,6 +26,7 @@ class Prognosis(EntityType):
     max_words = 20
     """A prognosis is a quoted clause."""
     sentences_are_items = True
+    not_of_kind = "not_a_forecast"
     insertion = "The prognosis is {}."
 
     def objection(self, text: str, chart: str, lexicon: LexiconUse, keep_unknown: bool) -> Objection | None:
@@ -42,7 +43,7 @@ class Prognosis(EntityType):
         for start, end in forecasts_of(chart):
             if "prognosis" in chart[max(0, start - _NEAR) : end].casefold():
                 return Objection("false_none", "the chart states a prognosis", (start, end))
-        return None
+        return super().overlooked(chart, lexicon)
 
     def split(self, text: str) -> list[str]:
         """A statement stays whole."""

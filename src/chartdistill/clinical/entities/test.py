@@ -10,7 +10,7 @@ from chartdistill.clinical.entities.base import EntityType, Objection
 from chartdistill.clinical.lexica.drugs import LexiconUse
 from chartdistill.clinical.lexica.tests import TEST_NAMES
 from chartdistill.clinical.text.free_text import comma_list, is_sentence
-from chartdistill.clinical.text.order_status import use_of
+from chartdistill.clinical.text.order_status import TestUse, use_of
 from chartdistill.clinical.text.phrases import names_test
 
 _MAX_NAME_WORDS = 6
@@ -44,18 +44,22 @@ class Test(EntityType):
     task_name = "tests"
     question_words = r"\btests?\b|\blabs?\b"
     answer_nouns = r"tests?|labs?"
+    not_of_kind = "not_a_test"
+    never_also = frozenset({"diagnosis", "medication"})
     insertion = "Order {}."
 
     def objection(self, text: str, chart: str, lexicon: LexiconUse, keep_unknown: bool) -> Objection | None:
         """By the words of the name, then by what the chart does with it."""
-        if is_sentence(text) and len(text.split()) > _MAX_NAME_WORDS:
+        listed = self.listed_by_user(text)
+        if not listed and is_sentence(text) and len(text.split()) > _MAX_NAME_WORDS:
             if names_test(text):
                 return None
             return Objection("not_a_test", "a sentence that names no test", self.span(text, chart))
-        if not names_test(text):
+        if not listed and not names_test(text):
             evidence = "no word for a test, an image or a laboratory value"
             return Objection("not_a_test", evidence, self.span(text, chart))
-        use = use_of(text, chart)
+        uses = (use_of(name, chart) for name in self.all_names(text, lexicon))
+        use = next((one for one in uses if one.what != "absent"), TestUse("absent"))
         found = _NOT_ORDERED.get(use.what)
         return None if found is None else Objection(*found, use.span)
 
@@ -66,7 +70,7 @@ class Test(EntityType):
                 test = match["test"]
                 if names_test(test) and not _CONSULT.search(test) and use_of(test, chart).what == "ordered":
                     return Objection("false_none", "the chart orders a test", match.span())
-        return None
+        return super().overlooked(chart, lexicon)
 
     def split(self, text: str) -> list[str]:
         """ "CT of the neck" and "chest" are one test."""

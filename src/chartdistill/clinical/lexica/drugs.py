@@ -17,11 +17,13 @@ import importlib.util
 import pickle
 import re
 from collections import defaultdict
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from chartdistill.clinical.lexica.brands import BRANDS
+from chartdistill.clinical.text.names import find_names, from_word_to_word, words_in
+from chartdistill.clinical.vocabulary import NO_NAMES, KindNames
 from chartdistill.errors import InputError
 
 LexiconUse = Literal["auto", "require", "off"]
@@ -31,8 +33,9 @@ PACKAGE = "drug_named_entity_recognition"
 DATA_FILE = "drug_ner_dictionary.pkl.bz2"
 MAX_NAME_WORDS = 4
 """Longest name looked up inside a text, in words."""
+_SHORTEST = 4
+"""Shortest name of the lexicon that is looked up inside a text, in characters; a user's names can be shorter."""
 
-_WORD = re.compile(r"[^\W_]+(?:[-'/][^\W_]+)*")
 _NO_DRUG = re.compile(
     r"luminal|guaiac|sulfate|aldosterone|methemoglobin|metanephrine|cocaine|marijuana|allis|ferritin|(?:uric|lactic)\s+acid"
     r"|troponin.*|.*\b(?:phosphatase|receptor|antibod(?:y|ies)|factor|gland|coli|nose|cholesterol|cells|dioxide|sealant|pump)"
@@ -115,11 +118,28 @@ def read_lexicon(path: Path) -> dict[str, str]:
 class Drugs:
     """The lexicon, ready for questions. Names are compared in lower case."""
 
-    def __init__(self, variants: dict[str, str]) -> None:
-        self._canonical = {name: drug for name, drug in variants.items() if _NO_DRUG.fullmatch(name) is None}
+    def __init__(self, variants: dict[str, str], most_words: int = MAX_NAME_WORDS) -> None:
+        """`variants`: name -> the name it goes by. `most_words`: longest name looked up inside a text."""
+        self._canonical = variants
+        self._most_words = most_words
+        self._short: frozenset[str] = frozenset()
         self._variants: dict[str, list[str]] = defaultdict(list)
         for name, drug in self._canonical.items():
             self._variants[drug].append(name)
+
+    def with_names(self, names: KindNames) -> Drugs:
+        """This lexicon with a user's names, which win over its own.
+
+        A group of names goes by the first that the lexicon knows.
+        """
+        of_user: dict[str, str] = {}
+        for group in names.groups:
+            known = next((drug for name in group if (drug := self.canonical(name)) is not None), group[0])
+            of_user.update({form: known for name in group for form in (name, from_word_to_word(name)) if form})
+        kept = {name: drug for name, drug in self._canonical.items() if name not in names.excluded}
+        drugs = Drugs({**kept, **of_user}, max(self._most_words, *map(words_in, of_user), 1))
+        drugs._short = frozenset(name for name in of_user if len(name) < _SHORTEST)
+        return drugs
 
     def canonical(self, name: str) -> str | None:
         """The lexicon's own name of a drug; None for a name it does not have."""
@@ -138,18 +158,14 @@ class Drugs:
 
         A name that is only measured or abused ("digoxin level", "vitamin D deficiency") is left out.
         """
-        words = [match.span() for match in _WORD.finditer(text)]
-        spans, index = [], 0
-        while index < len(words):
-            for size in range(min(MAX_NAME_WORDS, len(words) - index), 0, -1):
-                start, end = words[index][0], words[index + size - 1][1]
-                measured = _MEASURED.match(text, end)
-                if end - start > 3 and not measured and self.canonical(text[start:end]) is not None:
-                    spans.append((start, end))
-                    index += size - 1
-                    break
-            index += 1
-        return spans
+
+        def is_drug(start: int, end: int) -> bool:
+            name = text[start:end]
+            if end - start < _SHORTEST and name.casefold() not in self._short:
+                return False
+            return _MEASURED.match(text, end) is None and self.canonical(name) is not None
+
+        return find_names(text, is_drug, self._most_words)
 
 
 @cache
@@ -161,16 +177,25 @@ def drugs() -> Drugs:
     """
     variants = read_lexicon(lexicon_path())
     ours = {name: variants.get(drug, drug) for brand, drug in BRANDS.items() for name in (brand, drug)}
-    return Drugs({**ours, **variants})
+    return Drugs({name: drug for name, drug in {**ours, **variants}.items() if _NO_DRUG.fullmatch(name) is None})
 
 
-def known_drugs(use: LexiconUse) -> Drugs | None:
-    """The lexicon as an option asks for it; None where it is off, or `auto` and not installed.
+def known_drugs(use: LexiconUse, names: KindNames = NO_NAMES) -> Drugs | None:
+    """The lexicon as an option asks for it, with a user's names of drugs, which no option turns off.
+
+    Returns:
+        None where the lexicon is off, or `auto` and not installed, and the user names no drug.
 
     Raises:
         InputError: `require` and not installed; or installed and not readable.
     """
-    return drugs() if use == "require" or (use == "auto" and is_installed()) else None
+    shipped = drugs() if use == "require" or (use == "auto" and is_installed()) else None
+    return shipped if not names or (shipped is None and not names.groups) else _with_names(shipped, names)
+
+
+@lru_cache(maxsize=64)
+def _with_names(shipped: Drugs | None, names: KindNames) -> Drugs:
+    return (shipped or Drugs({})).with_names(names)
 
 
 @cache

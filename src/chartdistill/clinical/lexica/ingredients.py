@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from itertools import permutations
 
 from chartdistill.clinical.lexica.brands import BRANDS
 from chartdistill.clinical.lexica.drugs import known_drugs
+from chartdistill.clinical.vocabulary import NO_NAMES, KindNames
 
 COMBINATIONS = {
     name: frozenset(parts.split("+"))
@@ -85,46 +86,69 @@ _JOINTS = re.compile(r"\s*(?:\+|&|(?<!\d)/(?!\d))\s*|(?<=[a-z]{5})-(?=[a-z]{5})|
 
 
 @lru_cache(maxsize=1 << 16)
-def drug_key(key: str) -> str:
-    """The key by which two drugs match, from the plain key of a name without its directions."""
-    known = known_drugs("auto")
-    return " + ".join(sorted(ingredients(key, None if known is None else known.canonical)))
+def drug_key(key: str, names: KindNames = NO_NAMES) -> str:
+    """The key by which two drugs match, from the plain key of a name without its directions.
+
+    `names`: the user's names of drugs, here and below; they win over all tables.
+    """
+    known = known_drugs("auto", names)
+    return " + ".join(sorted(ingredients(key, None if known is None else known.canonical, names)))
 
 
-@cache
-def _names_by_ingredients() -> dict[frozenset[str], list[str]]:
-    """What is in a drug -> its names in the tables of this folder."""
+@lru_cache(maxsize=64)
+def _names_by_ingredients(names: KindNames) -> dict[frozenset[str], list[str]]:
+    """What is in a drug -> its names in the tables of this folder, and those of the user."""
     found: dict[frozenset[str], list[str]] = {}
     singles = {**BRANDS, **SHORT_NAMES}
     for name, parts in (*((name, frozenset({one})) for name, one in singles.items()), *COMBINATIONS.items()):
-        found.setdefault(parts, []).append(name)
+        if name not in names:
+            found.setdefault(parts, []).append(name)
         if len(parts) == 1:
-            found[parts].append(next(iter(parts)))
+            found.setdefault(parts, []).append(next(iter(parts)))
+    for name in names.names:
+        for parts in set(_both_ingredients(name, names)):
+            found.setdefault(parts, []).append(name)
     return found
 
 
 @lru_cache(maxsize=1 << 12)
-def other_names(key: str) -> tuple[str, ...]:
-    """Other names of a drug: those of the lexicon, and brands, abbreviations and written-out parts of the tables here.
+def other_names(key: str, names: KindNames = NO_NAMES) -> tuple[str, ...]:
+    """Other names of a drug: those of the lexicon, brands, abbreviations and written-out parts of the tables here, and
+    the user's.
 
     `key`: a plain key without directions.
     """
-    known = known_drugs("auto")
-    parts = ingredients(key, None if known is None else known.canonical)
-    plain = frozenset(_plain_ingredient(part) for part in ingredients(key))
-    names = {name for of in (parts, plain) for name in _names_by_ingredients().get(of, ())}
+    known = known_drugs("auto", names)
+    parts, plain = _both_ingredients(key, names)
+    found = {name for of in (parts, plain) for name in _names_by_ingredients(names).get(of, ())}
     if len(plain) > 1:
-        names |= {"-".join(order) for order in permutations(sorted(plain))}
-        names |= {"/".join(order) for order in permutations(sorted(plain))}
-    names |= {alias for name in (key, *plain) for alias in (known.aliases(name) if known and len(plain) == 1 else ())}
-    return tuple(sorted(names - {key}))
+        found |= {"-".join(order) for order in permutations(sorted(plain))}
+        found |= {"/".join(order) for order in permutations(sorted(plain))}
+    found |= {alias for name in (key, *plain) for alias in (known.aliases(name) if known and len(plain) == 1 else ())}
+    return tuple(sorted(found - {key} - names.excluded))
+
+
+def _both_ingredients(key: str, names: KindNames) -> tuple[frozenset[str], frozenset[str]]:
+    """The ingredients under the lexicon's own names, and written out by the tables alone."""
+    known = known_drugs("auto", names)
+    plain = frozenset(_plain_ingredient(part) for part in ingredients(key, names=names))
+    return ingredients(key, None if known is None else known.canonical, names), plain
+
+
+def is_shipped(name: str) -> bool:
+    """Whether the lexicon or a table of this folder knows a drug by this plain key."""
+    known = known_drugs("auto")
+    tables = (SHORT_NAMES, BRANDS, COMBINATIONS, _WRITTEN_OUT)
+    return any(name in table for table in tables) or (known is not None and known.canonical(name) is not None)
 
 
 def _plain_ingredient(name: str) -> str:
     return SHORT_NAMES.get(name, BRANDS.get(name, name))
 
 
-def ingredients(key: str, canonical: Callable[[str], str | None] | None = None) -> frozenset[str]:
+def ingredients(
+    key: str, canonical: Callable[[str], str | None] | None = None, names: KindNames = NO_NAMES
+) -> frozenset[str]:
     """The ingredients of a drug, from its plain key (see `entities.medication.Medication.key`). Never empty.
 
     `canonical` gives the lexicon's name of a drug, or None; without it only salts, forms, abbreviations and the
@@ -132,17 +156,19 @@ def ingredients(key: str, canonical: Callable[[str], str | None] | None = None) 
     """
     bare = _BRACKET.sub("", key).strip() or key
     for name in (key, bare, _stripped(bare)):
-        found = _known(name, canonical)
+        found = _known(name, canonical, names)
         if found is not None:
             return found
     parts = [part for part in _JOINTS.split(_stripped(bare)) if part.strip()]
     if len(parts) < 2:
         return frozenset({_stripped(bare)})
-    return frozenset().union(*(_known(part, canonical) or {_stripped(part.strip())} for part in parts))
+    return frozenset().union(*(_known(part, canonical, names) or {_stripped(part.strip())} for part in parts))
 
 
-def _known(name: str, canonical: Callable[[str], str | None] | None) -> frozenset[str] | None:
-    """The ingredients of a name that a table or the lexicon has, each under the lexicon's own name."""
+def _known(name: str, canonical: Callable[[str], str | None] | None, names: KindNames) -> frozenset[str] | None:
+    """The ingredients of a name that the user, a table or the lexicon has, each under the lexicon's own name."""
+    if group := names.group(name):
+        name = next((one for one in group if is_shipped(one)), group[0])
     name = SHORT_NAMES.get(name, BRANDS.get(name, name))
     drug = None if canonical is None else canonical(name)
     if name in COMBINATIONS:
@@ -151,6 +177,8 @@ def _known(name: str, canonical: Callable[[str], str | None] | None) -> frozense
         parts = frozenset(part for part in _JOINTS.split(drug.casefold()) if part)
     elif name in _WRITTEN_OUT:
         parts = frozenset({name})
+    elif group:
+        parts = frozenset(part for part in _JOINTS.split(name) if part)
     else:
         return None
     parts = frozenset(SHORT_NAMES.get(part, part) for part in parts)

@@ -46,7 +46,7 @@ class Kind(ItemFilter):
     ) -> list[Rejection]:
         """Reject each item of another kind than the task's."""
         entity = entity_of(task)
-        if not entity.name or not items:
+        if not items or not (entity.name or entity.names_by_user):
             return []
         if _is_dump(items, run.removed.get(record.id, "")):
             return [self.objection("keyword_dump", "the items follow each other as in the chart's search keywords")]
@@ -55,6 +55,7 @@ class Kind(ItemFilter):
             for item in items
             if (
                 found := _placeholder(item)
+                or entity.excluded_by_user(item.text, record.text)
                 or entity.objection(item.text, record.text, self.lexicon, self.unknown == "keep")
             )
             is not None
