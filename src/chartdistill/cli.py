@@ -79,11 +79,13 @@ def build_parser() -> argparse.ArgumentParser:
     audit.add_argument("file", type=Path, metavar="FILE.jsonl", help="lines with prompt and completion, or messages")
     audit.add_argument("--json", action="store_true", help="one verdict per line on standard output, with the items")
     audit.add_argument("--out", type=Path, metavar="FILE", help="JSONL to write: verdicts with every finding")
+    audit.add_argument("--vocabulary", type=Path, metavar="FILE", help="names of your house, see docs/vocabulary.md")
     score = commands.add_parser("score", help="every metric from two JSONL files, answers and gold; no engine")
     score.add_argument("predictions", type=Path, metavar="PREDICTIONS.jsonl", help="answers of one or more arms")
     score.add_argument("gold", type=Path, metavar="GOLD.jsonl", help="records with gold; records.jsonl of a run fits")
     score.add_argument("--against", type=Path, nargs="+", default=[], metavar="FILE", help="more arms, for differences")
     score.add_argument("--tasks", type=Path, nargs="+", metavar="TASK.yaml", help="task files; else found in the gold")
+    score.add_argument("--vocabulary", type=Path, metavar="FILE", help="names of your house, see docs/vocabulary.md")
     score.add_argument("--out", type=Path, metavar="FILE", help="JSON to write")
     study = commands.add_parser("study", help="many runs, one report: who can teach the student, from how much?")
     study.add_argument("config", type=Path, metavar="STUDY.yaml", help="see configs/study-demo.yaml")
@@ -127,7 +129,7 @@ def _dispatch(arguments: argparse.Namespace) -> None:
     if arguments.command == "audit":
         from chartdistill.curation.audit import run_audit
 
-        run_audit(arguments.file, arguments.out, arguments.json)
+        run_audit(arguments.file, arguments.out, arguments.json, arguments.vocabulary)
         return
     if arguments.command == "score":
         _score(arguments)
@@ -191,7 +193,8 @@ def _score(arguments: argparse.Namespace) -> None:
     from chartdistill.runtime.run_folder import write_text
 
     tasks = None if arguments.tasks is None else [load_task(path) for path in arguments.tasks]
-    figures = score_files([arguments.predictions, *arguments.against], arguments.gold, tasks=tasks)
+    answers = [arguments.predictions, *arguments.against]
+    figures = score_files(answers, arguments.gold, tasks=tasks, vocabulary=arguments.vocabulary)
     if arguments.out is not None:
         write_text(arguments.out, json.dumps(figures, indent=1) + "\n")
     print(write_summary(figures))

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from chartdistill.clinical.vocabulary_file import read_vocabulary
 from chartdistill.curation import DEFAULT_FILTERS, AnyFilter
 from chartdistill.engines import AnyEngine, OpenAIEngine, VllmEngine
 from chartdistill.errors import ConfigError
@@ -85,6 +87,8 @@ class RunConfig(_Section):
     """System text of every prompt: teacher's, student's, in training and in use."""
     tasks: tuple[Path, ...] = Field(min_length=1)
     """Task files."""
+    vocabulary: Path | None = None
+    """Names of your house: YAML, CSV, TSV or JSONL, see docs/vocabulary.md. It wins over the shipped lexica."""
     records: tuple[AnySource, ...] = Field(min_length=1)
     """Where the charts come from."""
     prepare: PrepareOptions = PrepareOptions()
@@ -114,7 +118,9 @@ class Run:
         self.config = config
         self.base = base
         self.dir = config.run_dir
-        self.tasks = [load_task(base / path) for path in config.tasks]
+        tasks = [load_task(base / path) for path in config.tasks]
+        named = None if config.vocabulary is None else base / config.vocabulary
+        self.tasks = tasks if named is None else with_vocabulary(tasks, named)
         names = [task.name for task in self.tasks]
         if len(set(names)) < len(names):
             raise ConfigError(f"tasks: two task files have the same name among {names}. Task names must differ.")
@@ -151,7 +157,21 @@ def load_run(path: Path, records: Path | None = None, run_dir: Path | None = Non
 
 def load_task(path: Path) -> Task:
     """Read a task file."""
-    return _checked(Task, _read_yaml(path), path)
+    values = _read_yaml(path)
+    if "vocabulary" in values:
+        raise ConfigError(f"{path}: vocabulary: unknown option; it is one for all tasks, and stands in the config")
+    return _checked(Task, values, path)
+
+
+def with_vocabulary(tasks: Iterable[Task], path: Path) -> list[Task]:
+    """The tasks, each with the names that a vocabulary file gives.
+
+    Raises:
+        InputError: see `read_vocabulary`.
+    """
+    tasks = list(tasks)
+    vocabulary = read_vocabulary(path, [task.item for task in tasks])
+    return [task.model_copy(update={"vocabulary": vocabulary}) for task in tasks]
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

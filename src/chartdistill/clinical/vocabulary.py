@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from chartdistill.clinical.text.names import find_names, from_word_to_word, words_in
 from chartdistill.prompting.answer_format import plain_key
-from chartdistill.schema import Vocabulary, VocabularyEntry
+from chartdistill.schema import Task, Vocabulary, VocabularyEntry
 
 
 class KindNames:
@@ -60,14 +60,15 @@ class KindNames:
             text, lambda start, end: " ".join(text[start:end].casefold().split()) in self._in_text, self._most_words
         )
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """All names of the kind."""
-        return tuple(self._group_of)
-
 
 NO_NAMES = KindNames()
 """Of a user without a vocabulary."""
+
+
+def mark_of(tasks: Iterable[Task]) -> dict[str, str | int] | None:
+    """What a manifest says of the vocabulary of its tasks, and fingerprints hold; None where there is none."""
+    found = next((task.vocabulary for task in tasks if task.vocabulary is not None), None)
+    return None if found is None else {"hash": found.digest, "entries": len(found.entries)}
 
 
 def canonical(vocabulary: Vocabulary | None, kind: str, text: str) -> str:

@@ -22,6 +22,7 @@ from pydantic import Field
 
 from chartdistill.clinical.entities import ENTITY_TYPES, EntityType, asked_for
 from chartdistill.clinical.free_answers import parse_free_answer
+from chartdistill.clinical.vocabulary_file import read_vocabulary
 from chartdistill.curation.filters import (
     Aberration,
     Abstention,
@@ -38,7 +39,7 @@ from chartdistill.errors import InputError
 from chartdistill.prompting.answer_format import FIELD_SEPARATOR, plain_key
 from chartdistill.records import clean
 from chartdistill.runtime.run_folder import RowWriter
-from chartdistill.schema import Item, Label, Record, Rejection, Row, Task, content_hash
+from chartdistill.schema import Item, Label, Record, Rejection, Row, Task, Vocabulary, content_hash
 
 AUDIT_FILTERS: tuple[AnyFilter, ...] = (
     Truncation(),
@@ -133,20 +134,22 @@ class AuditSummary:
         return "\n".join(lines)
 
 
-def audit(path: Path, filters: Sequence[AnyFilter] = AUDIT_FILTERS) -> Iterator[LineVerdict | BrokenLine]:
-    """Judge every line of a file, in order.
+def audit(
+    path: Path, filters: Sequence[AnyFilter] = AUDIT_FILTERS, vocabulary: Vocabulary | None = None
+) -> Iterator[LineVerdict | BrokenLine]:
+    """Judge every line of a file, in order. `vocabulary`: the user's names, which win over the lexica.
 
     Raises:
         InputError: the file is missing, cannot be read, or has no line at all.
     """
     removed: dict[str, str] = {}
     nones: Counter[str] = Counter()
-    facts = survey(_surveyed(path, removed, nones), removed)
+    facts = survey(_surveyed(path, removed, nones, vocabulary), removed)
     none = max(nones, key=lambda text: nones[text], default="")
     first_seen: dict[str, int] = {}
     for number, text in _lines(path):
         try:
-            line = take_apart(_parsed(text))
+            line = take_apart(_parsed(text), vocabulary)
         except ValueError as error:
             yield BrokenLine(number=number, error=str(error))
             continue
@@ -155,7 +158,7 @@ def audit(path: Path, filters: Sequence[AnyFilter] = AUDIT_FILTERS) -> Iterator[
         raise InputError(f"{path} has no lines. Expected one JSON object with `prompt` and `completion` per line.")
 
 
-def take_apart(values: Any) -> AuditLine:
+def take_apart(values: Any, vocabulary: Vocabulary | None = None) -> AuditLine:
     """One parsed JSON line -> record, task, completion, items.
 
     Raises:
@@ -176,7 +179,7 @@ def take_apart(values: Any) -> AuditLine:
     end = max((start + length for _, start, length in cleaned.segments), default=0)
     key = content_hash(cleaned.text)
     record = Record(id=key, source="audit", text=cleaned.text, cluster=key, split="train", segments=cleaned.segments)
-    task = _task(asked)
+    task = _task(asked, vocabulary)
     items = _items(completion, task)
     return AuditLine(
         record, body[end:], task, spelled or task.name, completion, items, content_hash(prompt, completion)
@@ -218,13 +221,13 @@ def _judge(
 
 
 def _surveyed(
-    path: Path, removed: dict[str, str], nones: Counter[str]
+    path: Path, removed: dict[str, str], nones: Counter[str], vocabulary: Vocabulary | None
 ) -> Iterator[tuple[str, str, tuple[Item, ...] | None]]:
     """What `survey` wants of every readable line; collects what cleaning removed and how none is said on the way."""
     seen: set[str] = set()
     for _, text in _lines(path):
         try:
-            line = take_apart(_parsed(text))
+            line = take_apart(_parsed(text), vocabulary)
         except ValueError:
             continue
         if line.removed:
@@ -289,8 +292,15 @@ def _prompt_and_completion(values: Any) -> tuple[str, str]:
     return values["prompt"], values["completion"]
 
 
-def _task(asked: EntityType) -> Task:
-    return Task(name=asked.task_name, item=asked.name, gate_question="-", extraction_question="-", question="-")
+def _task(asked: EntityType, vocabulary: Vocabulary | None) -> Task:
+    return Task(
+        name=asked.task_name,
+        item=asked.name,
+        gate_question="-",
+        extraction_question="-",
+        question="-",
+        vocabulary=vocabulary,
+    )
 
 
 def _items(completion: str, task: Task) -> tuple[Item, ...]:
@@ -302,19 +312,21 @@ def _items(completion: str, task: Task) -> tuple[Item, ...]:
     return parse_free_answer(text, task).items
 
 
-def run_audit(path: Path, out: Path | None = None, as_json: bool = False) -> None:
+def run_audit(path: Path, out: Path | None = None, as_json: bool = False, vocabulary: Path | None = None) -> None:
     """Audit a file for the command line: a table per task, or one JSON line per verdict (`as_json`).
 
     The terminal shows counts and reason codes; items only with `as_json`, a record's text never. `out` gets every
-    finding, with its item, evidence and span.
+    finding, with its item, evidence and span. `vocabulary`: a file of names, see docs/vocabulary.md.
 
     Raises:
-        InputError: the file cannot be read; or, after all other lines were judged, some lines are broken.
+        InputError: the vocabulary is wrong; the file cannot be read; or, after all other lines were judged, some are
+            broken.
     """
     summary = AuditSummary()
+    names = None if vocabulary is None else read_vocabulary(vocabulary)
     writer = RowWriter(out) if out is not None else None
     with writer or nullcontext():
-        for row in audit(path):
+        for row in audit(path, vocabulary=names):
             summary.add(row)
             if writer is not None:
                 writer.write(row)

@@ -18,6 +18,7 @@ from statistics import fmean
 from typing import Any
 
 from chartdistill.clinical.lexica.drugs import is_installed
+from chartdistill.clinical.vocabulary import mark_of
 from chartdistill.curation.ablation import Ablation, left_of
 from chartdistill.curation.filters import NO_STATISTICS, AnyFilter, Format, LabelStatistics, survey
 from chartdistill.curation.readmission import Readmissions, merged
@@ -62,11 +63,13 @@ def curate(
     """
     records_dir, labels_dir, folder = run_dir / "records", run_dir / "labels", run_dir / "curated"
     wanted = _wanted_readmissions(folder, readmit)
-    options = {
+    options: dict[str, Any] = {
         "tasks": [task.model_dump(mode="json") for task in tasks],
         "filters": [item.model_dump(mode="json") for item in filters],
         "readmit": list(wanted),
     }
+    if (vocabulary := mark_of(tasks)) is not None:  # else as before there were any, so that earlier runs are done
+        options["vocabulary"] = vocabulary
     mark = run_folder.fingerprint(
         "curate",
         run_folder.require_manifest(records_dir, "prepare")["fingerprint"],

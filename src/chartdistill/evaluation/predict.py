@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from chartdistill.clinical.text.grounding import locate
+from chartdistill.clinical.entities import entity_of
 from chartdistill.config import Run
 from chartdistill.engines import Generation, Request
 from chartdistill.errors import InputError
@@ -85,11 +85,11 @@ def _answer(generation: Generation, task: Task, cleaned: Cleaned) -> dict[str, A
     items = parse_answer(generation.text, task)
     if items is None:
         return {"items": None, "failure": "bad_format: the answer does not follow the task's answer format"}
-    return {"items": [{**item.model_dump(exclude_none=True), **_span(item.text, cleaned)} for item in items]}
+    return {"items": [{**item.model_dump(exclude_none=True), **_span(item.text, task, cleaned)} for item in items]}
 
 
-def _span(text: str, cleaned: Cleaned) -> dict[str, Any]:
-    found = locate(text, cleaned.text)
+def _span(text: str, task: Task, cleaned: Cleaned) -> dict[str, Any]:
+    found = entity_of(task).locate(text, cleaned.text, lexicon="auto")
     if found is None:
         return {"span": None, "grounded": False}
     holder = Record(id="", source="", text="", cluster="", split="test", segments=cleaned.segments)

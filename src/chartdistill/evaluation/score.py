@@ -33,6 +33,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from chartdistill.config import with_vocabulary
 from chartdistill.errors import InputError
 from chartdistill.metrics import HEADLINE
 from chartdistill.metrics.comparison import compare_arms
@@ -113,11 +114,13 @@ def score_files(
     seed: int = 0,
     resamples: int = 2000,
     reference: str | None = None,
+    vocabulary: Path | None = None,
 ) -> dict[str, Any]:
     """Score all arms in the files of predictions, and all pairs of them, in the order they first occur.
 
     `tasks`: None takes them from the gold: every status that occurs there is allowed, and a task called medication
     (or drug) is about drugs. `reference`: the arm that agreement is measured with, for records without gold.
+    `vocabulary`: a file of names, see docs/vocabulary.md.
 
     Returns:
         The figures of `metrics.comparison.compare_arms`, and `records`, `tasks`, `missing` (arm -> record-task pairs
@@ -129,6 +132,7 @@ def score_files(
     records, lines = _read_gold(gold)
     tasks = list(tasks) if tasks is not None else _infer_tasks(records)
     _check_gold(records, lines, tasks, gold)
+    tasks = tasks if vocabulary is None else with_vocabulary(tasks, vocabulary)
     arms: dict[str, dict[tuple[str, str], Prediction]] = {}
     for path in predictions:
         _read_predictions(path, records, tasks, arms)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from chartdistill.clinical.lexica.ingredients import lexicon_used
+from chartdistill.clinical.vocabulary import mark_of
 from chartdistill.errors import InputError
 from chartdistill.metrics import METRICS, Scores, agreement, difference, p_values, score_arm
 from chartdistill.metrics.counting import ALL_TASKS
@@ -48,6 +49,8 @@ def compare_arms(
             raise InputError(f"there are no predictions of an arm {arm!r}; there are those of {', '.join(arms)}.")
     known = None if reference is None else arms[reference]
     found: dict[str, Any] = {"gold": {}, "matching": {"drug_lexicon": lexicon_used()}, "arms": {}}
+    if (vocabulary := mark_of(tasks)) is not None:
+        found["matching"]["vocabulary"] = vocabulary["hash"]
     for task in tasks:
         found["gold"][task.name] = any(task.name in (record.gold or {}) for record in records.values())
     for arm, rows in arms.items():

@@ -58,6 +58,8 @@ def derive(run: Run, folder: Path, changes: Mapping[str, Any]) -> Path:
         values[section] = {**values[section], **change} if isinstance(change, dict) else change
     values["run_dir"] = str(folder.resolve())
     values["tasks"] = [str((run.base / task).resolve()) for task in run.config.tasks]
+    if run.config.vocabulary is not None:
+        values["vocabulary"] = str((run.base / run.config.vocabulary).resolve())
     for role in ("teacher", "student"):
         near = run.base / values[role]["model"]
         values[role]["model"] = str(near.resolve()) if near.is_dir() else values[role]["model"]

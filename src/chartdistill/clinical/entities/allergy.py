@@ -102,6 +102,7 @@ class Allergy(DrugNamed):
     also_called = ("allergies",)
     question_words = r"\ballerg"
     own_answer_nouns = r"allerg(?:y|ies)"
+    no_reason_to_list = DrugNamed.no_reason_to_list - {"allergy"}
     not_of_kind = "not_a_substance"
     never_also = frozenset({"diagnosis", "test", "procedure"})
     insertion = "The patient is allergic to {}, which causes hives."

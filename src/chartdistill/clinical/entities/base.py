@@ -51,8 +51,6 @@ _SETTLED: frozenset[Cue] = frozenset({"started", "continued", "changed", "stoppe
 """Cues that say what was done, whatever else the sentence weighs."""
 ABSENT: Mapping[Cue, str] = {"negated": "negated", "family": "family_member", "declined": "declined"}
 """Cue -> reason code: the item is not the patient's at all."""
-_SPEAKS_AGAINST: frozenset[Cue] = frozenset({*ABSENT, "considered", "screened", "allergy"})
-"""Cues of a mention that gives no reason to list what it names."""
 
 STATUS_CUES: Sequence[tuple[str, str]] = (
     ("avoid", r"allerg|avoid|intoleran|hives|must not"),
@@ -113,6 +111,8 @@ class EntityType:
     """Reason code of what is of another kind."""
     never_also: frozenset[str] = frozenset()
     """Kinds that a thing of this kind is never of: a user's name of theirs is none of this one."""
+    no_reason_to_list: frozenset[Cue] = frozenset({*ABSENT, "considered", "screened", "allergy"})
+    """Cues of a mention that gives no reason to list what it names."""
     insertion: str | None = None
     """The sentence that makes an item true, with `{}` for it; None: charts cannot be edited with certainty."""
     inserted_status: str | None = None
@@ -234,7 +234,9 @@ class EntityType:
         """
         for start, end in self.names_by_user.find(chart):
             name = chart[start:end]
-            if cues(outline(chart).mention(start, end)) & _SPEAKS_AGAINST or self.objection(name, chart, lexicon, True):
+            if cues(outline(chart).mention(start, end)) & self.no_reason_to_list or self.objection(
+                name, chart, lexicon, True
+            ):
                 continue
             if self.contradiction(Item(text=name), chart, (), lexicon) is None:
                 return Objection("false_none", "the chart has a name of the vocabulary", (start, end))

@@ -105,9 +105,9 @@ def _names_by_ingredients(names: KindNames) -> dict[frozenset[str], list[str]]:
             found.setdefault(parts, []).append(name)
         if len(parts) == 1:
             found.setdefault(parts, []).append(next(iter(parts)))
-    for name in names.names:
-        for parts in set(_both_ingredients(name, names)):
-            found.setdefault(parts, []).append(name)
+    for group in names.groups:
+        for parts in set(_both_ingredients(group[0], names)):
+            found.setdefault(parts, []).extend(group)
     return found
 
 
@@ -135,6 +135,7 @@ def _both_ingredients(key: str, names: KindNames) -> tuple[frozenset[str], froze
     return ingredients(key, None if known is None else known.canonical, names), plain
 
 
+@lru_cache(maxsize=1 << 16)
 def is_shipped(name: str) -> bool:
     """Whether the lexicon or a table of this folder knows a drug by this plain key."""
     known = known_drugs("auto")
