@@ -1,8 +1,8 @@
 """Free-form answers -> items: what an API version's teacher wrote before there was an answer format.
 
 In: a completion ("The diagnosis is ...", "1. A\\n2. B", "A, B and C", whole sentences) and its task. Out:
-:class:`FreeAnswer`. Must hold: never raises; every item is a verbatim piece of the completion; nothing is left out
-but lead-ins, list marks and separators.
+:class:`FreeAnswer`. Must hold: never raises; every item is a piece of the completion, verbatim but for line breaks;
+nothing is left out but lead-ins, list marks and separators.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from functools import cache
 
 from chartdistill.clinical.entities import ENTITY_TYPES, EntityType, entity_of
 from chartdistill.clinical.text.free_text import LIST_EDGE, is_sentence
+from chartdistill.clinical.text.normalisation import normalise
 from chartdistill.prompting.answer_format import says_none
 from chartdistill.schema import Item, Task
 
@@ -39,6 +40,8 @@ _WORD_OF_NONE = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 """Words of an answer that names nothing: only ones that can stand for no finding."""
+_LINE_END = re.compile(r"(?<![a-z][-\u00ad])\n|\n(?![a-z])")
+"""Not one that breaks a word: "metopro-" and "lol" are one item."""
 _LIST_MARK = re.compile(r"^\s*(?:[-*•]|\(?\d{1,2}[.)](?=\s|[A-Za-z]))\s*")
 _INLINE_MARK = re.compile(r"(?:^|[,;.]?\s+)\(?\d{1,2}[.)]\s+(?=[A-Z])")
 _SENTENCE = re.compile(r"(?<=[a-z)][.!?])\s+(?=[A-Z])")
@@ -87,7 +90,8 @@ class FreeAnswer:
 def parse_free_answer(completion: str, task: Task) -> FreeAnswer:
     """Split a completion into items. Sentences stay whole for a prognosis; lists are split for all other tasks."""
     text, kind = completion.strip(), entity_of(task)
-    if not text or says_none(text, task) or _words_of(kind).denied.fullmatch(text) or _names_nothing(text, kind):
+    read = normalise(text).text
+    if not text or says_none(read, task) or _words_of(kind).denied.fullmatch(read) or _names_nothing(read, kind):
         return FreeAnswer((), text, False)
     pieces: list[str] = []
     prose = False
@@ -117,7 +121,7 @@ def _names_nothing(text: str, kind: EntityType) -> bool:
 
 
 def _lines(text: str) -> list[str]:
-    lines = [_LIST_MARK.sub("", line) for line in text.split("\n")]
+    lines = [_LIST_MARK.sub("", line.replace("\n", " ")) for line in _LINE_END.split(text)]
     if len(lines) == 1 and len(_INLINE_MARK.findall(text)) > 1:
         lines = _INLINE_MARK.split(text)
     return [line for line in lines if line.strip()]

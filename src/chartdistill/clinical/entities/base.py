@@ -5,6 +5,8 @@ Filters, metrics, audit, interventions and the rule baseline know no kind: they 
 gives them. The class itself is the general kind, for tasks whose `item` no file knows: it judges wording, grounding and
 details by what holds for any name, and objects to nothing that needs knowledge of medicine.
 
+Methods are given texts as they read, and may forget how they were filed: see `text.reading`.
+
 Must hold: pure but for the drug lexicon, which is an argument (`LexiconUse`) wherever it is asked; every span points
 into the chart as given; a method that cannot tell returns None or (), never a guess.
 """
@@ -30,6 +32,7 @@ from chartdistill.clinical.text.grounding import (
     numbers,
     occurrences,
 )
+from chartdistill.clinical.text.reading import read_as_normalised
 from chartdistill.clinical.text.sections import outline
 from chartdistill.clinical.vocabulary import names_of
 from chartdistill.prompting.answer_format import plain_key
@@ -128,6 +131,9 @@ class EntityType:
         self._vocabulary = vocabulary
         self.names_by_user = names_of(vocabulary, self.name or item.casefold())
         """What the vocabulary says of this kind; nothing where there is none."""
+
+    def __init_subclass__(cls) -> None:
+        read_as_normalised(cls)
 
     @property
     def name(self) -> str:
@@ -311,6 +317,9 @@ class EntityType:
             return None
         cued = (name for name, cue in self.status_cues if name in statuses and re.search(cue, sentence, re.IGNORECASE))
         return next(cued, self.default_status if self.default_status in statuses else statuses[0])
+
+
+read_as_normalised(EntityType)
 
 
 def longest_apart(spans: Sequence[Span]) -> list[Span]:

@@ -1,19 +1,22 @@
 """Where words stand in a record: the same, similar, or in another order.
 
 In: an item's text, a record's text. Out: an `Alignment` with character offsets into the record's text as
-given. Must hold: pure functions, no state, offsets always on word boundaries, `None` when the item is not there.
+given; both are compared as they read (`normalisation.py`). Must hold: pure functions, no state, offsets always on word
+boundaries, `None` when the item is not there.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 from rapidfuzz import fuzz, process
 from rapidfuzz.distance import Levenshtein
 
+from chartdistill.clinical.text.normalisation import Normalised, normalise
 from chartdistill.prompting.answer_format import EDGE
 
 FUZZY_THRESHOLD = 90.0
@@ -51,17 +54,17 @@ def locate(item_text: str, record_text: str, threshold: float = FUZZY_THRESHOLD)
     off). A window must hold the same numbers as the item, and a single word may differ by one letter only: "5 mg" is
     not "50 mg", prednisone not prednisolone.
     """
-    item, record = " ".join(_fold(item_text).strip(EDGE).split()), _fold(record_text)
+    told = normalise(record_text, item_text)
+    item, record = _name(item_text, record_text), _fold(told.text)
     for start, end in _occurrences(item, record):
-        return Alignment(start, end, "exact", 100.0)
-    return _locate_fuzzy(item, record, threshold) if item and threshold <= 100 else None
+        return Alignment(*told.original_span(start, end), "exact", 100.0)
+    return _placed(_locate_fuzzy(item, record, threshold), told) if item and threshold <= 100 else None
 
 
 def locate_alias(names: Iterable[str], record_text: str) -> Alignment | None:
     """Where the first of several other names of a thing stands in a record, as whole words; None when none does."""
-    folded = _fold(record_text)
     for name in names:
-        for start, end in _occurrences(_fold(name), folded):
+        for start, end in occurrences(name, record_text):
             return Alignment(start, end, "alias", 100.0)
     return None
 
@@ -81,12 +84,14 @@ def locate_words(text: str, record_text: str, share: float) -> Alignment | None:
     words are the same when they share a beginning of 70% of the longer one ("dizzy", "dizziness"). A stretch is twice
     as long as the statement.
     """
-    wanted = list(dict.fromkeys(word for word in _WORD.findall(_fold(text)) if len(word) >= _MIN_WORD))
+    told = normalise(record_text, text)
+    statement = _fold(normalise(text, record_text).text)
+    wanted = list(dict.fromkeys(word for word in _WORD.findall(statement) if len(word) >= _MIN_WORD))
     if not wanted:
         return None
-    words = [(match.group(), *match.span()) for match in _WORD.finditer(_fold(record_text))]
+    words = [(match.group(), *match.span()) for match in _WORD.finditer(_fold(told.text))]
     same = {word: {known for known in wanted if _same_word(word, known)} for word, _, _ in words}
-    size = 2 * len(_WORD.findall(text)) + 2
+    size = 2 * len(_WORD.findall(statement)) + 2
     places = [index for index, (word, _, _) in enumerate(words) if same[word]]
     best: Alignment | None = None
     for first in places:
@@ -94,17 +99,31 @@ def locate_words(text: str, record_text: str, share: float) -> Alignment | None:
         score = len(set().union(*(same[words[index][0]] for index in inside))) / len(wanted)
         if score >= share and (best is None or 100 * score > best.score):
             best = Alignment(words[first][1], words[inside[-1]][2], "words", 100 * score)
-    return best
+    return _placed(best, told)
 
 
 def occurrences(name: str, text: str) -> Iterator[tuple[int, int]]:
     """Every place where `name` stands in `text` as whole words, in any case and any white space."""
-    return _occurrences(" ".join(_fold(name).strip(EDGE).split()), _fold(text))
+    told = normalise(text, name)
+    return (told.original_span(*span) for span in _occurrences(_name(name, text), _fold(told.text)))
 
 
 def numbers(text: str) -> list[str]:
     """The numbers of a text, in order, as written."""
     return _NUMBER.findall(text)
+
+
+def _name(text: str, record_text: str) -> str:
+    """What is looked for: folded, without white space and marks around it."""
+    return " ".join(_fold(normalise(text, record_text).text).strip(EDGE).split())
+
+
+def _placed(found: Alignment | None, told: Normalised) -> Alignment | None:
+    """An alignment in the text as it reads, put into the original."""
+    if found is None:
+        return None
+    start, end = told.original_span(found.start, found.end)
+    return replace(found, start=start, end=end)
 
 
 def _locate_fuzzy(item: str, record: str, threshold: float) -> Alignment | None:
@@ -158,6 +177,7 @@ def _is_word(character: str) -> bool:
     return character.isalnum() or character == "_"
 
 
+@lru_cache(maxsize=256)
 def _fold(text: str) -> str:
     """Lower case and plain spaces, character by character, so that offsets stay those of `text`."""
     lowered = text.lower()

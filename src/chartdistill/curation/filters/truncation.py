@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from chartdistill.clinical.text.grounding import occurrences
+from chartdistill.clinical.text.normalisation import normalise
 from chartdistill.curation.filters.items import LabelFilter
 from chartdistill.curation.label_statistics import NO_STATISTICS, LabelStatistics
 from chartdistill.prompting.answer_format import says_none
@@ -52,7 +53,7 @@ class Truncation(LabelFilter):
             return [self.objection("truncated", evidence)]
         if label.finish_reason is not None or label.completion is None or says_none(label.completion, task):
             return []
-        evidence = self._torn_end(label.completion.strip(), record.text)
+        evidence = self._torn_end(label.completion.strip(), normalise(record.text, label.completion).text)
         return [self.objection("truncated", evidence)] if evidence else []
 
     def _torn_end(self, text: str, chart: str) -> str:
