@@ -30,6 +30,8 @@ class Item(Row):
     text: str = Field(min_length=1)
     status: str | None = None
     """One of the task's statuses; None for tasks without statuses."""
+    optional: bool = Field(default=False, exclude_if=lambda optional: not optional)
+    """Of gold: counts neither way, whether an arm emits it or not. Written only where it is true."""
 
 
 class VocabularyEntry(Row):

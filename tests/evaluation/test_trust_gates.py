@@ -103,9 +103,7 @@ def test_what_is_undefined_is_not_passed_and_says_why() -> None:
 
 def test_a_rate_of_zero_is_said_with_what_it_does_not_rule_out() -> None:
     sentence = judged(STOPPED, figure(0.0, 0.0, 0.072, n=40)).sentence
-    assert sentence.startswith(
-        "Passed: stopped, called continued (all tasks) must be at most 0.0%; the student has none"
-    )
+    assert sentence.startswith("Passed: stopped, called taken (all tasks) must be at most 0.0%; the student has none")
     assert "n 40 (few); n: gold items with status stop" in sentence
     assert "a true rate of up to 7.2% (95% upper bound)" in sentence
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from chartdistill.prompting.answer_format import parse_answer
 from chartdistill.schema import Prediction, Record, Task
 
-STATUSES = ("start", "continue", "stop", "hold", "avoid")
+STATUSES = ("start", "continue", "change", "stop", "hold", "past", "avoid", "given-once")
 DRUGS = Task(
     name="medication", item="medication", statuses=STATUSES, gate_question="?", extraction_question="?", question="?"
 )

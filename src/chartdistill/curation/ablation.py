@@ -64,10 +64,12 @@ class Ablation:
             return
         self._with_gold += 1
         entity = entity_of(task)
-        wanted = Counter((entity.key(item.text), item.status) for item in gold)
+        wanted = Counter((entity.key(item.text), item.status) for item in gold if not item.optional)
+        may_be = {entity.key(item.text) for item in gold if item.optional} - {key for key, _ in wanted}
         for name, answer in arms.items():
             if answer is not None:
-                said = Counter((entity.key(item.text), item.status) for item in answer)
+                keys = ((entity.key(item.text), item.status) for item in answer)
+                said = Counter(key for key in keys if key[0] not in may_be)
                 right = (said & wanted).total()
                 self._scores[name].update(
                     labels=1, exact=int(said == wanted), items=said.total(), right=right, wanted=wanted.total()

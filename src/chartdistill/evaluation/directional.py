@@ -28,7 +28,7 @@ _UNCERTAIN = re.compile(
 
 def delete(record: Record, task: Task, items: Sequence[Item], rng: random.Random) -> Variant | None:
     """One item's sentences go; the item must go with them."""
-    for item in rng.sample(list(items), len(items)):
+    for item in _in_any_order(items, rng):
         places = list(occurrences(item.text, record.text))
         gone = [span for span in sentence_spans(record.text) if any(a < span[1] and span[0] < b for a, b in places)]
         text = without(record.text, gone)
@@ -72,12 +72,18 @@ def flip(record: Record, task: Task, items: Sequence[Item], rng: random.Random) 
     flips = entity_of(task).flips
     if not flips or not {status for pair in flips for status in pair} <= set(task.statuses):
         return None
-    for item in rng.sample(list(items), len(items)):
+    for item in _in_any_order(items, rng):
         found = _flipped(record.text, item, items, flips)
         if found is not None:
             text, status = found
             return Variant.of(record, "flipped", text, task=task.name, item=item, status=status)
     return None
+
+
+def _in_any_order(items: Sequence[Item], rng: random.Random) -> list[Item]:
+    """The items that must be in the answer: of an optional one no change has an effect that is certain."""
+    certain = [item for item in items if not item.optional]
+    return rng.sample(certain, len(certain))
 
 
 def _flipped(text: str, item: Item, items: Sequence[Item], flips: Flips) -> tuple[str, str] | None:

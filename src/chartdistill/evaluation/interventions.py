@@ -189,11 +189,10 @@ def _effect(variant: Variant, before: Prediction | None, after: Prediction | Non
 def _statuses(item: Item, answer: Prediction, task: Task) -> set[str | None]:
     """The statuses an answer gives an item; empty where it does not name it."""
     entity = entity_of(task)
-    key = entity.match_key(item.text)
     return {
         said.status
         for said in answer.items or ()
-        if entity.match_key(said.text) == key or next(occurrences(item.text, said.text), None) is not None
+        if entity.same(said.text, item.text) or next(occurrences(item.text, said.text), None) is not None
     }
 
 
@@ -260,7 +259,7 @@ def _answer_sets(
             continue
         gold = (record.gold or {}).get(task_name)
         own = _item_set(first, task, ())
-        right = None if gold is None else own == _keys(gold, task, ())
+        right = None if gold is None else own is not BROKEN and _is_right(own, gold, task)
         answers = (_item_set(answer, task, variant.renamed) for variant, answer in others)
         sets[record_id, task_name] = AnswerSet(record.cluster, (own, *answers), right)
     return sets, unscored
@@ -268,6 +267,13 @@ def _answer_sets(
 
 def _answered(answer: Prediction | None) -> bool:
     return answer is not None and answer.completion is not None
+
+
+def _is_right(own: ItemSet, gold: Sequence[Item], task: Task) -> bool:
+    """Whether an answer is exactly the gold, items that it may have or leave out aside."""
+    wanted = _keys([item for item in gold if not item.optional], task, ())
+    may_be = {key for key, _ in _keys([item for item in gold if item.optional], task, ())}
+    return wanted <= own and all(key in may_be for key, _ in own - wanted)
 
 
 def _item_set(answer: Prediction | None, task: Task, renamed: Sequence[tuple[str, str]]) -> ItemSet:

@@ -28,7 +28,10 @@ def choose_records(records: Sequence[Record], options: InterventionOptions) -> t
 def make_edits(
     record: Record, tasks: Sequence[Task], items: Mapping[str, Sequence[Item]], options: InterventionOptions
 ) -> list[Variant]:
-    """Variants whose answer must change in a known way. `items`: task name -> what the record holds."""
+    """Variants whose answer must change in a known way. `items`: task name -> what the record holds.
+
+    Optional items are not what is changed: whether they belong in the answer is not certain to begin with.
+    """
     rng = random.Random(f"edits {options.seed} {record.id}")
     found: list[Variant | None] = []
     for task in tasks:

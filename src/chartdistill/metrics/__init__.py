@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
+from chartdistill.clinical.same_as import NOTHING_JUDGED, SameAs
 from chartdistill.metrics import abstention, confabulation, extraction, formatting, status
 from chartdistill.metrics.bootstrap import Estimate
 from chartdistill.metrics.counting import ALL_TASKS, Counted, count, count_against, of_task, paired
@@ -56,16 +57,17 @@ def score_arm(
     seed: int = 0,
     resamples: int = 2000,
     metrics: Mapping[str, Metric] = METRICS,
+    same_as: SameAs = NOTHING_JUDGED,
 ) -> Scores:
     """Score one arm with every metric of `metrics`.
 
-    `records`: record id -> record, for all predictions (more do no harm). Metrics that need gold are None, with the
-    reason, for tasks without gold.
+    `records`: record id -> record, for all predictions (more do no harm). `same_as`: names judged to be the same.
+    Metrics that need gold are None, with the reason, for tasks without gold.
 
     Raises:
         InputError: a prediction of an unknown record or task, a second one of the same, or one of another arm.
     """
-    rows = [(row,) for row in count(predictions, records, tasks)]
+    rows = [(row,) for row in count(predictions, records, tasks, same_as=same_as)]
     return _by_task(tasks, lambda name: estimates(of_task(rows, name), metrics, seed, resamples))
 
 
@@ -76,6 +78,7 @@ def agreement(
     tasks: Sequence[Task],
     seed: int = 0,
     resamples: int = 2000,
+    same_as: SameAs = NOTHING_JUDGED,
 ) -> Scores:
     """Agreement with a reference arm (the teacher): `AGREEMENT`, with the reference's items in the place of gold.
 
@@ -84,7 +87,7 @@ def agreement(
     Raises:
         InputError: as `score_arm`, for either arm.
     """
-    rows = [(row,) for row in count_against(reference_predictions, predictions, records, tasks)]
+    rows = [(row,) for row in count_against(reference_predictions, predictions, records, tasks, same_as)]
     return _by_task(tasks, lambda name: estimates(of_task(rows, name), AGREEMENT, seed, resamples))
 
 
@@ -96,6 +99,7 @@ def difference(
     seed: int = 0,
     resamples: int = 2000,
     reference_predictions: Iterable[Prediction] | None = None,
+    same_as: SameAs = NOTHING_JUDGED,
 ) -> Scores:
     """Every metric of `METRICS`, first arm minus second, with a paired bootstrap over the clusters they share.
 
@@ -108,13 +112,11 @@ def difference(
         InputError: as `score_arm`, for each arm.
     """
     first, second = list(predictions), list(other_predictions)
-    pairs = paired(count(first, records, tasks), count(second, records, tasks))
+    pairs = paired(*(count(arm, records, tasks, same_as=same_as) for arm in (first, second)))
     by_reference: list[tuple[Counted, Counted]] | None = None
     if reference_predictions is not None:
         reference = list(reference_predictions)
-        by_reference = paired(
-            count_against(reference, first, records, tasks), count_against(reference, second, records, tasks)
-        )
+        by_reference = paired(*(count_against(reference, arm, records, tasks, same_as) for arm in (first, second)))
 
     def found(name: str) -> dict[str, Estimate]:
         values = differences(of_task(pairs, name), METRICS, seed, resamples)
@@ -132,13 +134,14 @@ def p_values(
     tasks: Sequence[Task],
     seed: int = 0,
     swaps: int = SWAPS,
+    same_as: SameAs = NOTHING_JUDGED,
 ) -> PValues:
     """Approximate-randomisation p values of the headline metrics, first arm against second, corrected by Holm.
 
     Raises:
         InputError: as `score_arm`, for each arm.
     """
-    pairs = paired(count(predictions, records, tasks), count(other_predictions, records, tasks))
+    pairs = paired(*(count(arm, records, tasks, same_as=same_as) for arm in (predictions, other_predictions)))
     return _by_task(tasks, lambda name: _tested(of_task(pairs, name), seed, swaps))
 
 

@@ -42,6 +42,8 @@ class Estimate(Row):
     """The denominator: emitted items, gold items, records ...; `metrics.METRICS[name].unit` says of what."""
     unscored: int
     """Predictions that could not be scored because an engine failed. They are in no other number."""
+    records: int | None = None
+    """Where n counts the items of an F1, the records these are of."""
     reason: str | None = None
     """Why `value` is None, or why its interval is."""
 

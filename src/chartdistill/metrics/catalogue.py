@@ -7,12 +7,14 @@ entry in `metrics.METRICS`, and shown by its entry here.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from chartdistill.metrics import AGREEMENT, ALL_TASKS
 from chartdistill.metrics import METRICS as MEASURED
 from chartdistill.metrics.bootstrap import Estimate
+from chartdistill.metrics.status import OF_NAMED
 
 SMALL_N = 50
 """Below this an estimate is marked `few`: the 95% interval of a share is then up to 14 points wide to either side
@@ -46,6 +48,27 @@ class MetricInfo:
         return f"{self.write(low, signed).removesuffix(' pp').removesuffix('%')} to {self.write(high, signed)}"
 
 
+_HARMS = {
+    "harmful_status_rate": ("Harmful status", "gold items given a status that can do harm"),
+    "stop_as_continue_rate": (
+        "Stopped, called taken",
+        "gold items stopped that were called continued, started, changed",
+    ),
+    "avoid_as_start_rate": ("Avoided, called taken", "gold items to avoid that were called taken in any way"),
+    "hold_as_continue_rate": ("Held, called taken", "gold items on hold that were called continued or started"),
+    "past_as_continue_rate": ("Past, called taken", "gold items of the past that were called continued or started"),
+    "continue_as_stop_rate": ("Continued, called stopped", "gold items continued that were called stopped"),
+}
+
+
+def _harm_infos() -> Iterator[MetricInfo]:
+    """Each once among all gold items, once among those of which the arm lists the drug."""
+    for name, (title, meaning) in _HARMS.items():
+        meaning += ", by any item of their drug"
+        yield MetricInfo(name, title, meaning, "lower")
+        yield MetricInfo(name + OF_NAMED, f"{title}, of those listed", f"{meaning}; of those the arm lists", "lower")
+
+
 CATALOGUE = (
     MetricInfo(
         "joint_f1", "Joint F1", "items right in both text and status: precision and recall in one", form="score"
@@ -62,21 +85,37 @@ CATALOGUE = (
         "f1_macro", "F1 per record", "mean over records; 1 where there is none and none was emitted", form="score"
     ),
     MetricInfo("record_exact", "Record exact", "records whose whole answer is right"),
+    MetricInfo(
+        "foretold_f1",
+        "F1 of what is foretold",
+        "forecasts matched by what they foretell: good, fair, guarded, poor, uncertain, a risk, a time",
+        form="score",
+    ),
+    MetricInfo(
+        "string_f1",
+        "F1, by letters",
+        "as F1, but free-text names must be the same letter for letter (case and space aside)",
+        form="score",
+    ),
+    MetricInfo("string_joint_f1", "Joint F1, by letters", "as joint F1, with names matched by letters", form="score"),
     MetricInfo("raw_f1", "F1, raw text", "as F1, but the text must be the same to the last character", form="score"),
     MetricInfo("status_accuracy", "Status right", "of the items that the arm itself matched; joint F1 is fairer"),
     MetricInfo("status_f1_macro", "Status F1", "mean over statuses of the joint F1 of each", form="score"),
-    MetricInfo(
-        "stop_as_continue_rate", "Stopped, called continued", "gold items stopped that were called continued", "lower"
-    ),
-    MetricInfo(
-        "avoid_as_start_rate", "Avoided, called started", "gold items to avoid that were called started", "lower"
-    ),
-    MetricInfo(
-        "hold_as_continue_rate", "Held, called continued", "gold items on hold that were called continued", "lower"
-    ),
+    *_harm_infos(),
     MetricInfo("invented_rate", "Invented", "emitted items that are nowhere in the chart", "lower", needs_gold=False),
     MetricInfo("wrong_kind_rate", "Wrong kind", "emitted items in the chart that are not what was asked for", "lower"),
-    MetricInfo("contradicted_rate", "Contradicted", "emitted items whose status the chart contradicts", "lower"),
+    MetricInfo(
+        "contradicted_rate",
+        "Contradicted",
+        "emitted items whose status the chart contradicts; only tasks with statuses",
+        "lower",
+    ),
+    MetricInfo(
+        "string_confabulation_rate",
+        "Confabulation, by letters",
+        "as confabulation, but free-text names must be the same letter for letter (case and space aside)",
+        "lower",
+    ),
     MetricInfo(
         "attribute_error_rate",
         "Attribute error",
@@ -88,6 +127,9 @@ CATALOGUE = (
     MetricInfo("format_valid_rate", "Format valid", "answers that follow the answer format", needs_gold=False),
     MetricInfo("truncated_rate", "Cut off", "answers that ran out of room", "lower", needs_gold=False),
     MetricInfo("none_rate", "None found", "answers that say none found", "neither", needs_gold=False),
+    MetricInfo(
+        "duplicate_rate", "Duplicates", "items that repeat one above them in the same answer", "lower", needs_gold=False
+    ),
     MetricInfo("items_per_record", "Items per record", "emitted items, mean over records", "neither", "number", False),
     MetricInfo(
         "teacher_f1",
@@ -189,9 +231,10 @@ def complement(estimate: Estimate) -> Estimate:
 
 
 def write_n(estimate: Estimate) -> str:
-    """`n 312`, with `(few)` and the number of unscored records where there are any."""
+    """`n 312`, for F1 `n 312 in 80 records`; with `(few)` and the number of unscored records where there are any."""
     few = " (few)" if estimate.n < SMALL_N else ""
-    return f"n {estimate.n}{few}" + (f", {estimate.unscored} unscored" if estimate.unscored else "")
+    records = "" if estimate.records is None else f" in {estimate.records} records"
+    return f"n {estimate.n}{records}{few}" + (f", {estimate.unscored} unscored" if estimate.unscored else "")
 
 
 def write_estimate(estimate: Estimate, metric: MetricInfo, signed: bool = False) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from chartdistill.clinical.lexica.ingredients import lexicon_used
+from chartdistill.clinical.same_as import NOTHING_JUDGED, SameAs
 from chartdistill.clinical.vocabulary import mark_of
 from chartdistill.errors import InputError
 from chartdistill.metrics import METRICS, Scores, agreement, difference, p_values, score_arm
@@ -35,10 +36,12 @@ def compare_arms(
     resamples: int = 2000,
     reference: str | None = None,
     gates: Mapping[str, Gates] | None = None,
+    same_as: SameAs = NOTHING_JUDGED,
 ) -> dict[str, Any]:
     """Score arms, the differences of `pairs` (first minus second), and what followed right and wrong gates.
 
     `reference`: the arm the others' agreement is measured with; None: no agreement. `gates`: arm -> its gates.
+    `same_as`: names judged to be the same.
 
     Raises:
         InputError: an arm of `pairs` or `reference` that is not among `arms`; and as `metrics.score_arm`.
@@ -48,24 +51,32 @@ def compare_arms(
         if arm not in arms:
             raise InputError(f"there are no predictions of an arm {arm!r}; there are those of {', '.join(arms)}.")
     known = None if reference is None else arms[reference]
-    found: dict[str, Any] = {"gold": {}, "matching": {"drug_lexicon": lexicon_used()}, "arms": {}}
+    found: dict[str, Any] = {
+        "gold": {},
+        "matching": {"drug_lexicon": lexicon_used(), "pairs_judged_same": str(same_as.pairs)},
+        "arms": {},
+    }
     if (vocabulary := mark_of(tasks)) is not None:
         found["matching"]["vocabulary"] = vocabulary["hash"]
     for task in tasks:
         found["gold"][task.name] = any(task.name in (record.gold or {}) for record in records.values())
     for arm, rows in arms.items():
-        scores = score_arm(rows, records, tasks, seed, resamples)
+        scores = score_arm(rows, records, tasks, seed, resamples, same_as=same_as)
         if known is not None:
-            for task_name, values in agreement(rows, known, records, tasks, seed, resamples).items():
+            for task_name, values in agreement(rows, known, records, tasks, seed, resamples, same_as).items():
                 scores[task_name] |= values
         found["arms"][arm] = as_json(scores)
     named = {f"{first}-{second}": (arms[first], arms[second]) for first, second in pairs}
     found["differences"] = {
-        name: as_json(difference(*both, records, tasks, seed, resamples, known)) for name, both in named.items()
+        name: as_json(difference(*both, records, tasks, seed, resamples, known, same_as))
+        for name, both in named.items()
     }
-    found["p_values"] = {name: as_json(p_values(*both, records, tasks, seed)) for name, both in named.items()}
+    found["p_values"] = {
+        name: as_json(p_values(*both, records, tasks, seed, same_as=same_as)) for name, both in named.items()
+    }
     found["gates"] = {
-        arm: by_gate(arms[arm], answers, records, tasks, seed, resamples) for arm, answers in (gates or {}).items()
+        arm: by_gate(arms[arm], answers, records, tasks, seed, resamples, same_as)
+        for arm, answers in (gates or {}).items()
     }
     return found
 
@@ -77,17 +88,19 @@ def by_gate(
     tasks: Sequence[Task],
     seed: int = 0,
     resamples: int = 2000,
+    same_as: SameAs = NOTHING_JUDGED,
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Confabulation after a right and after a wrong gate: task -> condition -> {"records": n, metric: Estimate}.
 
     Conditions: `wrong yes` (gate yes, gold has none: the question that follows presupposes a yes), `right yes`,
-    `wrong no`, `right no`, `unclear`. Records without gold or gate are left out; conditions that never occur too.
+    `wrong no`, `right no`, `unclear`. Left out are conditions that never occur, and records without gold or gate, or
+    whose gold is all optional.
     """
     groups: dict[str, dict[str, list[Prediction]]] = {}
     for prediction in predictions:
         answer = gates.get((prediction.record, prediction.task))
         gold = (records[prediction.record].gold or {}).get(prediction.task)
-        if answer is None or gold is None:
+        if answer is None or gold is None or (gold and all(item.optional for item in gold)):
             continue
         right = answer == ("yes" if gold else "no")
         condition = "unclear" if answer == "unclear" else f"{'right' if right else 'wrong'} {answer}"
@@ -99,7 +112,7 @@ def by_gate(
         name: {
             condition: {
                 "records": len(rows),
-                **as_json(score_arm(rows, records, tasks, seed, resamples, metrics))[name],
+                **as_json(score_arm(rows, records, tasks, seed, resamples, metrics, same_as))[name],
             }
             for condition, rows in sorted(groups[name].items())
         }

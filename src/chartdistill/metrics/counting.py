@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from chartdistill.clinical.same_as import NOTHING_JUDGED, SameAs
 from chartdistill.errors import InputError
 from chartdistill.metrics.matching import Outcome, outcome
 from chartdistill.schema import Item, Prediction, Record, Task
@@ -42,7 +43,11 @@ def gold_of(record: Record, task: Task) -> Sequence[Item] | None:
 
 
 def count(
-    predictions: Iterable[Prediction], records: Mapping[str, Record], tasks: Sequence[Task], gold: Gold = gold_of
+    predictions: Iterable[Prediction],
+    records: Mapping[str, Record],
+    tasks: Sequence[Task],
+    gold: Gold = gold_of,
+    same_as: SameAs = NOTHING_JUDGED,
 ) -> list[Counted]:
     """Count the predictions of one arm.
 
@@ -54,7 +59,7 @@ def count(
     for prediction in _checked(predictions, records, tasks):
         record, task = records[prediction.record], by_name[prediction.task]
         right = gold(record, task)
-        found = None if prediction.completion is None else outcome(prediction, right, record, task)
+        found = None if prediction.completion is None else outcome(prediction, right, record, task, same_as)
         rows.append(Counted(record.id, record.cluster, task.name, right is not None, bool(record.text), found))
     return rows
 
@@ -64,6 +69,7 @@ def count_against(
     predictions: Iterable[Prediction],
     records: Mapping[str, Record],
     tasks: Sequence[Task],
+    same_as: SameAs = NOTHING_JUDGED,
 ) -> list[Counted]:
     """Count against another arm's items; unscored where that arm gave no usable answer.
 
@@ -71,7 +77,7 @@ def count_against(
         InputError: as `count`, for either arm.
     """
     items = {(one.record, one.task): one.items for one in _checked(reference, records, tasks)}
-    rows = count(predictions, records, tasks, lambda record, task: items.get((record.id, task.name)))
+    rows = count(predictions, records, tasks, lambda record, task: items.get((record.id, task.name)), same_as)
     return [row if row.has_gold else replace(row, outcome=None) for row in rows]
 
 

@@ -7,7 +7,7 @@ difference uses only predictions that both arms have a score for, and one set of
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,7 +114,16 @@ def estimates(rows: Sequence[tuple[Counted]], metrics: Metrics, seed: int, resam
         num_clusters = int((below[:, own] > 0).any(axis=1).sum())
         span = interval(value, _mean(draws[:, own]), num_clusters, (0.0, 1.0) if metric.bounded else None)
         found[name] = _estimate(value, span, round(float(below[:, own].sum())), unscored)
+        if metric.size is not None:
+            found[name] = _of_items(found[name], flat, metric.size)
     return found
+
+
+def _of_items(estimate: Estimate, rows: Sequence[Counted], size: Callable[[Outcome], float]) -> Estimate:
+    """With n as `size` counts it, and the records that have any."""
+    sizes = [(row.record, size(row.outcome)) for row in rows if row.outcome is not None]
+    records = {record for record, number in sizes if number}
+    return estimate.model_copy(update={"n": round(sum(number for _, number in sizes)), "records": len(records)})
 
 
 def differences(

@@ -1,7 +1,8 @@
 """What happened in one prediction, as counts: every metric is a ratio of sums of these.
 
-In: emitted items, gold items, a record. Out: a `Matching`, an `Outcome`. Must hold: items match one to one, on equal
-keys (`EntityType.match_key`); as many texts match as possible, and among those matchings as many statuses as possible.
+In: emitted items, gold items, a record. Out: an `Outcome`. Must hold: items match one to one (see pairing.py); an item
+of gold that is `optional` counts neither way, and neither does an emitted item that is the same as one and matches no
+other.
 """
 
 from __future__ import annotations
@@ -12,25 +13,46 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from chartdistill.clinical.entities import EntityType, entity_of
+from chartdistill.clinical.same_as import NOTHING_JUDGED, SameAs
+from chartdistill.metrics.harm import harmful_statuses
+from chartdistill.metrics.pairing import Pairing, pair_up
+from chartdistill.prompting.answer_format import parse_lines
 from chartdistill.schema import Item, Prediction, Record, Task
 
 
 @dataclass(frozen=True, slots=True)
-class Matching:
-    """How many emitted items match a gold item."""
+class Tally:
+    """How emitted items stand to gold, by one rule of when two are the same."""
 
-    text: int
-    joint: int
-    """Text and status; equals `text` for tasks without statuses. Never above `text`."""
+    emitted: int
+    items: int
+    """Of gold, without the optional ones; so in all that follows."""
+    matched: int
+    """Pairs of an emitted and a gold item, each in one pair."""
+    matched_joint: int
+    """Of these, those with equal statuses; all for tasks without statuses."""
+    unsupported: int
+    """Emitted items that are the same as no gold item: invented or of the wrong kind."""
+    contradicted: int
+    """Emitted items that are the same as a gold item, but with a status that no such gold item has."""
+
+    @property
+    def in_question(self) -> int:
+        """Items emitted or in gold, a matched pair once."""
+        return self.emitted + self.items - self.matched
 
 
 @dataclass(frozen=True, slots=True)
 class StatusCounts:
-    """Of one status: items that match in text and status, emitted with it, in gold with it."""
+    """Of one status: items that match in text and status, emitted with it, in gold with it; and what harm was done."""
 
     right: int
     emitted: int
     gold: int
+    named: int
+    """Of those in gold, those whose drug was emitted at all."""
+    harmed: int
+    """Of those in gold, those whose drug was emitted, once or more, with a harmful status (see harm.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +66,14 @@ class Outcome:
     If not, nothing was emitted, nothing is right, and it is not an abstention.
     """
     cut: bool
+    lines: int
+    """Items as they were written, each as often as it was."""
+    repeated: int
+    """Of these, those that are the same in text and status as one above them."""
+    listed: int
+    """Items of the answer, with those that count neither way."""
     emitted: int
+    """Items that count."""
     invented: int | None
     """Emitted items that match no gold item and cannot be located in the record; None without the record's text."""
     detailed: int | None
@@ -56,27 +85,41 @@ class Outcome:
     @property
     def none_found(self) -> bool:
         """The answer is "none found"."""
-        return self.valid and self.emitted == 0
+        return self.valid and self.listed == 0
 
 
 @dataclass(frozen=True, slots=True)
 class GoldOutcome:
     """Counts against gold."""
 
-    items: int
-    matched: int
-    matched_joint: int
+    by_key: Tally
+    """By the kind's own rule: what all metrics go by that do not say otherwise."""
+    by_string: Tally
+    """By the letters."""
+    by_gist: Tally | None
+    """By what is foretold; None for kinds whose items are names."""
     matched_raw: int
     """Items whose text is that of a gold item to the last character."""
-    unsupported: int
-    """Emitted items that have the text of no gold item: invented or of the wrong kind."""
-    contradicted: int
-    """Emitted items that have the text of a gold item, but a status that no gold item of this text has."""
+    optional: int
+    """Gold items that count neither way."""
     has_statuses: bool
     statuses: Mapping[str, StatusCounts]
     """Status -> counts, for those that occur."""
-    confused: Mapping[tuple[str, str], int]
-    """(gold status, emitted status) -> items of one key left over after equal statuses were matched."""
+
+    @property
+    def items(self) -> int:
+        """Gold items."""
+        return self.by_key.items
+
+    @property
+    def matched(self) -> int:
+        """Emitted items that match a gold item."""
+        return self.by_key.matched
+
+    @property
+    def matched_joint(self) -> int:
+        """Those that match in text and status."""
+        return self.by_key.matched_joint
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +127,15 @@ class Ratio:
     """A metric: sum of numerators over sum of denominators, over predictions."""
 
     unit: str
-    """What the denominator, and so `Estimate.n`, counts."""
+    """What `Estimate.n` counts: the denominator, or `size`."""
     count: Callable[[Outcome], tuple[float, float] | None]
     """(numerator, denominator) of one prediction; None where it says nothing about the metric."""
     bounded: bool = True
     """Whether the value lies between 0 and 1."""
     needs_text: bool = False
     """Whether it needs the record's text."""
+    size: Callable[[Outcome], float] | None = None
+    """What n counts of one prediction, where it is not the denominator: F1 counts a matched item twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +148,7 @@ class Mean:
     """Group -> (numerator, denominator) of one prediction."""
     bounded: bool = True
     needs_text: bool = False
+    size: Callable[[Outcome], float] | None = None
 
 
 Metric = Ratio | Mean
@@ -115,94 +161,109 @@ def with_gold(
     return lambda outcome: None if outcome.gold is None else count(outcome, outcome.gold)
 
 
-def match(items: Sequence[Item], gold: Sequence[Item], task: Task) -> Matching:
-    """One-to-one maximum matching of emitted and gold items.
-
-    Items match when their keys are equal, so the graph falls apart into complete pieces, one per key: in each, the
-    smaller side is matched whole, and statuses are matched first. No assignment matches more of either.
-    """
-    emitted_pairs, gold_pairs = _pairs(items, task), _pairs(gold, task)
-    return Matching(
-        (_texts(emitted_pairs) & _texts(gold_pairs)).total(),
-        (emitted_pairs & gold_pairs).total(),
-    )
-
-
-_Pairs = Counter[tuple[str, str | None]]
-
-
-def _pairs(items: Sequence[Item], task: Task) -> _Pairs:
-    entity = entity_of(task)
-    return Counter((entity.match_key(item.text), item.status) for item in items)
-
-
-def _texts(pairs: _Pairs) -> Counter[str]:
-    found: Counter[str] = Counter()
-    for (key, _), number in pairs.items():
-        found[key] += number
-    return found
-
-
-def outcome(prediction: Prediction, gold: Sequence[Item] | None, record: Record, task: Task) -> Outcome:
+def outcome(
+    prediction: Prediction,
+    gold: Sequence[Item] | None,
+    record: Record,
+    task: Task,
+    same_as: SameAs = NOTHING_JUDGED,
+) -> Outcome:
     """Count what happened in a prediction whose engine did answer."""
     valid = prediction.items is not None
-    items = (prediction.items or ()) if valid else ()
+    items, lines = prediction.items or (), _lines(prediction, task)
     entity = entity_of(task)
-    statuses: dict[str, set[str | None]] = {}
-    for item in gold or ():
-        statuses.setdefault(entity.match_key(item.text), set()).add(item.status)
-    strangers = [item for item in items if entity.match_key(item.text) not in statuses]
-    known = [item for item in items if entity.match_key(item.text) in statuses]
-    against: GoldOutcome | None = None
-    if gold is not None:
-        contradicted = sum(item.status not in statuses[entity.match_key(item.text)] for item in known)
-        against = _against(items, gold, task, len(strangers), contradicted)
-    details = [found for item in items if (found := entity.details_hold(item.text, record.text)) is not None]
+    found = pair_up(items, gold or (), entity, same_as)
+    strangers = [items[place] for place in found.strangers]
+    counted = [items[place] for place in found.counted]
+    details = [right for item in counted if (right := entity.details_hold(item.text, record.text)) is not None]
+    said = Counter((entity.match_key(item.text, same_as.keys(entity)), item.status) for item in lines)
     return Outcome(
         task=task.name,
         valid=valid,
         cut=prediction.finish_reason == "length",
-        emitted=len(items),
+        lines=len(lines),
+        repeated=len(lines) - len(said),
+        listed=len(items),
+        emitted=len(counted),
         invented=sum(not is_located(item, record, task) for item in strangers) if record.text else None,
         detailed=len(details) if record.text else None,
         misdetailed=sum(not right for right in details),
-        gold=against,
+        gold=None if gold is None else _against(items, gold, task, found),
     )
 
 
-def _against(
-    items: Sequence[Item], gold: Sequence[Item], task: Task, unsupported: int, contradicted: int
-) -> GoldOutcome:
-    emitted_pairs, gold_pairs = _pairs(items, task), _pairs(gold, task)
-    right = emitted_pairs & gold_pairs
-    statuses: dict[str, StatusCounts] = {}
-    confused: Counter[tuple[str, str]] = Counter()
-    if task.statuses:
-        by_status = [_by_status(pairs) for pairs in (right, emitted_pairs, gold_pairs)]
-        statuses = {name: StatusCounts(*(found[name] for found in by_status)) for name in by_status[1] + by_status[2]}
-        for (key, status), number in (gold_pairs - right).items():
-            for (other_key, other), others in (emitted_pairs - right).items():
-                if key == other_key and status is not None and other is not None:
-                    confused[status, other] += min(number, others)
+def _lines(prediction: Prediction, task: Task) -> Sequence[Item]:
+    """The items as they were written; those of the prediction where its completion is not at hand."""
+    lines = parse_lines(prediction.completion or "", task)
+    items = prediction.items or ()
+    return lines if lines is not None and tuple(dict.fromkeys(lines)) == items else items
+
+
+def _against(items: Sequence[Item], gold: Sequence[Item], task: Task, found: Pairing) -> GoldOutcome:
+    entity = entity_of(task)
+    by_string = pair_up(items, gold, entity, same=lambda one, other: entity.string_key(one) == entity.string_key(other))
+    by_gist = pair_up(items, gold, entity, same=_foretell_the_same(entity)) if entity.has_gist else None
+    raw = [Counter(side[place].text for place in places) for side, places in _counted(items, gold, found)]
     return GoldOutcome(
-        items=len(gold),
-        matched=(_texts(emitted_pairs) & _texts(gold_pairs)).total(),
-        matched_joint=right.total(),
-        matched_raw=(Counter(item.text for item in items) & Counter(item.text for item in gold)).total(),
-        unsupported=unsupported,
-        contradicted=contradicted,
+        by_key=_tally(items, gold, found),
+        by_string=_tally(items, gold, by_string),
+        by_gist=None if by_gist is None else _tally(items, gold, by_gist),
+        matched_raw=(raw[0] & raw[1]).total(),
+        optional=sum(item.optional for item in gold),
         has_statuses=bool(task.statuses),
-        statuses=statuses,
-        confused=confused,
+        statuses=_by_status(items, gold, found) if task.statuses else {},
     )
 
 
-def _by_status(pairs: _Pairs) -> Counter[str]:
-    found: Counter[str] = Counter()
-    for (_, status), number in pairs.items():
-        if status is not None:
-            found[status] += number
-    return found
+def _counted(
+    items: Sequence[Item], gold: Sequence[Item], found: Pairing
+) -> tuple[tuple[Sequence[Item], Sequence[int]], tuple[Sequence[Item], Sequence[int]]]:
+    return (items, found.counted), (gold, [place for place, item in enumerate(gold) if not item.optional])
+
+
+def _foretell_the_same(entity: EntityType) -> Callable[[str, str], bool]:
+    def same(one: str, other: str) -> bool:
+        said = entity.gist(one)
+        return entity.gist(other) == said if said is not None else entity.same(one, other)
+
+    return same
+
+
+def _tally(items: Sequence[Item], gold: Sequence[Item], found: Pairing) -> Tally:
+    return Tally(
+        emitted=len(found.counted),
+        items=sum(not item.optional for item in gold),
+        matched=len(found.pairs),
+        matched_joint=sum(items[said].status == gold[meant].status for said, meant in found.pairs),
+        unsupported=len(found.strangers),
+        contradicted=sum(
+            bool(found.alike[place]) and items[place].status not in {gold[other].status for other in found.alike[place]}
+            for place in found.counted
+        ),
+    )
+
+
+def _by_status(items: Sequence[Item], gold: Sequence[Item], found: Pairing) -> dict[str, StatusCounts]:
+    right = Counter(gold[of].status for said, of in found.pairs if items[said].status == gold[of].status)
+    emitted = Counter(items[place].status for place in found.counted)
+    meant: Counter[str | None] = Counter()
+    named: Counter[str | None] = Counter()
+    harmed: Counter[str | None] = Counter()
+    for place, item in enumerate(gold):
+        if item.optional:
+            continue
+        # Every item of the drug counts, not only the one it was paired with: listed as both stop and continue, a
+        # stopped drug is taken. What gold itself says of the drug harms nobody (an old dose stopped, a new one begun).
+        naming = [other for other in range(len(items)) if place in found.alike[other]]
+        against = [one for one in naming if items[one].status not in {gold[other].status for other in found.alike[one]}]
+        meant[item.status] += 1
+        named[item.status] += bool(naming)
+        harmed[item.status] += any(items[one].status in harmful_statuses(item.status) for one in against)
+    return {
+        status: StatusCounts(right[status], emitted[status], meant[status], named[status], harmed[status])
+        for status in emitted | meant
+        if status is not None
+    }
 
 
 def is_located(item: Item, record: Record, task: Task) -> bool:

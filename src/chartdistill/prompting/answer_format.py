@@ -41,6 +41,12 @@ def parse_answer(completion: str, task: Task) -> tuple[Item, ...] | None:
     Strict on purpose: other spellings of none, an unknown status, an empty line or a missing field are format
     errors, to be counted, not guessed at. Surrounding whitespace is ignored, and so is an item said twice.
     """
+    lines = parse_lines(completion, task)
+    return None if lines is None else tuple(dict.fromkeys(lines))
+
+
+def parse_lines(completion: str, task: Task) -> tuple[Item, ...] | None:
+    """As `parse_answer`, with an item that is said twice twice."""
     text = completion.strip()
     if text == NONE_FOUND:
         return ()
@@ -51,9 +57,7 @@ def parse_answer(completion: str, task: Task) -> tuple[Item, ...] | None:
             return None
         if task.statuses and fields[1] not in task.statuses:
             return None
-        item = Item(text=fields[0], status=fields[1] if task.statuses else None)
-        if item not in items:
-            items.append(item)
+        items.append(Item(text=fields[0], status=fields[1] if task.statuses else None))
     return tuple(items)
 
 

@@ -22,16 +22,19 @@ CLASSES = {
     "wrong kind": ("\u25c7", "wrong kind", "in the chart, but not what was asked for"),
     "status differs": ("\u2260", "status differs", "the chart gives it another status; counted as contradicted"),
     "dangerous status": (
-        "!", "dangerous status", "stopped or held but called continued; to avoid but called started; contradicted too",
+        "!", "dangerous status",
+        "stopped, held, past or to avoid but called taken, or continued but called stopped; contradicted too",
     ),
-    "not judged": ("\u00b7", "not judged", "in the chart; no gold to say whether it is right"),
+    "not judged": ("\u00b7", "not judged", "no gold to say whether it is right, or optional in gold"),
 }  # fmt: skip
 """Class of an emitted item -> (sign, name, meaning): colour is never the only thing that tells them apart."""
 _SHARES = (
     ("invented", "invented_rate", "of the items it lists"),
     ("wrong kind", "wrong_kind_rate", "of the items it lists"),
-    ("status differs", "contradicted_rate", "of the items it lists, against the chart"),
-    ("dangerous status", "stop_as_continue_rate", "of the stopped drugs, called continued"),
+    ("status differs", "contradicted_rate", "of the items with a status it lists, against the chart"),
+    ("dangerous status", "harmful_status_rate", "of the drugs that could be given a harmful status"),
+    ("dangerous status", "harmful_status_rate_of_named", "of those of them that it lists"),
+    ("dangerous status", "stop_as_continue_rate", "of the stopped drugs, called taken"),
 )
 _MISSED = MetricInfo("missed", "Missed", "gold items that were not emitted", "lower")
 

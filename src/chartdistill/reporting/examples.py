@@ -16,8 +16,8 @@ from itertools import pairwise
 from typing import Literal
 
 from chartdistill.clinical.entities import entity_of
+from chartdistill.metrics.harm import harmful_statuses
 from chartdistill.metrics.matching import is_located
-from chartdistill.metrics.status import HARMFUL
 from chartdistill.reporting.error_summary import STUDENT
 from chartdistill.reporting.run_results import RunResults
 from chartdistill.schema import Item, Prediction, Record, Task, content_hash
@@ -200,8 +200,8 @@ def _arm_answer(answered: _Answered, task: Task, arm: str) -> Answer:
     if prediction.completion is None:
         return Answer(arm, "failed")
     gold, entity = answered.items(GOLD, task.name), entity_of(task)
-    emitted = {entity.match_key(item.text) for item in prediction.items or ()}
-    num_missed = sum(entity.match_key(item.text) not in emitted for item in gold or ())
+    said = [item.text for item in prediction.items or ()]
+    num_missed = sum(not item.optional and not any(entity.same(s, item.text) for s in said) for item in gold or ())
     if prediction.items is None:
         return Answer(arm, "bad format", raw=prediction.completion, num_missed=num_missed)
     items = tuple(_shown_items(answered, task, prediction.items))
@@ -218,12 +218,13 @@ def _shown_items(answered: _Answered, task: Task, items: Sequence[Item]) -> Iter
 def judge(item: Item, gold: tuple[Item, ...] | None, located: bool, task: Task) -> Judgement:
     """How an item stands to gold and chart, as the scores see it."""
     entity = entity_of(task)
-    key = entity.match_key(item.text)
-    same = [other for other in gold or () if entity.match_key(other.text) == key]
-    if any(other.status == item.status for other in same):
+    same = [other for other in gold or () if entity.same(item.text, other.text)]
+    if any(other.status == item.status and not other.optional for other in same):
         return "right"
+    if any(other.optional for other in same):
+        return "not judged"
     if same:
-        harmful = any((other.status, item.status) in HARMFUL.values() for other in same)
+        harmful = any(item.status in harmful_statuses(other.status) for other in same)
         return "dangerous status" if harmful else "status differs"
     if not located:
         return "invented"

@@ -72,6 +72,8 @@ _EXCLUDED = re.compile(
 )
 """Words of sentences that the rule baseline does not read: somebody else's, denied, or for later."""
 
+NOTHING_SAME: Mapping[str, str] = {}
+
 Flips = Mapping[tuple[str, str], Sequence[tuple[str, str]]]
 """(status before, status after) -> patterns of a sentence and what they become; the first that occurs is applied."""
 
@@ -108,6 +110,8 @@ class EntityType:
     """Whether a label's item is borne out by its initials ("CAD")."""
     has_other_names: bool = False
     """Whether things of this kind go by several names."""
+    has_gist: bool = False
+    """Whether items are statements that can be told apart coarsely: see `gist`."""
     sentences_are_items: bool = False
     """Whether a free answer's sentences are items as they stand."""
     not_of_kind: str = "not_of_kind"
@@ -151,9 +155,16 @@ class EntityType:
         """The key by which two items of one answer, or of several samples, are the same item."""
         return plain_key(text)
 
-    def match_key(self, text: str) -> str:
-        """The key by which an emitted item and a gold item match; equal keys match."""
-        return self.key(self.canonical(text))
+    def match_key(self, text: str, same_as: Mapping[str, str] = NOTHING_SAME) -> str:
+        """The key of an item in scores; equal keys are the same thing.
+
+        `same_as`: key -> the key that stands for it, for what a person says is the same.
+        """
+        key = self._match_key(self.canonical(text))
+        return same_as.get(key, key)
+
+    def _match_key(self, text: str) -> str:
+        return self.key(text)
 
     def canonical(self, text: str) -> str:
         """The one name that all names of a thing go by where the user's vocabulary says so, else the text itself.
@@ -167,6 +178,18 @@ class EntityType:
         """An item as it is written, its key, and other names of the same thing."""
         key = self.key(text)
         return [text, key, *(self.names_by_user.group(text) or self.names_by_user.group(key))]
+
+    def same(self, one: str, other: str, same_as: Mapping[str, str] = NOTHING_SAME) -> bool:
+        """Whether an emitted item and a gold item match: equal keys, for all kinds whose items are names."""
+        return self.match_key(one, same_as) == self.match_key(other, same_as)
+
+    def string_key(self, text: str) -> str:
+        """The key that goes by the letters: what scores matched by before there were keys by kind."""
+        return self.key(text)
+
+    def gist(self, text: str) -> str | None:
+        """What an item says, coarsely, for kinds whose items are statements; None where it cannot be told."""
+        return None
 
     # Where in a chart?
 

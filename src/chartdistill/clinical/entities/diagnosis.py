@@ -10,6 +10,7 @@ from chartdistill.clinical.entities.base import EntityType, Objection
 from chartdistill.clinical.lexica.conditions import CONDITION_NAMES
 from chartdistill.clinical.lexica.drugs import LexiconUse
 from chartdistill.clinical.text.free_text import series
+from chartdistill.clinical.text.phrase_keys import phrase_key
 from chartdistill.clinical.text.phrases import (
     is_normal_finding,
     names_disease,
@@ -46,6 +47,10 @@ class Diagnosis(EntityType):
     not_of_kind = "not_a_diagnosis"
     never_also = frozenset({"medication", "test", "procedure"})
     insertion = "The patient has {}."
+
+    def _match_key(self, text: str) -> str:
+        """In any word order, abbreviated or not: see `text.phrase_keys`."""
+        return phrase_key(self.key(text), self.name)
 
     def objection(self, text: str, chart: str, lexicon: LexiconUse, keep_unknown: bool) -> Objection | None:
         """By the words of the phrase alone."""

@@ -20,9 +20,13 @@ class DrugNamed(EntityType):
     initials_ground = False
     has_other_names = True
 
-    def match_key(self, text: str) -> str:
+    def _match_key(self, text: str) -> str:
         """The set of its ingredients: see `lexica.ingredients`."""
         return drug_key(self.key(self.canonical(text)), names_of(self._vocabulary, "medication"))
+
+    def string_key(self, text: str) -> str:
+        """The same: drugs were never matched by their letters."""
+        return self._match_key(text)
 
     def locate(
         self,

@@ -11,6 +11,7 @@ from chartdistill.clinical.entities.base import ABSENT, EntityType, Flips, Objec
 from chartdistill.clinical.lexica.drugs import LexiconUse
 from chartdistill.clinical.text.context import about_a_relative, says_none_listed
 from chartdistill.clinical.text.order_status import uses_of
+from chartdistill.clinical.text.phrase_keys import phrase_key
 from chartdistill.clinical.text.phrases import names_imaging_or_study, names_procedure, names_specialty, names_test
 from chartdistill.clinical.text.sections import outline
 from chartdistill.schema import Item
@@ -81,6 +82,10 @@ class Procedure(EntityType):
     }
     status_cues = ((PLANNED, _IS_PLANNED.pattern), (DONE, _IS_DONE.pattern))
     default_status = DONE
+
+    def _match_key(self, text: str) -> str:
+        """In any word order, abbreviated or not: see `text.phrase_keys`."""
+        return phrase_key(self.key(text), self.name)
 
     def objection(self, text: str, chart: str, lexicon: LexiconUse, keep_unknown: bool) -> Objection | None:
         """By the words of the phrase; a name nobody knows passes where a heading for procedures stands above it."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from chartdistill.clinical.entities.base import EntityType, Objection
+from chartdistill.clinical.entities.base import NOTHING_SAME, EntityType, Objection
 from chartdistill.clinical.lexica.drugs import LexiconUse
 from chartdistill.clinical.text.forecasts import forecasts_of, is_forecast, support_of
+from chartdistill.clinical.text.foretold import content_key, foretold, say_the_same
 
 _NEAR = 20
 _OUTLOOK = re.compile(r"prognosis(?: is|:| remains) ([^.]+)|(expected to [^.]+)|(will likely [^.]+)", re.IGNORECASE)
@@ -25,9 +26,22 @@ class Prognosis(EntityType):
     answer_nouns = r"prognos[ie]s"
     max_words = 20
     """A prognosis is a quoted clause."""
+    has_gist = True
     sentences_are_items = True
     not_of_kind = "not_a_forecast"
     insertion = "The prognosis is {}."
+
+    def _match_key(self, text: str) -> str:
+        """Its content words."""
+        return content_key(text) or self.key(text)
+
+    def same(self, one: str, other: str, same_as: Mapping[str, str] = NOTHING_SAME) -> bool:
+        """Statements match by their content words, not only where all are the same: see `text.foretold`."""
+        return super().same(one, other, same_as) or say_the_same(one, other)
+
+    def gist(self, text: str) -> str | None:
+        """What is foretold: good, fair, guarded, poor, uncertain, a risk, a time."""
+        return foretold(text)
 
     def objection(self, text: str, chart: str, lexicon: LexiconUse, keep_unknown: bool) -> Objection | None:
         """By the grammar of forecasts."""

@@ -11,6 +11,7 @@ from chartdistill.clinical.lexica.drugs import LexiconUse
 from chartdistill.clinical.lexica.tests import TEST_NAMES
 from chartdistill.clinical.text.free_text import comma_list, is_sentence
 from chartdistill.clinical.text.order_status import TestUse, use_of
+from chartdistill.clinical.text.phrase_keys import phrase_key
 from chartdistill.clinical.text.phrases import names_test
 
 _MAX_NAME_WORDS = 6
@@ -47,6 +48,10 @@ class Test(EntityType):
     not_of_kind = "not_a_test"
     never_also = frozenset({"diagnosis", "medication"})
     insertion = "Order {}."
+
+    def _match_key(self, text: str) -> str:
+        """In any word order, abbreviated or not: see `text.phrase_keys`."""
+        return phrase_key(self.key(text), self.name)
 
     def objection(self, text: str, chart: str, lexicon: LexiconUse, keep_unknown: bool) -> Objection | None:
         """By the words of the name, then by what the chart does with it."""

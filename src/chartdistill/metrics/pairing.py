@@ -1,0 +1,75 @@
+"""Emitted items and gold items, paired one to one.
+
+In: both lists, and when two texts are the same (by default the kind's own rule). Out: a `Pairing`. Must hold: no other
+assignment has more pairs; among those with as many, none has more equal statuses; an optional gold item takes only
+what no other can use.
+
+"Same" need not carry over (forecasts share words), so this is an assignment problem: `scipy.optimize`'s solution of
+it, with the three aims as digits of one weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from chartdistill.clinical.entities import EntityType
+from chartdistill.clinical.same_as import NOTHING_JUDGED, SameAs
+from chartdistill.schema import Item
+
+
+@dataclass(frozen=True, slots=True)
+class Pairing:
+    """Places in the two lists."""
+
+    pairs: tuple[tuple[int, int], ...]
+    """(emitted, gold), without optional gold items."""
+    counted: tuple[int, ...]
+    """Emitted items that count: all but those that are the same as an optional item and in no pair."""
+    alike: tuple[tuple[int, ...], ...]
+    """Per emitted item, every gold item that is the same, optional ones too."""
+
+    @property
+    def strangers(self) -> list[int]:
+        """Emitted items that are the same as no gold item."""
+        return [place for place in self.counted if not self.alike[place]]
+
+
+def pair_up(
+    items: Sequence[Item],
+    gold: Sequence[Item],
+    entity: EntityType,
+    same_as: SameAs = NOTHING_JUDGED,
+    same: Callable[[str, str], bool] | None = None,
+) -> Pairing:
+    """Pair emitted items with gold items. `same`: another rule than the kind's own."""
+    known = same_as.keys(entity)
+    rule = same or (lambda one, other: entity.same(one, other, known))
+    alike = tuple(tuple(place for place, of in enumerate(gold) if rule(item.text, of.text)) for item in items)
+    pairs = _assigned(items, gold, alike)
+    paired = {said for said, _ in pairs}
+    counted = tuple(
+        place
+        for place in range(len(items))
+        if place in paired or not any(gold[other].optional for other in alike[place])
+    )
+    return Pairing(pairs, counted, alike)
+
+
+def _assigned(
+    items: Sequence[Item], gold: Sequence[Item], alike: Sequence[Sequence[int]]
+) -> tuple[tuple[int, int], ...]:
+    if not any(alike):
+        return ()
+    base = min(len(items), len(gold)) + 1  # more than any sum of a lower digit
+    worth = np.zeros((len(items), len(gold)))
+    for said, places in enumerate(alike):
+        for meant in places:
+            equal = items[said].status == gold[meant].status
+            worth[said, meant] = 1 if gold[meant].optional else base * base + base * equal
+    rows, columns = linear_sum_assignment(worth, maximize=True)
+    chosen = zip(rows.tolist(), columns.tolist(), strict=True)
+    return tuple((said, meant) for said, meant in chosen if worth[said, meant] > 1)
