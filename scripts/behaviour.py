@@ -79,7 +79,7 @@ def main() -> None:
     gates = (
         TrustGate(metric="joint_f1", at_least=0.9, of="teacher"),
         TrustGate(metric="confabulation_rate", at_most=0.05, by="bound"),
-        TrustGate(metric="stop_as_continue_rate", at_most=0),
+        TrustGate(metric="stop_as_continue_rate", at_most=0, least_n=60),
     )
     for name, shows_text in (("report-private", False), ("report", None)):
         report(run, TASKS, "behaviour", gates, shows_text, Models("teacher", None, "student", None, "apache-2.0"))

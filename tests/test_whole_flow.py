@@ -42,13 +42,13 @@ def test_the_whole_flow_on_vllm_where_there_is_loopback_alone(
         source["count"] = count
     values["train"]["epochs"] = 1
     values["evaluate"]["bootstrap_resamples"] = 200
-    values["gates"] = [{"metric": "joint_f1", "at_least": 1}]  # which one epoch on 24 charts does not reach
+    values["gates"] = [{"metric": "joint_f1", "at_least": 0.999}]  # which one epoch on 24 charts does not reach
     config = tmp_path / "small.yaml"
     config.write_text(yaml.safe_dump(values))
     run_dir = tmp_path / "run"
     first = command("run", str(config))
     assert first.returncode == 10, first.stderr[-3000:]
-    assert "Missed: joint F1 (all tasks) must be at least 1.000" in first.stderr
+    assert "Missed: joint F1 (all tasks) must be at least 0.999" in first.stderr
 
     labels = json.loads((run_dir / "labels/manifest.json").read_text())
     curated = json.loads((run_dir / "curated/manifest.json").read_text())["counts"]

@@ -19,6 +19,7 @@ from chartdistill.config import Run
 from chartdistill.curation.curate import curate
 from chartdistill.doctor import needed_share, require_free_cards
 from chartdistill.errors import ChartDistillError
+from chartdistill.evaluation import REGISTERED, register
 from chartdistill.evaluation.evaluate import evaluate
 from chartdistill.labelling import Shard
 from chartdistill.labelling.label import label, label_shard
@@ -26,7 +27,8 @@ from chartdistill.records.prepare import prepare
 from chartdistill.reporting.report import report_run
 from chartdistill.runtime.processes import run_to_end
 from chartdistill.runtime.progress import ProgressCallback, StageBar
-from chartdistill.runtime.run_folder import lock
+from chartdistill.runtime.run_folder import amend_manifest, lock, read_rows
+from chartdistill.schema import Record
 from chartdistill.training import Parallel, launch_options
 from chartdistill.training.train import train
 
@@ -40,15 +42,30 @@ VERBS: dict[str, Verb] = {
     "evaluate": evaluate,
     "report": lambda run, bar: report_run(run),
 }
+REGISTERING = ("prepare", "train")
+"""Verbs after which the gates and the held-out records are registered; `evaluate` does so before it asks."""
 OWN_PROCESS = ("label", "train", "evaluate")
 
 
 def run_verb(run: Run, verb: str) -> dict[str, Any]:
     """Run one verb here, holding the run folder, and return its manifest."""
     # Under `accelerate launch` the first process holds the folder for all of them.
-    held = lock(run.dir) if os.environ.get("RANK", "0") == "0" else nullcontext()
+    is_first = os.environ.get("RANK", "0") == "0"
+    held = lock(run.dir) if is_first else nullcontext()
     with held, StageBar(verb, unit="steps" if verb == "train" else "records") as bar:
-        return VERBS[verb](run, bar)
+        manifest = VERBS[verb](run, bar)
+        if is_first and verb in REGISTERING:
+            _register(run, verb)
+        return manifest
+
+
+def _register(run: Run, verb: str) -> None:
+    """Write down what the gates and the held-out records are, before any arm answers about them."""
+    path, split = run.dir / "records" / "records.jsonl", run.config.evaluate.split
+    held_out = (record for record in read_rows(path, Record) if record.split == split)
+    registered = register(run.dir, run.config.gates, held_out, verb)
+    if verb == "train":
+        amend_manifest(run.dir / "adapter", REGISTERED, registered.facts())
 
 
 def run_shard(run: Run, shard: Shard) -> dict[str, Any] | None:

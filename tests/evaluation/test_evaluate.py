@@ -12,6 +12,7 @@ import pytest
 from chartdistill.config import EvaluateOptions, ModelOptions, Run, RunConfig
 from chartdistill.engines import TransformersEngine
 from chartdistill.errors import InputError
+from chartdistill.evaluation import REGISTRATIONS
 from chartdistill.evaluation.evaluate import evaluate, held_out_records, teacher_predictions
 from chartdistill.evaluation.options import InterventionOptions
 from chartdistill.evaluation.predict import predict
@@ -80,6 +81,13 @@ def run(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Run:
     return made
 
 
+def anew(run: Run, *gates: TrustGate) -> Run:
+    """The run with gates, as it was before any arm answered."""
+    shutil.rmtree(run.dir / "predictions", ignore_errors=True)
+    (run.dir / REGISTRATIONS).unlink(missing_ok=True)
+    return Run(run.config.model_copy(update={"gates": gates}), ROOT / "configs" / "tasks")
+
+
 def finish(folder: Path) -> None:
     make_folder(folder)
     write_text(folder / "manifest.json", json.dumps({"fingerprint": folder.name, "seconds": 1.0}))
@@ -120,8 +128,9 @@ def test_all_arms_answer_the_same_and_all_figures_are_there(run: Run) -> None:
 
 
 def test_what_the_report_writes_beside_the_adapter_changes_no_stage(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = evaluate(run, quiet)
     gate = TrustGate(metric="invented_rate", at_most=1)
+    run = anew(run, gate)
+    first = evaluate(run, quiet)
     assert report(run.dir, run.tasks, "Tiny", [gate])["trust_gates"]["status"] == "approved"
     assert (run.dir / "adapter" / "README.md").exists()
     assert (read_manifest(run.dir / "adapter") or {})["approval"]["status"] == "approved"
@@ -134,15 +143,15 @@ def test_what_the_report_writes_beside_the_adapter_changes_no_stage(run: Run, mo
 def test_who_predicts_with_an_adapter_that_is_not_approved_is_warned(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    evaluate(run, quiet)
-    gates = (TrustGate(metric="joint_f1", at_least=1), TrustGate(metric="invented_rate", at_most=1))
-    gated = Run(run.config.model_copy(update={"gates": gates}), ROOT / "configs" / "tasks")
+    gates = (TrustGate(metric="joint_f1", at_least=0.999), TrustGate(metric="invented_rate", at_most=1))
+    gated = anew(run, *gates)
+    evaluate(gated, quiet)
     report(run.dir, run.tasks, "Tiny", gates)
     (tmp_path / "a.txt").write_text("Takes Velorim 20 mg daily.")
     assert predict(gated, tmp_path, tmp_path / "out.jsonl") == 1
     said = capsys.readouterr().err
     assert "chartdistill predict: warning: the adapter is NOT APPROVED" in said
-    assert "warning: Missed: joint F1 (all tasks) must be at least 1.000" in said
+    assert "warning: Missed: joint F1 (all tasks) must be at least 0.999" in said
     assert "invented" not in said
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 1, "it answers all the same"
     predict(run, tmp_path, tmp_path / "out.jsonl")

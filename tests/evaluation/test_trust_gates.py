@@ -12,7 +12,7 @@ from chartdistill.metrics.bootstrap import Estimate, undefined
 
 JOINT = TrustGate(metric="joint_f1", at_least=0.9, of="teacher")
 CONFABULATION = TrustGate(metric="confabulation_rate", at_most=0.05, by="bound")
-STOPPED = TrustGate(metric="stop_as_continue_rate", at_most=0)
+STOPPED = TrustGate(metric="stop_as_continue_rate", at_most=0, least_n=20)
 
 
 def figure(value: float, low: float | None, high: float | None, n: int = 80) -> Estimate:

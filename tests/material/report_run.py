@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from chartdistill.demo.charts import write_chart
+from chartdistill.evaluation import REGISTRATIONS, TrustGate, register
 from chartdistill.metrics.catalogue import BY_NAME
 from chartdistill.prompting.answer_format import format_answer
-from chartdistill.runtime.run_folder import RowWriter, make_folder, write_text
+from chartdistill.runtime.run_folder import RowWriter, make_folder, read_rows, write_text
 from chartdistill.schema import CuratedLabel, Gate, Item, Label, Prediction, Record, Rejection, Row, Task
 
 TASKS = tuple(
@@ -51,6 +52,16 @@ def write_run(folder: Path, gold: bool = True, seed: int = 3) -> Path:
     write_text(folder / "predictions" / "scores.json", json.dumps(invent_scores(gold)))
     write_manifest(folder / "predictions", seconds=41.0)
     return folder
+
+
+def set_in_time(folder: Path, *gates: TrustGate) -> None:
+    """Register gates as if they had been in the config when the arms began to answer."""
+    answers, aside = folder / "predictions", folder / "aside"
+    (folder / REGISTRATIONS).unlink(missing_ok=True)
+    answers.rename(aside)
+    records = read_rows(folder / "records" / "records.jsonl", Record)
+    register(folder, gates, (record for record in records if record.split == "test"), "evaluate", answering=True)
+    aside.rename(answers)
 
 
 def write_rows(path: Path, *rows: Row) -> None:

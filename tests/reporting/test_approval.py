@@ -10,16 +10,18 @@ import pytest
 import yaml
 
 from chartdistill.errors import TrustGateError
-from chartdistill.evaluation.trust_gates import TrustGate, doubts
+from chartdistill.evaluation import REGISTRATIONS
+from chartdistill.evaluation.judgement import doubts
+from chartdistill.evaluation.trust_gates import TrustGate
 from chartdistill.reporting.report import evaluation_mark, report, require_approval
 from chartdistill.runtime.run_folder import read_manifest, write_text
 from command_line import chartdistill
 from demo_config import written
-from report_run import TASKS, invent_scores, write_run
+from report_run import TASKS, invent_scores, set_in_time, write_run
 
 JOINT = TrustGate(metric="joint_f1", at_least=0.9, of="teacher")
 CONFABULATION = TrustGate(metric="confabulation_rate", at_most=0.05, by="bound")
-STOPPED = TrustGate(metric="stop_as_continue_rate", at_most=0)
+STOPPED = TrustGate(metric="stop_as_continue_rate", at_most=0, least_n=20)
 
 
 @pytest.fixture
@@ -30,6 +32,7 @@ def run(tmp_path: Path) -> Path:
 def test_the_adapter_and_all_reports_say_what_became_of_the_gates(run: Path) -> None:
     before = read_manifest(run / "adapter")
     gates = [JOINT, CONFABULATION, STOPPED]
+    set_in_time(run, *gates)
     made = report(run, TASKS, "Gated", gates)
     manifest = read_manifest(run / "adapter") or {}
     approval = manifest.pop("approval")
@@ -56,6 +59,7 @@ def test_the_adapter_and_all_reports_say_what_became_of_the_gates(run: Path) -> 
 
 
 def test_a_report_that_is_done_is_not_made_again_and_still_stops(run: Path) -> None:
+    set_in_time(run, STOPPED)
     first = report(run, TASKS, "Gated", [STOPPED])
     stamps = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
     again = report(run, TASKS, "Gated", [STOPPED])
@@ -68,19 +72,22 @@ def test_a_report_that_is_done_is_not_made_again_and_still_stops(run: Path) -> N
 def test_gates_are_judged_anew_when_they_change_and_forgotten_when_they_go(run: Path) -> None:
     report(run, TASKS, "Gated", [STOPPED])
     easy = TrustGate(metric="joint_f1", at_least=0.1)
+    set_in_time(run, easy)
     require_approval(report(run, TASKS, "Gated", [easy]))
     approval = (read_manifest(run / "adapter") or {})["approval"]
     assert (approval["status"], approval["missed"]) == ("approved", 0)
     page = (run / "report" / "report.html").read_text()
     assert "Approved: 1 of 1 trust gates passed." in page
+    (run / REGISTRATIONS).unlink()
     require_approval(report(run, TASKS, "Gated"))
     assert "approval" not in (read_manifest(run / "adapter") or {})
     assert "what would be good enough was not decided" in (run / "report" / "report.html").read_text()
 
 
 def test_an_approval_without_gold_says_nothing_of_correctness(tmp_path: Path) -> None:
-    run = write_run(tmp_path, gold=False)
-    report(run, TASKS, "No gold", [TrustGate(metric="invented_rate", at_most=0.9)])
+    run, gate = write_run(tmp_path, gold=False), TrustGate(metric="invented_rate", at_most=0.9)
+    set_in_time(run, gate)
+    report(run, TASKS, "No gold", [gate])
     assert "Approved: 1 of 1 trust gates passed, none about correctness." in (run / "report" / "report.md").read_text()
     made = report(run, TASKS, "No gold", [JOINT])
     with pytest.raises(TrustGateError, match="Cannot be judged, so not passed: joint F1"):
@@ -93,12 +100,16 @@ def test_who_predicts_is_told_when_the_adapter_is_not_approved(run: Path) -> Non
 
     assert said() == []
     assert said(STOPPED)[0].startswith("the adapter has not been judged yet by the trust gates of this config")
+    set_in_time(run, STOPPED)
     report(run, TASKS, "Gated", [STOPPED])
     first, second = said(STOPPED)
     assert first.startswith("the adapter is NOT APPROVED")
     assert second.startswith("Missed: stopped, called continued")
     easy = TrustGate(metric="joint_f1", at_least=0.1)
     assert "not been judged yet by these trust gates" in said(easy)[0], "an approval by other gates does not count"
+    report(run, TASKS, "Gated", [easy])
+    assert [words.partition(":")[0] for words in said(easy)[1:]] == ["Gates changed after evaluation"]
+    set_in_time(run, easy)
     report(run, TASKS, "Gated", [easy])
     assert said(easy) == []
     write_text(run / "predictions" / "manifest.json", json.dumps({"fingerprint": "evaluated anew", "seconds": 1.0}))
@@ -107,8 +118,9 @@ def test_who_predicts_is_told_when_the_adapter_is_not_approved(run: Path) -> Non
 
 def test_report_on_the_command_line_ends_with_its_own_exit_code_each_time(run: Path, tmp_path: Path) -> None:
     def with_gate(values: dict[str, Any]) -> None:
-        values["gates"] = [{"metric": "stop_as_continue_rate", "at_most": 0}]
+        values["gates"] = [{"metric": "stop_as_continue_rate", "at_most": 0, "least_n": 20}]
 
+    set_in_time(run, STOPPED)
     config = written(tmp_path, with_gate)
     for _ in range(2):
         answer = chartdistill("report", str(config), "--run-dir", str(run))
@@ -122,4 +134,9 @@ def test_report_on_the_command_line_ends_with_its_own_exit_code_each_time(run: P
     values = yaml.safe_load(config.read_text())
     values["gates"] = [{"metric": "joint_f1", "at_least": 0.9, "of": "teacher"}]
     config.write_text(yaml.safe_dump(values))
+    late = chartdistill("report", str(config), "--run-dir", str(run))
+    assert late.returncode == 10, late.stderr
+    assert "approval withheld:\n  - Gates changed after evaluation" in late.stderr
+    assert "Gates changed after evaluation" in late.stdout
+    set_in_time(run, JOINT)
     assert chartdistill("report", str(config), "--run-dir", str(run), "--quiet").returncode == 0

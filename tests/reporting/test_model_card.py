@@ -18,10 +18,10 @@ from chartdistill.reporting.model_card import CARD, WEIGHTS, Models
 from chartdistill.reporting.report import report
 from chartdistill.runtime.run_folder import read_manifest, read_rows, write_text
 from chartdistill.schema import Record
-from report_run import ARMS, NUM_RECORDS, TASKS, write_manifest, write_run
+from report_run import ARMS, NUM_RECORDS, TASKS, set_in_time, write_manifest, write_run
 
 MODELS = Models("Qwen/Qwen3-8B-FP8", "aa55da1e", "Qwen/Qwen3-0.6B", "c1899de2", "apache-2.0")
-GATES = [TrustGate(metric="joint_f1", at_least=0.9, of="teacher"), TrustGate(metric="invented_rate", at_most=0)]
+GATES = [TrustGate(metric="joint_f1", at_least=0.9, of="teacher"), TrustGate(metric="invented_rate", at_most=0.001)]
 TRAINED = {"lora": {"rank": 16, "alpha": 32}, "epochs": 3}
 
 
@@ -35,6 +35,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     curated = read_manifest(folder / "curated") or {}
     curated["counts"]["by_filter"] = {"grounding": 23, "truncation": 15}
     write_manifest(folder / "curated", **{**curated, "options": {"filters": [{"type": "grounding", "threshold": 90}]}})
+    set_in_time(folder, *GATES)
     report(folder, TASKS, "Trial", GATES, True, MODELS)
     return folder
 

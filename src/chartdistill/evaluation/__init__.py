@@ -3,21 +3,14 @@
 What other rooms may use: the options and gates a config names, and the scores that `evaluate` wrote.
 """
 
+from chartdistill.evaluation.judgement import APPROVAL, NOT_JUDGED, Judgement, approval
 from chartdistill.evaluation.options import InterventionOptions
+from chartdistill.evaluation.registration import REGISTERED, REGISTRATIONS, compare_timing, read_registrations, register
 from chartdistill.evaluation.scores import Overlap, Scores, read_scores
-from chartdistill.evaluation.trust_gates import (
-    APPROVAL,
-    APPROVED,
-    NOT_APPROVED,
-    GateVerdict,
-    TrustGate,
-    approval,
-    is_approved,
-    judge_gates,
-    state_approval,
-)  # fmt: skip
+from chartdistill.evaluation.trust_gates import GateVerdict, TrustGate, judge_gates
 
 __all__ = [
-    "InterventionOptions", "Overlap", "Scores", "read_scores", "APPROVAL", "APPROVED", "NOT_APPROVED", "GateVerdict",
-    "TrustGate", "approval", "is_approved", "judge_gates", "state_approval",
+    "InterventionOptions", "Overlap", "Scores", "read_scores", "APPROVAL", "NOT_JUDGED", "REGISTERED", "REGISTRATIONS",
+    "GateVerdict", "Judgement", "TrustGate", "approval", "compare_timing", "judge_gates", "read_registrations",
+    "register",
 ]  # fmt: skip

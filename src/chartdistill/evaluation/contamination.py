@@ -8,6 +8,8 @@ the split; here the texts themselves are compared, all with all, without the sho
   counts here, so a printed form shows up too).
 - `longest_run`: the longest run of words that a scored and a training record share, and how many scored records share
   at least 10, 20, 50 words in a row with one. Compared by 64-bit hashes; the longest is checked word by word.
+- `gold`: of the gold items of the records scored, how many have a key (what items are matched by) that a gold item of
+  the same task in a record learned from has too: names that a student may know by heart.
 - `naive_leak`: how many scored records would have a near-duplicate in training if records had been split at random.
 """
 
@@ -21,8 +23,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chartdistill.clinical.entities import entity_of
+from chartdistill.metrics import ALL_TASKS
 from chartdistill.records import SHINGLE_WORDS, body_words
-from chartdistill.schema import Record
+from chartdistill.schema import Record, Task
 
 NEAR_SHARE = 0.8
 RUN_WORDS = (10, 20, 50)
@@ -56,6 +60,29 @@ def find_contamination(trained: Sequence[Record], scored: Sequence[Record]) -> d
             "records_by_words": {str(size): len(texts.scored_with_run(size)) for size in RUN_WORDS},
         },
     }
+
+
+def find_gold_overlap(trained: Sequence[Record], scored: Sequence[Record], tasks: Sequence[Task]) -> dict[str, Any]:
+    """Task, and `all` -> how much of the scored gold is also trained gold; tasks without either are left out."""
+    found: dict[str, Counter[str]] = {}
+    for task in tasks:
+        known, asked = _gold_keys(trained, task), _gold_keys(scored, task)
+        if asked and any(task.name in (record.gold or {}) for record in trained):
+            found[task.name] = Counter(
+                items=asked.total(),
+                items_known=sum(number for key, number in asked.items() if key in known),
+                names=len(asked),
+                names_known=len(asked.keys() & known.keys()),
+            )
+    if found:
+        found[ALL_TASKS] = sum(found.values(), Counter())
+    parts = ("items", "items_known", "names", "names_known")
+    return {task: {part: counts[part] for part in parts} for task, counts in found.items()}
+
+
+def _gold_keys(records: Sequence[Record], task: Task) -> Counter[str]:
+    entity = entity_of(task)
+    return Counter(entity.key(item.text) for record in records for item in (record.gold or {}).get(task.name, ()))
 
 
 @dataclass(frozen=True)

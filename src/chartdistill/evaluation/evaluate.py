@@ -20,7 +20,7 @@ from chartdistill.clinical.lexica.ingredients import lexicon_used
 from chartdistill.clinical.vocabulary import mark_of
 from chartdistill.config import Run
 from chartdistill.errors import InputError
-from chartdistill.evaluation.contamination import find_contamination, naive_leak
+from chartdistill.evaluation.contamination import find_contamination, find_gold_overlap, naive_leak
 from chartdistill.evaluation.generation import Sheet, ask_sheets, plain_questions, stored_answers, windows
 from chartdistill.evaluation.interventions import (
     Asking,
@@ -30,7 +30,9 @@ from chartdistill.evaluation.interventions import (
     score_interventions,
     write_variants,
 )
+from chartdistill.evaluation.label_quality import score_labels
 from chartdistill.evaluation.options import InterventionOptions
+from chartdistill.evaluation.registration import REGISTERED, register
 from chartdistill.labelling import Labeler
 from chartdistill.metrics.comparison import compare_arms
 from chartdistill.prompting.answer_format import parse_answer
@@ -50,7 +52,16 @@ from chartdistill.runtime.run_folder import (
     write_manifest,
     write_text,
 )
-from chartdistill.schema import Label, Prediction, Record, RejectedRecord, Task, TrainExample, content_hash
+from chartdistill.schema import (
+    CuratedLabel,
+    Label,
+    Prediction,
+    Record,
+    RejectedRecord,
+    Task,
+    TrainExample,
+    content_hash,
+)
 
 PAIRS = (("student", "base"), ("student", "teacher"))
 """Arms compared: the first minus the second."""
@@ -89,6 +100,7 @@ def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     with RowWriter(folder / "teacher.jsonl") as out:
         out.write(*teacher)
     changed = _changed(folder, records, run.tasks, teacher, changes)
+    registered = register(run.dir, run.config.gates, records, "evaluate", answering=True)
     seconds = _ask_student(run, folder, records, changed, upstream, progress)
     seconds["teacher"] = _teacher_seconds(run, len(records))
     if changes.teacher and changed:
@@ -101,7 +113,10 @@ def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     )  # fmt: skip
     for arm, rows in arms.items():
         scores["arms"][arm]["cost"] = _cost(rows, seconds[arm])
-    scores["overlap"] = find_contamination(learned, records) | {"naive_leak": find_naive_leak(run.dir)}
+    scores["overlap"] = find_contamination(learned, records) | {
+        "naive_leak": find_naive_leak(run.dir), "gold": find_gold_overlap(learned, records, run.tasks),
+    }  # fmt: skip
+    scores["labels"] = _score_labels(run)
     asked = ["base", "student", *(["teacher"] if changes.teacher else [])]
     scores["interventions"], taken = _score_changed(folder, {arm: arms[arm] for arm in asked}, by_id, run, seconds)
     write_text(folder / "scores.json", json.dumps(scores, indent=1) + "\n")
@@ -114,7 +129,7 @@ def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
             "predictions": {arm: len(rows) for arm, rows in arms.items()},
             "changed": taken.get("prompts", {}),
         },
-        interventions=taken,
+        interventions=taken, **{REGISTERED: registered.facts()},
         arm_seconds={name: None if value is None else round(value, 2) for name, value in seconds.items()},
     )  # fmt: skip
 
@@ -269,6 +284,19 @@ def _score_changed(
     }  # fmt: skip
     spent = {arm: seconds.get(f"interventions {arm}") for arm in answers}
     return figures, cost(variants, answers) | {"seconds": spent}
+
+
+def _score_labels(run: Run) -> dict[str, Any]:
+    """The teacher's labels of training records against their gold: see `label_quality`."""
+    records = read_rows(run.dir / "records" / "records.jsonl", Record)
+    learned = [record for record in records if record.split == "train" and record.gold is not None]
+    if not learned:
+        return {}
+    wanted = {record.id for record in learned}
+    labels = (row for row in read_rows(run.dir / "labels" / "labels.jsonl", Label) if row.record in wanted)
+    kept, options = read_rows(run.dir / "curated" / "kept.jsonl", CuratedLabel), run.config.evaluate
+    raw = teacher_predictions(labels, run.tasks)
+    return score_labels(raw, kept, learned, run.tasks, options.seed, options.bootstrap_resamples)
 
 
 def find_naive_leak(run_dir: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from chartdistill.clinical.entities import entity_of
 from chartdistill.config import Run
 from chartdistill.engines import Generation, Request
 from chartdistill.errors import InputError
-from chartdistill.evaluation.trust_gates import doubts
+from chartdistill.evaluation.judgement import doubts
 from chartdistill.prompting.answer_format import answer_pattern, parse_answer
 from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.records import Cleaned, clean, source_for

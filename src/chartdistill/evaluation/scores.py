@@ -52,6 +52,23 @@ class NaiveLeak(_Part):
     """Share of held-out entries with a near-duplicate in training."""
 
 
+class GoldOverlap(_Part):
+    """How much of what is to be found in the scored records also stands in the gold of records learned from."""
+
+    items: int
+    """Gold items of the scored records."""
+    items_known: int
+    """Those whose key a gold item of a record learned from has."""
+    names: int
+    """Distinct keys among the gold items of the scored records."""
+    names_known: int
+
+    @property
+    def share(self) -> float:
+        """Of the items."""
+        return self.items_known / self.items
+
+
 class Overlap(_Part):
     """What the records scored have in common with those learned from (see `evaluation.contamination`)."""
 
@@ -62,6 +79,8 @@ class Overlap(_Part):
     same_text: int
     near_duplicates: int
     largest_share: float | None
+    gold: dict[str, GoldOverlap] = {}
+    """By task, and `all`; only tasks of which both sides have gold."""
     longest_run: LongestRun
     naive_leak: NaiveLeak | None = None
 
@@ -88,6 +107,8 @@ class Scores(_Part):
     """Arm -> task -> what its gate said -> records and figures."""
     overlap: Overlap | None = None
     interventions: dict[str, Changed] = {}
+    labels: dict[str, TaskScores] = {}
+    """The teacher's labels on training records against their gold: raw, kept (see `label_quality`)."""
 
     def has_gold(self, task: str) -> bool:
         """Whether answers of this task could be compared with gold; for `all`, whether any task's could."""

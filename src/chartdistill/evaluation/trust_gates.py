@@ -1,14 +1,14 @@
 """Trust gates: what a student must reach before it is used, written down in the config before anything is measured.
 
 In: the gates of a config and the figures of `evaluate`. Out: one verdict for each, as a sentence. What must hold: a
-gate whose figure is undefined is not passed, and says why; an approval that was given by other gates, or on other
-scores, does not count. (A gate question, the first step of the chain, is something else: see `schema.Gate`.)
+gate whose figure is undefined is not passed, and says why; a gate that only "none at all" passes needs an n that makes
+none mean something. (A gate question, the first step of the chain, is something else: see `schema.Gate`.)
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -19,13 +19,9 @@ from chartdistill.metrics import AGREEMENT, ALL_TASKS
 from chartdistill.metrics import METRICS as MEASURED
 from chartdistill.metrics.bootstrap import Estimate
 from chartdistill.metrics.catalogue import BY_NAME, MetricInfo, metric_in_text, task_title, write_figure, write_n
-from chartdistill.schema import content_hash
 
-APPROVAL = "approval"
-"""Key in the adapter's manifest that the report itself writes, so that it never counts as something it reads."""
 STUDENT = "student"
 """The arm that is judged."""
-APPROVED, NOT_APPROVED = "approved", "not-approved"
 _ROUNDING = 1e-9
 """So that 0.9 x 1.0 is reached by 0.9."""
 
@@ -49,6 +45,8 @@ class TrustGate(BaseModel):
     """The limit is so many times this arm's value, instead of a value of its own."""
     by: Literal["value", "bound"] = "value"
     """value: the student's value decides. bound: the unfavourable end of the 95% interval does."""
+    least_n: int | None = Field(default=None, ge=1, exclude_if=lambda number: number is None)
+    """The gate cannot be judged on fewer (items, records ...: what the metric's n counts). A gate on zero needs it."""
 
     @field_validator("metric")
     @classmethod
@@ -71,7 +69,29 @@ class TrustGate(BaseModel):
             raise ValueError(f"of {self.metric} {metric.better} is better, so {option} would pass the bad; use {right}")
         if self.of is None and self.number > 1 and metric.form != "number":
             raise ValueError(f"{option} is {self.number:g}, but {self.metric} lies between 0 and 1 (5% is 0.05)")
+        if self._asks_for_none() and (self.least_n is None or self.by == "bound"):
+            raise ValueError(self._why_none_is_too_little(option))
         return self
+
+    def _asks_for_none(self) -> bool:
+        """Whether only "no error at all" passes, whatever is measured."""
+        if BY_NAME[self.metric].form == "number":
+            return False
+        return self.at_most == 0 or (self.of is None and self.at_least == 1)
+
+    def _why_none_is_too_little(self, option: str) -> str:
+        bound = f"{option}: {0.05 if option == 'at_most' else 0.95}, by: bound"
+        least = f"{option}: {self.number:g}, least_n: 60"
+        why = (
+            "no interval ends there, so by its bound it could never be passed"
+            if self.by == "bound"
+            else "none among few says nothing"
+        )
+        return (
+            f"the gate on {self.metric} asks for {self.number:g}, and {why}. Write {{metric: {self.metric}, {least}}} "
+            f"(0 of 60 rules out a true rate of more than 5%, 0 of 300 of more than 1%), or {{metric: {self.metric}, "
+            f"{bound}}}"
+        )
 
     @property
     def number(self) -> float:
@@ -84,6 +104,11 @@ class TrustGate(BaseModel):
     def sign(self) -> int:
         """1 where more is better, -1 where less is: `sign * (figure - limit) >= 0` passes."""
         return 1 if self.at_most is None else -1
+
+    def spelled(self) -> str:
+        """The gate as a config writes it."""
+        options = self.model_dump(exclude_defaults=True)
+        return f"{{{', '.join(f'{name}: {value}' for name, value in options.items())}}}"
 
 
 @dataclass(frozen=True)
@@ -133,6 +158,8 @@ def _judge(gate: TrustGate, scores: Scores | None) -> GateVerdict:
     own = scores.estimate(STUDENT, gate.task, gate.metric)
     if own is None or own.value is None:
         return _unjudged(gate, _why(own, "student"), estimate=own)
+    if gate.least_n is not None and own.n < gate.least_n:
+        return _unjudged(gate, f"its n is {own.n}, below the least n of {gate.least_n}", estimate=own)
     limit = gate.number
     if gate.of is not None:
         other = scores.estimate(gate.of, gate.task, gate.metric)
@@ -142,12 +169,26 @@ def _judge(gate: TrustGate, scores: Scores | None) -> GateVerdict:
         if gate.by == "bound":
             return _judge_difference(gate, scores, other.value, limit)
     if gate.by == "value":
+        if gate.least_n is None and _only_none_passes(gate, limit, own):
+            why = (
+                f"{_student_has(gate, own)}, but at this n only none at all would pass, which says little: "
+                "give the gate a least_n, or by: bound"
+            )
+            return _unjudged(gate, why, limit, own)
         return _verdict(gate, own.value, limit, own, _student_has(gate, own))
     bound = own.low if gate.sign > 0 else own.high
     if bound is None:
         return _unjudged(gate, own.reason or "its figure has no interval", limit, own)
     said = f"{_student_has(gate, own)}, and {_end(gate)} counts"
     return _verdict(gate, bound, limit, own, said)
+
+
+def _only_none_passes(gate: TrustGate, limit: float, own: Estimate) -> bool:
+    """Whether the student passes, and one single error among its n would have missed the limit. Shares only: the n of
+    an F1 is not what its errors are counted among."""
+    if BY_NAME[gate.metric].form != "share" or own.value is None or gate.sign * (own.value - limit) < -_ROUNDING:
+        return False
+    return (limit if gate.sign < 0 else 1 - limit) * own.n < 1 - _ROUNDING
 
 
 def _judge_difference(gate: TrustGate, scores: Scores, other: float, limit: float) -> GateVerdict:
@@ -220,62 +261,3 @@ def _why(estimate: Estimate | None, arm: str) -> str:
     if estimate is None:
         return f"the {arm} has no such figure in this run"
     return f"the {arm}'s figure is not defined ({estimate.reason or 'no reason recorded'})"
-
-
-def is_approved(verdicts: Sequence[GateVerdict]) -> bool:
-    """Whether every gate is passed."""
-    return all(verdict.passed for verdict in verdicts)
-
-
-def state_approval(verdicts: Sequence[GateVerdict]) -> str:
-    """The outcome in one line; empty without gates. An approval that says nothing of correctness is told as such."""
-    if not verdicts:
-        return ""
-    num_passed = sum(verdict.passed for verdict in verdicts)
-    if num_passed < len(verdicts):
-        return f"Not approved: {len(verdicts) - num_passed} of {len(verdicts)} trust gates not passed."
-    about = "" if any(BY_NAME[verdict.gate.metric].needs_gold for verdict in verdicts) else ", none about correctness"
-    return f"Approved: {num_passed} of {len(verdicts)} trust gates passed{about}."
-
-
-def approval(
-    verdicts: Sequence[GateVerdict], gates: Sequence[TrustGate], evaluation: str | None
-) -> dict[str, Any] | None:
-    """What the adapter's manifest says of its gates; None without gates.
-
-    `evaluation`: fingerprint of the scores they were judged by.
-    """
-    if not verdicts:
-        return None
-    return {
-        "status": APPROVED if is_approved(verdicts) else NOT_APPROVED,
-        "gates": [verdict.sentence for verdict in verdicts],
-        "missed": sum(not verdict.passed for verdict in verdicts),
-        "missed_gates": [verdict.sentence for verdict in verdicts if not verdict.passed],
-        "judged": {"gates": _mark(gates), "evaluation": evaluation},
-    }
-
-
-def doubts(gates: Sequence[TrustGate], manifest: Mapping[str, Any], evaluation: str | None) -> list[str]:
-    """What to say before an adapter is used: first the outcome, then each gate. Empty when approved, or without gates.
-
-    `manifest`: the adapter's. `evaluation`: fingerprint of the scores there are now; None when there are none.
-    """
-    if not gates:
-        return []
-    found = manifest.get(APPROVAL)
-    if not found:
-        return [
-            "the adapter has not been judged yet by the trust gates of this config; run `chartdistill report CONFIG`"
-        ]
-    if found["judged"] != {"gates": _mark(gates), "evaluation": evaluation}:
-        return [
-            "the adapter has not been judged yet by these trust gates and scores: one of them changed; report again"
-        ]
-    if found["status"] == APPROVED:
-        return []
-    return ["the adapter is NOT APPROVED by the trust gates of this config", *found["missed_gates"]]
-
-
-def _mark(gates: Sequence[TrustGate]) -> str:
-    return content_hash([gate.model_dump() for gate in gates])

@@ -24,7 +24,7 @@ from chartdistill.metrics.catalogue import (
     write_n,
 )
 from chartdistill.metrics.significance import PValue
-from chartdistill.reporting.robustness import changed_claims, overlap_limits
+from chartdistill.reporting.robustness import changed_claims, gold_overlap_cautions, overlap_limits
 from chartdistill.reporting.run_results import RunResults
 from chartdistill.reporting.tables import (
     ALPHA,
@@ -50,6 +50,8 @@ class Findings:
     verdict: str
     claims: tuple[str, ...]
     limits: tuple[str, ...]
+    cautions: tuple[str, ...] = ()
+    """What to know before any figure is read: beside the verdict, on the first screen."""
 
 
 def state_findings(results: RunResults) -> Findings:
@@ -74,7 +76,8 @@ def state_findings(results: RunResults) -> Findings:
         *_number_limits(results, scores, tasks),
         *_stage_limits(results),
     ]
-    return Findings(_state_verdict(results, scores), tuple(claims), tuple(limits))
+    cautions = tuple(gold_overlap_cautions(scores.overlap))
+    return Findings(_state_verdict(results, scores), tuple(claims), tuple(limits), cautions)
 
 
 def _state_verdict(results: RunResults, scores: Scores) -> str:

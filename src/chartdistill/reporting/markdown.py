@@ -1,6 +1,6 @@
 """report.md: the findings and tables without record text; and the Markdown that all pages share.
 
-In: `RunResults`, findings, verdicts of the trust gates. Out: Markdown. What must hold: no record text; a task name or
+In: `RunResults`, findings, the judgement. Out: Markdown. What must hold: no record text; a task name or
 reason that holds `|` or a line break cannot break a table.
 """
 
@@ -8,20 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from chartdistill.evaluation import GateVerdict, state_approval
+from chartdistill.evaluation import NOT_JUDGED, Judgement
 from chartdistill.reporting.findings import Findings
+from chartdistill.reporting.label_quality import label_tables
 from chartdistill.reporting.robustness import consistency_tables, effect_tables, gate_tables
 from chartdistill.reporting.run_results import RunResults
 from chartdistill.reporting.stages import run_grids
 from chartdistill.reporting.tables import Grid, Table, headline_tables, task_tables
 
 
-def render_markdown(results: RunResults, findings: Findings, verdicts: Sequence[GateVerdict] = ()) -> str:
+def render_markdown(results: RunResults, findings: Findings, judgement: Judgement = NOT_JUDGED) -> str:
     """The whole of report.md."""
     parts = [f"# {inline(results.title)}", inline(findings.verdict)]
-    if verdicts:
-        parts.append(f"**{inline(state_approval(verdicts))}**")
-        parts += bullets("Trust gates", [verdict.sentence for verdict in verdicts], "")
+    parts += [f"**{inline(sentence)}**" for sentence in findings.cautions]
+    parts += write_judgement(judgement, "None set in the config.") if judgement else []
     parts += bullets("What can be claimed", findings.claims, "Nothing: no arm has been scored.")
     parts += bullets("What cannot", findings.limits, "No limits beyond the intervals.")
     if results.scores is not None:
@@ -29,6 +29,7 @@ def render_markdown(results: RunResults, findings: Findings, verdicts: Sequence[
         parts += ["## Headline", *map(write_table, headline_tables(*found))]
         parts += ["## All figures, by task", *map(write_table, task_tables(*found))]
         for title, tables in (
+            ("The teacher's labels on training records", label_tables(*found)),
             ("Changed charts: does the answer follow?", effect_tables(*found)),
             ("The same chart in other forms", consistency_tables(*found)),
             ("Right and wrong gates", gate_tables(*found)),
@@ -36,6 +37,13 @@ def render_markdown(results: RunResults, findings: Findings, verdicts: Sequence[
             parts += [f"## {title}", *map(write_table, tables)] if tables else []
     parts += write_grids(run_grids(results).values())
     return "\n\n".join(parts) + "\n"
+
+
+def write_judgement(judgement: Judgement, absent: str) -> list[str]:
+    """Whether the student is approved, each gate, and what of them was changed after the answers existed."""
+    outcome = [f"**{inline(judgement.sentence)}**"] if judgement else []
+    late = [f"**Warning.** {inline(sentence)}" for sentence in judgement.timing.warnings]
+    return [*outcome, *late, *bullets("Trust gates", [one.sentence for one in judgement.verdicts], absent)]
 
 
 def bullets(title: str, sentences: Sequence[str], absent: str) -> list[str]:

@@ -1,6 +1,6 @@
 """adapter/README.md: the model card, in the form that the Hugging Face hub and PEFT expect.
 
-In: `RunResults`, findings, verdicts of the trust gates, the models' names. Out: YAML front matter, then Markdown. What
+In: `RunResults`, findings, the judgement, the models' names. Out: YAML front matter, then Markdown. What
 must hold: the card goes where the adapter goes, so it holds no record text, no item text and no path of this machine;
 every figure has its interval and n, and one that is not defined says why; what was not recorded is said not to be.
 """
@@ -15,10 +15,10 @@ from typing import Any
 
 import yaml
 
-from chartdistill.evaluation import GateVerdict, state_approval
+from chartdistill.evaluation import Judgement
 from chartdistill.reporting.error_summary import glance
 from chartdistill.reporting.findings import Findings
-from chartdistill.reporting.markdown import bullets, inline, write_grids, write_rows, write_table
+from chartdistill.reporting.markdown import bullets, inline, write_grids, write_judgement, write_rows, write_table
 from chartdistill.reporting.run_results import RunResults
 from chartdistill.reporting.stages import curated_grid, stage_grid, version_grid
 from chartdistill.reporting.tables import headline_tables
@@ -52,7 +52,7 @@ class Models:
 def render_card(
     results: RunResults,
     findings: Findings,
-    verdicts: Sequence[GateVerdict],
+    judgement: Judgement,
     models: Models | None,
     adapter: Path,
 ) -> str:
@@ -62,11 +62,10 @@ def render_card(
         "A student model's reading of patient charts, distilled from a larger teacher. It answers these questions "
         f"about a chart: {', '.join(task.name for task in results.tasks)}. Made by chartdistill.",
         inline(findings.verdict),
+        *(f"**{inline(sentence)}**" for sentence in findings.cautions),
     ]
-    if verdicts:
-        parts.append(f"**{inline(state_approval(verdicts))}**")
     nothing = "No gates were set in the config: whether this is good enough to be used was not decided."
-    parts += bullets("Trust gates", [verdict.sentence for verdict in verdicts], nothing)
+    parts += write_judgement(judgement, nothing)
     wrong = () if results.scores is None else glance(results, results.scores)
     parts += bullets("What it gets wrong", [f"{row.label}: {row.figure}" for row in wrong], "Not known: not scored.")
     parts += bullets("What it is not for", NOT_FOR, "")

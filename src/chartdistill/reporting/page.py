@@ -1,6 +1,6 @@
 """report.html: one self-contained page with figures, plots and ten example records.
 
-In: `RunResults`, findings, verdicts of the trust gates. Out: HTML. What must hold: the first screen answers whether the
+In: `RunResults`, findings, the judgement. Out: HTML. What must hold: the first screen answers whether the
 student is good enough, what it gets wrong and whether it is approved; everything from outside is escaped (Jinja
 autoescape); the page forbids scripts and outside resources to itself; it says whether it holds record text, and where
 it may not, the template is given none.
@@ -8,17 +8,18 @@ it may not, the template is given none.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from markupsafe import Markup
 
-from chartdistill.evaluation import GateVerdict, Scores, is_approved, state_approval
+from chartdistill.evaluation import NOT_JUDGED, Judgement, Scores
 from chartdistill.metrics.catalogue import explain, task_title
 from chartdistill.reporting import plots, robustness, stages
 from chartdistill.reporting.error_summary import CLASSES, glance
 from chartdistill.reporting.examples import GOLD, choose_examples, without_text
 from chartdistill.reporting.findings import Findings
+from chartdistill.reporting.label_quality import label_tables
 from chartdistill.reporting.run_results import RunResults
 from chartdistill.reporting.tables import (
     arm_title,
@@ -33,7 +34,7 @@ NO_SCORES = Scores(gold={}, arms={}, costs={})
 
 
 def render_page(
-    results: RunResults, findings: Findings, verdicts: Sequence[GateVerdict] = (), shows_text: bool = True
+    results: RunResults, findings: Findings, judgement: Judgement = NOT_JUDGED, shows_text: bool = True
 ) -> str:
     """The whole of report.html; without `shows_text` no record text, item or raw answer is in it."""
     examples, tally = choose_examples(results)
@@ -45,9 +46,8 @@ def render_page(
         "page.html.j2",
         title=results.title,
         findings=findings,
-        approval=state_approval(verdicts),
-        approved=is_approved(verdicts),
-        verdicts=sorted(verdicts, key=lambda verdict: verdict.passed),
+        judgement=judgement,
+        verdicts=sorted(judgement.verdicts, key=lambda verdict: verdict.passed),
         glance=glance(*found),
         classes=CLASSES,
         privacy=_privacy(results, shows_text),
@@ -61,6 +61,7 @@ def render_page(
         headline=headline_tables(*found),
         plots=list(_interval_plots(*found)),
         by_task=task_tables(*found),
+        label_quality=label_tables(*found),
         effects=robustness.effect_tables(*found),
         consistency=robustness.consistency_tables(*found),
         gates=robustness.gate_tables(*found),

@@ -19,13 +19,14 @@ from chartdistill.config import Run
 from chartdistill.errors import ModelError, TrustGateError
 from chartdistill.evaluation import (
     APPROVAL,
-    APPROVED,
-    NOT_APPROVED,
-    GateVerdict,
+    NOT_JUDGED,
+    REGISTRATIONS,
+    Judgement,
     TrustGate,
     approval,
-    is_approved,
+    compare_timing,
     judge_gates,
+    read_registrations,
 )
 from chartdistill.metrics.catalogue import CATALOGUE, ROBUSTNESS_METRICS
 from chartdistill.reporting.findings import Findings, state_findings
@@ -90,7 +91,9 @@ def report(
     """
     require_manifest(run_dir / "records", "prepare")
     folder, adapter = run_dir / "report", run_dir / "adapter"
-    inputs = [part for path in input_files(run_dir) for part in (str(path.relative_to(run_dir)), path)]
+    registrations = run_dir / REGISTRATIONS
+    files = [*input_files(run_dir), *([registrations] if registrations.exists() else [])]
+    inputs = [part for path in files for part in (str(path.relative_to(run_dir)), path)]
     mark = fingerprint(
         title, [task.model_dump() for task in tasks], __version__, [gate.model_dump() for gate in gates], include_text,
         models, [stage_manifest(run_dir / stage) for stage in STAGES], *inputs,
@@ -100,18 +103,19 @@ def report(
     started = begin(folder)
     results = read_results(run_dir, tasks, title)
     findings = state_findings(results)
-    verdicts = judge_gates(gates, results.scores)
+    timing = compare_timing(read_registrations(run_dir), gates, results.scored_records.values())
+    judgement = Judgement(judge_gates(gates, results.scores), timing)
     shows_text = 0 < results.num_records == results.num_synthetic if include_text is None else include_text
-    write_text(folder / "report.json", _as_json(build_figures(results, findings, verdicts)))
-    write_text(folder / "report.md", render_markdown(results, findings, verdicts))
-    write_text(folder / "report.html", render_page(results, findings, verdicts, shows_text))
+    write_text(folder / "report.json", _as_json(build_figures(results, findings, judgement)))
+    write_text(folder / "report.md", render_markdown(results, findings, judgement))
+    write_text(folder / "report.html", render_page(results, findings, judgement, shows_text))
     if "adapter" in results.manifests:
-        write_text(adapter / CARD, render_card(results, findings, verdicts, models, adapter))
-        amend_manifest(adapter, APPROVAL, approval(verdicts, gates, evaluation_mark(run_dir)))
+        write_text(adapter / CARD, render_card(results, findings, judgement, models, adapter))
+        amend_manifest(adapter, APPROVAL, approval(judgement, gates, evaluation_mark(run_dir)))
     return write_manifest(
         folder, mark, started,
         verdict=findings.verdict, claims=len(findings.claims), limits=len(findings.limits), shows_text=shows_text,
-        trust_gates=_gates_as_json(verdicts),
+        trust_gates=judgement.as_json(),
     )  # fmt: skip
 
 
@@ -122,42 +126,38 @@ def evaluation_mark(run_dir: Path) -> str | None:
 
 
 def require_approval(manifest: Mapping[str, Any]) -> None:
-    """Stop with an exit code of its own when the report's manifest says that a trust gate was not passed.
+    """Stop with an exit code of its own when the report's manifest says that a trust gate was not passed, or was set
+    after the answers existed.
 
     Raises:
-        TrustGateError: names each such gate in a sentence.
+        TrustGateError: names each such gate, and what was changed, in a sentence.
     """
-    verdicts = (manifest.get("trust_gates") or {}).get("verdicts", [])
+    judged = manifest.get("trust_gates") or {}
+    verdicts, late = judged.get("verdicts", []), judged.get("warnings", []) if judged.get("withheld") else []
     missed = [verdict["sentence"] for verdict in verdicts if verdict["state"] != "passed"]
-    if missed:
-        lines = "\n".join(f"  - {sentence}" for sentence in missed)
+    if missed or late:
+        lines = "\n".join(f"  - {sentence}" for sentence in (*missed, *late))
+        what = f"{len(missed)} of {len(verdicts)} trust gates not passed" if missed else "approval withheld"
         raise TrustGateError(
-            f"{len(missed)} of {len(verdicts)} trust gates not passed:\n{lines}\n"
+            f"{what}:\n{lines}\n"
             "Everything is written, and the adapter is marked not-approved. Better labels, more records or another "
             "student may pass; the limits stand under `gates:` in the config."
         )
 
 
-def _gates_as_json(verdicts: Sequence[GateVerdict]) -> dict[str, Any] | None:
-    """Outcome and verdicts; None without gates."""
-    if not verdicts:
-        return None
-    status = APPROVED if is_approved(verdicts) else NOT_APPROVED
-    return {"status": status, "verdicts": [verdict.as_json() for verdict in verdicts]}
-
-
-def build_figures(results: RunResults, findings: Findings, verdicts: Sequence[GateVerdict] = ()) -> dict[str, Any]:
+def build_figures(results: RunResults, findings: Findings, judgement: Judgement = NOT_JUDGED) -> dict[str, Any]:
     """The content of report.json. A stage that has not finished is null."""
     written = {} if results.scores is None else results.scores.model_dump(mode="json")
     costs = written.get("costs", {})
     return {
         "title": results.title,
         "verdict": findings.verdict,
-        "trust_gates": _gates_as_json(verdicts),
+        "trust_gates": judgement.as_json(),
         "gold": written.get("gold"),
         "arms": {arm: {**figures, "cost": costs[arm]} for arm, figures in written.get("arms", {}).items()},
         "differences": written.get("differences", {}),
         **{name: written.get(name) for name in ("p_values", "gates", "overlap", "interventions", "matching")},
+        "label_quality": written.get("labels"),
         "records": results.counts("records"),
         "labels": results.counts("labels"),
         "curated": results.counts("curated"),

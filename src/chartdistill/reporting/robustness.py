@@ -146,6 +146,14 @@ def _overlap_rows(found: Overlap) -> list[tuple[str, str]]:
         ("longest run of words shared", f"{write_count(run.words)} words{where}"),
         *((f"sharing {size} words in a row or more", write_count(n)) for size, n in run.records_by_words.items()),
     ]
+    rows += [
+        (
+            f"gold items also in the gold of a record learned from, {task_title(task).lower()}",
+            f"{write_count(of.items_known)} of {write_count(of.items)} ({100 * of.share:.1f}%; distinct names "
+            f"{write_count(of.names_known)} of {write_count(of.names)})",
+        )
+        for task, of in found.gold.items()
+    ]
     naive = found.naive_leak
     if naive is not None:
         share = "not defined" if naive.expected_leak is None else f"{100 * naive.expected_leak:.1f}%"
@@ -173,6 +181,24 @@ def overlap_limits(overlap: Overlap | None) -> Iterator[str]:
         yield (
             f"{overlap.near_duplicates} of {overlap.scored} scored records share 80% or more of their 5-word runs with "
             "a record learned from (template text, or a near-duplicate that clustering did not see)."
+        )
+
+
+KNOWN_SHARE = 0.5
+"""Of a task's gold items known from training gold: from here on it is said on the first screen."""
+
+
+def gold_overlap_cautions(overlap: Overlap | None) -> Iterator[str]:
+    """Where most of what is to be found was already in training, and what that takes away from the figures."""
+    gold = {} if overlap is None else overlap.gold
+    known = {task: of for task, of in gold.items() if task != ALL_TASKS and of.share >= KNOWN_SHARE}
+    if known:
+        shares = ", ".join(
+            f"{task} {100 * of.share:.0f}% ({of.items_known} of {of.items})" for task, of in known.items()
+        )
+        yield (
+            f"Of what the held-out gold lists, this also occurs in training gold: {shares}. There the figures show "
+            "that known names are found again, not that new ones are found."
         )
 
 

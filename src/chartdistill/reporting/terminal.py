@@ -65,8 +65,8 @@ def print_summary(run: Run) -> None:
     judged = report.get("trust_gates")
     if judged:
         console.print(f"trust gates: {judged['status'].upper()}")
-        for verdict in judged["verdicts"]:
-            console.print(f"  - {verdict['sentence']}", markup=False)
+        for sentence in (*(verdict["sentence"] for verdict in judged["verdicts"]), *judged.get("warnings", [])):
+            console.print(f"  - {sentence}", markup=False)
     console.print(f"report: {run.dir / 'report' / 'report.html'}")
 
 
