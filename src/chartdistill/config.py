@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from chartdistill.clinical.vocabulary_file import read_vocabulary
+from chartdistill.clinical.vocabulary_file import with_vocabulary
 from chartdistill.curation import DEFAULT_FILTERS, AnyFilter
 from chartdistill.engines import AnyEngine, OpenAIEngine, VllmEngine
 from chartdistill.errors import ConfigError
@@ -161,17 +160,6 @@ def load_task(path: Path) -> Task:
     if "vocabulary" in values:
         raise ConfigError(f"{path}: vocabulary: unknown option; it is one for all tasks, and stands in the config")
     return _checked(Task, values, path)
-
-
-def with_vocabulary(tasks: Iterable[Task], path: Path) -> list[Task]:
-    """The tasks, each with the names that a vocabulary file gives.
-
-    Raises:
-        InputError: see `read_vocabulary`.
-    """
-    tasks = list(tasks)
-    vocabulary = read_vocabulary(path, [task.item for task in tasks])
-    return [task.model_copy(update={"vocabulary": vocabulary}) for task in tasks]
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

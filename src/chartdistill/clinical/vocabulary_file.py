@@ -29,7 +29,7 @@ from chartdistill.clinical.lexica.ingredients import drug_key, is_shipped
 from chartdistill.clinical.vocabulary import grouped
 from chartdistill.errors import InputError
 from chartdistill.prompting.answer_format import plain_key
-from chartdistill.schema import Vocabulary, VocabularyEntry, content_hash
+from chartdistill.schema import Task, Vocabulary, VocabularyEntry, content_hash
 
 KINDS = {word: one.name for one in ENTITY_TYPES for word in one.names}
 """What `kind` may say -> the kind's own name; beside these the `item` of a task that none of them is."""
@@ -48,6 +48,17 @@ class _Line(NamedTuple):
 
     number: int
     entry: VocabularyEntry
+
+
+def with_vocabulary(tasks: Iterable[Task], path: Path) -> list[Task]:
+    """The tasks, each with the names that a file gives; what they call their items are kinds too.
+
+    Raises:
+        InputError: see `read_vocabulary`.
+    """
+    tasks = list(tasks)
+    vocabulary = read_vocabulary(path, [task.item for task in tasks])
+    return [task.model_copy(update={"vocabulary": vocabulary}) for task in tasks]
 
 
 def read_vocabulary(path: Path, items: Iterable[str] = ()) -> Vocabulary:

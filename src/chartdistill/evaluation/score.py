@@ -33,7 +33,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from chartdistill.config import with_vocabulary
+from chartdistill.clinical.vocabulary_file import with_vocabulary
 from chartdistill.errors import InputError
 from chartdistill.metrics import HEADLINE
 from chartdistill.metrics.comparison import compare_arms
