@@ -198,6 +198,20 @@ def test_what_is_stored_is_not_asked_again(run: Run) -> None:
     assert manifest["arm_seconds"]["base"] is None, "the answers were stored: their time was not measured"
 
 
+def test_another_vocabulary_makes_new_scores_of_the_stored_answers(run: Run, tmp_path: Path) -> None:
+    plain = evaluate(run, quiet)
+    before = (run.dir / "predictions" / "student.jsonl").read_bytes()
+    (tmp_path / "names.yaml").write_text("- {name: Quorvane, kind: medication, same-as: QRV}\n")
+    named = evaluate(Run(run.config.model_copy(update={"vocabulary": tmp_path / "names.yaml"}), run.base), quiet)
+    assert named["fingerprint"] != plain["fingerprint"]
+    assert named["vocabulary"]["entries"] == 1
+    assert (run.dir / "predictions" / "student.jsonl").read_bytes() == before
+    scores = read_scores(run.dir / "predictions" / "scores.json")
+    assert scores is not None
+    assert scores.matching["vocabulary"] == named["vocabulary"]["hash"]
+    assert evaluate(run, quiet)["fingerprint"] == plain["fingerprint"]
+
+
 def test_leaks_are_refused(run: Run, tmp_path: Path) -> None:
     rows = list(read_rows(run.dir / "records" / "records.jsonl", Record))
     learned = [row for row in rows if row.split != "test"]
