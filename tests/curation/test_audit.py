@@ -132,8 +132,8 @@ def test_bytes_that_are_not_utf8_and_endless_brackets_break_their_line_only(
     first, *broken = audit(path)
     assert isinstance(first, LineVerdict), "a byte order mark is no part of the line"
     assert [one.error for one in broken if isinstance(one, BrokenLine)] == [
-        "not UTF-8: byte 0xb5 after 16 characters. Save the file as UTF-8.",
-        "JSON nested too deep to be a line of a fine-tuning file",
+        "not UTF-8: byte 0xb5 at byte 16; save the file as UTF-8",
+        "JSON nested too deep to be read",
     ]
 
 

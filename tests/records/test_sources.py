@@ -78,7 +78,6 @@ class TestFolder:
     def test_rejects_with_reasons(self, tmp_path: Path) -> None:
         bad = {
             "empty.txt": b" \n",
-            "nul.txt": SECRET.encode() + b"\0",
             "control.txt": b"\x01\x02" * 9 + SECRET.encode(),
             "odd.txt": b"\xff\xfeC\x00\x00\xd8",
             "large.txt": SECRET.encode() * 200,
@@ -93,7 +92,7 @@ class TestFolder:
         entries, reasons = read(FolderSource(path=tmp_path))
         assert list(entries) == ["good"]
         assert reasons == {
-            "empty.txt": "empty", "nul.txt": "binary", "control.txt": "binary", "odd.txt": "binary",
+            "empty.txt": "empty", "control.txt": "binary", "odd.txt": "binary",
             "large.txt": "too_large", "gone.txt": "unreadable", "self.txt": "symlink_loop", "loop": "symlink_loop",
             "pipe.txt": "unreadable",
         }  # fmt: skip
@@ -182,6 +181,18 @@ class TestJsonl:
         assert reasons == {"a.jsonl:1": reason}
         assert list(entries) == ["a:2"]
 
+    def test_whole_numbers_that_became_floats_are_ids(self, tmp_path: Path) -> None:
+        ids = ("1001.0", "null", "1e3", '"01"', '"1"', "NaN", "1.5", "9007199254740993.0", "Infinity", '"1.0"')
+        lines = [f'{{"id": {one}, "text": "Cough."}}' for one in ids]
+        entries, reasons = read(JsonlSource(path=write_lines(tmp_path / "a.jsonl", *lines)))
+        assert list(entries) == ["1001", "a:2", "1000", "01", "1", "a:6", "1.0"]
+        assert reasons == {"a.jsonl:7": "bad_id", "a.jsonl:8": "bad_id", "a.jsonl:9": "bad_id"}
+
+    def test_gold_that_names_a_task_twice_is_rejected(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.csv"
+        path.write_text('text,gold\nCough.,"{""tests"": [], ""tests"": [{""text"": ""TSH""}]}"\n')
+        assert read(TableSource(path=path, gold_field="gold")) == ({}, {"a.csv:1": "bad_gold"})
+
     def test_a_line_in_another_encoding_is_rejected(self, tmp_path: Path) -> None:
         path = tmp_path / "a.jsonl"
         path.write_bytes('{"text": "Ödem"}\n'.encode("cp1252"))
@@ -213,6 +224,56 @@ class TestTable:
         assert read(TableSource(path=path, encoding="cp1252"))[0]["a:1"].text == "Ödem"
         with pytest.raises(ValidationError, match="knows no encoding"):
             TableSource(path=path, encoding="cp9999")
+
+    def test_a_row_that_is_no_csv_is_named_by_the_line_it_begins_in(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.csv"
+        good = 'id,text\n1,"He said ""no""\nand left"\n\n'
+        for bad in ('2,"He said \\"no\\" now"\n3,Cough.\n', '2,"Fever.\n3,Cough.\n', '2,"Fever" and cough\n'):
+            path.write_text(good + bad)
+            with pytest.raises(InputError, match=r"a\.csv: line 5: the row that begins here is not CSV"):
+                read(TableSource(path=path))
+        path.write_text(good)
+        assert list(read(TableSource(path=path))[0]) == ["1"]
+
+    def test_stray_bytes_are_repaired_in_their_row_and_mixed_up_encodings_refused(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.csv"
+        path.write_bytes("id,text\n1,Ménière’s\n".encode() + b"2,doesn\x92t take 50 \xb5g\n")
+        entries, _ = read(TableSource(path=path))
+        assert (entries["1"].text, entries["1"].repaired) == ("Ménière’s", 0)
+        assert (entries["2"].text, entries["2"].repaired) == ("doesn’t take 50 µg", 2)
+        path.write_bytes(b"id,text\n1,Cough.\n2,50 \xb5g\n")
+        with pytest.raises(InputError, match="line 3 is not UTF-8"):
+            read(TableSource(path=path))
+        path.write_text("id,text\n1,50 µg\n")
+        with pytest.raises(InputError, match="is UTF-8, not cp1252"):
+            read(TableSource(path=path, encoding="cp1252"))
+        path.write_bytes("id,text\n1,50 µg\n".encode("utf-16"))
+        assert read(TableSource(path=path))[0]["1"].text == "50 µg"
+
+    def test_fields_without_a_column_are_not_dropped(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.csv"
+        path.write_text("id,text\n1,Takes aspirin, zinc\n2,Cough.,\n3\n")
+        entries, reasons = read(TableSource(path=path))
+        assert list(entries) == ["2"]
+        assert reasons == {"a.csv:1": "extra_fields", "a.csv:3": "missing_text"}
+        path.write_text("id,text,text\n1,Cough.,Fever.\n")
+        with pytest.raises(InputError, match="more than one column 'text'"):
+            read(TableSource(path=path))
+
+    def test_ids_that_pandas_wrote_as_floats(self, tmp_path: Path) -> None:
+        import pyarrow
+        import pyarrow.parquet
+
+        path = tmp_path / "a.csv"
+        path.write_text("id,text\n1001.0,Cough.\n,Fever.\n1003.0,Rash.\n")
+        assert list(read(TableSource(path=path))[0]) == ["1001", "a:2", "1003"]
+        path.write_text("id,text\n1.0,Cough.\n2.0,Fever.\n")  # none is missing: versions, say
+        assert list(read(TableSource(path=path))[0]) == ["1.0", "2.0"]
+        columns = {"id": [7.0, None, float("nan"), 9.0, 9.5], "text": ["A b."] * 5}
+        pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "a.parquet")
+        entries, reasons = read(TableSource(path=tmp_path / "a.parquet"))
+        assert list(entries) == ["7", "a:2", "a:3", "9"]
+        assert reasons == {"a.parquet:5": "bad_id"}
 
     def test_reads_parquet_with_nested_gold(self, tmp_path: Path) -> None:
         import pyarrow

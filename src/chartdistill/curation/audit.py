@@ -8,7 +8,6 @@ file is streamed twice, never held.
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections import Counter
@@ -38,6 +37,7 @@ from chartdistill.curation.filters import (
 from chartdistill.errors import InputError
 from chartdistill.prompting.answer_format import FIELD_SEPARATOR, plain_key
 from chartdistill.records import clean
+from chartdistill.runtime.json_lines import read_json_lines
 from chartdistill.runtime.run_folder import RowWriter
 from chartdistill.schema import Item, Label, Record, Rejection, Row, Task, Vocabulary, content_hash
 
@@ -147,13 +147,13 @@ def audit(
     facts = survey(_surveyed(path, removed, nones, vocabulary), removed)
     none = max(nones, key=lambda text: nones[text], default="")
     first_seen: dict[str, int] = {}
-    for number, text in _lines(path):
+    for read in read_json_lines(path):
         try:
-            line = take_apart(_parsed(text), vocabulary)
+            line = take_apart(read.parsed(), vocabulary)
         except ValueError as error:
-            yield BrokenLine(number=number, error=str(error))
+            yield BrokenLine(number=read.number - 1, error=str(error))
             continue
-        yield _judge(number, line, filters, facts, first_seen, none)
+        yield _judge(read.number - 1, line, filters, facts, first_seen, none)
     if not first_seen and not _has_lines(path):
         raise InputError(f"{path} has no lines. Expected one JSON object with `prompt` and `completion` per line.")
 
@@ -225,9 +225,9 @@ def _surveyed(
 ) -> Iterator[tuple[str, str, tuple[Item, ...] | None]]:
     """What `survey` wants of every readable line; collects what cleaning removed and how none is said on the way."""
     seen: set[str] = set()
-    for _, text in _lines(path):
+    for read in read_json_lines(path):
         try:
-            line = take_apart(_parsed(text), vocabulary)
+            line = take_apart(read.parsed(), vocabulary)
         except ValueError:
             continue
         if line.removed:
@@ -239,36 +239,8 @@ def _surveyed(
             yield line.record.id, line.task.name, line.items
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """(0-based number, text) of every line that is not blank."""
-    try:
-        with path.open(encoding="utf-8-sig", errors="surrogateescape") as stream:
-            for number, text in enumerate(stream):
-                if text.strip():
-                    yield number, text
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}. Give the path of a JSONL file.") from error
-
-
-def _parsed(text: str) -> Any:
-    """The JSON of a line.
-
-    Raises:
-        ValueError: it is not JSON, not UTF-8, or nested deeper than can be read.
-    """
-    bad = next((char for char in text if "\udc80" <= char <= "\udcff"), None)
-    if bad is not None:
-        raise ValueError(
-            f"not UTF-8: byte 0x{ord(bad) - 0xDC00:02x} after {text.index(bad)} characters. Save the file as UTF-8."
-        )
-    try:
-        return json.loads(text)
-    except RecursionError:
-        raise ValueError("JSON nested too deep to be a line of a fine-tuning file") from None
-
-
 def _has_lines(path: Path) -> bool:
-    return next(_lines(path), None) is not None
+    return next(read_json_lines(path), None) is not None
 
 
 def _prompt_and_completion(values: Any) -> tuple[str, str]:

@@ -25,13 +25,12 @@ Must hold: a line that cannot be used is an error that names file and line, neve
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
 from chartdistill.clinical.vocabulary_file import with_vocabulary
 from chartdistill.errors import InputError
@@ -39,7 +38,8 @@ from chartdistill.metrics import HEADLINE
 from chartdistill.metrics.comparison import compare_arms
 from chartdistill.metrics.counting import ALL_TASKS
 from chartdistill.prompting.answer_format import parse_answer
-from chartdistill.records import cluster_records
+from chartdistill.records import cluster_records, id_text
+from chartdistill.runtime.json_lines import read_json_lines
 from chartdistill.schema import Item, Prediction, Record, Task
 
 _ERRORS_SHOWN = 20
@@ -47,6 +47,8 @@ _BROKEN = ("truncated", "bad_format")
 """How `predict` begins the failures that are the model's, not the engine's."""
 
 _FoundT = TypeVar("_FoundT")
+_Id = Annotated[str, BeforeValidator(id_text)]
+"""As sources read it: 1001 and 1001.0 are "1001"."""
 
 
 class _Line(BaseModel):
@@ -56,7 +58,7 @@ class _Line(BaseModel):
 class _GoldLine(_Line):
     """One line of GOLD; the keys below `text` are those of a run's records.jsonl."""
 
-    id: str
+    id: _Id
     gold: dict[str, tuple[Item | str, ...]] | None = None
     text: str = ""
     cluster: str | None = None
@@ -89,7 +91,7 @@ class _Answer(_Line):
 class _AnswerLine(_Answer):
     """One answer per line."""
 
-    record: str
+    record: _Id
     task: str
     arm: str | None = None
     key: str = ""
@@ -100,7 +102,7 @@ class _AnswerLine(_Answer):
 class _RecordLine(_Line):
     """One record per line."""
 
-    id: str
+    id: _Id
     arm: str | None = None
     source: str = ""
     tasks: dict[str, _Answer] = {}
@@ -159,26 +161,14 @@ def _lines(path: Path, read: Callable[[Any], _FoundT]) -> Iterator[tuple[int, _F
     """
     problems = []
     num_lines = 0
-    try:
-        stream = path.open(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}. Give a JSONL file.") from None
-    with stream:
+    for line in read_json_lines(path):
+        num_lines += 1
         try:
-            for number, line in enumerate(stream, 1):
-                if not line.strip():
-                    continue
-                num_lines += 1
-                try:
-                    yield number, read(json.loads(line))
-                except json.JSONDecodeError as error:
-                    problems.append(f"{path}:{number}: not JSON: {error.msg} at character {error.pos}")
-                except ValidationError as error:
-                    problems.append(f"{path}:{number}: {_fault(error)}")
-                except InputError as error:
-                    problems.append(f"{path}:{number}: {error}")
-        except UnicodeDecodeError as error:
-            raise InputError(f"{path} is not UTF-8 (byte {error.start}); convert it.") from None
+            yield line.number, read(line.parsed())
+        except ValidationError as error:
+            problems.append(f"{path}:{line.number}: {_fault(error)}")
+        except ValueError as error:
+            problems.append(f"{path}:{line.number}: {error}")
     _raise_if_any(problems)
     if not num_lines:
         raise InputError(f"{path} is empty; expected one JSON object per line.")

@@ -132,6 +132,7 @@ class _FirstPass:
         self._num_read = 0
         self._cleaned: Counter[str] = Counter()
         self._encodings: Counter[str] = Counter()
+        self._repaired = 0
 
     def take(self, entries: Iterator[SourceEntry | RejectedRecord], staged: RowWriter) -> None:
         """All entries of one source."""
@@ -143,6 +144,7 @@ class _FirstPass:
                 self.reject(entry)
                 continue
             self._encodings[entry.encoding] += 1
+            self._repaired += entry.repaired
             cleaned = clean(entry.text)
             self._cleaned.update(cleaned.removed)
             problem = self._problem(entry, cleaned)
@@ -186,6 +188,7 @@ class _FirstPass:
             "duplicates": len(self.candidates) - len({candidate.body for candidate in self.candidates}),
             "cleaned": dict(self._cleaned.most_common()),
             "decoded_as": dict(self._encodings.most_common()),
+            "repaired_bytes": self._repaired,
         }
 
     def _problem(self, entry: SourceEntry, cleaned: Cleaned) -> tuple[str, str] | None:

@@ -8,7 +8,6 @@ those that the rules read from the chart (see rule_baseline.py).
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from chartdistill.errors import InputError
 from chartdistill.evaluation import rule_baseline
 from chartdistill.prompting.answer_format import format_answer, parse_answer
 from chartdistill.records import cluster_records
+from chartdistill.runtime.json_lines import read_json_lines
 from chartdistill.runtime.run_folder import (
     RowWriter,
     begin,
@@ -124,16 +124,13 @@ def _read(
 def _judged(path: Path, counts: Counter[str]) -> Iterator[tuple[AuditLine, LineVerdict]]:
     """Each line with its verdict; broken ones are counted."""
     verdicts = {row.number: row for row in audit(path)}
-    with path.open(encoding="utf-8", errors="replace") as stream:
-        for number, text in enumerate(stream):
-            if number not in verdicts:  # a blank line
-                continue
-            counts["lines"] += 1
-            verdict = verdicts[number]
-            if isinstance(verdict, LineVerdict):
-                yield take_apart(json.loads(text)), verdict
-            else:
-                counts["broken"] += 1
+    for read in read_json_lines(path):
+        counts["lines"] += 1
+        verdict = verdicts[read.number - 1]
+        if isinstance(verdict, LineVerdict):
+            yield take_apart(read.parsed()), verdict
+        else:
+            counts["broken"] += 1
 
 
 def _label(line: AuditLine, record: Record, task: Task, number: int) -> Label | None:

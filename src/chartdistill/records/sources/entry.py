@@ -6,15 +6,18 @@ nothing read is lost without a reason. Must hold: details name file, line and fi
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from chartdistill.errors import InputError
+from chartdistill.records.decoding import foreign_format
+from chartdistill.runtime.json_lines import parse_json
 from chartdistill.schema import Item, RejectedRecord, Split
 
 MAX_BYTES = 5_000_000
@@ -22,6 +25,8 @@ MAX_BYTES = 5_000_000
 
 Gold = dict[str, tuple[Item, ...]]
 _GOLD: TypeAdapter[Gold] = TypeAdapter(Gold)
+_EXACT_FLOATS = 2.0**53
+"""From here on a float of 64 bits stands for several whole numbers."""
 _HALF_PAIR = "has half of a surrogate pair, which UTF-8 cannot hold; repair the export"
 _SPLITS: dict[str, Split] = {split: split for split in get_args(Split)}
 
@@ -39,6 +44,8 @@ class SourceEntry:
     gold: Gold | None = None
     encoding: str = "utf-8"
     """What the bytes were decoded as."""
+    repaired: int = 0
+    """Bytes that were not of that encoding: see `records.decoding`."""
 
 
 class Source(BaseModel):
@@ -59,7 +66,7 @@ class FieldSource(Source):
     """The text ends before the last place where this stands: API fine-tuning prompts end in a question, which is not
     part of the chart (for example `"\\n\\nLIST ALL"`). Default: the whole field."""
     id_field: str = "id"
-    """Field with the record id (text or whole number). A row without it is named `file stem:row`."""
+    """Field with the record id (text, or a whole number, also as 1001.0). A row without it is named `file stem:row`."""
     split_field: str | None = None
     """Field with the split of the row: train, validation or test. Empty: the source's `split`."""
     gold_field: str | None = None
@@ -80,13 +87,11 @@ class FieldSource(Source):
 
     def _id(self, row: Mapping[str, object], default_id: str) -> str:
         value = row.get(self.id_field)
-        if value is None or value == "":
-            return default_id
-        if isinstance(value, bool) or not isinstance(value, str | int):
-            raise _FieldError("bad_id", self.id_field, f"is {_kind(value)}; give text or a whole number")
-        if not is_encodable(str(value)):
-            raise _FieldError("bad_id", self.id_field, _HALF_PAIR)
-        return str(value)
+        try:
+            record_id = id_text(value)
+        except ValueError as error:
+            raise _FieldError("bad_id", self.id_field, str(error)) from None
+        return default_id if record_id is None else record_id
 
     def _text(self, row: Mapping[str, object], max_bytes: int) -> str:
         text = row.get(self.text_field)
@@ -130,7 +135,37 @@ def text_problem(text: str, max_bytes: int) -> tuple[str, str] | None:
     size = len(text.encode())
     if size > max_bytes:
         return "too_large", f"holds {size} bytes; at most {max_bytes} are taken: split the record or raise max_bytes"
+    if (found := foreign_format(text)) is not None:
+        return found.reason, found.detail
     return None
+
+
+def id_text(value: object) -> str | None:
+    """A record id as text; None where there is none.
+
+    A column of whole numbers with one missing becomes one of floats (pandas), so 1001.0 is 1001 and NaN is missing.
+    Ids that are text stay as they are: "001", "01" and "1" are three.
+
+    Raises:
+        ValueError: it is of another kind, or a float that holds no whole number exactly. Holds no value.
+    """
+    if isinstance(value, float | Decimal):
+        if not value.is_finite() if isinstance(value, Decimal) else not math.isfinite(value):
+            if value != value:
+                return None
+            raise ValueError("is infinite; give text or a whole number")
+        if value != int(value):
+            raise ValueError("is a number with a fraction; give text or a whole number")
+        if isinstance(value, float) and abs(value) >= _EXACT_FLOATS:
+            raise ValueError("is a float too large to hold every digit of an id; write the column as text")
+        value = int(value)
+    if value is None or value == "":
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ValueError(f"is {_kind(value)}; give text or a whole number")
+    if not is_encodable(str(value)):
+        raise ValueError(_HALF_PAIR)
+    return str(value)
 
 
 def is_encodable(text: str) -> bool:
@@ -158,9 +193,9 @@ def _parse_gold(field: str, value: object) -> Gold | None:
     """Gold of one row; None when the field is empty."""
     if isinstance(value, str):
         try:
-            value = json.loads(value) if value.strip() else None
-        except (json.JSONDecodeError, RecursionError):
-            raise _FieldError("bad_gold", field, "is not JSON") from None
+            value = parse_json(value) if value.strip() else None
+        except ValueError as error:
+            raise _FieldError("bad_gold", field, f"cannot be read: {error}") from None
     if value is None:
         return None
     if isinstance(value, dict):

@@ -14,12 +14,9 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from chartdistill.errors import InputError
+from chartdistill.records.decoding import Unreadable, decode
 from chartdistill.records.sources.entry import MAX_BYTES, Source, SourceEntry, require_path, text_problem
 from chartdistill.schema import RejectedRecord
-
-_CONTROL = bytes(set(range(32)) - set(b"\t\n\v\f\r")) + b"\x7f"
-_MAX_CONTROL_SHARE = 0.1
-"""Of the bytes: above this it is not text in any encoding we try."""
 
 
 class FolderSource(Source):
@@ -102,33 +99,16 @@ class FolderSource(Source):
             data = path.read_bytes()
         except OSError as error:
             return _unreadable(path, error, record_id)
-        decoded = _decode(data)
-        if decoded is None:
-            return _rejected(path, record_id, "binary", "the bytes are not text; convert the file to plain UTF-8 text")
-        text, encoding = decoded
+        decoded = decode(data)
+        if isinstance(decoded, Unreadable):
+            return _rejected(path, record_id, decoded.reason, decoded.detail)
         # Measured again in UTF-8: other encodings may need fewer bytes than that.
-        problem = text_problem(text, max_bytes * 3)
+        problem = text_problem(decoded.text, max_bytes * 3)
         if problem is not None:
             return _rejected(path, record_id, *problem)
-        return SourceEntry(record_id, _name(path), text, self.split, encoding=encoding)
-
-
-def _decode(data: bytes) -> tuple[str, str] | None:
-    """(text, encoding), or None for bytes that are not text."""
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        try:
-            return data.decode("utf-16"), "utf-16"
-        except UnicodeDecodeError:
-            return None
-    num_control = len(data) - len(data.translate(None, _CONTROL))
-    if b"\0" in data or num_control > _MAX_CONTROL_SHARE * len(data):
-        return None
-    for codec, encoding in (("utf-8-sig", "utf-8"), ("cp1252", "cp1252")):
-        try:
-            return data.decode(codec), encoding
-        except UnicodeDecodeError:
-            continue
-    return data.decode("latin-1"), "latin-1"
+        return SourceEntry(
+            record_id, _name(path), decoded.text, self.split, encoding=decoded.encoding, repaired=decoded.repaired
+        )
 
 
 def _name(path: Path) -> str:

@@ -1,19 +1,19 @@
 """A JSONL file -> entries, one per line.
 
-In: one JSON object per line, UTF-8. Out: one entry or one rejection per line that is not blank. Also reads the
+In: one JSON object per line. Out: one entry or one rejection per line that is not blank. Also reads the
 fine-tuning files of API tools: set `text_field: prompt` and `text_end`. Must hold: one line at a time is in memory,
 and a line too long to be a record is skipped without being held.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Literal
+from typing import Literal
 
 from chartdistill.errors import InputError
 from chartdistill.records.sources.entry import MAX_BYTES, FieldSource, SourceEntry, file_stamp, require_path
+from chartdistill.runtime.json_lines import JsonLine, read_json_lines
 from chartdistill.schema import RejectedRecord
 
 _LINE_FACTOR = 8
@@ -34,50 +34,24 @@ class JsonlSource(FieldSource):
             InputError: the file is missing, unreadable, or has no line.
         """
         require_path(self.path, "a JSONL file")
-        num_lines = 0
-        try:
-            with self.path.open("rb") as stream:
-                for num_lines, line in enumerate(_lines(stream, max_bytes * _LINE_FACTOR), 1):
-                    if line is None or line.strip():
-                        yield self._entry(line, num_lines, max_bytes)
-        except OSError as error:
-            raise InputError(f"cannot read {self.path}: {error.strerror}. Fix its permissions or the path.") from error
-        if not num_lines:
+        if not self.path.stat().st_size:
             raise InputError(f"{self.path} is empty; expected one JSON object per line.")
+        for line in read_json_lines(self.path, max_bytes * _LINE_FACTOR):
+            yield self._entry(line, max_bytes)
 
     def stamp(self) -> list[str | int]:
         """Changes when the file changes."""
         require_path(self.path, "a JSONL file")
         return file_stamp(self.path)
 
-    def _entry(self, line: bytes | None, number: int, max_bytes: int) -> SourceEntry | RejectedRecord:
-        where, default_id = f"{self.path}:{number}", f"{self.path.stem}:{number}"
-        if line is None:
+    def _entry(self, line: JsonLine, max_bytes: int) -> SourceEntry | RejectedRecord:
+        where, default_id = f"{self.path}:{line.number}", f"{self.path.stem}:{line.number}"
+        if line.too_long:
             detail = (
                 f"the line is longer than {_LINE_FACTOR} x max_bytes ({max_bytes}); split the record or raise max_bytes"
             )
             return RejectedRecord(source=where, reason="too_large", detail=detail)
-        try:
-            row = json.loads(line.decode("utf-8-sig"))
-        except UnicodeDecodeError as error:
-            problem = f"not UTF-8 at byte {error.start}; convert the file to UTF-8"
-        except json.JSONDecodeError as error:
-            problem = f"{error.msg} at character {error.pos}; write one JSON object per line"
-        except RecursionError:
-            problem = "nested too deeply"
-        else:
-            if isinstance(row, dict):
-                return self.entry(row, where, default_id, max_bytes)
-            problem = f"a JSON {type(row).__name__}; write one JSON object per line"
+        if isinstance(line.value, dict):
+            return self.entry(line.value, where, default_id, max_bytes)
+        problem = line.problem or f"a JSON {type(line.value).__name__}; write one JSON object per line"
         return RejectedRecord(source=where, reason="bad_json", detail=problem)
-
-
-def _lines(stream: IO[bytes], limit: int) -> Iterator[bytes | None]:
-    """Lines of at most `limit` bytes; None for a longer one."""
-    while line := stream.readline(limit + 1):
-        if len(line) <= limit:
-            yield line
-            continue
-        while line and not line.endswith(b"\n"):
-            line = stream.readline(1 << 20)
-        yield None
