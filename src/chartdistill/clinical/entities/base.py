@@ -20,6 +20,7 @@ from typing import ClassVar, NamedTuple
 
 from chartdistill.clinical.lexica.drugs import Drugs, LexiconUse, known_drugs
 from chartdistill.clinical.text.context import Cue, cues
+from chartdistill.clinical.text.dosage import Dosage
 from chartdistill.clinical.text.doses import numbers_missing
 from chartdistill.clinical.text.free_text import comma_list
 from chartdistill.clinical.text.grounding import (
@@ -33,7 +34,7 @@ from chartdistill.clinical.text.grounding import (
     occurrences,
 )
 from chartdistill.clinical.text.reading import read_as_normalised
-from chartdistill.clinical.text.sections import outline
+from chartdistill.clinical.text.sections import Mention, outline
 from chartdistill.clinical.vocabulary import names_of
 from chartdistill.prompting.answer_format import plain_key
 from chartdistill.schema import Item, Vocabulary
@@ -232,6 +233,39 @@ class EntityType:
         """Where to point at, when something is said about an item."""
         place = self.locate(text, chart) or locate_words(text, chart, MOST_OF_ITS_WORDS)
         return None if place is None else (place.start, place.end)
+
+    def all_names(self, text: str, lexicon: LexiconUse) -> list[str]:
+        """Under which names a chart may have an item."""
+        return [text, self.key(text)]
+
+    def decided_at(self, item: Item, chart: str, lexicon: LexiconUse) -> Alignment | None:
+        """The mention that an item rests on: of those that speak most for it (`weight`), the last one.
+
+        None where nothing bears the item out, as in `evidence`.
+        """
+        mentions = outline(chart).mentions(self.all_names(item.text, lexicon))
+        if not mentions:
+            return self.evidence(item.text, chart, FUZZY_THRESHOLD, lexicon, None)
+        best = max(mentions, key=lambda mention: (self.weight(item, mention), mention.start))
+        own = plain_key(chart[best.start : best.end]) in (plain_key(item.text), self.key(item.text))
+        return Alignment(best.start, best.end, "exact" if own else "alias", 100.0)
+
+    def weight(self, item: Item, mention: Mention) -> int:
+        """How much a mention speaks for an item: 3 says it, 2 names it, 1 says other things, 0 denies it."""
+        said = cues(mention)
+        if any(cue in said for cue in ABSENT):
+            return 0
+        return 1 if said & {"considered", "screened"} else 2
+
+    # How is it taken?
+
+    def dosage(self, text: str) -> Dosage | None:
+        """What an item says of how it is taken; None for kinds that nobody takes."""
+        return None
+
+    def dosage_told(self, place: Span, chart: str, lexicon: LexiconUse) -> Dosage | None:
+        """What a chart says of how the thing at `chart[place]` is taken; None as in `dosage`."""
+        return None
 
     # Is it of this kind, and does the chart agree?
 

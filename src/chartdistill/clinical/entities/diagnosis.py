@@ -18,13 +18,14 @@ from chartdistill.clinical.text.phrases import (
     names_procedure,
     names_specialty,
 )
-from chartdistill.clinical.text.sections import outline
+from chartdistill.clinical.text.sections import Mention, outline
 from chartdistill.schema import Item
 
 _SECTION = re.compile(
     r"^(?:\w+[- ]?(?:operative|charge)?\s*)?diagnos[ie]s$|^(?:final|principal|admitting)\s+diagnos[ie]s$"
 )
 _ASSESSMENT = re.compile(r"^(?:assessment|impression|final\s+impression|assessment\s+and\s+plan)$")
+_CONCLUDED = re.compile(r"\b(?:diagnos[ie]s|assessment|impression|problems?)\b")
 _UNSURE = re.compile(
     r"\b(?:no|not|without|negative|rule|versus|vs|possible|question|normal|resolved|screening)\b|\?", re.IGNORECASE
 )
@@ -83,6 +84,11 @@ class Diagnosis(EntityType):
         """Denied, a relative's or declined wherever it stands."""
         found = self._denied(self.all_names(item.text, lexicon), chart)
         return None if found is None else found[2]
+
+    def weight(self, item: Item, mention: Mention) -> int:
+        """Most under a heading for what was concluded."""
+        weight = super().weight(item, mention)
+        return 3 if weight == 2 and _CONCLUDED.search(mention.heading) else weight
 
     def split(self, text: str) -> list[str]:
         """ "Infected foreign body, right naris" is one diagnosis: two parts make no list."""

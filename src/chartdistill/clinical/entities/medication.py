@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from chartdistill.clinical.entities.base import ABSENT, Flips, Objection, Span, first_of, mentions_in_words
@@ -12,8 +13,10 @@ from chartdistill.clinical.entities.drug_named import DrugNamed
 from chartdistill.clinical.lexica.drugs import Drugs, LexiconUse, known_drugs, names_class, names_form
 from chartdistill.clinical.lexica.made_up_drugs import drug_name
 from chartdistill.clinical.text.context import Cue, cues, used_like_a_drug
+from chartdistill.clinical.text.dosage import Dosage, dosage_at, dosage_of_item
 from chartdistill.clinical.text.doses import doses, doses_of, numbers_missing
 from chartdistill.clinical.text.free_text import is_sentence
+from chartdistill.clinical.text.grounding import Alignment
 from chartdistill.clinical.text.phrases import (
     is_normal_finding,
     names_care,
@@ -29,6 +32,8 @@ from chartdistill.schema import Item
 
 _MAX_NAME_WORDS = 3
 _MAX_SENTENCE = 15
+_NEAR_CHARS = 20
+_MAX_DIRECTIONS = 300
 _DIRECTIONS = re.compile(
     r"""(?:[\s,;(]{1,3}(?:
         \.?\d[\d.,/-]{0,11}\s?(?:mgs?|mcgs?|µg|ug|g|gm|(?:milli|micro)?grams?|m(?:illi)?eq(?:uivalents?)?|ml|cc|units?|iu|%|percent
@@ -67,6 +72,17 @@ _EXCLUDES: Mapping[Cue, frozenset[str]] = {
     "allergy": frozenset({"start", "continue", "change", "hold", "given-once"}),
 }
 """Cue -> the statuses it rules out when it is the only thing the chart says of a drug."""
+_SAYS: Mapping[Cue, frozenset[str]] = {
+    "stopped": frozenset({"stop", "past"}),
+    "held": frozenset({"hold"}),
+    "started": frozenset({"start"}),
+    "continued": frozenset({"continue"}),
+    "changed": frozenset({"change"}),
+    "tried": frozenset({"past"}),
+    "once": frozenset({"given-once"}),
+    "allergy": frozenset({"avoid"}),
+}
+"""Cue -> the statuses it says."""
 _COMPATIBLE: Mapping[Cue, tuple[Cue, ...]] = {"allergy": ("negated",)}
 _NOT_TAKEN: tuple[Cue, ...] = ("allergy", "stopped", "held")
 """Cues that speak against a drug where it is taken to be the patient's now."""
@@ -215,6 +231,41 @@ class Medication(DrugNamed):
             return []
         given = [one for one in doses(text) if not one.in_name]
         return [text[one.start : one.end] for one in given if not any(one.same_as(other) for other in own)]
+
+    def weight(self, item: Item, mention: Mention) -> int:
+        """By what the words around it say of its status."""
+        weight, said = super().weight(item, mention), cues(mention)
+        status = item.status or ""
+        if item.status is None or not weight:
+            return weight if said & set(_NOT_TAKEN) == set() else 1
+        if any(status in names for cue, names in _SAYS.items() if cue in said):
+            return 3
+        return 1 if any(status in _EXCLUDES.get(cue, ()) for cue in said) else weight
+
+    def decided_at(self, item: Item, chart: str, lexicon: LexiconUse) -> Alignment | None:
+        """With the item's dose, where it stands right behind the name: "Lasix 40 mg" for furosemide 40 mg."""
+        place = super().decided_at(item, chart, lexicon)
+        if place is None or not (said := doses(item.text)):
+            return place
+        behind = chart[place.end : place.end + _NEAR_CHARS]
+        first = next(iter(doses(behind)), None)
+        if first is None or behind[: first.start].strip(" ,(:-") or not any(one.same_as(first) for one in said):
+            return place
+        return replace(place, end=place.end + first.end)
+
+    def dosage(self, text: str) -> Dosage | None:
+        """A number without a unit is a dose unless it is part of the name ("insulin 70/30")."""
+        name = self.match_key(text)
+        return dosage_of_item(text, lambda number: number in name)
+
+    def dosage_told(self, place: Span, chart: str, lexicon: LexiconUse) -> Dosage | None:
+        """What stands right behind the drug, or its dose right before it."""
+        known = known_drugs(lexicon)
+        around = chart[place[1] : place[1] + _MAX_DIRECTIONS]
+        others = [(place[1] + start, place[1] + end) for start, end in (known.find(around) if known else [])]
+        inside = self.dosage(chart[slice(*place)])
+        told = dosage_at(place, others, chart)
+        return told if inside is None else inside.or_else(told)
 
     def details_hold(self, text: str, chart: str) -> bool | None:
         """Dose and frequency must stand beside the drug."""

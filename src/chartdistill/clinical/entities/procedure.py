@@ -13,7 +13,7 @@ from chartdistill.clinical.text.context import about_a_relative, says_none_liste
 from chartdistill.clinical.text.order_status import uses_of
 from chartdistill.clinical.text.phrase_keys import phrase_key
 from chartdistill.clinical.text.phrases import names_imaging_or_study, names_procedure, names_specialty, names_test
-from chartdistill.clinical.text.sections import outline
+from chartdistill.clinical.text.sections import Mention, outline
 from chartdistill.schema import Item
 
 DONE, PLANNED = "done", "planned"
@@ -140,6 +140,14 @@ class Procedure(EntityType):
             (what, span), *_ = uses.items()
             return Objection("contradicted_status", f"the chart has it only as {what}; listed as {item.status}", span)
         return None
+
+    def weight(self, item: Item, mention: Mention) -> int:
+        """By what its sentence says: done, or planned."""
+        if about_a_relative(mention.told_before):
+            return 0
+        says = {DONE: _IS_DONE, PLANNED: _IS_PLANNED}.get(str(item.status))
+        weight = super().weight(item, mention)
+        return 3 if weight and says is not None and says.search(mention.clause) else weight
 
     def _candidates(self, sentence: str, known: Sequence[str]) -> list[Span]:
         """Also what stands behind "underwent", "scheduled for" and their like, as far as it names a procedure."""

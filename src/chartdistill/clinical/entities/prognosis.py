@@ -5,11 +5,14 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from chartdistill.clinical.entities.base import NOTHING_SAME, EntityType, Objection
 from chartdistill.clinical.lexica.drugs import LexiconUse
-from chartdistill.clinical.text.forecasts import forecasts_of, is_forecast, support_of
+from chartdistill.clinical.text.forecasts import SUPPORT_SHARE, forecasts_of, is_forecast, support_of
 from chartdistill.clinical.text.foretold import content_key, foretold, say_the_same
+from chartdistill.clinical.text.grounding import Alignment, locate_words
+from chartdistill.schema import Item
 
 _NEAR = 20
 _OUTLOOK = re.compile(r"prognosis(?: is|:| remains) ([^.]+)|(expected to [^.]+)|(will likely [^.]+)", re.IGNORECASE)
@@ -58,6 +61,19 @@ class Prognosis(EntityType):
             if "prognosis" in chart[max(0, start - _NEAR) : end].casefold():
                 return Objection("false_none", "the chart states a prognosis", (start, end))
         return super().overlooked(chart, lexicon)
+
+    def decided_at(self, item: Item, chart: str, lexicon: LexiconUse) -> Alignment | None:
+        """The statement where it stands in a sentence that forecasts; else that sentence."""
+        support = support_of(item.text, chart)
+        if support is None:
+            return super().decided_at(item, chart, lexicon)
+        start, end = support
+        inside = self.locate(item.text, chart[start:end])
+        if inside is not None:
+            return replace(inside, start=start + inside.start, end=start + inside.end)
+        words = locate_words(item.text, chart[start:end], SUPPORT_SHARE)
+        end = start + len(chart[start:end].rstrip())
+        return Alignment(start, end, "words", 100.0 if words is None else words.score)
 
     def split(self, text: str) -> list[str]:
         """A statement stays whole."""

@@ -10,9 +10,12 @@ from chartdistill.clinical.entities.base import EntityType, Objection
 from chartdistill.clinical.lexica.drugs import LexiconUse
 from chartdistill.clinical.lexica.tests import TEST_NAMES
 from chartdistill.clinical.text.free_text import comma_list, is_sentence
+from chartdistill.clinical.text.grounding import Alignment
 from chartdistill.clinical.text.order_status import TestUse, use_of
 from chartdistill.clinical.text.phrase_keys import phrase_key
 from chartdistill.clinical.text.phrases import names_test
+from chartdistill.prompting.answer_format import plain_key
+from chartdistill.schema import Item
 
 _MAX_NAME_WORDS = 6
 _NOT_ORDERED = {
@@ -76,6 +79,14 @@ class Test(EntityType):
                 if names_test(test) and not _CONSULT.search(test) and use_of(test, chart).what == "ordered":
                     return Objection("false_none", "the chart orders a test", match.span())
         return super().overlooked(chart, lexicon)
+
+    def decided_at(self, item: Item, chart: str, lexicon: LexiconUse) -> Alignment | None:
+        """Where the chart orders it; else the most binding of what it does with it."""
+        use = use_of(item.text, chart)
+        if use.span is None:
+            return super().decided_at(item, chart, lexicon)
+        same = plain_key(chart[slice(*use.span)]) == self.key(item.text)
+        return Alignment(*use.span, "exact" if same else "words", 100.0)
 
     def split(self, text: str) -> list[str]:
         """ "CT of the neck" and "chest" are one test."""

@@ -12,33 +12,39 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
-_WORDS: dict[str, Decimal | int] = {
+NUMBER_WORDS: dict[str, Decimal | int] = {
     "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
     "half": Decimal("0.5"),
 }  # fmt: skip
-_UNITS: dict[str, tuple[str, int]] = {
-    name: (dimension, factor)
+_UNITS: dict[str, tuple[str, int, str]] = {
+    name: (dimension, factor, names.split()[0])
     for names, dimension, factor in (
         ("mcg ug µg μg microgram micrograms mcgs", "mass", 1),
         ("mg mgs milligram milligrams mgm", "mass", 1_000),
         ("g gm gms gram grams", "mass", 1_000_000),
-        ("meq meqs milliequivalent milliequivalents", "meq", 1),
-        ("ml mls cc ccs milliliter milliliters", "volume", 1),
-        ("l liter liters", "volume", 1_000),
-        ("unit units iu u", "units", 1),
+        ("mEq meqs milliequivalent milliequivalents", "meq", 1),
+        ("mL mls cc ccs milliliter milliliters", "volume", 1),
+        ("L liter liters", "volume", 1_000),
+        ("tsp tsps teaspoon teaspoons teaspoonful teaspoonfuls", "volume", 5),
+        ("tbsp tbsps tablespoon tablespoons", "volume", 15),
+        ("units unit iu u", "units", 1),
         ("% percent", "percent", 1),
-        ("tab tabs tablet tablets cap caps capsule capsules pill pills", "pieces", 1),
-        ("puff puffs", "puffs", 1),
+        ("tablet tablets tab tabs cap caps capsule capsules pill pills", "pieces", 1),
+        ("puff puffs inhalation inhalations", "puffs", 1),
         ("drop drops gtt gtts", "drops", 1),
+        ("spray sprays", "sprays", 1),
+        ("patch patches", "patches", 1),
     )
-    for name in names.split()
+    for name in names.casefold().split()
 }
-"""Unit as written, in lower case -> what it measures, and how many of the smallest unit it is."""
+"""Unit as written, in lower case -> what it measures, how many of the smallest unit it is, and how it is shown."""
+UNIT = "(?:" + "|".join(sorted(map(re.escape, _UNITS), key=len, reverse=True)) + ")(?![a-z])"
+_PIECES = r"(?:tab|cap|pill|puff|drop|spray|patch|teaspoon|tablespoon|tsp|tbsp)"
 _DOSE = re.compile(
-    r"(?<![\w.,/])(?:(?P<number>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d*\.\d+|\d+)|(?P<word>"
-    + "|".join(_WORDS)
-    + r")(?=[\s-]+(?:tab|cap|pill|puff|drop)))"
-    r"(?:[\s-]{0,2}(?P<unit>" + "|".join(sorted(map(re.escape, _UNITS), key=len, reverse=True)) + r")(?![a-z]))?",
+    rf"(?<![\w.,/])(?:(?P<parts>(?:\d\s)?\d/\d|\d?[\u00bc-\u00be])(?=[\s-]*(?:of\s)?(?:an?\s)?{_PIECES})"
+    r"|(?P<number>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d*\.\d+|\d+)|(?P<word>"
+    + "|".join(NUMBER_WORDS)
+    + rf")(?=[\s-]+(?:of\s)?(?:an?\s)?{_PIECES}))(?:(?:[\s-]{{0,2}}|\s(?:of\s)?an?\s)(?P<unit>{UNIT}))?",
     re.IGNORECASE,
 )
 _END = re.compile(r";|\n|[.!?](?=\s+[A-Z]|\s*$)")
@@ -47,6 +53,7 @@ _LEAD_CHARS = 60
 _PER = re.compile(r"\s?/\s?(?:d?l|hpf|min|hr?|mmol)\b|\s?(?:ng|pg|mmol|mmhg|bpm|kg|lbs?|cm|mm)\b", re.IGNORECASE)
 """What follows a measured value: mg/dL, ng/mL, kg."""
 
+_VULGAR = {"¼": " 1/4", "½": " 1/2", "¾": " 3/4"}
 _JOINED = re.compile(r"[^\W\d_]-\d|\d-[^\W\d_]")
 
 
@@ -61,6 +68,8 @@ class Dose:
     """What the unit measures; None for a bare number."""
     amount: Decimal
     """In the smallest unit of the dimension; the value itself without one."""
+    unit: str | None = None
+    """As it is shown: mg, mcg, tablet; None for a bare number."""
     measured: bool = False
     """Whether it is a laboratory value or a body measure: 3.2 mEq/L, 80 kg."""
     in_name: bool = False
@@ -80,21 +89,32 @@ def doses(text: str) -> list[Dose]:
         value = _value(match)
         if value is None:
             continue
-        dimension, factor = _UNITS.get((match["unit"] or "").casefold(), (None, 1))
+        dimension, factor, unit = _UNITS.get((match["unit"] or "").casefold(), (None, 1, None))
         measured = _PER.match(text, match.end()) is not None
         around = text[max(0, match.start() - 2) : match.end() + 2]
         in_name = dimension is None and _JOINED.search(around) is not None
-        found.append(Dose(match.start(), match.end(), value, dimension, value * factor, measured, in_name))
+        found.append(Dose(match.start(), match.end(), value, dimension, value * factor, unit, measured, in_name))
     return found
 
 
 def _value(match: re.Match[str]) -> Decimal | None:
     if match["word"]:
-        return Decimal(_WORDS[match["word"].casefold()])
+        return Decimal(NUMBER_WORDS[match["word"].casefold()])
+    if match["parts"]:
+        return _fraction(match["parts"])
     try:
         return Decimal(match["number"].replace(",", ""))
     except InvalidOperation:
         return None
+
+
+def _fraction(written: str) -> Decimal | None:
+    """ "1/2", "1 1/2" and "1½" as a number."""
+    spelled = "".join(f" {part}" if part.isspace() else _VULGAR.get(part, part) for part in written).split()
+    parts = [one.split("/") for one in spelled]
+    if any(len(one) == 2 and int(one[1]) == 0 for one in parts):
+        return None
+    return sum((Decimal(one[0]) / Decimal(one[1] if len(one) == 2 else 1) for one in parts), Decimal(0))
 
 
 def numbers_missing(said: str, text: str) -> list[str]:
@@ -117,8 +137,16 @@ def _told(said: Dose, there: Dose) -> bool:
 def doses_of(name: tuple[int, int], others: Sequence[tuple[int, int]], text: str) -> list[Dose]:
     """The doses that belong to a drug at `text[name]`: those behind it up to the next drug, semicolon or sentence, or
     right before it ("40 mg of furosemide"). `others`: where the text names drugs."""
-    start, end = name
-    ends = _END.search(text, end)
-    stop = min([*(s for s, _ in others if s >= end), ends.start() if ends else len(text)])
-    lead = _LEAD.search(text[max(0, start - _LEAD_CHARS) : start])
-    return [*doses(text[end:stop]), *(doses(lead.group(1)) if lead else [])]
+    return [*doses(text[name[1] : reach_of(name, others, text)]), *lead_of(name, text)]
+
+
+def reach_of(name: tuple[int, int], others: Sequence[tuple[int, int]], text: str) -> int:
+    """Where what is said of a drug at `text[name]` ends: at the next drug, semicolon or sentence."""
+    ends = _END.search(text, name[1])
+    return min([*(start for start, _ in others if start >= name[1]), ends.start() if ends else len(text)])
+
+
+def lead_of(name: tuple[int, int], text: str) -> tuple[Dose, ...]:
+    """The dose right before a drug: "40 mg of furosemide"."""
+    lead = _LEAD.search(text[max(0, name[0] - _LEAD_CHARS) : name[0]])
+    return tuple(doses(lead.group(1))) if lead else ()

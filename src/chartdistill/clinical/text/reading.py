@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import is_dataclass, replace
+from dataclasses import replace
 from functools import wraps
 from typing import Any
 
+from chartdistill.clinical.text.grounding import Alignment
 from chartdistill.clinical.text.normalisation import Normalised, normalise
 from chartdistill.schema import Item
 
 _READING = ("key", "locate", "evidence", "decided_at", "span", "objection", "overlooked", "contradiction",
-            "wrong_details", "details_hold")  # fmt: skip
+            "wrong_details", "details_hold", "dosage")  # fmt: skip
 """Methods with the arguments `text` or `item`, and `chart`, by these names; what they return may hold a place."""
 
 
@@ -48,8 +49,8 @@ def _reading(method: Callable[..., Any]) -> Callable[..., Any]:
 
 def _placed(found: Any, told: Normalised) -> Any:
     """What a method returned, with its place (a span, or something that has one) in the original."""
-    if is_dataclass(found) and not isinstance(found, type):
-        start, end = told.original_span(found.start, found.end)  # type: ignore[attr-defined]
+    if isinstance(found, Alignment):
+        start, end = told.original_span(found.start, found.end)
         return replace(found, start=start, end=end)
     if isinstance(found, tuple) and isinstance(found[0], int):
         return told.original_span(*found)

@@ -1,0 +1,68 @@
+"""What `predict` writes of an answer: where each item is decided, whether it holds, how a drug is taken."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from chartdistill.config import load_task
+from chartdistill.engines import Generation
+from chartdistill.evaluation.predict import _answer
+from chartdistill.records import clean
+from places import ROOT
+
+
+def answered(task: str, chart: str, answer: str) -> list[dict[str, Any]]:
+    found = _answer(
+        Generation(answer, finish_reason="stop"), load_task(ROOT / f"configs/tasks/{task}.yaml"), clean(chart)
+    )
+    assert isinstance(found["items"], list)
+    return list(found["items"])
+
+
+@pytest.mark.parametrize(
+    ("task", "chart", "answer", "around"),
+    [
+        ("medication", "HPI: took Zocor for years.\nPLAN: discontinue Zocor.", "Zocor | stop", "discontinue |Zocor"),
+        ("medication", "Started Zocor in May. Zocor makes her tired.", "Zocor | start", "Started |Zocor"),
+        ("medication", "Zocor held, then resumed Zocor. Ask about Zocor.", "Zocor | continue", "resumed |Zocor"),
+        ("medication", "His wife takes Zocor. He uses Zocor.", "Zocor | continue", "He uses |Zocor"),
+        ("medication", "Zestril 5 mg daily.", "lisinopril 5 mg | continue", "|Zestril 5 mg"),
+        ("medication", "Zestril 5 mg daily.", "lisinopril | continue", "|Zestril"),
+        ("diagnosis", "Mother had asthma.\nIMPRESSION: Asthma.\nPLAN: call if it flares.", "asthma", "ION: |Asthma"),
+        ("diagnosis", "No gout in the hand. Gout of the toe.", "gout", "hand. |Gout"),
+        ("diagnosis", "Known COPD.", "chronic obstructive pulmonary disease", "Known |COPD"),
+        ("tests", "A CBC was normal. We will repeat the CBC in May.", "CBC", "repeat the |CBC"),
+        ("prognosis", "She is better. She should recover fully.", "should recover fully", "She |should recover fully"),
+        ("allergy", "Her son is allergic to latex. Allergies: latex (hives).", "latex | hives", "Allergies: |latex"),
+        ("procedure", "Had a colectomy in 2001. Scheduled for colectomy.", "colectomy | planned", "for |colectomy"),
+        ("medication", "Takes \ufb02uvo-\nxamine 50 mg.", "fluvoxamine 50 mg | continue", "|\ufb02uvo-\nxamine 50 mg"),
+    ],
+)
+def test_a_span_is_the_mention_that_decides(task: str, chart: str, answer: str, around: str) -> None:
+    (item,) = answered(task, chart, answer)
+    start, end = item["span"]
+    before, _, said = around.partition("|")
+    assert (chart[start - len(before) : start], chart[start:end]) == (before, said)
+    assert item["grounded"] is True
+
+
+def test_what_nothing_grounds_has_no_span_and_a_wrong_dose_is_named() -> None:
+    wrong, absent = answered("medication", "Takes Zestril 5 mg daily.", "lisinopril 10 mg | continue\nZocor | stop")
+    assert (absent["span"], absent["grounded"]) == (None, False)
+    assert (wrong["span"], wrong["grounded"], wrong["not_in_chart"]) == ((6, 13), False, ["10 mg"])
+
+
+def test_drugs_have_their_dosage_and_other_findings_none() -> None:
+    chart = "PLAN: Start Keflex 500 mg p.o. q.i.d. for 7 days, and Motrin as needed."
+    keflex, motrin = answered("medication", chart, "cephalexin 250 mg | start\nMotrin | start")
+    assert {name: keflex[name] for name in ("dose", "route", "frequency", "duration")} == {
+        "dose": {"number": 250, "unit": "mg"},  # the answer's own
+        "route": "oral",
+        "frequency": {"times": 4, "days": 1},
+        "duration": {"days": 7},
+    }
+    assert motrin["as_needed"] is True
+    assert "dose" not in motrin
+    assert "dose" not in answered("diagnosis", "Has gout.", "gout")[0]
