@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,22 @@ def test_every_shipped_task_is_valid(path: Path) -> None:
         (
             lambda v: v.update(gates=[{"metric": "f1", "at_least": 0.9, "task": "medications"}]),
             r"gates.0.task: this run has no such task; did you mean `medication`\? \(got 'medications'\)",
+        ),
+        *(
+            (lambda v, gate=gate: v.update(gates=[gate]), message)
+            for gate, message in (
+                (
+                    {"metric": "invented_rate", "at_most": 0},
+                    r"gates.0: .*few says nothing. Write {metric: invented_rate, at_most: 0, least_n: 60} .*, or "
+                    r"{metric: invented_rate, at_most: 0.05, by: bound}",
+                ),
+                ({"metric": "confabulation_rate", "at_most": 0, "of": "teacher"}, "few says nothing"),
+                ({"metric": "invented_rate", "at_most": 0, "by": "bound"}, "could never be passed"),
+                ({"metric": "invented_rate", "at_most": 0, "by": "bound", "least_n": 60}, "could never be passed"),
+                ({"metric": "abstention_specificity", "at_least": 1}, r"asks for 1, .*at_least: 0.95, by: bound"),
+                ({"metric": "precision", "at_least": 1.0}, "few says nothing"),
+                ({"metric": "invented_rate", "at_most": 0, "least_n": 0}, r"gates.0.least_n: .*greater.* \(got 0\)"),
+            )
         ),
         (lambda v: v.update(report={"include_txt": True}), r"report.include_txt: .*did you mean `include_text`\?"),
     ],
@@ -195,3 +212,23 @@ def test_four_bit_weights_and_fsdp_exclude_each_other(tmp_path: Path) -> None:
     path = written(tmp_path, lambda v: v.update(train={"load_in_4bit": True, "parallel": "fsdp"}))
     with pytest.raises(ConfigError, match=r"train: parallel is `fsdp`, but 4-bit weights .* set parallel: ddp"):
         load_run(path)
+
+
+def test_a_gate_on_zero_with_a_least_n_is_taken_and_spelled_as_written(tmp_path: Path) -> None:
+    gates = [
+        {"metric": "stop_as_continue_rate", "at_most": 0.0, "least_n": 60},
+        {"metric": "items_per_record", "at_most": 0.0},
+        {"metric": "joint_f1", "at_least": 1.0, "of": "teacher"},
+    ]
+    run = load_run(written(tmp_path, lambda v: v.update(gates=gates)))
+    for gate, as_written in zip(run.config.gates, gates, strict=True):
+        assert yaml.safe_load(gate.spelled()) == as_written
+
+
+def test_the_seed_of_the_demos_held_out_charts_follows_its_rule_and_is_no_other() -> None:
+    phrase = "chartdistill demo: held-out charts, second set"
+    chosen = int.from_bytes(hashlib.sha256(phrase.encode()).digest()[:4])
+    text = (ROOT / "configs/demo.yaml").read_text()
+    assert phrase in text
+    sources = yaml.safe_load(text)["records"]
+    assert [source["seed"] for source in sources if source["split"] == "test"] == [chosen]

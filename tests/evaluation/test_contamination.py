@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chartdistill.evaluation.contamination import find_contamination, naive_leak
+from chartdistill.evaluation.contamination import find_contamination, find_gold_overlap, naive_leak
+from chartdistill.schema import Item, Record
+from demo_charts import TASKS
 from four_drugs import note
 
 
@@ -66,3 +68,23 @@ def test_the_naive_leak_is_that_of_random_splits() -> None:
     assert naive_leak([1] * 10, 8) == 0
     assert naive_leak([10], 8) == 1
     assert naive_leak([1, 1], 0) is None
+
+
+def test_gold_known_from_training_is_counted_by_key_and_task() -> None:
+    drug, test = TASKS[0], TASKS[3]
+
+    def chart(name: str, drugs: str, tests: str | None) -> Record:
+        gold = {drug.name: tuple(Item(text=text, status="continue") for text in drugs.split())}
+        gold |= {} if tests is None else {test.name: tuple(Item(text=text) for text in tests.split(";") if text)}
+        return Record(id=name, source="s", text="t", cluster=name, split="test", segments=(), gold=gold)
+
+    trained = [chart("a", "Yasadol febenor", "chest x-ray"), chart("b", "Zikeximab", "")]
+    scored = [chart("c", "yasadol Oxnivir", "Chest X-ray;stress test"), chart("d", "YASADOL", "stress test")]
+    found = find_gold_overlap(trained, scored, [drug, test])
+    assert found[drug.name] == {"items": 3, "items_known": 2, "names": 2, "names_known": 1}, "by key, not by letters"
+    assert found[test.name] == {"items": 3, "items_known": 1, "names": 2, "names_known": 1}
+    assert found["all"] == {"items": 6, "items_known": 3, "names": 4, "names_known": 2}
+    without = [chart("a", "Yasadol", None)]
+    assert set(find_gold_overlap(without, scored, [drug, test])) == {drug.name, "all"}, "no gold is not no overlap"
+    bare = [record.model_copy(update={"gold": None}) for record in trained]
+    assert find_gold_overlap(bare, scored, [drug, test]) == {}

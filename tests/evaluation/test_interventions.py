@@ -17,7 +17,8 @@ from chartdistill.evaluation.interventions import (
     write_variants,
 )
 from chartdistill.evaluation.options import InterventionOptions
-from chartdistill.evaluation.perturbations import EFFECTS, SAME, Variant, make_edits, make_noise
+from chartdistill.evaluation.perturbations import EFFECTS, PLACEBOS, SAME, Variant, make_edits, make_noise
+from chartdistill.evaluation.placebos import delete_elsewhere
 from chartdistill.schema import Item, Prediction, Record, Task
 from demo_charts import TASKS, charts
 
@@ -53,7 +54,7 @@ def test_edits_do_what_they_say() -> None:
             changed = [(a, b) for a, b in zip(before.splitlines(), variant.text.splitlines(), strict=True) if a != b]
             assert len(changed) == 1
             assert variant.item.text in changed[0][1]
-    assert set(seen) == {*EFFECTS, *SAME}
+    assert set(seen) == {*EFFECTS, *PLACEBOS, *SAME}
     assert seen["inserted"] == 4 * len(RECORDS)
     assert seen["deleted"] > 2 * len(RECORDS)
     assert seen["flipped"] >= 5
@@ -138,6 +139,98 @@ def by_place(answers: list[Prediction]) -> dict[tuple[str, str], Prediction]:
     return {(answer.record, answer.task): answer for answer in answers}
 
 
+def test_a_placebo_takes_or_brings_a_sentence_that_concerns_no_item() -> None:
+    by_name = {task.name: task for task in TASKS}
+    deleted = inserted = 0
+    for variant in variants_of(RECORDS):
+        record = RECORDS[variant.record]
+        before, names = record.text.split(), [i.text for of in (record.gold or {}).values() for i in of]
+        if variant.kind == "deleted_elsewhere":
+            deleted += 1
+            assert variant.item is not None
+            assert variant.task is not None
+            gone = " ".join((Counter(before) - Counter(variant.text.split())).elements())
+            assert gone
+            assert not any(name in gone for name in names)
+            for item in (record.gold or {})[variant.task]:
+                assert entity_of(by_name[variant.task]).locate(item.text, variant.text) is not None
+        if variant.kind == "inserted_elsewhere":
+            inserted += 1
+            assert not Counter(before) - Counter(variant.text.split())
+    assert inserted == 4 * len(RECORDS)
+    assert deleted > len(RECORDS)
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "It was stopped last week.", "These were tolerated well.", "2. Lungs are clear today.",
+        "- Lungs are clear today.",
+        "ALLERGIES: none are known.", "Medications were copied forward.", "Discontinue at discharge.",
+        "and then rested.",
+        "All of the above is new.", "No change.", "Lungs are clear", "Yasadol is well tolerated now.",
+        "Lisinopril of last year is fine now.",
+    ],
+)  # fmt: skip
+def test_what_may_concern_an_item_is_no_placebo(sentence: str) -> None:
+    gold = {
+        "medication": (Item(text="Yasadol", status="continue"),), "tests": (Item(text="Lisinopril"),),
+    }  # fmt: skip
+    text = f"He takes Yasadol 5 mg daily at home.\n{sentence}\n"
+    record = Record(id="a", source="s", text=text, cluster="c", split="test", segments=())
+    item = gold["medication"][0]
+    assert delete_elsewhere(record, TASKS[0], item, gold, random.Random(1)) is None
+    filler = record.model_copy(update={"text": f"{text}Lungs are clear today.\n"})
+    found = delete_elsewhere(filler, TASKS[0], item, gold, random.Random(1))
+    assert found is not None
+    assert found.text == text
+
+
+def test_an_arm_that_answers_anything_to_any_change_has_no_effect(tmp_path: Path) -> None:
+    """Its items vanish whatever is deleted and appear whatever is inserted: the placebo takes it all away."""
+    variants = write_variants(tmp_path, list(RECORDS.values()), TASKS, {}, OPTIONS)
+    asked = askings(variants, RECORDS, TASKS, OPTIONS)
+    before = by_place([said(r.id, task, (r.gold or {})[task.name]) for r in RECORDS.values() for task in TASKS])
+    flighty = by_place([
+        said(one.record.id, one.task, () if "deleted" in one.variant.kind else (
+            *(i for i in [one.variant.item] if i), Item(text="Novelty", status=one.variant.status),
+        ))
+        for one in asked
+    ])  # fmt: skip
+    found = score_interventions(variants, before, flighty, RECORDS, TASKS, 0, 200)["effects"]["all"]
+    assert found["vanish_rate"]["value"] == found["vanish_placebo_rate"]["value"] == 1
+    assert found["vanish_effect"]["value"] == 0
+    assert found["vanish_effect"]["low"] < 0 < found["vanish_effect"]["high"]
+    assert found["appear_rate"]["value"] == found["appear_placebo_rate"]["value"] == 1
+    assert found["appear_effect"]["value"] == 0
+    assert found["flip_placebo_rate"]["value"] == 1, "every other drug is gone"
+
+
+def test_a_status_that_turns_elsewhere_is_seen_by_the_placebo() -> None:
+    text = "Continue Yasadol 5 mg. Continue Febenor. Lungs are clear today."
+    gold = {"medication": (Item(text="Yasadol", status="continue"), Item(text="Febenor", status="continue"))}
+    record = Record(id="a", source="s", text=text, cluster="c", split="test", segments=(), gold=gold)
+    variants = make_edits(record, TASKS[:1], gold, OPTIONS)
+    before = by_place([said("a", TASKS[0], gold["medication"])])
+
+    def rates(turned: bool, gone: bool) -> dict[str, float | None]:
+        after = []
+        for variant in variants:
+            items = [
+                Item(text=i.text, status=variant.status if variant.kind == "flipped" and (turned or i == variant.item)
+                     else "hold" if variant.kind == "deleted_elsewhere" and gone else i.status)
+                for i in gold["medication"]
+            ]  # fmt: skip
+            after.append(said(variant.id, TASKS[0], tuple(items)))
+        found = score_interventions(variants, before, by_place(after), {"a": record}, TASKS[:1], 0, 100)
+        return {name: of["value"] for name, of in found["effects"]["medication"].items()}
+
+    exact, blunt = rates(turned=False, gone=False), rates(turned=True, gone=True)
+    assert (exact["flip_rate"], exact["flip_placebo_rate"], exact["flip_effect"]) == (1, 0, 1)
+    assert (blunt["flip_rate"], blunt["flip_placebo_rate"], blunt["flip_effect"]) == (1, 1, 0)
+    assert (exact["vanish_placebo_rate"], blunt["vanish_placebo_rate"]) == (0, 1), "still named, with another status"
+
+
 def test_a_reader_follows_the_chart_and_a_parrot_does_not(tmp_path: Path) -> None:
     variants = write_variants(tmp_path, list(RECORDS.values()), TASKS, {}, OPTIONS)
     asked = askings(variants, RECORDS, TASKS, OPTIONS)
@@ -152,6 +245,8 @@ def test_a_reader_follows_the_chart_and_a_parrot_does_not(tmp_path: Path) -> Non
         rates = found["effects"][name]
         assert rates["vanish_rate"]["value"] == 1
         assert rates["appear_rate"]["value"] == 1
+        assert rates["vanish_placebo_rate"]["value"] == rates["appear_placebo_rate"]["value"] == 0
+        assert rates["vanish_effect"]["value"] == rates["appear_effect"]["value"] == 1
         assert found["consistency"]["any"][name]["share_identical"]["value"] == 1
         assert found["consistency"]["any"][name]["consistent_right"]["value"] == 1
     assert found["effects"]["medication"]["flip_rate"]["value"] == 1

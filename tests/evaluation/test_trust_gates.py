@@ -111,3 +111,35 @@ def test_a_rate_of_zero_is_said_with_what_it_does_not_rule_out() -> None:
 def test_a_near_miss_is_not_hidden_by_rounding() -> None:
     sentence = judged(TrustGate(metric="invented_rate", at_most=0.05), figure(0.05001, 0.0, 0.1)).sentence
     assert sentence.endswith("(unrounded: 0.05001, limit 0.05).")
+
+
+@pytest.mark.parametrize(
+    ("options", "student", "state", "told"),
+    [
+        ({"metric": "stop_as_continue_rate", "at_most": 0, "least_n": 60}, figure(0.0, 0.0, 0.05, n=60), "passed", ""),
+        (
+            {"metric": "stop_as_continue_rate", "at_most": 0, "least_n": 60},
+            figure(0.0, 0.0, 0.06, n=59), "cannot be judged", "its n is 59, below the least n of 60",
+        ),
+        ({"metric": "stop_as_continue_rate", "at_most": 0, "least_n": 60}, figure(0.01, 0.0, 0.05, n=90), "missed", ""),
+        ({"metric": "joint_f1", "at_least": 0.5, "least_n": 60}, figure(0.9, 0.8, 1.0, n=20), "cannot be judged", "20"),
+        # by value, and none of 19 is all that 5% of 19 leaves: a gate on zero in other words
+        ({"metric": "invented_rate", "at_most": 0.05}, figure(0.0, 0.0, 0.15, n=19), "cannot be judged", "only none"),
+        ({"metric": "invented_rate", "at_most": 0.05}, figure(0.0, 0.0, 0.14, n=20), "passed", ""),
+        ({"metric": "invented_rate", "at_most": 0.05}, figure(0.1, 0.0, 0.3, n=10), "missed", ""),
+        ({"metric": "invented_rate", "at_most": 0.05, "least_n": 5}, figure(0.0, 0.0, 0.3, n=10), "passed", ""),
+        ({"metric": "invented_rate", "at_most": 0.05, "by": "bound"}, figure(0.0, 0.0, 0.04, n=19), "passed", ""),
+        ({"metric": "format_valid_rate", "at_least": 0.99}, figure(1.0, 0.9, 1.0, n=50), "cannot be judged", "least_n"),
+    ],
+)  # fmt: skip
+def test_none_among_few_passes_no_gate(options: dict[str, Any], student: Estimate, state: str, told: str) -> None:
+    verdict = judged(TrustGate(**options), student)
+    assert verdict.state == state
+    assert told in verdict.sentence
+
+
+def test_a_teacher_without_errors_makes_no_gate_on_zero() -> None:
+    gate = TrustGate(metric="stop_as_continue_rate", at_most=1.2, of="teacher")
+    none = figure(0.0, 0.0, 0.3, n=9)
+    assert judged(gate, none, none).state == "cannot be judged"
+    assert judged(gate.model_copy(update={"least_n": 9}), none, none).state == "passed"

@@ -91,6 +91,61 @@ def test_effects_leave_out_what_was_not_tried(tmp_path: Path) -> None:
     assert [row.label for row in tables[0].rows] == ["All tasks", "medication"]
 
 
+def test_each_effect_stands_beside_its_placebo_and_the_difference(tmp_path: Path) -> None:
+    found = changed(gold=True)
+    for effects in found["effects"].values():
+        effects |= {"vanish_placebo_rate": figure(0.22), "vanish_effect": figure(0.71)}
+    results = facts_of(tmp_path, gold=True, interventions={"student": found})
+    assert results.scores is not None
+    rows = effect_tables(results, results.scores)[0].rows
+    assert [row.label for row in rows[:3]] == ["All tasks", "All tasks, placebo", "All tasks, minus placebo"]
+    assert [row.cells[0].value for row in rows[:3]] == ["93.0%", "22.0%", "+71.0 pp"]
+    assert rows[2].cells[0].interval == "+67.0 to +75.0 pp"
+    claims = " ".join(changed_claims(results, results.scores))
+    assert "a deleted item vanishes in 93% (95% interval 89 to 97%, n 40), as placebo 22% (" in claims
+
+
+def test_gold_that_training_knows_is_said_on_the_first_screen(tmp_path: Path) -> None:
+    def counts(items: int, known: int) -> dict[str, int]:
+        return {"items": items, "items_known": known, "names": 9, "names_known": 3}
+
+    gold = {"medication": counts(80, 3), "tests": counts(50, 50), "diagnosis": counts(30, 21), "all": counts(160, 74)}
+    facts_of(tmp_path, gold=True, overlap=OVERLAP | {"gold": gold})
+    report(tmp_path, TASKS, "Known")
+    text, page, card = (
+        (tmp_path / name).read_text() for name in ("report/report.md", "report/report.html", "adapter/README.md")
+    )
+    sentence = "this also occurs in training gold: tests 100% (50 of 50), diagnosis 70% (21 of 30)."
+    assert sentence in page.partition('<section id="headline">')[0]
+    assert sentence in text.partition("## What can be claimed")[0]
+    assert sentence in card.partition("## Limits")[0]
+    assert "3 of 80 (3.8%; distinct names 3 of 9)" in text
+    figures = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert figures["overlap"]["gold"] == gold
+    facts_of(tmp_path / "new", gold=True, overlap=OVERLAP | {"gold": {"medication": counts(80, 3)}})
+    assert state_findings(read_results(tmp_path / "new", TASKS, "New")).cautions == ()
+
+
+def test_label_precision_stands_beside_label_recall(tmp_path: Path) -> None:
+    names = ("precision", "recall", "joint_f1", "confabulation_rate")
+    labels = {
+        arm: {
+            task: {name: figure(value + place / 100) for place, name in enumerate(names)} for task in ("all", "tests")
+        }
+        for arm, value in (("raw", 0.81), ("kept", 0.91), ("kept_of_all", 0.71))
+    }
+    facts_of(tmp_path, gold=True, labels=labels)
+    report(tmp_path, TASKS, "Labels")
+    text, page = ((tmp_path / "report" / name).read_text() for name in ("report.md", "report.html"))
+    for title, cells in (("Precision", ("0.810", "0.910", "0.710")), ("Recall", ("0.820", "0.920", "0.720"))):
+        part = text.partition(f"### {title} of the labels")[2].partition("###")[0]
+        row = next(line for line in part.splitlines() if line.startswith("| All tasks"))
+        assert [cell.split()[0] for cell in row.split("|")[2:5]] == list(cells)
+        assert f"{title} of the labels" in page
+    figures = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert figures["label_quality"]["kept"]["tests"]["recall"]["n"] == 40
+
+
 def test_the_leak_check_is_in_every_format(tmp_path: Path) -> None:
     facts_of(tmp_path, gold=True)
     report(tmp_path, TASKS, "Changed")

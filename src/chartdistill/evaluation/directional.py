@@ -19,7 +19,7 @@ from chartdistill.clinical.text.sentences import sentence_spans, without
 from chartdistill.evaluation.variant import Variant
 from chartdistill.schema import Item, Record, Task
 
-_FEWEST_WORDS = 5
+FEWEST_WORDS = 5
 _UNCERTAIN = re.compile(
     r"\b(?:if|unless|until|not|never|no|denies|declined|may|might|consider|family|mother|father|brother|sister)\b",
     re.IGNORECASE,
@@ -32,7 +32,7 @@ def delete(record: Record, task: Task, items: Sequence[Item], rng: random.Random
         places = list(occurrences(item.text, record.text))
         gone = [span for span in sentence_spans(record.text) if any(a < span[1] and span[0] < b for a, b in places)]
         text = without(record.text, gone)
-        if gone and len(text.split()) >= _FEWEST_WORDS and entity_of(task).locate(item.text, text) is None:
+        if gone and len(text.split()) >= FEWEST_WORDS and entity_of(task).locate(item.text, text) is None:
             return Variant.of(record, "deleted", text, task=task.name, item=item)
     return None
 

@@ -3,9 +3,9 @@
 In: records, an arm's way of asking, its answers to the records as they are. Out: predictions/variants/ and the
 figures. Two kinds of change (see perturbations.py):
 
-- with a known effect: the item deleted must vanish (`vanish_rate`, of those the arm named before), the item inserted
-  must appear (`appear_rate`), the status flipped must follow (`flip_rate`, of those the arm had right before). These
-  need no gold, and say whether an answer is connected to its input;
+- with a known effect: the item deleted must vanish, the item inserted must appear, the status flipped must follow.
+  These need no gold, and say whether an answer is connected to its input; beside each stands its placebo, an edit that
+  does not concern the item (see effects.py);
 - without effect: the answer must stay the same; see `metrics.consistency`.
 
 Must hold: all arms get the same variants; an answer that breaks the format has neither lost nor found an item.
@@ -19,16 +19,23 @@ from pathlib import Path
 from typing import Any
 
 from chartdistill.clinical.entities import entity_of
-from chartdistill.clinical.text.grounding import occurrences
+from chartdistill.evaluation.effects import Answers, score_effects
 from chartdistill.evaluation.options import InterventionOptions
-from chartdistill.evaluation.perturbations import EFFECTS, SAME, Variant, choose_records, make_edits, make_noise
+from chartdistill.evaluation.perturbations import (
+    EFFECTS,
+    PLACEBOS,
+    SAME,
+    Variant,
+    choose_records,
+    make_edits,
+    make_noise,
+)
 from chartdistill.metrics.consistency import (
     BROKEN,
     AnswerSet,
     ItemSet,
     consistency,
     consistency_difference,
-    share_estimates,
 )
 from chartdistill.metrics.counting import ALL_TASKS
 from chartdistill.runtime.run_folder import RowWriter, count_by, read_rows
@@ -37,11 +44,6 @@ from chartdistill.schema import Item, Prediction, Record, Task
 VARIANTS = "variants.jsonl"
 ANY_NOISE = "any"
 """Consistency over all kinds of noise together."""
-
-RATES = {"deleted": "vanish_rate", "inserted": "appear_rate", "flipped": "flip_rate"}
-
-Answers = Mapping[tuple[str, str], Prediction]
-"""(record or variant id, task) -> an arm's answer."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def score_interventions(
     names = {task.name: [task] for task in tasks} | {ALL_TASKS: list(tasks)}
     return {
         "effects": {
-            name: _effects(variants, before, after, records, some, seed, resamples) for name, some in names.items()
+            name: score_effects(variants, before, after, records, some, seed, resamples) for name, some in names.items()
         },
         "consistency": {
             kind: {
@@ -135,64 +137,6 @@ def score_interventions(
             for kind in (*SAME, ANY_NOISE)
             if any(kind in (variant.kind, ANY_NOISE) and variant.kind in SAME for variant in variants)
         },
-    }
-
-
-def _effects(
-    variants: Sequence[Variant],
-    before: Answers,
-    after: Answers,
-    records: Mapping[str, Record],
-    tasks: Sequence[Task],
-    seed: int,
-    resamples: int,
-) -> dict[str, Any]:
-    by_name = {task.name: task for task in tasks}
-    clusters: list[str] = []
-    counts: dict[str, list[tuple[float, float]]] = {kind: [] for kind in EFFECTS}
-    unscored = dict.fromkeys(EFFECTS, 0)
-    for variant in variants:
-        if variant.kind not in EFFECTS or variant.task not in by_name:
-            continue
-        task = by_name[variant.task]
-        pair = before.get((variant.record, task.name)), after.get((variant.id, task.name))
-        if any(answer is None or answer.completion is None for answer in pair):
-            unscored[variant.kind] += 1
-            continue
-        clusters.append(records[variant.record].cluster)
-        for kind in EFFECTS:
-            counts[kind].append(_effect(variant, *pair, task) if variant.kind == kind else (0, 0))
-    units = {
-        "deleted": "deleted items that the arm named before",
-        "inserted": "inserted items",
-        "flipped": "flipped items that the arm had right before",
-    }
-    return {
-        RATES[kind]: share_estimates(clusters, {"rate": (units[kind], counts[kind])}, unscored[kind], seed, resamples)[
-            "rate"
-        ].model_dump()
-        for kind in EFFECTS
-    }
-
-
-def _effect(variant: Variant, before: Prediction | None, after: Prediction | None, task: Task) -> tuple[float, float]:
-    """(had the effect, could have had it)."""
-    assert variant.item is not None and before is not None and after is not None
-    was, now = _statuses(variant.item, before, task), _statuses(variant.item, after, task)
-    if variant.kind == "deleted":
-        return (after.items is not None and not now, 1) if was else (0, 0)
-    if variant.kind == "inserted":
-        return (0, 0) if was else ((variant.status in now) if task.statuses else bool(now), 1)
-    return (now == {variant.status}, 1) if was == {variant.item.status} else (0, 0)
-
-
-def _statuses(item: Item, answer: Prediction, task: Task) -> set[str | None]:
-    """The statuses an answer gives an item; empty where it does not name it."""
-    entity = entity_of(task)
-    return {
-        said.status
-        for said in answer.items or ()
-        if entity.same(said.text, item.text) or next(occurrences(item.text, said.text), None) is not None
     }
 
 
@@ -293,7 +237,7 @@ def _keys(items: Sequence[Item], task: Task, renamed: Sequence[tuple[str, str]])
 def cost(variants: Sequence[Variant], answers: Mapping[str, Sequence[Prediction]]) -> dict[str, Any]:
     """What the interventions took, for the manifest: variants by kind, prompts and tokens by arm."""
     return {
-        "edited_records": len({variant.record for variant in variants if variant.kind in EFFECTS}),
+        "edited_records": len({variant.record for variant in variants if variant.kind in (*EFFECTS, *PLACEBOS)}),
         "records": len({variant.record for variant in variants if variant.kind in SAME}),
         "variants": count_by(variant.kind for variant in variants),
         "prompts": {arm: len(rows) for arm, rows in answers.items()},

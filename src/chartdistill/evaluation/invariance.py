@@ -18,7 +18,7 @@ from chartdistill.schema import Item, Record, Task
 
 QUESTIONS = ("Read the chart, then answer. {question}", "{question} Use only what the chart says.")
 """Paraphrases that hold for any task: the task's own question in another setting."""
-_NOTHING = (
+NOTHING = (
     "The patient arrived on time.",
     "The visit was arranged by telephone.",
     "The front desk has a copy of this note.",
@@ -63,7 +63,7 @@ def rehead(record: Record) -> Variant | None:
 
 def add_nothing(record: Record, rng: random.Random) -> Variant:
     """A sentence that no task asks about."""
-    return Variant.of(record, "irrelevant", insert_sentence(record.text, rng.choice(_NOTHING), rng))
+    return Variant.of(record, "irrelevant", insert_sentence(record.text, rng.choice(NOTHING), rng))
 
 
 def rename(

@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 class InterventionOptions(BaseModel):
     """Asking some held-out records again in changed form: is the answer tied to the chart, and does it stay the same?
 
-    Costs, for each arm and task, about 1.6 prompts per edited record, and 6.5 + `resamples` for each of `records`.
+    Costs, for each arm and task, about 3.2 prompts per edited record, at most 5 (1.6 of them placebos, at most 2), and
+    6.5 + `resamples` for each of `records`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

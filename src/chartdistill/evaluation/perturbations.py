@@ -10,12 +10,12 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 
-from chartdistill.evaluation import directional, invariance
+from chartdistill.evaluation import directional, invariance, placebos
 from chartdistill.evaluation.options import InterventionOptions
-from chartdistill.evaluation.variant import EFFECTS, SAME, Kind, Variant
+from chartdistill.evaluation.variant import EFFECTS, PLACEBOS, SAME, Kind, Variant
 from chartdistill.schema import Item, Record, Task, content_hash
 
-__all__ = ["EFFECTS", "SAME", "Kind", "Variant", "choose_records", "make_edits", "make_noise"]
+__all__ = ["EFFECTS", "PLACEBOS", "SAME", "Kind", "Variant", "choose_records", "make_edits", "make_noise"]
 
 
 def choose_records(records: Sequence[Record], options: InterventionOptions) -> tuple[list[Record], list[Record]]:
@@ -28,16 +28,19 @@ def choose_records(records: Sequence[Record], options: InterventionOptions) -> t
 def make_edits(
     record: Record, tasks: Sequence[Task], items: Mapping[str, Sequence[Item]], options: InterventionOptions
 ) -> list[Variant]:
-    """Variants whose answer must change in a known way. `items`: task name -> what the record holds.
-
-    Optional items are not what is changed: whether they belong in the answer is not certain to begin with.
+    """Variants whose answer must change in a known way, and their placebos. `items`: task name -> what the record
+    holds. Optional items are not what is changed: whether they belong in the answer is not certain to begin with.
     """
     rng = random.Random(f"edits {options.seed} {record.id}")
     found: list[Variant | None] = []
     for task in tasks:
-        known = items.get(task.name, ())
-        found += [directional.delete(record, task, known, rng), directional.insert(record, task, rng)]
-        found.append(directional.flip(record, task, known, rng))
+        known, luck = items.get(task.name, ()), random.Random(f"placebos {options.seed} {record.id}")
+        deleted, inserted = directional.delete(record, task, known, rng), directional.insert(record, task, rng)
+        found += [deleted, inserted, directional.flip(record, task, known, rng)]
+        if deleted is not None and deleted.item is not None:
+            found.append(placebos.delete_elsewhere(record, task, deleted.item, items, luck))
+        if inserted is not None:
+            found.append(placebos.insert_elsewhere(record, task, luck))
     return [variant for variant in found if variant is not None]
 
 

@@ -10,6 +10,8 @@ Kind = Literal[
     "deleted",
     "inserted",
     "flipped",
+    "deleted_elsewhere",
+    "inserted_elsewhere",
     "resampled",
     "rephrased",
     "tailed",
@@ -18,9 +20,11 @@ Kind = Literal[
     "renamed",
     "irrelevant",
 ]
-"""Of the first three the answer must change, in a known way; of the others it must not."""
+"""Of the first three the answer must change, in a known way; of the others it must not: of the next two as a placebo
+for the first."""
 
 EFFECTS: tuple[Kind, ...] = ("deleted", "inserted", "flipped")
+PLACEBOS: tuple[Kind, ...] = ("deleted_elsewhere", "inserted_elsewhere")
 SAME: tuple[Kind, ...] = ("resampled", "rephrased", "tailed", "respaced", "reheaded", "renamed", "irrelevant")
 
 
@@ -36,7 +40,8 @@ class Variant(Row):
     task: str | None = None
     """The task that is asked; None: all."""
     item: Item | None = None
-    """What was deleted, inserted or flipped, as it stood before (inserted: as it stands after)."""
+    """What was deleted, inserted or flipped, as it stood before (inserted: as it stands after); elsewhere: what must
+    stay."""
     status: str | None = None
     """What the item's status must be now."""
     renamed: tuple[tuple[str, str], ...] = ()

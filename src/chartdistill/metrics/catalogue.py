@@ -161,6 +161,36 @@ ROBUSTNESS_METRICS = (
         "continue turned into stop (or back), a status right before is right after",
         needs_gold=False,
     ),
+    MetricInfo(
+        "vanish_placebo_rate",
+        "Vanishes, placebo",
+        "another sentence deleted, the item is named no more or with another status",
+        "lower",
+        needs_gold=False,
+    ),
+    MetricInfo(
+        "appear_placebo_rate",
+        "Appears, placebo",
+        "a sentence inserted that says nothing, an item is named that was not before",
+        "lower",
+        needs_gold=False,
+    ),
+    MetricInfo(
+        "flip_placebo_rate",
+        "Follows, placebo",
+        "another item's sentence turned round, the item is named no more or with another status",
+        "lower",
+        needs_gold=False,
+    ),
+    MetricInfo(
+        "vanish_effect", "Vanishes, minus placebo", "what deleting its own sentence does", "neither", needs_gold=False
+    ),
+    MetricInfo(
+        "appear_effect", "Appears, minus placebo", "what inserting its own sentence does", "neither", needs_gold=False
+    ),
+    MetricInfo(
+        "flip_effect", "Follows, minus placebo", "what turning its own sentence does", "neither", needs_gold=False
+    ),
     MetricInfo("consistent_right", "Always the same, right", "all answers alike, and exactly the gold"),
     MetricInfo("consistent_wrong", "Always the same, WRONG", "all answers alike, and not the gold", "lower"),
     MetricInfo(

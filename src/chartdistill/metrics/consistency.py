@@ -131,6 +131,33 @@ def share_estimates(
     return found
 
 
+def share_gap(
+    clusters: Sequence[str],
+    first: Sequence[tuple[float, float]],
+    second: Sequence[tuple[float, float]],
+    unscored: int,
+    seed: int,
+    resamples: int,
+) -> Estimate:
+    """One ratio of sums minus another, with one set of resamples; n counts the clusters that have a part in either.
+
+    `first`, `second`: (numerator, denominator) of each row; `clusters`: of each row.
+    """
+    sums = (
+        cluster_sums(np.asarray([(*a, *b) for a, b in zip(first, second, strict=True)]), clusters) if clusters else None
+    )
+    for side, place in (("first", 1), ("second", 3)):
+        if sums is None or sums[:, place].sum() == 0:
+            return undefined(f"the {side} of the two rates is not defined", unscored)
+    assert sums is not None
+    values = sums.sum(axis=0)
+    value = float(values[0] / values[1] - values[2] / values[3])
+    draws = resampled_ratios([sums[:, [0]], sums[:, [2]]], [sums[:, [1]], sums[:, [3]]], resamples, seed)
+    taking_part = int(((sums[:, 1] > 0) | (sums[:, 3] > 0)).sum())
+    low, high = interval(value, (draws[0] - draws[1])[:, 0], taking_part, (-1.0, 1.0)) or (None, None)
+    return Estimate(value=value, low=low, high=high, n=taking_part, unscored=unscored)
+
+
 def alpha(sets: Sequence[AnswerSet], unscored: int, seed: int, resamples: int) -> Estimate:
     """Krippendorff's alpha over items, with a bootstrap over clusters; n counts items."""
     units = [(one.cluster, unit) for one in sets for unit in item_units(one.answers)]

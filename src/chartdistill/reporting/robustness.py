@@ -6,7 +6,7 @@ whether the answers are right; where there is no gold, the table says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from chartdistill.evaluation import Overlap, Scores
 from chartdistill.metrics import ALL_TASKS
@@ -30,6 +30,12 @@ EFFECTS = {
     "appear_rate": "an inserted item appears in",
     "flip_rate": "a flipped status follows in",
 }
+PLACEBOS = {
+    "vanish_rate": ("vanish_placebo_rate", "vanish_effect"),
+    "appear_rate": ("appear_placebo_rate", "appear_effect"),
+    "flip_rate": ("flip_placebo_rate", "flip_effect"),
+}
+"""Rate -> the same of an edit that does not concern the item, and the one minus the other."""
 CROSSED = ("consistent_right", "consistent_wrong", "inconsistent_right", "inconsistent_wrong")
 ANY_NOISE = "any"
 KINDS = {
@@ -57,15 +63,20 @@ def _arms(results: RunResults, scores: Scores) -> list[str]:
 
 
 def effect_tables(results: RunResults, scores: Scores) -> list[Table]:
-    """One table per intervention: tasks down, arms across. Empty when no record was changed."""
+    """One table per intervention: tasks down, each with its placebo and the difference, arms across. Empty when no
+    record was changed."""
     arms = _arms(results, scores)
     tables = []
     for metric in (METRICS[name] for name in EFFECTS) if arms else ():
         rows = []
         for task in _tasks(results, scores):
-            found = [scores.interventions[arm].effects.get(task, {}).get(metric.name) for arm in arms]
-            if any(estimate is not None and (estimate.n or estimate.unscored) for estimate in found):
-                rows.append(TableRow(task_title(task), "", [write_cell(one, metric) for one in found]))
+            for name in (metric.name, *PLACEBOS[metric.name]):
+                found = [scores.interventions[arm].effects.get(task, {}).get(name) for arm in arms]
+                if any(estimate is not None and (estimate.n or estimate.unscored) for estimate in found):
+                    which = "" if name == metric.name else METRICS[name].title.partition(",")[2]
+                    is_gap = name == PLACEBOS[metric.name][1]
+                    cells = [write_cell(one, METRICS[name], signed=is_gap) for one in found]
+                    rows.append(TableRow(f"{task_title(task)}{which and ','}{which}", "", cells))
         if rows:
             tables.append(Table(metric.title, explain(metric), list(map(arm_title, arms)), rows))
     return tables
@@ -207,7 +218,8 @@ def changed_claims(results: RunResults, scores: Scores) -> Iterator[str]:
     for arm in _arms(results, scores):
         found = scores.interventions[arm]
         effects = found.effects.get(ALL_TASKS, {})
-        parts = [f"{words} {_share(effects[name])}" for name, words in EFFECTS.items() if name in effects]
+        parts = [f"{words} {_share(effects[name])}{_placebo(name, effects)}" for name, words in EFFECTS.items()
+                 if name in effects]  # fmt: skip
         if parts:
             yield f"{arm_title(arm)}, changed charts (needs no gold): {'; '.join(parts)}."
         crossed = found.consistency.get(ANY_NOISE, {}).get(ALL_TASKS, {})
@@ -222,6 +234,12 @@ def changed_claims(results: RunResults, scores: Scores) -> Iterator[str]:
                 f"{arm_title(arm)}, the same chart in other forms: the same answer {_share(same)}; whether it is the "
                 "right one is not known without gold."
             )
+
+
+def _placebo(name: str, effects: Mapping[str, Estimate]) -> str:
+    """What an edit that does not concern the item did; empty where that was not tried."""
+    placebo = effects.get(PLACEBOS[name][0])
+    return "" if placebo is None or placebo.value is None else f", as placebo {_share(placebo)}"
 
 
 def _share(estimate: Estimate) -> str:

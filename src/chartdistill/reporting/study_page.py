@@ -17,7 +17,7 @@ from chartdistill.reporting import plots
 from chartdistill.reporting.markdown import inline, write_bullets, write_grids
 from chartdistill.reporting.memorisation import memorisation_grids, memorisation_plots
 from chartdistill.reporting.page import render_template
-from chartdistill.reporting.robustness import EFFECTS
+from chartdistill.reporting.robustness import EFFECTS, PLACEBOS
 from chartdistill.reporting.study_findings import (
     PAIRS,
     TOKENS,
@@ -149,10 +149,16 @@ def _label_grid(figures: Figures) -> Grid:
     return Grid("What the students learned from, against gold", ("Arm", "Labels kept", *_titles(names)), rows)
 
 
+_PLACEBO_NAMES = tuple(name for names in PLACEBOS.values() for name in names)
+
+
 def _changed_grids(figures: Figures) -> Iterator[Grid]:
     arms = {arm_title(arm): of for arm, of in figures["changed"]["arms"].items()}
     effects = {title: of["effects"][ALL_TASKS] for title, of in arms.items()}
     yield _grid("Charts edited: does the answer follow?", EFFECTS, effects)
+    beside = {title: of for title, of in effects.items() if all(name in of for name in _PLACEBO_NAMES)}
+    if beside:  # a study made before there were placebos has none
+        yield _grid("Charts edited elsewhere (placebo), and the difference", _PLACEBO_NAMES, beside)
     consistency = {title: found for title, of in arms.items() if (found := overall_consistency(of))}
     crossed = (*_CROSSED, "share_identical", "alpha")
     yield _grid("Charts in other forms: is the answer the same, and right?", crossed, consistency)

@@ -234,10 +234,6 @@ class EntityType:
         place = self.locate(text, chart) or locate_words(text, chart, MOST_OF_ITS_WORDS)
         return None if place is None else (place.start, place.end)
 
-    def all_names(self, text: str, lexicon: LexiconUse) -> list[str]:
-        """Under which names a chart may have an item."""
-        return [text, self.key(text)]
-
     def decided_at(self, item: Item, chart: str, lexicon: LexiconUse) -> Alignment | None:
         """The mention that an item rests on: of those that speak most for it (`weight`), the last one.
 
