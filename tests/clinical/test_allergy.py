@@ -122,7 +122,7 @@ def test_rules_read_some_and_edits_are_certain() -> None:
     edits = [
         v for r in records.values() for v in make_edits(r, [TASK], {TASK.name: (r.gold or {})["allergy"]}, options)
     ]
-    assert {"deleted", "inserted", "flipped"} == {edit.kind for edit in edits}
+    assert {"deleted", "inserted", "flipped"} <= {edit.kind for edit in edits}
     for edit in edits:
         if edit.kind == "inserted":
             assert edit.item is not None and f"allergic to {edit.item.text}, which causes hives" in edit.text

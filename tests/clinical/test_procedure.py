@@ -108,5 +108,5 @@ def test_rules_read_some_and_edits_are_certain() -> None:
     assert 0.3 < joint_f1_of_rules(records, TASK) < 0.95, "better than nothing, worse than reading"
     options = InterventionOptions(records=60)
     edits = [variant for r in records.values() for variant in make_edits(r, [TASK], r.gold or {}, options)]
-    assert {"deleted", "inserted", "flipped"} == {edit.kind for edit in edits}
+    assert {"deleted", "inserted", "flipped"} <= {edit.kind for edit in edits}
     assert {edit.status for edit in edits if edit.kind == "flipped"} == {"done", "planned"}
