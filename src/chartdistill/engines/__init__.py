@@ -12,9 +12,20 @@ from pydantic import Field
 
 from chartdistill.engines.contract import Generation, Generator, Request
 from chartdistill.engines.openai_engine import OpenAIEngine
+from chartdistill.engines.prompt_fit import require_answer_place, require_fit
 from chartdistill.engines.transformers_engine import TransformersEngine
 from chartdistill.engines.vllm_engine import VllmEngine
 
 AnyEngine = Annotated[VllmEngine | OpenAIEngine | TransformersEngine, Field(discriminator="type")]
 
-__all__ = ["AnyEngine", "Generation", "Generator", "OpenAIEngine", "Request", "TransformersEngine", "VllmEngine"]
+__all__ = [
+    "AnyEngine",
+    "Generation",
+    "Generator",
+    "OpenAIEngine",
+    "Request",
+    "TransformersEngine",
+    "VllmEngine",
+    "require_answer_place",
+    "require_fit",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,9 @@ class Request:
     """The same prompt as (role, content) pairs, for endpoints that speak chat only."""
     template_options: Mapping[str, Any] | None = None
     """What the chat template was given beside `messages`; `prompt_ids` were made with it."""
+    in_thought: bool = False
+    """The prompt leaves a thought open (its template ends with `<think>`): only what follows that thought is an answer.
+    An engine that constrains from the first token refuses such a request if it has `choices` or a `pattern`."""
 
     @property
     def constraint(self) -> str | None:
@@ -55,6 +59,12 @@ class Request:
     def bare(self, text: str) -> str:
         """A constrained answer without the space before it."""
         return text if self.constraint is None else text.strip(" ")
+
+    def keeps(self, text: str) -> bool:
+        """Whether a whole answer is as `choices` or `pattern` demand."""
+        if self.choices:
+            return text in self.choices
+        return self.pattern is None or re.fullmatch(self.pattern, text) is not None
 
     def __post_init__(self) -> None:
         if self.choices and self.pattern is not None:
@@ -81,18 +91,32 @@ class Generation:
     """`stop` or `length`."""
     failure: str | None = None
     probability: float | None = None
-    """Of the first token generated, among those allowed; None if the engine has none."""
+    """Of the answer's first token, among those allowed; None if the engine has none."""
     prompt_tokens: int = 0
     cached_tokens: int = 0
     """Prompt tokens not computed again because another prompt shared them."""
     completion_tokens: int = 0
     token_ids: tuple[int, ...] = ()
-    """Every token generated, at the end the stop id if it came; those before it decode to `text`. Empty if the engine
-    cannot know them (an endpoint that is not vLLM)."""
+    """Every token of the answer (not those of a thought before it), at the end the stop id if it came; those before it
+    decode to `text`. Empty if the engine cannot know them (an endpoint that is not vLLM)."""
     logprobs: tuple[float, ...] | None = None
     """One for each token generated, when asked for."""
     top_logprobs: tuple[tuple[tuple[int, float], ...], ...] | None = None
     """For each of `token_ids`, (token id, log-probability) of the likeliest tokens, likeliest first, when asked for."""
+
+
+def refuse_constrained_thought(requests: Sequence[Request]) -> None:
+    """Before an engine constrains answers from their first token.
+
+    Raises:
+        ConfigError: a request is constrained, and its prompt leaves a thought open: that would be made an answer.
+    """
+    if any(request.in_thought and request.constraint is not None for request in requests):
+        raise ConfigError(
+            "the chat template leaves a thought open at the end of the prompt, and the answer is constrained from its "
+            "first token, so the thought would be taken for the answer. Set template_options: {enable_thinking: false} "
+            "for this model."
+        )
 
 
 def too_long(request: Request, longest: int) -> Generation | None:
@@ -102,12 +126,6 @@ def too_long(request: Request, longest: int) -> Generation | None:
         return None
     reason = f"prompt_too_long: {needed} tokens with the answer, the engine takes {longest}"
     return Generation(None, failure=reason, prompt_tokens=len(request.prompt_ids))
-
-
-def decode_answer(request: Request, ids: Sequence[int], tokenizer: Any) -> str:
-    """The text of generated ids, without what ended it."""
-    ended = bool(ids) and ids[-1] in (request.stop_id, tokenizer.eos_token_id)
-    return request.bare(str(tokenizer.decode(list(ids[:-1] if ended else ids), skip_special_tokens=True)))
 
 
 class Generator(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,14 @@ class Endpoint:
             self._adapters[adapter] = name
         return self._adapters[adapter]
 
-    async def ask(self, request: Request, body: dict[str, Any], chat: bool, model_name: str | None) -> Generation:
+    async def ask(
+        self,
+        request: Request,
+        body: dict[str, Any],
+        chat: bool,
+        model_name: str | None,
+        tokenizer: Callable[[], Any] | None = None,
+    ) -> Generation:
         """One request. A reply that is an error, or is not as it should be, is a failure.
 
         Raises:
@@ -162,7 +170,7 @@ class Endpoint:
         except (openai.OpenAIError, ValueError) as error:
             failure = f"bad_reply: {type(error).__name__}"
             return Generation(None, failure=failure, prompt_tokens=len(request.prompt_ids))
-        return read_reply(reply.encode(), request, chat, self.is_vllm)
+        return read_reply(reply.encode(), request, chat, self.is_vllm, tokenizer)
 
 
 def _what(error: Exception) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -15,13 +15,21 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from chartdistill.engines.contract import Generation, Generator, Request, decode_answer, too_long
+from chartdistill.engines.contract import Generation, Generator, Request, refuse_constrained_thought, too_long
 from chartdistill.engines.endpoint import Endpoint, UnreachableError
 from chartdistill.engines.routing import Router
 from chartdistill.engines.vllm_engine import VllmEngine
 from chartdistill.errors import ConfigError, EngineError
 from chartdistill.runtime import privacy
 from chartdistill.runtime.model_folder import load_tokenizer
+
+_COMMON_CONTROL = (
+    r"<\|[^\s|<>]{1,40}\|>",  # ChatML, Llama 3, Phi, GLM, Granite, harmony
+    r"<｜[^｜<>]{1,40}｜>",  # DeepSeek
+    r"</?(?:start|end)_of_turn>",  # Gemma
+    r"\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_RESULTS)\]",  # Mistral
+    r"<</?SYS>>",  # Llama 2
+)
 
 
 class OpenAIEngine(BaseModel):
@@ -42,7 +50,8 @@ class OpenAIEngine(BaseModel):
     """As the endpoints call it; None: the only one they have."""
     api: Literal["completions", "chat"] = "completions"
     """completions sends our token ids. chat sends messages, which the endpoint's own template makes a prompt of; a vLLM
-    server is told the model's `template_options` with them, which the standard has no field for."""
+    server is told the model's `template_options` with them, which the standard has no field for. A chart that spells
+    control tokens is a failure `control_tokens` with chat."""
     api_key_env: str | None = None
     """Name of the environment variable that holds the key; never the key itself."""
     timeout_s: float = Field(default=600, gt=0)
@@ -74,6 +83,16 @@ class OpenAIEngine(BaseModel):
         if len(set(urls)) < len(urls):
             raise ValueError("an endpoint is named twice")
         return tuple(url.rstrip("/") for url in urls)
+
+    @property
+    def makes_prompts(self) -> bool:
+        """Whether the endpoint makes the prompt of messages, with its own template."""
+        return self.api == "chat"
+
+    @property
+    def constrains_from_start(self) -> bool:
+        """Whether an answer is held to its constraint from the first token; False where the endpoint must say."""
+        return not self.makes_prompts and (not self.urls or bool(self.is_vllm))
 
     def what_determines_an_answer(self) -> dict[str, Any]:
         """The options on which answers depend. Which host answers does not count, what it serves does."""
@@ -177,7 +196,9 @@ class _OpenAIGenerator:
     def generate(self, requests: Sequence[Request], adapter: Path | None = None) -> list[Generation]:
         for request in requests:
             self._check(request)
-        answers = [None if self._longest is None else too_long(request, self._longest) for request in requests]
+        answers = [self._unsafe(request) for request in requests]
+        if self._longest is not None:
+            answers = [answer or too_long(r, self._longest) for answer, r in zip(answers, requests, strict=True)]
         asked = [number for number, answer in enumerate(answers) if answer is None]
         given = self._runner.run(self._ask_all([requests[i] for i in asked], adapter))
         for i, answer in zip(asked, given, strict=True):
@@ -193,6 +214,23 @@ class _OpenAIGenerator:
                     f"top_logprobs needs token ids, which {endpoint.url} does not give: it is not a vLLM server. Ask "
                     "for none, or set engine.is_vllm: true if it is one behind a proxy."
                 )
+            if endpoint.is_vllm and not self._chat:
+                refuse_constrained_thought([request])
+
+    def _unsafe(self, request: Request) -> Generation | None:
+        """The failure of a chat request whose text spells control tokens: the endpoint's tokenizer would make them so,
+        and a chart could end its turn and begin another. As token ids they stay text."""
+        if not self._chat:
+            return None
+        texts = [content for role, content in request.messages or () if role == "user"]
+        spelled = sorted({token for text in texts for token in self._control_spellings.findall(text)})
+        if not spelled:
+            return None
+        failure = (
+            f"control_tokens: the chart spells {', '.join(spelled[:5])}, which a chat endpoint would take for "
+            "control tokens; use engine.api: completions, which sends token ids, or take it out of the chart"
+        )
+        return Generation(None, failure=failure, prompt_tokens=len(request.prompt_ids))
 
     async def _ask_all(self, requests: list[Request], adapter: Path | None) -> list[Generation]:
         name = None
@@ -221,8 +259,8 @@ class _OpenAIGenerator:
             async with endpoint.free:
                 if endpoint.url in self._router.alive:
                     try:
-                        answer = await endpoint.ask(request, self._body(request, endpoint), self._chat, model_name)
-                        return self._decoded(request, answer)
+                        body = self._body(request, endpoint)
+                        return await endpoint.ask(request, body, self._chat, model_name, lambda: self._tokenizer)
                     except UnreachableError as error:
                         if await endpoint.is_up():
                             return Generation(None, failure=str(error), prompt_tokens=len(request.prompt_ids))
@@ -260,15 +298,17 @@ class _OpenAIGenerator:
             body["stop"] = self._spelling(request.stop_id)
         return body | self._options.extra_body
 
-    def _decoded(self, request: Request, answer: Generation) -> Generation:
-        """With the text of its ids, where the server told them, so that every engine gives the same text."""
-        if answer.failure or not answer.token_ids:
-            return answer
-        return replace(answer, text=decode_answer(request, answer.token_ids, self._tokenizer))
-
     def _spelling(self, token_id: int) -> str:
         return str(self._tokenizer.decode([token_id]))
 
     @cached_property
     def _tokenizer(self) -> Any:
         return load_tokenizer(self._folder)
+
+    @cached_property
+    def _control_spellings(self) -> re.Pattern[str]:
+        """Of this model's control tokens, and of the forms that others have, should the endpoint serve another."""
+        tokenizer = self._tokenizer
+        special = {str(t.content) for t in tokenizer.added_tokens_decoder.values() if t.special}
+        own = {token for token in special.union(tokenizer.all_special_tokens) if len(token.strip()) > 1}
+        return re.compile("|".join([*map(re.escape, sorted(own, key=len, reverse=True)), *_COMMON_CONTROL]))

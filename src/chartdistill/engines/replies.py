@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from chartdistill.engines.answers import THOUGHT_CUT, THOUGHT_ONLY, decode_answer, no_answer, without_thought
 from chartdistill.engines.contract import LOWEST_LOGPROB, Generation, Request
 
 
@@ -43,8 +46,30 @@ class _ChatLogprobs(_Part):
     content: list[_ChatPosition] | None = None
 
 
+class _ContentPart(_Part):
+    type: str
+    text: str | None = None
+
+
 class _Message(_Part):
-    content: str | None = None
+    """The answer, with what the model thought apart from it: under another name at every server."""
+
+    content: str | list[_ContentPart] | None = None
+    reasoning_content: Any = None
+    reasoning: Any = None
+    thinking: Any = None
+
+    @property
+    def text(self) -> str | None:
+        if not isinstance(self.content, list):
+            return self.content
+        return "".join(part.text or "" for part in self.content if part.type in ("text", "output_text"))
+
+    @property
+    def has_thought(self) -> bool:
+        parts = self.content if isinstance(self.content, list) else []
+        apart = (self.reasoning_content, self.reasoning, self.thinking)
+        return any(apart) or any(part.type in ("thinking", "reasoning") for part in parts)
 
 
 class _CompletionChoice(_Part):
@@ -71,11 +96,25 @@ class _Chat(_Part):
     usage: _Usage | None = None
 
 
-def read_reply(body: bytes, request: Request, chat: bool, constrained: bool) -> Generation:
+_ENDS = {
+    "stop": "stop",
+    "eos_token": "stop",
+    "stop_sequence": "stop",
+    "length": "length",
+    "max_tokens": "length",
+    "model_length": "length",
+}
+"""What servers call the end of an answer (TGI, Mistral and others have words of their own), in ours."""
+
+
+def read_reply(
+    body: bytes, request: Request, chat: bool, constrained: bool, tokenizer: Callable[[], Any] | None = None
+) -> Generation:
     """The body of a 200 reply to /completions or /chat/completions (https://platform.openai.com/docs/api-reference).
 
     Args:
         constrained: the server was told of `choices` or `pattern`. Otherwise the answer is checked here.
+        tokenizer: gives the tokenizer, where ids are to be decoded here, so that every engine gives the same text.
     """
     kind: type[_Chat] | type[_Completion] = _Chat if chat else _Completion
     try:
@@ -88,19 +127,39 @@ def read_reply(body: bytes, request: Request, chat: bool, constrained: bool) -> 
     if len(reply.choices) != 1:
         return _failed("bad_reply", f"{len(reply.choices)} choices instead of one", request)
     choice = reply.choices[0]
-    text = choice.message.content if isinstance(choice, _ChatChoice) else choice.text
-    if choice.finish_reason not in ("stop", "length"):
+    text = choice.message.text if isinstance(choice, _ChatChoice) else choice.text
+    thought_apart = isinstance(choice, _ChatChoice) and choice.message.has_thought
+    ended = _ENDS.get(choice.finish_reason or "")
+    if ended is None:
         return _failed("bad_reply", f"finish_reason is {_short(choice.finish_reason)}", request)
+    if thought_apart and not (text or "").strip():
+        usage = reply.usage or _Usage()
+        nothing = _failed("", "", request, usage.completion_tokens)
+        return no_answer(THOUGHT_CUT if ended == "length" else THOUGHT_ONLY, nothing)
     if text is None:
         return _failed("bad_reply", "no text", request)
-    if not constrained and (request.choices or request.pattern is not None):
-        text = text.strip()
-        if not _keeps(text, request):
-            return _failed("constraint_not_kept", "this endpoint cannot constrain answers", request)
-    return _generation(text, choice, reply.usage or _Usage(), request)
+    answer = _generation(text, ended, choice, reply.usage or _Usage(), request)
+    # A chat server made the prompt itself. One that tells no thought apart constrains from the first token.
+    inside = request.in_thought and (not chat or (constrained and request.constraint is not None and not thought_apart))
+    if tokenizer is not None and answer.token_ids and answer.failure is None:
+        return decode_answer(request, answer, tokenizer(), inside)
+    whole, answer = answer, without_thought(request, answer, inside)
+    if answer.text is None:
+        return answer
+    # Whose log-probabilities come without ids cannot be told from those of the thought.
+    answer = _as_told(request, answer, answer is whole and not thought_apart)
+    if constrained or request.constraint is None:
+        return answer
+    text = str(answer.text).strip()
+    # What was cut is asked again; whether it would have kept to the constraint is not known.
+    if ended == "stop" and not request.keeps(text):
+        return _failed("constraint_not_kept", "this endpoint cannot constrain answers", request)
+    return replace(answer, text=text)
 
 
-def _generation(text: str, choice: _ChatChoice | _CompletionChoice, usage: _Usage, request: Request) -> Generation:
+def _generation(
+    text: str, ended: str, choice: _ChatChoice | _CompletionChoice, usage: _Usage, request: Request
+) -> Generation:
     chosen, likeliest = _numbers(choice.logprobs)
     ids = tuple(choice.token_ids or ())
     if request.logprobs and (not chosen or (ids and len(chosen) != len(ids))):
@@ -108,15 +167,25 @@ def _generation(text: str, choice: _ChatChoice | _CompletionChoice, usage: _Usag
     if request.top_logprobs and len(likeliest) != len(ids):
         return _failed("bad_reply", f"{len(likeliest)} lists of likeliest tokens for {len(ids)} tokens", request)
     return Generation(
-        text=request.bare(text),
-        finish_reason=choice.finish_reason,
-        probability=min(1.0, math.exp(chosen[0])) if chosen else None,
+        text=text,
+        finish_reason=ended,
         prompt_tokens=usage.prompt_tokens or len(request.prompt_ids),
         cached_tokens=(usage.prompt_tokens_details or _Cached()).cached_tokens or 0,
         completion_tokens=usage.completion_tokens,
         token_ids=ids,
-        logprobs=chosen if request.logprobs else None,
+        logprobs=chosen or None,
         top_logprobs=tuple(at[: request.top_logprobs] for at in likeliest) if request.top_logprobs else None,
+    )
+
+
+def _as_told(request: Request, answer: Generation, is_all: bool) -> Generation:
+    """The text and numbers of an answer whose ids are not known. `is_all`: the model wrote nothing before it."""
+    chosen = answer.logprobs if is_all else None
+    return replace(
+        answer,
+        text=request.bare(str(answer.text)),
+        probability=min(1.0, math.exp(chosen[0])) if chosen else None,
+        logprobs=chosen if request.logprobs else None,
     )
 
 
@@ -142,14 +211,13 @@ def _by_id(pairs: list[tuple[str, float]]) -> tuple[tuple[int, float], ...]:
     return tuple(sorted(((int(match[1]), value) for match, value in found), key=lambda pair: -pair[1]))
 
 
-def _keeps(text: str, request: Request) -> bool:
-    if request.choices:
-        return text in request.choices
-    return re.fullmatch(request.pattern or "", text) is not None
-
-
-def _failed(code: str, why: str, request: Request) -> Generation:
-    return Generation(None, failure=f"{code}: {why}", prompt_tokens=len(request.prompt_ids))
+def _failed(code: str, why: str, request: Request, completion_tokens: int = 0) -> Generation:
+    return Generation(
+        None,
+        failure=f"{code}: {why}",
+        prompt_tokens=len(request.prompt_ids),
+        completion_tokens=completion_tokens,
+    )
 
 
 def _short(value: Any) -> str:

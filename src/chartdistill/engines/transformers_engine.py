@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from chartdistill.engines.contract import Generation, Generator, Request, decode_answer, too_long
+from chartdistill.engines.answers import decode_answer
+from chartdistill.engines.contract import Generation, Generator, Request, refuse_constrained_thought, too_long
 from chartdistill.engines.token_choice import Chooser, Grammars, Row, new_row
 from chartdistill.errors import EngineError
 
@@ -29,6 +29,9 @@ class TransformersEngine(BaseModel):
     """auto (as stored), bfloat16, float16 or float32."""
     batch_size: int = Field(default=16, ge=1)
     """Prompts per call; they are sorted by length first."""
+
+    makes_prompts: ClassVar[bool] = False
+    constrains_from_start: ClassVar[bool] = True
 
     def what_determines_an_answer(self) -> dict[str, Any]:
         """The options on which answers depend; the others only make it faster or slower."""
@@ -68,6 +71,7 @@ class _TransformersGenerator:
         self.cache_tokens: int | None = None
 
     def generate(self, requests: Sequence[Request], adapter: Path | None = None) -> list[Generation]:
+        refuse_constrained_thought(requests)
         model = self._model(adapter)
         longest = int(model.config.get_text_config().max_position_embeddings)
         answers = [too_long(request, longest) for request in requests]
@@ -128,13 +132,13 @@ class _TransformersGenerator:
 
     def _generation(self, row: Row) -> Generation:
         request = row.request
-        return Generation(
-            text=decode_answer(request, row.ids, self._tokenizer),
+        given = Generation(
+            text="",
             finish_reason="stop" if row.stopped else "length",
-            probability=min(1.0, math.exp(row.logprobs[0])) if row.logprobs else None,
             prompt_tokens=len(request.prompt_ids),
             completion_tokens=len(row.ids),
             token_ids=tuple(row.ids),
-            logprobs=tuple(row.logprobs) if request.logprobs else None,
+            logprobs=tuple(row.logprobs) or None,
             top_logprobs=tuple(row.likeliest) if request.top_logprobs else None,
         )
+        return decode_answer(request, given, self._tokenizer)

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from chartdistill.engines.contract import LOWEST_LOGPROB, Generation, Generator, Request, decode_answer, too_long
+from chartdistill.engines.answers import decode_answer
+from chartdistill.engines.contract import (
+    LOWEST_LOGPROB,
+    Generation,
+    Generator,
+    Request,
+    refuse_constrained_thought,
+    too_long,
+)
 from chartdistill.engines.watch import descendants, ended_with_us, socket_folder
 from chartdistill.errors import EngineError
 from chartdistill.runtime.model_folder import load_tokenizer
@@ -48,6 +55,9 @@ class VllmEngine(BaseModel):
     """No compilation and no CUDA graphs; None: eager on CPU (starts sooner), compiled on CUDA."""
     prefix_caching: bool = True
     """Compute the tokens that prompts share once. Off: only to measure what that is worth."""
+
+    makes_prompts: ClassVar[bool] = False
+    constrains_from_start: ClassVar[bool] = True
 
     def what_determines_an_answer(self) -> dict[str, Any]:
         """The options on which answers depend; the others only make it faster or slower."""
@@ -182,6 +192,7 @@ class _VllmGenerator:
         from vllm.lora.request import LoRARequest
         from vllm.v1.engine.exceptions import EngineDeadError
 
+        refuse_constrained_thought(requests)
         answers = [too_long(request, self._max_tokens) for request in requests]
         asked = [number for number, answer in enumerate(answers) if answer is None]
         lora = None
@@ -256,19 +267,19 @@ def _generation(request: Request, output: Any, tokenizer: Any) -> Generation:
     chosen = None
     if answer.logprobs:
         chosen = tuple(max(LOWEST_LOGPROB, at[i].logprob) for at, i in zip(answer.logprobs, ids, strict=True))
-    return Generation(
-        text=decode_answer(request, ids, tokenizer),
+    given = Generation(
+        text="",
         finish_reason=answer.finish_reason,
-        probability=min(1.0, math.exp(chosen[0])) if chosen else None,
         prompt_tokens=len(output.prompt_token_ids),
         cached_tokens=output.num_cached_tokens or 0,
         completion_tokens=len(ids),
         token_ids=ids,
-        logprobs=chosen if request.logprobs else None,
+        logprobs=chosen,
         top_logprobs=tuple(_likeliest(at, request.top_logprobs) for at in answer.logprobs)
         if request.top_logprobs
         else None,
     )
+    return decode_answer(request, given, tokenizer)
 
 
 def _likeliest(at: Any, count: int) -> tuple[tuple[int, float], ...]:

@@ -230,7 +230,8 @@ def ask_teacher_again(run: Run, folder: Path, changed: Sequence[Asking], changes
     teacher, model = run.config.teacher, run.model_folder("teacher")
     seconds: float | None = None
     builder = PromptBuilder.from_tokenizer(load_tokenizer(model), run.config.system, teacher.template_options)
-    asked_with = content_hash(model_fingerprint(model), teacher.template_options, run.config.system)
+    departures = filter(None, [builder.cut.departures])
+    asked_with = content_hash(model_fingerprint(model), teacher.template_options, run.config.system, *departures)
     by_temperature = {
         temperature: Labeler(
             builder, run.tasks,

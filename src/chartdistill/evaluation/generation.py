@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from chartdistill.config import Run
-from chartdistill.engines import Generation, Generator, Request
+from chartdistill.engines import Generation, Generator, Request, require_fit
 from chartdistill.prompting.answer_format import answer_pattern, parse_answer
 from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.runtime.model_folder import load_tokenizer, model_fingerprint, read_json
@@ -76,6 +76,7 @@ def ask_sheets(run: Run, sheets: Sequence[Sheet], progress: ProgressCallback) ->
     student = run.config.student
     model = run.model_folder("student")
     builder = PromptBuilder.from_tokenizer(load_tokenizer(model), run.config.system, student.template_options)
+    require_fit(student.engine, builder, "student", constrained=run.config.label.constrain)
     known = content_hash(model_fingerprint(model), student.engine.model_dump(), student.template_options)
     ranks = [int(read_json(s.adapter / "adapter_config.json")["r"]) for s in sheets if s.adapter is not None]
     seconds: dict[str, float | None] = {}

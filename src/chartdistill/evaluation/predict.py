@@ -20,7 +20,7 @@ from typing import Any
 
 from chartdistill.clinical.entities import entity_of
 from chartdistill.config import Run
-from chartdistill.engines import Generation, Request
+from chartdistill.engines import Generation, Request, require_fit
 from chartdistill.errors import InputError
 from chartdistill.evaluation.judgement import doubts
 from chartdistill.prompting.answer_format import answer_pattern, parse_answer
@@ -49,6 +49,7 @@ def predict(run: Run, records: Path | None, out: Path) -> int:
     model, adapter = run.model_folder("student"), run.dir / "adapter"
     student = run.config.student
     builder = PromptBuilder.from_tokenizer(load_tokenizer(model), run.config.system, student.template_options)
+    require_fit(student.engine, builder, "student", constrained=run.config.label.constrain)
     rank = int(read_json(adapter / "adapter_config.json")["r"])
     entries = iter(source_for(records).read())
     answered = 0

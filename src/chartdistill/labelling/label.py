@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from chartdistill.config import Run
-from chartdistill.engines import Generator
+from chartdistill.engines import Generator, require_fit
 from chartdistill.errors import EngineError
 from chartdistill.labelling import Labeler, Shard
 from chartdistill.labelling.shards import remove_shards, take_over
@@ -50,12 +50,13 @@ def label(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     """
     options, teacher = run.config.label, run.config.teacher
     folder, model = run.dir / "labels", run.model_folder("teacher")
-    asked_with = _what_determines_an_answer(run, model)
+    builder = _builder(run, model)
+    asked_with = _what_determines_an_answer(run, model, builder)
     mark = _fingerprint(run, asked_with)
     if (done := finished(folder, mark)) is not None:
         return done
     started = begin(folder)
-    work = _label_into(folder / "labels.jsonl", run, model, asked_with, progress)
+    work = _label_into(folder / "labels.jsonl", run, model, builder, asked_with, progress)
     remove_shards(folder)  # all that is wanted of them is in labels.jsonl now
     facts = _counts(read_rows(folder / "labels.jsonl", Label))
     return write_manifest(
@@ -64,6 +65,7 @@ def label(run: Run, progress: ProgressCallback) -> dict[str, Any]:
         started,
         model=str(model),
         engine=teacher.engine.model_dump(),
+        template_departures=builder.cut.departures,
         engine_start_seconds=round(work.engine_start_seconds, 2),
         generate_seconds=round(work.seconds, 2),
         speed=work.speed(),
@@ -82,11 +84,12 @@ def label_shard(run: Run, shard: Shard, progress: ProgressCallback) -> dict[str,
         EngineError: as `label`; the share of failures is that of the shard.
     """
     folder, model = run.dir / "labels", run.model_folder("teacher")
-    asked_with = _what_determines_an_answer(run, model)
+    builder = _builder(run, model)
+    asked_with = _what_determines_an_answer(run, model, builder)
     if finished(folder, _fingerprint(run, asked_with)) is not None:
         return None
     # No `begin`: it would clear away what other shards are writing.
-    work = _label_into(folder / shard.file_name, run, model, asked_with, progress, shard)
+    work = _label_into(folder / shard.file_name, run, model, builder, asked_with, progress, shard)
     counts: dict[str, Any] = _counts(read_rows(folder / shard.file_name, Label))["counts"]
     return {
         "records": work.total,
@@ -97,12 +100,23 @@ def label_shard(run: Run, shard: Shard, progress: ProgressCallback) -> dict[str,
     }
 
 
+def _builder(run: Run, model: Path) -> PromptBuilder:
+    """Of the teacher's prompts."""
+    return PromptBuilder.from_tokenizer(load_tokenizer(model), run.config.system, run.config.teacher.template_options)
+
+
 def _label_into(
-    target: Path, run: Run, model: Path, asked_with: str, progress: ProgressCallback, shard: Shard | None = None
+    target: Path,
+    run: Run,
+    model: Path,
+    builder: PromptBuilder,
+    asked_with: str,
+    progress: ProgressCallback,
+    shard: Shard | None = None,
 ) -> _Work:
     """Complete one file of labels: what is not in it nor in other files is asked."""
     teacher, path = run.config.teacher, run.dir / "records" / "records.jsonl"
-    builder = PromptBuilder.from_tokenizer(load_tokenizer(model), run.config.system, teacher.template_options)
+    require_fit(teacher.engine, builder, "teacher", run.config.label.constrains(task.name for task in run.tasks))
     labeler = Labeler(builder, run.tasks, run.config.label, asked_with, teacher.template_options)
 
     def records() -> Iterator[Record]:
@@ -130,7 +144,7 @@ def _fingerprint(run: Run, asked_with: str) -> str:
     return fingerprint(records, asked_with, per_task)
 
 
-def _what_determines_an_answer(run: Run, model: Path) -> str:
+def _what_determines_an_answer(run: Run, model: Path, builder: PromptBuilder) -> str:
     """The model and its surroundings; what of the options matters is each task's own (see `Labeler.key`)."""
     teacher = run.config.teacher
     return content_hash(
@@ -138,6 +152,7 @@ def _what_determines_an_answer(run: Run, model: Path) -> str:
         teacher.template_options,
         teacher.engine.what_determines_an_answer(),
         run.config.system,
+        *filter(None, [builder.cut.departures]),
     )
 
 
@@ -186,7 +201,9 @@ class _Work:
             raise EngineError(
                 f"{failed} of {self._made} labels failed, more than label.max_failure_fraction = {allowed} allows "
                 f"({counts}). Finished labels are kept. For prompt_too_long raise teacher.engine.max_model_len_tokens "
-                "or set label.window_tokens, or leave such records out; then run the same command again."
+                "or set label.window_tokens, or leave such records out; for thought_only and thought_cut switch the "
+                "teacher's thinking off (teacher.template_options: {enable_thinking: false}, or in engine.extra_body); "
+                "then run the same command again."
             )
 
     def speed(self) -> dict[str, float] | None:

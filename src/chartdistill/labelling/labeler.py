@@ -10,7 +10,14 @@ from typing import Any, Literal
 from chartdistill.engines import Generation, Generator, Request
 from chartdistill.labelling.chunks import Chunk, chunks_of, merge_items
 from chartdistill.labelling.options import LabelOptions
-from chartdistill.labelling.responses import GATE_ANSWERS, Response, finish_reason_of, gate_of, loops, pack_top_logprobs
+from chartdistill.labelling.responses import (
+    GATE_ANSWERS,
+    Response,
+    finish_reason_of,
+    gate_of,
+    pack_top_logprobs,
+    was_cut,
+)
 from chartdistill.labelling.self_consistency import Sample, line_logprobs, vote
 from chartdistill.prompting.answer_format import NONE_FOUND, answer_pattern, format_answer
 from chartdistill.prompting.prompts import PromptBuilder
@@ -88,10 +95,25 @@ class Labeler:
             choices,
             messages=self._builder.messages(response.chunk.text, question),
             template_options=self._template_options,
+            in_thought=self._builder.cut.opens_thought is not None,
         )
 
     def _generate(self, generator: Generator, asked: Sequence[tuple[Response, Request]]) -> list[Generation]:
-        """Answers in order, counted for their responses."""
+        """Answers in order, counted for their responses; one that was cut is asked once more with more room."""
+        answers = self._generate_once(generator, asked)
+        cut = [i for i, answer in enumerate(answers) if was_cut(answer)]
+        more: list[tuple[Response, Request]] = []
+        for i in cut:
+            response, request = asked[i]
+            # A thought needs room of its own, however short the answer is.
+            room = request.max_tokens if answers[i].failure is None else self.options.max_answer_tokens
+            more.append((response, replace(request, max_tokens=room * _RETRY_FACTOR)))
+        for i, answer in zip(cut, self._generate_once(generator, more), strict=True):
+            if answer.failure is None:
+                answers[i] = answer
+        return answers
+
+    def _generate_once(self, generator: Generator, asked: Sequence[tuple[Response, Request]]) -> list[Generation]:
         if not asked:
             return []
         answers = generator.generate([request for _, request in asked])
@@ -109,23 +131,17 @@ class Labeler:
             response.gate = answer
             if answer.failure:
                 response.fail(answer.failure)
+            elif answer.finish_reason == "length":
+                response.fail("gate_cut: the gate answer did not end, also with more room")
             elif answer.text not in GATE_ANSWERS:
                 response.fail("gate_unparsed: the gate answer is none of yes, no, unclear")
 
     def _ask_lists(self, generator: Generator, responses: Sequence[Response]) -> None:
-        """List answers; those that were cut are asked once more with more room, unless they only repeat themselves."""
         asked: list[tuple[Response, Request]] = []
         for response in responses:
             if response.failure is None and (response.gate is None or response.gate.text != "no"):
                 asked += [(response, request) for request in self._list_requests(response)]
-        answers = self._generate(generator, asked)
-        cut = [i for i, answer in enumerate(answers) if answer.finish_reason == "length" and not loops(answer.text)]
-        room = self.options.max_answer_tokens * _RETRY_FACTOR
-        again = self._generate(generator, [(asked[i][0], replace(asked[i][1], max_tokens=room)) for i in cut])
-        for i, answer in zip(cut, again, strict=True):
-            if answer.failure is None:
-                answers[i] = answer
-        for (response, _), answer in zip(asked, answers, strict=True):
+        for (response, _), answer in zip(asked, self._generate(generator, asked), strict=True):
             response.answers.append(answer)
         for response in responses:
             if response.answers and all(answer.failure for answer in response.answers):
@@ -192,10 +208,13 @@ class Labeler:
             allowed = response.task.statuses if kind == "status" else choices
             room = _QUOTE_TOKENS if kind == "quote" else _CHOICE_TOKENS
             asked.append((response, self._request(response, question, room, allowed)))
-        answers = self._generate(generator, asked)
+        # The beginning of a quote is evidence enough, so it is not asked again.
+        answers = (self._generate_once if kind == "quote" else self._generate)(generator, asked)
         for (response, _), answer in zip(asked, answers, strict=True):
             if answer.failure:
                 response.fail(f"{kind}: {answer.failure}")
+            elif answer.finish_reason == "length" and kind != "quote":
+                response.fail(f"{kind}_cut: the answer did not end, also with more room")
         return answers
 
     def _vote(self, response: Response) -> tuple[tuple[Item, ...] | None, tuple[ItemVote, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -31,7 +32,8 @@ class LabelOptions(BaseModel):
     top_logprobs: int = Field(default=0, ge=0, le=64)
     """Keep this many of the most likely tokens at each token of the answer, for the distillation loss."""
     max_answer_tokens: int = Field(default=256, ge=8)
-    """Room for an answer. A cut answer is asked again with four times as much, then kept as cut and rejected."""
+    """Room for an answer, and for the thought before it where the teacher thinks. A cut answer is asked again with four
+    times as much, then kept as cut and rejected."""
     window_tokens: int | None = Field(default=None, ge=32)
     """A record with more tokens than this is read in overlapping chunks, and their items are merged. None: never;
     a record the engine cannot take is then a failure `prompt_too_long`."""
@@ -57,6 +59,10 @@ class LabelOptions(BaseModel):
     def strategy_of(self, task: str) -> Strategy:
         """The strategy of one task."""
         return self.strategy_by_task.get(task, self.strategy)
+
+    def constrains(self, tasks: Iterable[str]) -> bool:
+        """Whether any answer of these tasks is held to a format while it is written; gates and checks always are."""
+        return self.constrain or any(self.strategy_of(task) != "direct" for task in tasks)
 
     def what_determines_an_answer(self, task: str) -> dict[str, Any]:
         """The options that a label of this task depends on."""

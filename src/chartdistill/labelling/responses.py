@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from chartdistill.engines import Generation
+from chartdistill.engines.answers import THOUGHT_CUT
 from chartdistill.labelling.chunks import Chunk
 from chartdistill.schema import Gate, Item, ItemCheck, Task, TopLogprobs
 
@@ -60,6 +61,13 @@ class Response:
 def loops(text: str | None) -> bool:
     """Whether a text ends in the same piece three times: more room would only give more of it."""
     return re.search(r"(.{4,}?)\1\1$", text or "", re.DOTALL) is not None
+
+
+def was_cut(answer: Generation) -> bool:
+    """Whether more room could give a whole answer; not where it only repeats itself."""
+    if answer.failure is not None:
+        return answer.failure.startswith(f"{THOUGHT_CUT}:")
+    return answer.finish_reason == "length" and not loops(answer.text)
 
 
 def gate_of(responses: Sequence[Response]) -> Gate | None:

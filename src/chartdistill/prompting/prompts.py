@@ -19,11 +19,10 @@ from itertools import pairwise
 from typing import Any
 
 from chartdistill.errors import ModelError
+from chartdistill.prompting.chat_template import TemplateCut, cut_template
 
 QUESTION_SEPARATOR = "\n\n"
 """Between the record and its question. Belongs to the branch, never to the prefix."""
-
-_RECORD, _QUESTION, _ANSWER = "\ue000RECORD\ue001", "\ue000QUESTION\ue001", "\ue000ANSWER\ue001"
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,8 @@ class PromptBuilder:
     end_id: int
     """The id that ends an answer; engines stop at it."""
     system: str
+    cut: TemplateCut
+    """What the chat template made of it."""
     _control: re.Pattern[str] | None = field(repr=False, default=None)
     _control_ids: frozenset[int] = field(repr=False, default=frozenset())
 
@@ -53,7 +54,8 @@ class PromptBuilder:
         `template_options` go to the template (for example `{"enable_thinking": False}`).
 
         Raises:
-            ModelError: no chat template, or one that drops, repeats or reorders the user's text.
+            ModelError: no chat template, or one that drops, repeats or reorders the user's text, or drops the system
+                text.
         """
         if not getattr(tokenizer, "chat_template", None):
             raise ModelError(
@@ -61,16 +63,12 @@ class PromptBuilder:
                 "this model. Use a chat-tuned model (one whose tokenizer_config.json or chat_template.jinja has a "
                 "template), or add a chat_template.jinja to its folder."
             )
-        options = template_options or {}
-        user = {"role": "user", "content": _RECORD + _QUESTION}
-        head, tail = _render_cut(tokenizer, system, user, options)
-        closing = _render(tokenizer, system, [user, {"role": "assistant", "content": _ANSWER}], options, False)
-        after_answer = closing.rsplit(_ANSWER, 1)[-1]
+        cut = cut_template(tokenizer, system, template_options or {})
         control_ids = {
             token_id for token_id, token in tokenizer.added_tokens_decoder.items() if str(token.content).strip()
         }
         control_ids.update(tokenizer.all_special_ids)
-        end_id = next((i for i in _ids(tokenizer, after_answer) if i in control_ids), tokenizer.eos_token_id)
+        end_id = next((i for i in _ids(tokenizer, cut.after_answer) if i in control_ids), tokenizer.eos_token_id)
         if end_id is None:
             raise ModelError(
                 f"the chat template of {tokenizer.name_or_path!r} ends an answer without a control token and the "
@@ -84,10 +82,11 @@ class PromptBuilder:
         control = re.compile("|".join(re.escape(s) for s in spellings if len(s) > 1)) if spellings else None
         return cls(
             tokenizer=tokenizer,
-            head_ids=tuple(_ids(tokenizer, head)),
-            tail_ids=tuple(_ids(tokenizer, tail)),
+            head_ids=tuple(_ids(tokenizer, cut.head)),
+            tail_ids=tuple(_ids(tokenizer, cut.tail)),
             end_id=int(end_id),
             system=system,
+            cut=cut,
             _control=control,
             _control_ids=frozenset(control_ids),
         )
@@ -123,7 +122,10 @@ class PromptBuilder:
 
     def messages(self, record_text: str, question: str) -> tuple[tuple[str, str], ...]:
         """The prompt as (role, content), for endpoints that take no token ids."""
-        return ("system", self.system), ("user", record_text + QUESTION_SEPARATOR + question)
+        asked = record_text + QUESTION_SEPARATOR + question
+        if self.cut.system_in_user:  # the endpoint's template would refuse a system turn, or leave it out
+            return (("user", f"{self.system}\n\n{asked}"),)
+        return ("system", self.system), ("user", asked)
 
     def answer(self, text: str) -> list[int]:
         """Ids of an answer, with the id that ends it."""
@@ -132,35 +134,3 @@ class PromptBuilder:
 
 def _ids(tokenizer: Any, text: str) -> list[int]:
     return list(tokenizer.encode(text, add_special_tokens=False)) if text else []
-
-
-def _render(
-    tokenizer: Any, system: str, turns: list[dict[str, str]], options: dict[str, Any], generation_prompt: bool
-) -> str:
-    from jinja2.exceptions import TemplateError
-
-    try:
-        messages = [{"role": "system", "content": system}, *turns]
-        rendered = tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=generation_prompt, **options
-        )
-    except TemplateError:
-        # Gemma and others know no system role: its text opens the user's turn instead.
-        first = {**turns[0], "content": f"{system}\n\n{turns[0]['content']}"}
-        rendered = tokenizer.apply_chat_template(
-            [first, *turns[1:]], tokenize=False, add_generation_prompt=generation_prompt, **options
-        )
-    return str(rendered)
-
-
-def _render_cut(tokenizer: Any, system: str, user: dict[str, str], options: dict[str, Any]) -> tuple[str, str]:
-    """The template's text before the record and after the question."""
-    rendered = _render(tokenizer, system, [user], options, True)
-    if rendered.count(_RECORD + _QUESTION) != 1:
-        raise ModelError(
-            f"the chat template of {tokenizer.name_or_path!r} does not keep the user's text once and in order "
-            f"(found {rendered.count(_RECORD)} times), so record and question cannot be placed. "
-            "Fix the template or use another model."
-        )
-    head, _, tail = rendered.partition(_RECORD + _QUESTION)
-    return head, tail

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from chartdistill.config import Run, load_run
+from chartdistill.engines import require_answer_place
 from chartdistill.errors import ChartDistillError
 from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.runtime import privacy
@@ -50,6 +51,8 @@ def train(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     model_mark, context = model_fingerprint(model_folder), context_tokens(model_folder)
     curated = require_manifest(run.dir / "curated", "curate")["fingerprint"]
     distilled = None if options.distillation is None else require_manifest(run.dir / "labels", "label")["fingerprint"]
+    tokenizer = load_tokenizer(model_folder)
+    builder = PromptBuilder.from_tokenizer(tokenizer, run.config.system, student.template_options)
     mark = fingerprint(
         curated,
         distilled,
@@ -57,13 +60,13 @@ def train(run: Run, progress: ProgressCallback) -> dict[str, Any]:
         run.config.system,
         student.template_options,
         options.what_determines_an_adapter(),
+        *filter(None, [builder.cut.departures]),
     )
     if (done := finished(folder, mark)) is not None:
         return done
+    require_answer_place(builder)
     started = _begin(folder, mark)
-    tokenizer = load_tokenizer(model_folder)
     teacher = None if options.distillation is None else load_tokenizer(run.model_folder("teacher"))
-    builder = PromptBuilder.from_tokenizer(tokenizer, run.config.system, student.template_options)
     if teacher is not None:
         check_vocabularies(teacher, tokenizer)
     examples = read_examples(run.dir, run.tasks, options, builder)
@@ -89,7 +92,8 @@ def train(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     return write_manifest(
         folder, mark, started,
         model=str(model_folder), options=options.model_dump(), sharing=sharing, trainable_parameters=trainable,
-        mix=examples.mix, versions=versions_of("chartdistill", "torch", "transformers", "peft", "accelerate"),
+        mix=examples.mix, template_departures=builder.cut.departures,
+        versions=versions_of("chartdistill", "torch", "transformers", "peft", "accelerate"),
         counts=examples.counts(), **facts,
     )  # fmt: skip
 
