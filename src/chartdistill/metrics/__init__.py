@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from chartdistill.clinical.same_as import NOTHING_JUDGED, SameAs
-from chartdistill.metrics import abstention, confabulation, extraction, formatting, status
+from chartdistill.metrics import abstention, confabulation, dosage, extraction, formatting, status
 from chartdistill.metrics.bootstrap import Estimate
 from chartdistill.metrics.counting import ALL_TASKS, Counted, count, count_against, of_task, paired
 from chartdistill.metrics.estimates import differences, estimates, paired_sums, why_undefined
@@ -31,6 +31,7 @@ METRICS: dict[str, Metric] = {
     **extraction.METRICS,
     **status.METRICS,
     **confabulation.METRICS,
+    **dosage.METRICS,
     **abstention.METRICS,
     **formatting.METRICS,
 }

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from chartdistill.clinical.entities import EntityType, entity_of
 from chartdistill.clinical.same_as import NOTHING_JUDGED, SameAs
+from chartdistill.metrics.dosage_counting import AttributeCounts, dosage_counts
 from chartdistill.metrics.harm import harmful_statuses
 from chartdistill.metrics.pairing import Pairing, pair_up
 from chartdistill.prompting.answer_format import parse_lines
@@ -105,6 +106,8 @@ class GoldOutcome:
     has_statuses: bool
     statuses: Mapping[str, StatusCounts]
     """Status -> counts, for those that occur."""
+    dosage: Mapping[str, AttributeCounts] = field(default_factory=dict)
+    """Attribute of the dosage -> counts, over the matched items whose gold gives it."""
 
     @property
     def items(self) -> int:
@@ -212,6 +215,7 @@ def _against(items: Sequence[Item], gold: Sequence[Item], task: Task, found: Pai
         optional=sum(item.optional for item in gold),
         has_statuses=bool(task.statuses),
         statuses=_by_status(items, gold, found) if task.statuses else {},
+        dosage=dosage_counts(items, gold, entity, found.pairs),
     )
 
 

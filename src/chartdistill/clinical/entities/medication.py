@@ -43,10 +43,11 @@ _DIRECTIONS = re.compile(
         | p\.?o | by\s+mouth | oral(?:ly)? | i\.?v | intravenous(?:ly)? | i\.?m
         | s\.?[cq] | sub-?q | subcutaneous(?:ly)?
         | once | twice | three\s+times | \d+\s+times | (?:an?|per|each)\s+(?:day|week|month) | daily | weekly | monthly
-        | nightly | every\s+(?:other\s+)?(?:\d+\s+)?(?:hours?|days?|weeks?|morning|evening|night)
+        | nightly | every\s+(?:other\s+)?(?:\d+(?:-\d+)?\s+)?(?:hours?|days?|weeks?|morning|evening|night)
         | at\s+(?:bedtime|night)
-        | q\.?\s?\d+\s?h(?:ours?)? | [qbt]\.?i\.?d | q\.?d | q\.?h\.?s | q\.?a\.?m | q\.?p\.?m
-        | p\.?r\.?n | as\s+needed | for\s+\d+\s+(?:days|weeks|months)
+        | q\.?\s?\d+(?:-\d+)?[\s.]?h(?:(?:ou)?rs?)? | [qbt]\.?i\.?d | q\.?d | q\.?h\.?s | q\.?a\.?m | q\.?p\.?m
+        | p\.?r\.?n | as\s+needed | (?:for|x)\s?(?:an?|\d+)[\s-]?(?:days?|d|weeks?|wks?|months?)
+        | (?:two|four|five)\s+times | q\.?o\.?d | x\s?1 | s\.?l | sublingual(?:ly)? | per\s+rectum | inhaled | topically
     )[.)]{0,2}){1,12}$""",
     re.VERBOSE | re.IGNORECASE,
 )
