@@ -86,6 +86,13 @@ def build_parser() -> argparse.ArgumentParser:
     score.add_argument("--against", type=Path, nargs="+", default=[], metavar="FILE", help="more arms, for differences")
     score.add_argument("--tasks", type=Path, nargs="+", metavar="TASK.yaml", help="task files; else found in the gold")
     score.add_argument("--vocabulary", type=Path, metavar="FILE", help="names of your house, see docs/vocabulary.md")
+    score.add_argument("--same-as", type=Path, metavar="PAIRS.jsonl", help="names that a person judged to be the same")
+    score.add_argument(
+        "--unmatched",
+        type=Path,
+        metavar="FILE.jsonl",
+        help="write the pairs that nothing matched, for a person to judge",
+    )
     score.add_argument("--out", type=Path, metavar="FILE", help="JSON to write")
     study = commands.add_parser("study", help="many runs, one report: who can teach the student, from how much?")
     study.add_argument("config", type=Path, metavar="STUDY.yaml", help="see configs/study-demo.yaml")
@@ -189,12 +196,19 @@ def _dispatch(arguments: argparse.Namespace) -> None:
 
 def _score(arguments: argparse.Namespace) -> None:
     from chartdistill.config import load_task
-    from chartdistill.evaluation.score import score_files, write_summary
+    from chartdistill.evaluation.score import score_files
+    from chartdistill.evaluation.score_summary import write_summary
     from chartdistill.runtime.run_folder import write_text
 
     tasks = None if arguments.tasks is None else [load_task(path) for path in arguments.tasks]
-    answers = [arguments.predictions, *arguments.against]
-    figures = score_files(answers, arguments.gold, tasks=tasks, vocabulary=arguments.vocabulary)
+    figures = score_files(
+        [arguments.predictions, *arguments.against],
+        arguments.gold,
+        tasks=tasks,
+        vocabulary=arguments.vocabulary,
+        judged=arguments.same_as,
+        unmatched=arguments.unmatched,
+    )
     if arguments.out is not None:
         write_text(arguments.out, json.dumps(figures, indent=1) + "\n")
     print(write_summary(figures))

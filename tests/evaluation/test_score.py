@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from chartdistill.errors import InputError
-from chartdistill.evaluation.score import score_files, write_summary
+from chartdistill.evaluation.score import score_files
+from chartdistill.evaluation.score_summary import write_summary
 from chartdistill.metrics import METRICS, score_arm
 from chartdistill.schema import Prediction, Record, Task
 
@@ -159,3 +160,124 @@ def test_a_status_outside_the_task_is_a_broken_answer(tmp_path: Path) -> None:
     rows = [{"record": "a", "task": "medication", "items": [{"text": "Yasadol", "status": "paused"}]}]
     found = score_files([write(tmp_path / "p.jsonl", *rows)], gold, resamples=100)
     assert found["arms"]["p"]["medication"]["format_valid_rate"]["value"] == 0
+
+
+def test_one_record_without_text_leaves_the_others_in_their_clusters(tmp_path: Path) -> None:
+    rows = [{"id": f"r{i}", "text": TEXT + f" Seen {i} times.", "gold": {"tests": ["EEG"]}} for i in range(6)]
+    rows += [{"id": "bare", "gold": {"tests": []}}, {"id": "bare too", "text": "", "gold": {"tests": []}}]
+    answers = [{"record": row["id"], "task": "tests", "items": ["EEG"]} for row in rows]
+    found = score_files([write(tmp_path / "p.jsonl", *answers)], write(tmp_path / "gold.jsonl", *rows), resamples=100)
+    assert found["clusters"] == 3, "six copies are one; a record without text is one by itself"
+
+
+@pytest.mark.parametrize(
+    ("items", "completion"),
+    [
+        (["EEG", "EEG", "MRI"], "EEG\nEEG\nMRI"),
+        (["EEG", "eeg", "E.E.G."], "EEG\neeg\nE.E.G."),
+        ([], "None found"),
+        (["N/A"], "N/A"),
+        (["No tests"], "No tests"),
+        (["EEG", " "], "EEG\n "),
+        (["EEG | daily"], "EEG | daily"),
+        (["  EEG "], "EEG"),
+        ([{"text": "EEG", "status": "done"}], "EEG | done"),
+    ],
+)
+def test_items_are_read_as_the_completion_that_lists_them(tmp_path: Path, items: Any, completion: str) -> None:
+    gold = write(tmp_path / "gold.jsonl", {"id": "a", "text": TEXT, "gold": {"tests": ["EEG"]}})
+    arms = []
+    for how in ({"items": items}, {"completion": completion}):
+        row = {"record": "a", "task": "tests", "arm": "x", **how}
+        arms.append(score_files([write(tmp_path / "p.jsonl", row)], gold, resamples=100)["arms"])
+    assert arms[0] == arms[1]
+
+
+def test_what_an_answer_repeats_is_counted(tmp_path: Path) -> None:
+    gold = write(tmp_path / "gold.jsonl", {"id": "a", "text": TEXT, "gold": {"medication": [
+        {"text": "Yasadol", "status": "stop"}]}})  # fmt: skip
+    said_twice = "Yasadol | stop\nYasadol | stop\nyasadol 20 mg | stop\nYasadol | continue"
+    task = Task(name="medication", item="medication", statuses=("stop", "continue"), gate_question="?",
+                extraction_question="?", question="?")  # fmt: skip
+    found = score_files([write(tmp_path / "p.jsonl", said("a", said_twice))], gold, [task], resamples=100)
+    figures = found["arms"]["student"]["medication"]
+    assert (figures["duplicate_rate"]["value"], figures["duplicate_rate"]["n"]) == (2 / 4, 4)
+    assert figures["precision"]["n"] == 3, "an exact repeat is one item, as before"
+
+
+def test_optional_gold_is_read_and_counts_neither_way(tmp_path: Path) -> None:
+    rows = [{"id": "a", "text": TEXT, "gold": {"tests": ["EEG", {"text": "MRI", "optional": True}]}}]
+    gold = write(tmp_path / "gold.jsonl", *rows)
+    for items in (["EEG"], ["EEG", "MRI"]):
+        answer = {"record": "a", "task": "tests", "items": items}
+        found = score_files([write(tmp_path / "p.jsonl", answer)], gold, resamples=100)["arms"]["p"]["tests"]
+        for name in ("precision", "recall", "joint_f1", "record_exact"):
+            assert found[name]["value"] == 1, name
+        assert (found["invented_rate"]["value"], found["invented_rate"]["n"], found["recall"]["n"]) == (0, 1, 1)
+
+
+JUDGED_GOLD = [
+    {"id": "a", "gold": {"diagnosis": ["congestive heart failure", "gout"], "tests": ["EEG"]}},
+    {"id": "b", "gold": {"diagnosis": ["CHF"], "tests": []}},
+]
+JUDGED_SAID = [
+    {"record": "a", "task": "diagnosis", "items": ["weak heart", "gout"]},
+    {"record": "b", "task": "diagnosis", "items": ["Weak Heart"]},
+    {"record": "a", "task": "tests", "items": ["brain waves"]},
+    {"record": "b", "task": "tests", "items": []},
+]
+
+
+def test_what_nothing_matched_is_listed_for_a_person_and_comes_back_judged(tmp_path: Path) -> None:
+    gold, answers = write(tmp_path / "gold.jsonl", *JUDGED_GOLD), write(tmp_path / "p.jsonl", *JUDGED_SAID)
+    pairs = tmp_path / "pairs.jsonl"
+    before = score_files([answers], gold, resamples=100, unmatched=pairs)
+    listed = [json.loads(line) for line in pairs.read_text().splitlines()]
+    assert listed == [
+        {"kind": "diagnosis", "a": "weak heart", "b": "congestive heart failure", "records": 2, "same": None},
+        {"kind": "tests", "a": "brain waves", "b": "EEG", "records": 1, "same": None},
+    ]
+    assert pairs.stat().st_mode & 0o777 == 0o600
+    assert score_files([answers], gold, resamples=100, judged=pairs)["arms"] == before["arms"], "null changes nothing"
+    write(pairs, *({**pair, "same": pair["kind"] == "diagnosis"} for pair in listed))
+    left = tmp_path / "left.jsonl"
+    after = score_files([answers], gold, resamples=100, judged=pairs, unmatched=left)
+    assert before["arms"]["p"]["diagnosis"]["f1"]["value"] == pytest.approx(1 / 3)
+    assert after["arms"]["p"]["diagnosis"]["f1"]["value"] == 1
+    assert after["arms"]["p"]["diagnosis"]["string_f1"]["value"] == pytest.approx(1 / 3), "by letters, as it was"
+    assert after["arms"]["p"]["tests"]["f1"]["value"] == 0, "judged different"
+    assert [json.loads(line)["a"] for line in left.read_text().splitlines()] == ["brain waves"]
+    assert after["matching"]["pairs_judged_same"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("pair", "problem"),
+    [
+        ({"kind": "shoes", "a": "x", "b": "y"}, "kind 'shoes' is neither a task of these"),
+        ({"kind": "tests", "a": "x"}, r"pairs\.jsonl:1: b: Field required"),
+        ({"kind": "tests", "a": "x", "b": "y", "sane": True}, r"pairs\.jsonl:1: sane: unknown key"),
+    ],
+)
+def test_pairs_that_cannot_be_used_are_named(tmp_path: Path, pair: Any, problem: str) -> None:
+    gold, answers = write(tmp_path / "gold.jsonl", *JUDGED_GOLD), write(tmp_path / "p.jsonl", *JUDGED_SAID)
+    with pytest.raises(InputError, match=problem):
+        score_files([answers], gold, judged=write(tmp_path / "pairs.jsonl", pair))
+
+
+def test_broken_answers_stand_beside_confabulation(tmp_path: Path) -> None:
+    gold = write(tmp_path / "gold.jsonl", *GOLD)
+    broken = [said(row["id"], "I cannot say.\n\nSorry", task) for row in GOLD for task in row["gold"]]
+    summary = write_summary(score_files([write(tmp_path / "p.jsonl", *broken)], gold, resamples=100))
+    for line in summary.splitlines():
+        if "confabulation_rate" in line and not line.startswith("student-"):
+            assert "confabulation_rate not defined (no emitted items); format_valid_rate 0.000" in line
+    assert "in 0 records" not in summary
+
+
+def test_n_of_f1_is_items_and_records_and_not_their_sum(tmp_path: Path) -> None:
+    gold = write(tmp_path / "gold.jsonl", *JUDGED_GOLD)
+    found = score_files([write(tmp_path / "p.jsonl", *JUDGED_SAID)], gold, resamples=100)["arms"]["p"]
+    assert (found["diagnosis"]["f1"]["n"], found["diagnosis"]["f1"]["records"]) == (5, 2), "gout once"
+    assert (found["tests"]["joint_f1"]["n"], found["tests"]["joint_f1"]["records"]) == (2, 1), "b holds nothing"
+    assert (found["all"]["f1"]["n"], found["all"]["f1"]["records"]) == (7, 2), "a record of two tasks is one"
+    assert found["all"]["precision"]["records"] is None

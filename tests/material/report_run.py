@@ -173,12 +173,16 @@ def _predict(record: Record, task: Task, arm: str, wrong: float, rng: random.Ran
 
 
 def invent_scores(gold: bool) -> dict[str, Any]:
-    """Scores with a value of its own for every cell, so that a mix-up cannot pass."""
+    """Scores with a value of its own for every cell, whatever other cells there are, so that a mix-up cannot pass."""
     rng = random.Random(11)
+
+    def luck(*cell: str) -> random.Random:
+        return random.Random(" ".join(("scores", *cell)))
 
     def estimate(value: float, spread: float, n: int) -> dict[str, Any]:
         low, high = round(value - spread, 4), round(value + spread, 4)
-        return {"value": round(value, 4), "low": low, "high": high, "n": n, "unscored": 0, "reason": None}
+        found = {"value": round(value, 4), "low": low, "high": high, "n": n, "unscored": 0, "reason": None}
+        return found | {"records": None}
 
     metrics = [m for m in BY_NAME.values() if (gold or not m.needs_gold) and m.name != "attribute_error_rate"]
     tasks = ("all", *(task.name for task in TASKS))
@@ -189,8 +193,8 @@ def invent_scores(gold: bool) -> dict[str, Any]:
             n = 212 if task == "all" else rng.randint(40, 70)
             arms[arm][task] = {
                 m.name: estimate(
-                    (0.9 - wrong if m.better != "lower" else 0.06 + wrong / 3) + rng.random() / 30,
-                    0.03 + rng.random() / 40,
+                    (0.9 - wrong if m.better != "lower" else 0.06 + wrong / 3) + luck(arm, task, m.name).random() / 30,
+                    0.03 + luck(arm, task, m.name, "spread").random() / 40,
                     n,
                 )
                 for m in metrics
@@ -199,13 +203,18 @@ def invent_scores(gold: bool) -> dict[str, Any]:
     if gold:
         arms["base"]["prognosis"]["abstention_specificity"] = {
             "value": None, "low": None, "high": None, "n": 0, "unscored": 2, "reason": "no record without prognosis",
+            "records": None,
         }  # fmt: skip
     differences = {}
     for first, second in (("student", "base"), ("student", "teacher")):
         gap = {"base": 0.31, "teacher": -0.01}[second]
         differences[f"{first}-{second}"] = {
             task: {
-                m.name: estimate((-gap / 3 if m.better == "lower" else gap) + rng.random() / 90, 0.04, 212)
+                m.name: estimate(
+                    (-gap / 3 if m.better == "lower" else gap) + luck(first, second, task, m.name).random() / 90,
+                    0.04,
+                    212,
+                )
                 for m in metrics
             }
             for task in tasks

@@ -104,7 +104,7 @@ def test_who_predicts_is_told_when_the_adapter_is_not_approved(run: Path) -> Non
     report(run, TASKS, "Gated", [STOPPED])
     first, second = said(STOPPED)
     assert first.startswith("the adapter is NOT APPROVED")
-    assert second.startswith("Missed: stopped, called continued")
+    assert second.startswith("Missed: stopped, called taken")
     easy = TrustGate(metric="joint_f1", at_least=0.1)
     assert "not been judged yet by these trust gates" in said(easy)[0], "an approval by other gates does not count"
     report(run, TASKS, "Gated", [easy])
@@ -126,7 +126,7 @@ def test_report_on_the_command_line_ends_with_its_own_exit_code_each_time(run: P
         answer = chartdistill("report", str(config), "--run-dir", str(run))
         assert answer.returncode == 10, answer.stderr
         assert "1 of 1 trust gates not passed" in answer.stderr
-        assert "Missed: stopped, called continued" in answer.stderr
+        assert "Missed: stopped, called taken" in answer.stderr
         assert "Traceback" not in answer.stderr
         assert "trust gates: NOT-APPROVED" in answer.stdout
         assert (run / "report" / "report.html").exists()

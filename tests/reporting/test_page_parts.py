@@ -46,7 +46,10 @@ def test_find_marks_every_place_and_falls_back_to_grounding() -> None:
 def test_judge_by_gold_and_chart() -> None:
     gold, task = (Item(text="Velol", status="stop"),), TASKS[0]
     assert judge(Item(text="velol 5 mg", status="stop"), gold, True, task) == "right"
-    assert judge(Item(text="Velol", status="start"), gold, True, task) == "status differs"
+    assert judge(Item(text="Velol", status="hold"), gold, True, task) == "status differs"
+    assert judge(Item(text="Velol", status="start"), gold, True, task) == "dangerous status"
+    optional = (Item(text="Velol", status="stop", optional=True),)
+    assert judge(Item(text="Velol", status="start"), optional, True, task) == "not judged", "it counts neither way"
     assert judge(Item(text="gait", status="start"), gold, True, task) == "wrong kind"
     assert judge(Item(text="Xenol", status="start"), gold, False, task) == "invented"
     assert judge(Item(text="gait"), None, True, task) == "not judged"

@@ -35,6 +35,7 @@ from chartdistill.evaluation.options import InterventionOptions
 from chartdistill.evaluation.registration import REGISTERED, register
 from chartdistill.labelling import Labeler
 from chartdistill.metrics.comparison import compare_arms
+from chartdistill.metrics.pairing import RULES
 from chartdistill.prompting.answer_format import parse_answer
 from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.runtime.model_folder import load_tokenizer, model_fingerprint
@@ -88,7 +89,7 @@ def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     teacher_model = model_fingerprint(run.model_folder("teacher")) if changes.records and changes.teacher else None
     mark = fingerprint(
         upstream, options.model_dump(), changes.model_dump(), run.config.system, model_fingerprint(model),
-        teacher_model, lexicon_used(), *([] if (vocabulary := mark_of(run.tasks)) is None else [vocabulary]),
+        teacher_model, lexicon_used(), RULES, *([] if (vocabulary := mark_of(run.tasks)) is None else [vocabulary]),
     )  # fmt: skip
     if (done := finished(folder, mark)) is not None:
         return done

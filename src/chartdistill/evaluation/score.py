@@ -1,14 +1,16 @@
 """`score`: two JSONL files, answers and gold -> every metric. No engine, no run folder, no network.
 
     chartdistill score PREDICTIONS.jsonl GOLD.jsonl [--against OTHER.jsonl ...] [--tasks TASK.yaml ...] [--out FILE]
+        [--same-as PAIRS.jsonl] [--unmatched FILE.jsonl]
 
 GOLD, one record per line; also the records.jsonl of a run:
 
     {"id": "chart-1", "gold": {"medication": [{"text": "aspirin", "status": "stop"}], "tests": []}, "text": "..."}
 
 `[]` is gold that says there is none; a task that is left out has no gold. Items of tasks without statuses may be plain
-strings. `text`, where given, tells invented items from items of the wrong kind. `cluster` names near-duplicates; where
-it is not given, near-duplicates are found by `text`, and without that every record counts as independent.
+strings; one with `"optional": true` counts neither way. `text`, where given, tells invented items from items of the
+wrong kind. `cluster` names near-duplicates; where it is not given, near-duplicates are found by `text`, and a record
+without text counts as independent.
 
 PREDICTIONS, either one answer per line, as `evaluate` writes them, or one record per line, as `predict` does:
 
@@ -16,9 +18,10 @@ PREDICTIONS, either one answer per line, as `evaluate` writes them, or one recor
     {"record": "chart-1", "task": "medication", "items": [{"text": "aspirin", "status": "stop"}]}
     {"id": "chart-1", "tasks": {"medication": {"items": [...]}, "tests": {"items": null, "failure": "bad_format"}}}
 
-`items: null` is an answer that does not follow the format (a wrong answer); `failure` without `completion` is an
-engine that failed (unscored). Without `arm` the arm is called as its file. Every record and task of the gold that an
-arm has no line for is unscored too, and counted: an arm that skips hard records must not look better unnoticed.
+`items` are read as the completion that lists them would be. `items: null` is an answer that does not follow the format
+(a wrong answer); `failure` without `completion` is an engine that failed (unscored). Without `arm` the arm is called as
+its file. Every record and task of the gold that an arm has no line for is unscored too, and counted: an arm that skips
+hard records must not look better unnoticed. PAIRS and FILE: see adjudication.py.
 
 Must hold: a line that cannot be used is an error that names file and line, never skipped; no record text in errors.
 """
@@ -34,12 +37,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, mo
 
 from chartdistill.clinical.vocabulary_file import with_vocabulary
 from chartdistill.errors import InputError
-from chartdistill.metrics import HEADLINE
+from chartdistill.evaluation.adjudication import JudgedPair, as_lines, same_as, unmatched_pairs
 from chartdistill.metrics.comparison import compare_arms
-from chartdistill.metrics.counting import ALL_TASKS
-from chartdistill.prompting.answer_format import parse_answer
+from chartdistill.prompting.answer_format import format_answer, parse_answer
 from chartdistill.records import cluster_records, id_text
 from chartdistill.runtime.json_lines import read_json_lines
+from chartdistill.runtime.run_folder import write_text
 from chartdistill.schema import Item, Prediction, Record, Task
 
 _ERRORS_SHOWN = 20
@@ -117,12 +120,15 @@ def score_files(
     resamples: int = 2000,
     reference: str | None = None,
     vocabulary: Path | None = None,
+    judged: Path | None = None,
+    unmatched: Path | None = None,
 ) -> dict[str, Any]:
     """Score all arms in the files of predictions, and all pairs of them, in the order they first occur.
 
     `tasks`: None takes them from the gold: every status that occurs there is allowed, and a task called medication
     (or drug) is about drugs. `reference`: the arm that agreement is measured with, for records without gold.
-    `vocabulary`: a file of names, see docs/vocabulary.md.
+    `vocabulary`: a file of names, see docs/vocabulary.md. `judged`: pairs of names that a person judged; `unmatched`:
+    where to write those that are left to judge (both as in adjudication.py).
 
     Returns:
         The figures of `metrics.comparison.compare_arms`, and `records`, `tasks`, `missing` (arm -> record-task pairs
@@ -138,10 +144,15 @@ def score_files(
     arms: dict[str, dict[tuple[str, str], Prediction]] = {}
     for path in predictions:
         _read_predictions(path, records, tasks, arms)
+    judgements = [] if judged is None else [pair for _, pair in _lines(judged, JudgedPair.model_validate)]
+    known = same_as(judgements, tasks)
+    if unmatched is not None:
+        pairs = unmatched_pairs((found.values() for found in arms.values()), records, tasks, known)
+        write_text(unmatched, as_lines(pairs))
     missing = {arm: _add_missing(arm, found, records, tasks) for arm, found in arms.items()}
     figures = compare_arms(
         {arm: list(found.values()) for arm, found in arms.items()},
-        records, tasks, list(combinations(arms, 2)), seed, resamples, reference,
+        records, tasks, list(combinations(arms, 2)), seed, resamples, reference, same_as=known,
     )  # fmt: skip
     return {
         "records": len(records),
@@ -200,10 +211,9 @@ def _read_gold(path: Path) -> tuple[dict[str, Record], dict[str, int]]:
         lines.setdefault(row.id, number)
     _raise_if_any(twice)
     rows = list(found.values())
-    if all(row.text for row in rows):
-        clusters = cluster_records(row.text for row in rows)
-    else:
-        clusters = [f"{place}: {row.id}" for place, row in enumerate(rows)]
+    with_text = [row for row in rows if row.text]
+    by_text = dict(zip((row.id for row in with_text), cluster_records(row.text for row in with_text), strict=True))
+    clusters = [by_text.get(row.id, f"{place}: {row.id}") for place, row in enumerate(rows)]
     records = {
         row.id: Record(
             id=row.id,
@@ -222,7 +232,9 @@ def _read_gold(path: Path) -> tuple[dict[str, Record], dict[str, int]]:
 
 
 def _item(item: Item | str) -> Item:
-    return Item(text=item) if isinstance(item, str) else Item(text=item.text, status=item.status)
+    if isinstance(item, str):
+        return Item(text=item)
+    return Item(text=item.text, status=item.status, optional=item.optional)
 
 
 def _infer_tasks(records: Mapping[str, Record]) -> list[Task]:
@@ -324,9 +336,11 @@ def _prediction(
     task = tasks[task_name]
     broken = answer.failure is not None and answer.failure.startswith(_BROKEN)
     items: tuple[Item, ...] | None = None
+    listing = ""
     if answer.items is not None:
-        items = tuple(_item(item) for item in answer.items)
-        items = None if any(_misfit(item, task) for item in items) else items
+        listed = [_item(item) for item in answer.items]
+        listing = format_answer([item.model_copy(update={"text": " ".join(item.text.split())}) for item in listed])
+        items = parse_answer(listing, task)
     elif answer.completion is not None:
         items = parse_answer(answer.completion, task)
     failed = answer.failure is not None and not broken and answer.completion is None and answer.items is None
@@ -336,7 +350,7 @@ def _prediction(
         record=record,
         task=task_name,
         arm=arm or default_arm,
-        completion=None if failed else (answer.completion or ""),
+        completion=None if failed else answer.completion or listing,
         finish_reason="length" if cut else answer.finish_reason,
         items=items,
         failure=answer.failure if failed else None,
@@ -354,33 +368,3 @@ def _add_missing(
             key="", record=record, task=task, arm=arm, completion=None, items=None, failure="missing: no such line"
         )
     return len(missing)
-
-
-def write_summary(figures: Mapping[str, Any]) -> str:
-    """The headline figures as text, with interval and n; then differences with p values."""
-    lines = [f"{figures['records']} records in {figures['clusters']} clusters; value [95% interval] n"]
-    names = (*(task["name"] for task in figures["tasks"]), ALL_TASKS)
-    for arm, by_task in figures["arms"].items():
-        lines.append(f"\n{arm}" + _missing_note(figures["missing"].get(arm, 0)))
-        for task in names:
-            shown = (f"{metric} {_shown(by_task[task][metric])}" for metric in HEADLINE)
-            lines.append(f"  {task}: " + "; ".join(shown))
-    for pair, by_task in figures["differences"].items():
-        lines.append(f"\n{pair} (paired; p by randomisation, corrected by Holm for {len(HEADLINE)} metrics)")
-        for metric in HEADLINE:
-            tested = figures["p_values"][pair][ALL_TASKS][metric]
-            p = "no p" if tested["holm"] is None else f"p {tested['holm']:.4f}"
-            lines.append(f"  {ALL_TASKS}: {metric} {_shown(by_task[ALL_TASKS][metric], '+')} {p}")
-    return "\n".join(lines) + "\n"
-
-
-def _missing_note(number: int) -> str:
-    return f" - {number} answers MISSING, left out of every figure" if number else ""
-
-
-def _shown(estimate: Mapping[str, Any], sign: str = "") -> str:
-    if estimate["value"] is None:
-        return f"not defined ({estimate['reason']})"
-    low, high = ("?" if estimate[end] is None else f"{estimate[end]:{sign}.3f}" for end in ("low", "high"))
-    unscored = f", {estimate['unscored']} unscored" if estimate["unscored"] else ""
-    return f"{estimate['value']:{sign}.3f} [{low}, {high}] n {estimate['n']}{unscored}"

@@ -7,7 +7,7 @@ entry in `metrics.METRICS`, and shown by its entry here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -237,8 +237,18 @@ BY_NAME = {metric.name: metric for metric in CATALOGUE}
 GOLD_HEADLINE = ("joint_f1", "confabulation_rate", "abstention_specificity")
 
 
+UNUSABLE_BESIDE = {"confabulation_rate": "format_valid_rate", "invented_rate": "format_valid_rate"}
+"""Metric -> what must be shown with it: an arm that answers nothing usable has invented nothing."""
+
+
 PLAIN_HEADLINE = ("invented_rate", "format_valid_rate", "teacher_joint_f1")
 """What can be shown without gold."""
+
+
+def with_unusable(metrics: Iterable[str]) -> tuple[str, ...]:
+    """The metrics, each with what must be shown beside it, every one once."""
+    beside = (name for metric in metrics for name in (metric, UNUSABLE_BESIDE.get(metric, metric)))
+    return tuple(dict.fromkeys(beside))
 
 
 def describe(name: str) -> MetricInfo:

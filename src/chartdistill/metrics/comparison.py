@@ -16,6 +16,7 @@ from chartdistill.clinical.vocabulary import mark_of
 from chartdistill.errors import InputError
 from chartdistill.metrics import METRICS, Scores, agreement, difference, p_values, score_arm
 from chartdistill.metrics.counting import ALL_TASKS
+from chartdistill.metrics.pairing import RULES
 from chartdistill.schema import Prediction, Record, Row, Task
 
 AFTER_GATE = (
@@ -53,7 +54,7 @@ def compare_arms(
     known = None if reference is None else arms[reference]
     found: dict[str, Any] = {
         "gold": {},
-        "matching": {"drug_lexicon": lexicon_used(), "pairs_judged_same": str(same_as.pairs)},
+        "matching": {"rules": RULES, "drug_lexicon": lexicon_used(), "pairs_judged_same": str(same_as.pairs)},
         "arms": {},
     }
     if (vocabulary := mark_of(tasks)) is not None:

@@ -36,6 +36,7 @@ _SHARES = (
     ("dangerous status", "harmful_status_rate_of_named", "of those of them that it lists"),
     ("dangerous status", "stop_as_continue_rate", "of the stopped drugs, called taken"),
 )
+_BROKEN = MetricInfo("broken", "Broken answers", "answers that do not follow the format", "lower")
 _MISSED = MetricInfo("missed", "Missed", "gold items that were not emitted", "lower")
 
 
@@ -44,7 +45,7 @@ class GlanceRow:
     """One way of being wrong."""
 
     kind: str
-    """A class of `CLASSES`, or `missed`, `weakest`, `unknown`."""
+    """A class of `CLASSES`, or `broken`, `missed`, `weakest`, `unknown`."""
     sign: str
     label: str
     figure: str
@@ -65,6 +66,10 @@ def _rows(results: RunResults, scores: Scores) -> Iterator[GlanceRow]:
             unknown.append(label)
             continue
         yield GlanceRow(kind, sign, label, f"{write_cell(estimate, BY_NAME[name]).line()} {of_what}")
+    valid = scores.estimate(STUDENT, ALL_TASKS, "format_valid_rate")
+    if valid is not None:
+        figure = f"{write_cell(complement(valid), _BROKEN).line()} of its answers; they list nothing, so nothing wrong"
+        yield GlanceRow("broken", "\u2205", "broken answers", figure)
     recall = scores.estimate(STUDENT, ALL_TASKS, "recall") if has_gold else None
     if recall is None:
         unknown.append("missed")

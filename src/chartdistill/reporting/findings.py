@@ -16,6 +16,7 @@ from chartdistill.metrics.bootstrap import Estimate
 from chartdistill.metrics.catalogue import (
     GOLD_HEADLINE,
     SMALL_N,
+    UNUSABLE_BESIDE,
     MetricInfo,
     complement,
     metric_in_text,
@@ -117,10 +118,23 @@ def _gold_claims(results: RunResults, scores: Scores, tasks: list[str]) -> Itera
                 yield f"{head}: {'; '.join(gaps)}."
                 continue
             found = ((arm, scores.estimate(arm, task, metric.name)) for arm in results.arms)
-            arms = [f"{arm_title(arm).lower()} {write_figure(one, metric)}" for arm, one in found if one is not None]
+            arms = [
+                f"{arm_title(arm).lower()} {write_figure(one, metric)}{_broken(arm, task, metric, scores)}"
+                for arm, one in found
+                if one is not None
+            ]
             if arms:
                 yield f"{head} ({metric.meaning}): {'; '.join(arms)}."
             yield from (f"{head}: {gap}." for gap in gaps)
+
+
+def _broken(arm: str, task: str, metric: MetricInfo, scores: Scores) -> str:
+    """The share of broken answers, beside a rate that an arm keeps low by giving them; else empty."""
+    beside = UNUSABLE_BESIDE.get(metric.name)
+    valid = None if beside is None else scores.estimate(arm, task, beside)
+    if valid is None or valid.value is None:
+        return ""
+    return f" with broken answers {write_figure(complement(valid), METRICS[str(beside)])}"
 
 
 def _compare(pair: str, task: str, metric: MetricInfo, scores: Scores) -> str:

@@ -23,6 +23,7 @@ from chartdistill.metrics.catalogue import (
     describe,
     explain,
     task_title,
+    with_unusable,
     write_n,
 )
 from chartdistill.reporting.run_results import RunResults
@@ -159,7 +160,8 @@ def write_count(value: object) -> str:
 def with_estimates(figures: Any) -> Any:
     """Figures as JSON holds them, with every estimate among them as an `Estimate`."""
     if isinstance(figures, Mapping):
-        if figures.keys() == Estimate.model_fields.keys():
+        fields = Estimate.model_fields
+        if {name for name, of in fields.items() if of.is_required()} <= figures.keys() <= fields.keys():
             return Estimate.model_validate(figures)
         return {name: with_estimates(of) for name, of in figures.items()}
     return list(map(with_estimates, figures)) if isinstance(figures, list) else figures
@@ -187,10 +189,12 @@ def measured_tasks(metric: MetricInfo, scores: Scores, tasks: Sequence[str]) -> 
 
 
 def headline_tables(results: RunResults, scores: Scores) -> list[Table]:
-    """One table per headline metric: tasks down, arms and differences across."""
+    """One table per headline metric: tasks down, arms and differences across. What is broken stands beside what is
+    invented."""
     tasks = task_order(results, scores)
     tables = []
-    for metric in headline_metrics(scores, tasks):
+    names = with_unusable(metric.name for metric in headline_metrics(scores, tasks))
+    for metric in (BY_NAME[name] for name in names):
         shown = measured_tasks(metric, scores, tasks)
         rows = [TableRow(task_title(task), "", _cells(results, scores, task, metric)) for task in shown]
         tables.append(Table(metric.title, explain(metric), columns(results, scores), rows))

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from chartdistill.config import Run
 from chartdistill.errors import ModelError
-from chartdistill.metrics.catalogue import GOLD_HEADLINE, PLAIN_HEADLINE
+from chartdistill.metrics.catalogue import GOLD_HEADLINE, PLAIN_HEADLINE, with_unusable
 from chartdistill.reporting.stages import VERBS
 from chartdistill.runtime.run_folder import read_manifest
 
@@ -56,7 +56,7 @@ def print_summary(run: Run) -> None:
     for task in run.tasks:
         figures = [report["arms"][arm].get(task.name, {}) for arm in report["arms"]]
         has_gold = any((found.get("joint_f1") or {}).get("value") is not None for found in figures)
-        for metric in GOLD_HEADLINE if has_gold else PLAIN_HEADLINE:
+        for metric in with_unusable(GOLD_HEADLINE if has_gold else PLAIN_HEADLINE):
             row = [_shown(found.get(metric)) for found in figures]
             if any(row):
                 arms.add_row(task.name, metric, *row)
@@ -80,4 +80,5 @@ def _shown(estimate: dict[str, Any] | None) -> str:
     if estimate["value"] is None:
         return "not defined"
     low, high = ("?" if estimate[end] is None else f"{estimate[end]:.3f}" for end in ("low", "high"))
-    return f"{estimate['value']:.3f} [{low}, {high}] n={estimate['n']}"
+    records = f" in {estimate['records']} records" if estimate.get("records") is not None else ""
+    return f"{estimate['value']:.3f} [{low}, {high}] n={estimate['n']}{records}"
