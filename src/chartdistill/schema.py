@@ -33,6 +33,12 @@ class Item(Row):
     optional: bool = Field(default=False, exclude_if=lambda optional: not optional)
     """Of gold: counts neither way, whether an arm emits it or not. Written only where it is true."""
 
+    @field_validator("optional", mode="before")
+    @classmethod
+    def _empty_is_no(cls, optional: object) -> object:
+        """A table has the column for every item."""
+        return False if optional is None else optional
+
 
 class VocabularyEntry(Row):
     """What a user's vocabulary says of one name."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from chartdistill.cli import main
-from chartdistill.curation.ablation import ablation
+from chartdistill.curation.ablation import Ablation, ablation
 from chartdistill.curation.curate import curate
 from chartdistill.curation.filters import DEFAULT_FILTERS, Aberration, Grounding, Truncation
 from chartdistill.demo.charts import write_chart
@@ -322,3 +322,12 @@ def test_without_gold_the_ablation_claims_nothing_about_correctness(run_dir: Pat
     assert found["labels_with_gold"] == 0
     assert found["filters"]["grounding"] == {"labels_alone": 1, "items_alone": 1}
     assert "kept_with_all" not in found
+
+
+def test_the_ablation_counts_optional_gold_neither_way(run_dir: Path) -> None:
+    wanted, maybe = Item(text="Yasadol", status="stop"), Item(text="Febenor", status="start", optional=True)
+    counts = Ablation([])
+    for answer in ((wanted,), (wanted, Item(text="Febenor", status="continue"))):
+        counts.add(answer, [], (wanted, maybe), DRUGS)
+    kept = counts.summary()["kept_with_all"]
+    assert (kept["items"], kept["precision"], kept["recall"], kept["labels_exact"]) == (2, 1, 1, 1)

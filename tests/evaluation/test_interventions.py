@@ -353,3 +353,39 @@ def test_differences_of_consistency_are_paired_over_what_both_arms_answered() ->
     none = compare_consistency(variants, (same, steady), (same, steady), records, [TASKS[0]], 0, 500)
     assert none["share_identical"]["value"] == 0
     assert none["share_identical"]["low"] < 0 < none["share_identical"]["high"], "twelve records do not prove equality"
+
+
+def test_optional_gold_is_not_changed_and_makes_no_answer_wrong(tmp_path: Path) -> None:
+    """Whether such an item belongs in the answer is uncertain before any change."""
+    task = TASKS[0]
+
+    def optional(record: Record) -> Record:
+        first, *rest = (record.gold or {})[task.name]
+        return record.model_copy(update={"gold": {task.name: (first.model_copy(update={"optional": True}), *rest)}})
+
+    records = {name: optional(one) for name, one in RECORDS.items() if (one.gold or {})[task.name]}
+    variants = write_variants(tmp_path, list(records.values()), [task], {}, OPTIONS)
+    for variant in variants:
+        if variant.kind in ("deleted", "flipped") and variant.item is not None:
+            assert variant.item.text not in [
+                i.text for i in (records[variant.record].gold or {})[task.name] if i.optional
+            ]
+    for start in (0, 1):  # with the optional item, and without it
+        says = {name: (one.gold or {})[task.name][start:] for name, one in records.items()}
+        before = by_place([said(name, task, items) for name, items in says.items()])
+        after = by_place(
+            [said(one.record.id, task, says[one.variant.record]) for one in askings(variants, records, [task], OPTIONS)]
+        )
+        found = score_interventions(variants, before, after, records, [task], 0, 100)["consistency"]["rephrased"][
+            task.name
+        ]
+        assert found["consistent_right"]["value"] == 1
+    wrong = {
+        name: (*(one.gold or {})[task.name][1:], Item(text="Wandol", status="start")) for name, one in records.items()
+    }
+    before = by_place([said(name, task, items) for name, items in wrong.items()])
+    after = by_place(
+        [said(one.record.id, task, wrong[one.variant.record]) for one in askings(variants, records, [task], OPTIONS)]
+    )
+    found = score_interventions(variants, before, after, records, [task], 0, 100)["consistency"]["rephrased"][task.name]
+    assert found["consistent_right"]["value"] == 0

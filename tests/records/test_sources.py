@@ -289,6 +289,25 @@ class TestTable:
         assert entries["3"].gold == {"medication": (Item(text="Velotasartan", status="start"),), "tests": ()}
         assert reasons == {"a.parquet:2": "missing_text"}
 
+    def test_gold_items_may_be_optional(self, tmp_path: Path) -> None:
+        import pyarrow
+        import pyarrow.parquet
+
+        items = [{"text": "EEG"}, {"text": "MRI", "optional": True}]
+        pyarrow.parquet.write_table(
+            pyarrow.Table.from_pylist([{"id": "a", "text": "Cough.", "gold": {"tests": items}}]), tmp_path / "a.parquet"
+        )
+        (tmp_path / "a.csv").write_text(
+            'id,text,gold\na,Cough.,"' + json.dumps({"tests": items}).replace('"', '""') + '"\n'
+        )
+        for name in ("a.parquet", "a.csv"):
+            entries, _ = read(TableSource(path=tmp_path / name, gold_field="gold"))
+            assert entries["a"].gold == {"tests": (Item(text="EEG"), Item(text="MRI", optional=True))}
+        assert Item(text="EEG").line() == '{"text":"EEG","status":null}', (
+            "files without optional gold stay as they were"
+        )
+        assert Item.model_validate_json(Item(text="MRI", optional=True).line()).optional
+
     @pytest.mark.parametrize(
         ("name", "data", "message"),
         [

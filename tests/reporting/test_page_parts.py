@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
 from chartdistill.evaluation.scores import Scores
 from chartdistill.metrics.bootstrap import Estimate
 from chartdistill.metrics.catalogue import BY_NAME
+from chartdistill.reporting.error_summary import glance
 from chartdistill.reporting.examples import find, judge, mark
+from chartdistill.reporting.findings import state_findings
 from chartdistill.reporting.plots import RIGHT, WIDTH, Line, bar_plot, line_plot
-from chartdistill.reporting.tables import pair_arms, verdict
+from chartdistill.reporting.run_results import read_results
+from chartdistill.reporting.tables import headline_tables, pair_arms, verdict
 from chartdistill.schema import Item
-from report_run import TASKS
+from report_run import TASKS, write_run
 
 
 @pytest.mark.parametrize(
@@ -92,3 +96,17 @@ def test_plots_escape_labels_and_keep_the_last_point() -> None:
     points = re.findall(r'points="([^"]+)"', line_plot("Loss", [line], "step"))[0].split()
     assert len(points) <= 402
     assert points[-1].startswith(f"{WIDTH - RIGHT:.1f},")
+
+
+def test_broken_answers_are_named_beside_confabulation_everywhere(tmp_path: Path) -> None:
+    """An arm that answers nothing usable confabulates nothing; the reader must see which of the two it is."""
+    write_run(tmp_path)
+    results = read_results(tmp_path, TASKS, "Broken")
+    scores = results.scores
+    assert scores is not None
+    claims = state_findings(results).claims
+    claim = next(one for one in claims if one.startswith("All tasks, confabulation ("))
+    assert claim.count("with broken answers") == len(results.arms)
+    titles = [table.title for table in headline_tables(results, scores)]
+    assert titles[titles.index("Confabulation") + 1] == "Format valid"
+    assert "broken answers" in [row.label for row in glance(results, scores)]
