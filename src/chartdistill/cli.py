@@ -109,7 +109,7 @@ def _common(parser: argparse.ArgumentParser) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point. Exit codes: 0 done, 2 wrong usage or config, others by kind of error (see errors.py).
 
-    10, trust gates not passed, comes after all is done.
+    10, trust gates not passed or changed after the answers, comes after all is done.
     """
     arguments = build_parser().parse_args(argv)
     end_with_launcher()

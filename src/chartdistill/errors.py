@@ -65,7 +65,7 @@ class PrivacyError(ChartDistillError, PermissionError):
 
 
 class TrustGateError(ChartDistillError, RuntimeError):
-    """A trust gate of the config was missed, or could not be judged. Raised when everything has been written.
+    """A trust gate was missed, could not be judged, or was changed after the answers. Raised when all is written.
 
     9 is the exit code of `chartdistill doctor` for no-go.
     """
