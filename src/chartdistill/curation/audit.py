@@ -1,9 +1,9 @@
 """`chartdistill audit`: judge a fine-tuning file that an API version wrote, with no records folder and no model.
 
-In: JSONL, one `{"prompt": "<record>\\n\\nLIST ALL MEDICATION: ", "completion": " ..."}` or chat `{"messages": [...]}`
-per line. Out: one :class:`LineVerdict` per line that can be read, one :class:`BrokenLine` for each that cannot, and
-counts per task. Must hold: verdicts + broken lines = lines; the verdict of a line names every reason against it; the
-file is streamed twice, never held.
+In: JSONL, one `{"prompt": "<record>\\n\\nLIST ALL MEDICATION: ", "completion": " ..."}`, chat `{"messages": [...]}` or
+another form of `fine_tuning_lines.py` per line. Out: one :class:`LineVerdict` per line that can be read, one
+:class:`BrokenLine` for each that cannot, and counts per task. Must hold: verdicts + broken lines = lines; the verdict
+of a line names every reason against it; the file is streamed three times, never held.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -34,6 +34,7 @@ from chartdistill.curation.filters import (
     Truncation,
     survey,
 )
+from chartdistill.curation.fine_tuning_lines import NO_ENDINGS, Endings, prompt_and_completion
 from chartdistill.errors import InputError
 from chartdistill.prompting.answer_format import FIELD_SEPARATOR, plain_key
 from chartdistill.records import clean
@@ -142,14 +143,15 @@ def audit(
     Raises:
         InputError: the file is missing, cannot be read, or has no line at all.
     """
+    endings = Endings.of(_asked_and_taught(path))
     removed: dict[str, str] = {}
     nones: Counter[str] = Counter()
-    facts = survey(_surveyed(path, removed, nones, vocabulary), removed)
+    facts = survey(_surveyed(path, endings, removed, nones, vocabulary), removed)
     none = max(nones, key=lambda text: nones[text], default="")
     first_seen: dict[str, int] = {}
     for read in read_json_lines(path):
         try:
-            line = take_apart(read.parsed(), vocabulary)
+            line = take_apart(read.parsed(), endings, vocabulary)
         except ValueError as error:
             yield BrokenLine(number=read.number - 1, error=str(error))
             continue
@@ -158,13 +160,13 @@ def audit(
         raise InputError(f"{path} has no lines. Expected one JSON object with `prompt` and `completion` per line.")
 
 
-def take_apart(values: Any, vocabulary: Vocabulary | None = None) -> AuditLine:
-    """One parsed JSON line -> record, task, completion, items.
+def take_apart(values: Any, endings: Endings = NO_ENDINGS, vocabulary: Vocabulary | None = None) -> AuditLine:
+    """One parsed JSON line -> record, task, completion, items. `endings`: what its file puts behind each text.
 
     Raises:
         ValueError: what is missing or not understood; never with the record's text.
     """
-    prompt, completion = _prompt_and_completion(values)
+    prompt, completion = endings.without(*prompt_and_completion(values))
     body, separator, question = prompt.rstrip().rpartition("\n\n")
     match = _LIST_ALL.search(question)
     spelled = match["task"].strip() if match else ""
@@ -221,13 +223,13 @@ def _judge(
 
 
 def _surveyed(
-    path: Path, removed: dict[str, str], nones: Counter[str], vocabulary: Vocabulary | None
+    path: Path, endings: Endings, removed: dict[str, str], nones: Counter[str], vocabulary: Vocabulary | None
 ) -> Iterator[tuple[str, str, tuple[Item, ...] | None]]:
     """What `survey` wants of every readable line; collects what cleaning removed and how none is said on the way."""
     seen: set[str] = set()
     for read in read_json_lines(path):
         try:
-            line = take_apart(read.parsed(), vocabulary)
+            line = take_apart(read.parsed(), endings, vocabulary)
         except ValueError:
             continue
         if line.removed:
@@ -239,29 +241,15 @@ def _surveyed(
             yield line.record.id, line.task.name, line.items
 
 
+def _asked_and_taught(path: Path) -> Iterator[tuple[str, str]]:
+    """Prompt and completion of every line that has them."""
+    for read in read_json_lines(path):
+        with suppress(ValueError):
+            yield prompt_and_completion(read.parsed())
+
+
 def _has_lines(path: Path) -> bool:
     return next(read_json_lines(path), None) is not None
-
-
-def _prompt_and_completion(values: Any) -> tuple[str, str]:
-    if not isinstance(values, dict):
-        raise ValueError(f"the line holds a JSON {type(values).__name__}, not an object")
-    if "messages" in values:
-        messages = values["messages"]
-        said = {
-            str(message["role"]): message["content"]
-            for message in (messages if isinstance(messages, list) else [])
-            if isinstance(message, dict) and "role" in message and isinstance(message.get("content"), str)
-        }
-        if "user" not in said or "assistant" not in said:
-            raise ValueError("`messages` must hold one with role `user` and one with role `assistant`, each with text")
-        return said["user"], said["assistant"]
-    for key in ("prompt", "completion"):
-        if not isinstance(values.get(key), str):
-            raise ValueError(
-                f"`{key}` is missing or is not a text; a line needs `prompt` and `completion`, or `messages`"
-            )
-    return values["prompt"], values["completion"]
 
 
 def _task(asked: EntityType, vocabulary: Vocabulary | None) -> Task:

@@ -1,0 +1,139 @@
+"""The forms of fine-tuning files, and what a file puts behind its texts. All charts are invented."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chartdistill.curation.audit import BrokenLine, LineVerdict, audit
+from chartdistill.curation.fine_tuning_lines import Endings, prompt_and_completion
+
+CHART, QUESTION = "Uses ramipril 5 mg.", "LIST ALL MEDICATION:"
+ASKED, TAUGHT = f"{CHART}\n\n{QUESTION}", "ramipril 5 mg"
+ITEMS = ("ramipril 5 mg", "atenolol 50 mg", "loratadine 10 mg")
+
+
+def judged(path: Path, *lines: object) -> list[LineVerdict | BrokenLine]:
+    file = path / "file.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return list(audit(file))
+
+
+def user(text: Any) -> dict[str, Any]:
+    return {"role": "user", "content": text}
+
+
+def assistant(text: Any, **more: Any) -> dict[str, Any]:
+    return {"role": "assistant", "content": text, **more}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"prompt": ASKED, "completion": TAUGHT},
+        {"prompt": ASKED, "response": TAUGHT},
+        {"input": ASKED, "output": TAUGHT},
+        {"messages": [{"role": "developer", "content": "Be brief."}, user(ASKED), assistant(TAUGHT, weight=1)]},
+        {"messages": [user([{"type": "text", "text": ASKED}]), assistant([{"type": "text", "text": TAUGHT}])]},
+        {"messages": [{"role": "system", "content": QUESTION}, user(CHART), assistant(TAUGHT)]},
+        {"system": QUESTION, "messages": [user(CHART), assistant(TAUGHT)]},
+        {"prompt": [user(ASKED)], "completion": [assistant(TAUGHT)]},
+        {
+            "messages": [
+                user(f"{CHART}\n\nAny medication?"),
+                assistant("yes", weight=0),
+                user(QUESTION),
+                assistant(TAUGHT),
+            ]
+        },
+        {"conversations": [{"from": "human", "value": ASKED}, {"from": "gpt", "value": TAUGHT}]},
+        {"contents": [{"role": "user", "parts": [{"text": ASKED}]}, {"role": "model", "parts": [{"text": TAUGHT}]}]},
+        {"instruction": QUESTION, "input": CHART, "output": TAUGHT},
+        {"instruction": ASKED, "input": "", "output": TAUGHT},
+        {"instruction": QUESTION, "context": CHART, "response": TAUGHT, "category": "extraction"},
+    ],
+)
+def test_every_form_says_the_same(line: dict[str, Any]) -> None:
+    assert prompt_and_completion(line) == (ASKED, TAUGHT)
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ([1], "a JSON list"),
+        ({"prompt": ASKED}, "`completion` is missing"),
+        ({"text": "<s>[INST] a [/INST] b</s>"}, "a line needs `prompt` and `completion`"),
+        ({"prompt": ASKED, "chosen": "a", "rejected": "b"}, "preference pair"),
+        ({"messages": [user(ASKED), assistant("a"), user("More?"), assistant("b")]}, "holds 2 answers"),
+        ({"messages": [user(ASKED), assistant("a", weight=0)]}, "weight 0"),
+        ({"messages": [user(ASKED)]}, "no answer"),
+        ({"messages": [assistant("a")]}, "role `user`"),
+        ({"messages": ["a"]}, "not an object"),
+        ({"messages": [user(ASKED), {"role": "tool", "content": "a"}]}, "role 'tool'"),
+        ({"messages": [user(ASKED), assistant(None, tool_calls=[{}])]}, "tool call"),
+        ({"messages": [user([{"type": "image_url", "image_url": "a"}]), assistant("a")]}, "'image_url'"),
+        ({"messages": [user(ASKED), assistant([])]}, "only texts"),
+    ],
+)
+def test_what_cannot_be_read_is_named_without_its_text(line: Any, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem) as caught:
+        prompt_and_completion(line)
+    assert CHART not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("behind_prompts", "behind_completions"),
+    [
+        ("\n\n###\n\n", " END"),
+        (" ->", "\n"),
+        (" =>", " STOP"),
+        ("\n\n---\n\n", "<|endoftext|>"),
+        (" [/INST]", " </s>"),
+        ("\n\nAnswer:", " ###END###"),
+        ("\n\n### Response:\n", " <finished>"),
+        ("", "\n\nDONE\n"),
+    ],
+)
+def test_what_all_texts_of_a_file_end_with_is_no_part_of_them(
+    tmp_path: Path, behind_prompts: str, behind_completions: str
+) -> None:
+    lines = [
+        {"prompt": f"Uses {item}.\n\n{QUESTION}{behind_prompts}", "completion": f" {item}{behind_completions}"}
+        for item in ITEMS
+    ]
+    found = judged(tmp_path, *lines)
+    assert [(one.verdict, one.items) for one in found if isinstance(one, LineVerdict)] == [
+        ("keep", (i,)) for i in ITEMS
+    ]
+    (first,) = judged(tmp_path, {**lines[0], "completion": f" {ITEMS[0]}"})
+    assert isinstance(first, LineVerdict), "one line of the file alone"
+
+
+def test_a_word_is_an_ending_only_where_a_file_shows_it() -> None:
+    texts = [(f"{QUESTION}", item) for item in ITEMS]
+    assert Endings.of(texts) == Endings()
+    assert Endings.of([*texts, (QUESTION, "aspirin STOP")]) == Endings()
+    assert Endings.of([(QUESTION, "aspirin STOP")]) == Endings()
+    assert Endings.of([(QUESTION, "aspirin | STOP"), (QUESTION, "ramipril | STOP")]) == Endings()
+    assert Endings.of([(QUESTION + "\n\n###\n\n", "aspirin STOP")]) == Endings("###", "STOP")
+    assert Endings.of([(QUESTION, "aspirin<|end|>")]) == Endings("", "<|end|>")
+    most = [(QUESTION, f"{item} END") for item in ITEMS]
+    assert Endings.of([*most, (QUESTION, "cut of")]) == Endings("", "END")
+    assert Endings.of([]) == Endings()
+
+
+def test_no_ending_takes_a_dose_or_a_blank_along() -> None:
+    for end in ("mg", "___", "BID", "(hold)", "[**Name**]", "5%", "Na+", "."):
+        assert Endings.of([(QUESTION, f"{item} {end}") for item in ITEMS]).completion == "", end
+
+
+def test_endings_of_long_texts_take_no_longer_than_their_length() -> None:
+    started = time.perf_counter()
+    for unit in ("\n", "#", " END", "<", "- "):
+        text = unit * (200_000 // len(unit))
+        Endings.of([(text, text)]).without(text, text)
+    assert time.perf_counter() - started < 5
