@@ -206,7 +206,7 @@ NO_ENDINGS = Endings()
 
 def _ending(text: str) -> str:
     """The mark at a text's end, without white space around it; empty where there is none."""
-    tail = rest = text[-_MAX_MARK:].rstrip()
+    tail = rest = text.rstrip()[-_MAX_MARK:]
     while match := _MARK.search(rest):
         rest = rest[: match.start()].rstrip()
     return tail[len(rest) :].strip()

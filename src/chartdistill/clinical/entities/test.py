@@ -14,6 +14,8 @@ from chartdistill.clinical.text.grounding import Alignment
 from chartdistill.clinical.text.order_status import TestUse, use_of
 from chartdistill.clinical.text.phrase_keys import phrase_key
 from chartdistill.clinical.text.phrases import names_test
+from chartdistill.clinical.text.sections import outline
+from chartdistill.clinical.text.services import means_no_test, names_service_itself
 from chartdistill.prompting.answer_format import plain_key
 from chartdistill.schema import Item
 
@@ -66,6 +68,12 @@ class Test(EntityType):
         if not listed and not names_test(text):
             evidence = "no word for a test, an image or a laboratory value"
             return Objection("not_a_test", evidence, self.span(text, chart))
+        if not listed and names_service_itself(text):
+            return Objection("not_a_test", "a service, by its own words", self.span(text, chart))
+        mentions = outline(chart).mentions([text])
+        if not listed and mentions and all(means_no_test(text, mention) for mention in mentions):
+            first = (mentions[0].start, mentions[0].end)
+            return Objection("not_a_test", "a service or the patient, wherever the chart names it", first)
         uses = (use_of(name, chart) for name in self.all_names(text, lexicon))
         use = next((one for one in uses if one.what != "absent"), TestUse("absent"))
         found = _NOT_ORDERED.get(use.what)
@@ -76,6 +84,8 @@ class Test(EntityType):
         for pattern in (_ORDER_PHRASE, _PLAN_ENTRY):
             for match in pattern.finditer(chart):
                 test = match["test"]
+                if names_service_itself(test) or _is_service(test, match.start("test"), chart):
+                    continue
                 if names_test(test) and not _CONSULT.search(test) and use_of(test, chart).what == "ordered":
                     return Objection("false_none", "the chart orders a test", match.span())
         return super().overlooked(chart, lexicon)
@@ -99,3 +109,9 @@ class Test(EntityType):
     def read_by_rules(self, sentence: str, known: Sequence[str]) -> list[str]:
         """Only in sentences with a word of ordering."""
         return super().read_by_rules(sentence, known) if _ORDERED.search(sentence) else []
+
+
+def _is_service(phrase: str, start: int, chart: str) -> bool:
+    """Whether a phrase of a chart begins with a short name that means a service there."""
+    first = phrase.split()[0]
+    return means_no_test(first, outline(chart).mention(start, start + len(first)))
