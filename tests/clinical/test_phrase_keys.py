@@ -12,6 +12,10 @@ from chartdistill.clinical.lexica.tests import TEST_NAMES
 from chartdistill.clinical.same_as import SameAs
 
 SAME = [
+    ("diagnosis", "infection with hepatitis A", "hepatitis A infection"),
+    ("diagnosis", "Fx of L femur", "left femoral fracture"),
+    ("test", "head CT w/o contrast", "CT of the head without contrast"),
+    ("test", "2D echo", "2-D echocardiogram"),
     ("diagnosis", "type 2 diabetes mellitus", "diabetes mellitus type 2"),
     ("diagnosis", "HTN", "Hypertension"),
     ("diagnosis", "T2DM", "type II diabetes"),
@@ -62,6 +66,12 @@ SAME = [
     ("procedure", "repair of left inguinal hernia", "left inguinal hernia repair"),
 ]
 APART = [
+    ("diagnosis", "hepatitis A", "hepatitis"),
+    ("diagnosis", "hepatitis A", "hepatitis B"),
+    ("diagnosis", "group A strep", "group B strep"),
+    ("diagnosis", "no fracture", "fracture"),
+    ("diagnosis", "family history of cancer", "cancer"),
+    ("test", "CT of the abdomen", "CT of the abdomen and pelvis"),
     ("diagnosis", "left knee pain", "right knee pain"),
     ("diagnosis", "type 1 diabetes", "type 2 diabetes"),
     ("diagnosis", "stage 3 cancer", "type 3 cancer"),

@@ -53,8 +53,10 @@ _LETTER_NUMBER = re.compile(r"\b([a-z])-(?=\d)")
 """Vitamin "B-12"."""
 _INVERTED = re.compile(r"([^,]+),\s*([^,]+)")
 """As an index has it: "hypertension, essential"."""
+_LETTERED = re.compile(r"\b(hepatitis|group|type|vitamin|influenza|hemophilia|stage|grade|class)\s([a-h])\b")
+"""The letter is a name, no article: hepatitis A."""
 _DIGITS_BEHIND = re.compile(r"\b(type|stage|grade|class)[\s-]?([1-6]|i{1,3}|iv|v|vi)([ab]?)\b")
-_TOKEN = re.compile(r"\d+(?:\.\d+)?[a-z]?\b|\d+(?:\.\d+)?|[^\W_]+")
+_TOKEN = re.compile(r"\d+(?:\.\d+)?[a-z]?\b|\d+(?:\.\d+)?|[^\W_]+(?:_[a-h]\b)?")
 _LEAD = re.compile(r"^(?:the\s+)?(?:diagnos[ie]s|dx|impression|assessment)\s*(?:of|is|:)\s*")
 
 
@@ -88,7 +90,9 @@ def _folded(plain: str) -> str:
     inverted = _INVERTED.fullmatch(text)
     if inverted is not None and _RELATIONS.keys().isdisjoint(text.split()):
         text = f"{inverted[2]} {inverted[1]}"
-    return re.sub(r"[-\u2010-\u2015,;()\[\]]", " ", _LETTER_NUMBER.sub(r"\1", text))
+    text = _LETTER_NUMBER.sub(r"\1", re.sub(r"\b(\d)\s?-\s?d\b", r"\1d", text))
+    text = _LETTERED.sub(r"\1_\2", text)
+    return re.sub(r"[-\u2010-\u2015,;()\[\]]", " ", text)
 
 
 def _written_out(text: str, table: Mapping[str, str]) -> list[str]:
