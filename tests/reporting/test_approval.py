@@ -129,6 +129,7 @@ def test_report_on_the_command_line_ends_with_its_own_exit_code_each_time(run: P
         assert "Missed: stopped, called taken" in answer.stderr
         assert "Traceback" not in answer.stderr
         assert "trust gates: NOT-APPROVED" in answer.stdout
+        assert "format_valid" in answer.stdout, "broken answers stand beside confabulation"
         assert (run / "report" / "report.html").exists()
         assert (read_manifest(run / "report") or {})["trust_gates"]["status"] == "not-approved"
     values = yaml.safe_load(config.read_text())
