@@ -18,7 +18,7 @@ _NAME = (
 )
 _BRACKETED = r"(?:think|thinking|thoughts?|reasoning)"
 _OPENS = re.compile(
-    rf"<{_NAME}(?:\s[^<>]*)?>|\[{_BRACKETED}\]|◁{_NAME}▷|<\|(?:{_NAME}|(?:start|begin)_(?:of_)?{_NAME}|{_NAME}_start)\|>"
+    rf"<{_NAME}(?:\s[^<>]*)?>|\[{_BRACKETED}\]|◁{_NAME}▷|<\|(?!end_)(?:{_NAME}|(?:start|begin)_(?:of_)?{_NAME}|{_NAME}_start)\|>"
     r"|<unused94>|<\|channel\|>\s*(?:analysis|commentary)[^<]*(?:<\|constrain\|>[^<]*)?<\|message\|>|<\|channel>thought"
     r"|<\|open\|>think<\|sep\|>|\A\s*here(?:'s| is) my thought process:?",
     re.IGNORECASE,

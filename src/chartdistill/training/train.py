@@ -133,13 +133,19 @@ def _wait_for_all() -> None:
         PartialState(cpu=not torch.cuda.is_available()).wait_for_everyone()
 
 
-def main() -> None:
-    """Entry point of `accelerate launch -m chartdistill.training.train CONFIG [RUN_DIR]`."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point of `accelerate launch -m chartdistill.training.train CONFIG [RUN_DIR]`; exit codes: errors.py."""
+    parser = argparse.ArgumentParser(
+        prog="python -m chartdistill.training.train", description="The verb `train`, as `accelerate launch` starts it."
+    )
+    parser.add_argument("config", type=Path, metavar="CONFIG", help="a YAML file, see configs/")
+    parser.add_argument("run_dir", type=Path, nargs="?", metavar="RUN_DIR", help="instead of the config's run_dir")
+    arguments = parser.parse_args(argv)
     end_with_launcher()
     private_umask()
-    run = load_run(Path(sys.argv[1]), run_dir=Path(sys.argv[2]) if len(sys.argv) > 2 else None)
-    privacy.enforce(run.config.privacy.allowed_hosts)
     try:
+        run = load_run(arguments.config, run_dir=arguments.run_dir)
+        privacy.enforce(run.config.privacy.allowed_hosts)
         # The first process holds the folder for all of them.
         with lock(run.dir) if _first_process() else nullcontext(), StageBar("train", unit="steps") as bar:
             train(run, bar)
