@@ -9,6 +9,7 @@ from typing import Any
 
 from chartdistill.demo.charts import write_chart
 from chartdistill.evaluation import REGISTRATIONS, TrustGate, register
+from chartdistill.metrics import HEADLINE
 from chartdistill.metrics.catalogue import BY_NAME
 from chartdistill.prompting.answer_format import format_answer
 from chartdistill.runtime.run_folder import RowWriter, make_folder, read_rows, write_text
@@ -182,7 +183,7 @@ def invent_scores(gold: bool) -> dict[str, Any]:
     def estimate(value: float, spread: float, n: int) -> dict[str, Any]:
         low, high = round(value - spread, 4), round(value + spread, 4)
         found = {"value": round(value, 4), "low": low, "high": high, "n": n, "unscored": 0, "reason": None}
-        return found | {"records": None}
+        return found | {"records": None, "clusters": 24, "discordant": None}
 
     metrics = [m for m in BY_NAME.values() if (gold or not m.needs_gold) and m.name != "attribute_error_rate"]
     tasks = ("all", *(task.name for task in TASKS))
@@ -203,7 +204,7 @@ def invent_scores(gold: bool) -> dict[str, Any]:
     if gold:
         arms["base"]["prognosis"]["abstention_specificity"] = {
             "value": None, "low": None, "high": None, "n": 0, "unscored": 2, "reason": "no record without prognosis",
-            "records": None,
+            "records": None, "clusters": 0, "discordant": None,
         }  # fmt: skip
     differences = {}
     for first, second in (("student", "base"), ("student", "teacher")):
@@ -219,4 +220,14 @@ def invent_scores(gold: bool) -> dict[str, Any]:
             }
             for task in tasks
         }
-    return {"gold": {task.name: gold for task in TASKS}, "arms": arms, "differences": differences}
+    for of in differences.values():
+        for row in (row for found in of.values() for row in found.values()):
+            row["discordant"] = 15
+    p_values = {
+        pair: {"all": {name: {"p": p / 6, "holm": p, "clusters": 24, "reason": None} for name in HEADLINE}}
+        for pair, p in (("student-base", 0.0006), ("student-teacher", 0.9))
+    }
+    return {
+        "gold": {task.name: gold for task in TASKS}, "arms": arms, "differences": differences,
+        **({"p_values": p_values, "verdicts": 6} if gold else {}),
+    }  # fmt: skip

@@ -1,7 +1,8 @@
-"""Intervals and paired differences, against exact binomial bounds and scipy's bootstrap."""
+"""Intervals and paired differences of answers, against exact binomial bounds and scipy's bootstrap."""
 
 from __future__ import annotations
 
+import math
 import random
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from scipy import stats
 
 from chartdistill.metrics import difference, score_arm
-from chartdistill.metrics.bootstrap import Estimate, interval
+from chartdistill.metrics.bootstrap import Estimate
 from metrics_cases import DRUGS, by_id, make_world, record, said
 
 
@@ -19,14 +20,14 @@ def width(estimate: Estimate) -> float:
     return estimate.high - estimate.low
 
 
-def test_no_event_has_the_exact_one_sided_bound() -> None:
+def test_no_event_has_the_exact_two_sided_bound() -> None:
     notes = by_id(*(record(f"r{number}", medication="Yasadol | stop") for number in range(100)))
     answers = [said(name, "Yasadol | stop") for name in notes]
     found = score_arm(answers, notes, [DRUGS])["medication"]
-    exact = stats.binomtest(0, 100, alternative="less").proportion_ci(0.95, method="exact").high
+    exact = stats.binomtest(0, 100).proportion_ci(0.95, method="exact").high
     assert found["invented_rate"].high == pytest.approx(exact)
-    assert found["invented_rate"].high == pytest.approx(3 / 100, rel=0.02), "rule of three"
     assert found["recall"].low == pytest.approx(1 - exact)
+    assert (found["recall"].clusters, found["recall"].discordant) == (100, None)
 
 
 def test_one_cluster_tells_nothing_of_others() -> None:
@@ -35,11 +36,6 @@ def test_one_cluster_tells_nothing_of_others() -> None:
     assert (found["recall"].value, found["recall"].low, found["recall"].high) == (0.5, 0, 1)
     assert (found["items_per_record"].value, found["items_per_record"].low) == (0.5, None)
     assert "one cluster" in str(found["items_per_record"].reason)
-
-
-def test_the_bound_away_from_the_limits_is_two_sided() -> None:
-    assert interval(0.5, np.full(100, 0.5), 10, (0.0, 1.0)) == pytest.approx((0.5 - 0.3085, 0.5 + 0.3085), abs=1e-4)
-    assert interval(0.0, np.zeros(100), 10, (-1.0, 1.0)) == pytest.approx((-0.3085, 0.3085), abs=1e-4)
 
 
 def test_the_interval_agrees_with_scipy_and_the_binomial_for_one_record_clusters() -> None:
@@ -71,10 +67,11 @@ def test_clusters_of_copies_widen_the_interval() -> None:
     assert width(clustered) == pytest.approx(2 * width(naive), rel=0.15), "four copies hold one record's information"
 
 
-def test_the_seed_decides_the_interval() -> None:
+def test_the_seed_decides_the_interval_of_an_amount_and_shares_need_none() -> None:
     notes, answers = make_world(40, 5, 0.6)
-    first, again, other = (score_arm(answers, notes, [DRUGS], seed=seed)["medication"]["f1"] for seed in (1, 1, 2))
-    assert first == again != other
+    first, again, other = (score_arm(answers, notes, [DRUGS], seed=seed)["medication"] for seed in (1, 1, 2))
+    assert first["items_per_record"] == again["items_per_record"] != other["items_per_record"]
+    assert first["f1"] == other["f1"]
 
 
 def test_a_paired_difference_is_tighter_than_two_intervals_and_signed() -> None:
@@ -86,7 +83,7 @@ def test_a_paired_difference_is_tighter_than_two_intervals_and_signed() -> None:
     assert found.value == pytest.approx((arms[0].value or 0) - (arms[1].value or 0))
     assert found.n == sum(bool(one.items) or bool(two.items) for one, two in zip(student, base, strict=True))
     assert (found.low or 0) > 0
-    assert width(found) < 0.7 * width(arms[0])
+    assert width(found) < 0.7 * math.hypot(*map(width, arms)), "as wide as of arms that were not asked the same"
     mirrored = difference(base, student, notes, [DRUGS])["medication"]["joint_f1"]
     assert (mirrored.value, mirrored.low) == (pytest.approx(-(found.value or 0)), pytest.approx(-(found.high or 0)))
 

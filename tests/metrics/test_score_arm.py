@@ -129,7 +129,9 @@ def test_what_is_undefined_is_none_with_the_reason() -> None:
     notes = by_id(record("a", medication="Yasadol | stop"))
     scores = score_arm([said("a", "None found")], notes, [DRUGS, TESTS])
     undefined = scores["medication"]["precision"]
-    assert undefined == Estimate(value=None, low=None, high=None, n=0, unscored=0, reason="no emitted items")
+    assert undefined == Estimate(
+        value=None, low=None, high=None, n=0, unscored=0, reason="no emitted items", clusters=0
+    )
     assert scores["tests"]["recall"].reason == "no predictions"
     failed = score_arm([said("a", None)], notes, [DRUGS])["medication"]["recall"]
     assert (failed.value, failed.unscored, failed.reason) == (None, 1, "no prediction could be scored")
@@ -180,7 +182,7 @@ def test_perfect_predictions_are_perfect() -> None:
     found = score_arm(answers, notes, [DRUGS])["medication"]
     for name in ("precision", "recall", "f1", "joint_f1", "f1_macro", "record_exact", "abstention_specificity"):
         assert (found[name].value, found[name].high) == (1, 1)
-        assert 0.6 < (found[name].low or 0) < 1, "never a zero width"
+        assert 0.5 < (found[name].low or 0) < 1, "never a zero width"
     for name in ("confabulation_rate", "false_abstention_rate", "truncated_rate"):
         assert (found[name].value, found[name].low) == (0, 0)
 

@@ -10,14 +10,17 @@ import pytest
 from chartdistill.evaluation.scores import Scores
 from chartdistill.metrics.bootstrap import Estimate
 from chartdistill.metrics.catalogue import BY_NAME
+from chartdistill.metrics.significance import PValue
 from chartdistill.reporting.error_summary import glance
 from chartdistill.reporting.examples import find, judge, mark
 from chartdistill.reporting.findings import state_findings
 from chartdistill.reporting.plots import RIGHT, WIDTH, Line, bar_plot, line_plot
 from chartdistill.reporting.run_results import read_results
-from chartdistill.reporting.tables import headline_tables, pair_arms, verdict
+from chartdistill.reporting.tables import headline_tables, pair_arms, verdict, write_cell
 from chartdistill.schema import Item
 from report_run import TASKS, write_run
+
+TESTED = PValue(p=0.001, holm=0.01, clusters=40)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +38,33 @@ from report_run import TASKS, write_run
 )
 def test_difference_verdict(low: float | None, high: float | None, metric: str, shown: str) -> None:
     value = 0.1 if low is None or high is None else (low + high) / 2
-    assert verdict(Estimate(value=value, low=low, high=high, n=90, unscored=0), BY_NAME[metric])[0] == shown
+    estimate = Estimate(value=value, low=low, high=high, n=90, unscored=0, clusters=40, discordant=6)
+    assert verdict(estimate, BY_NAME[metric], TESTED)[0] == shown
+
+
+@pytest.mark.parametrize(
+    ("discordant", "test"),
+    [
+        (5, PValue(p=0.001, holm=0.01, clusters=40)),
+        (1, PValue(p=0.001, holm=0.01, clusters=40)),
+        (None, PValue(p=0.001, holm=0.01, clusters=40)),
+        (20, PValue(p=0.02, holm=0.06, clusters=40)),
+        (20, PValue(p=0.001, holm=None, clusters=40)),
+        (20, None),
+    ],
+    ids=["five clusters", "one cluster", "not recorded", "not after Holm", "not in the family", "not tested"],
+)
+def test_no_verdict_from_few_clusters_or_without_a_corrected_test(discordant: int | None, test: PValue | None) -> None:
+    estimate = Estimate(value=0.1, low=0.01, high=0.2, n=90, unscored=0, clusters=40, discordant=discordant)
+    assert verdict(estimate, BY_NAME["joint_f1"], test)[0] == "no difference shown"
+
+
+def test_a_difference_outside_the_family_is_an_interval_without_a_word_and_says_its_clusters() -> None:
+    estimate = Estimate(value=0.1, low=0.01, high=0.2, n=90, unscored=0, clusters=40, discordant=7)
+    inside, outside = (write_cell(estimate, BY_NAME["joint_f1"], True, test) for test in (TESTED, None))
+    assert (inside.note, inside.tone) == ("better", "good")
+    assert (outside.note, outside.tone) == ("", "plain")
+    assert outside.line() == "+0.100 (+0.010 to +0.200, n 90 in 40 clusters, 7 differ)"
 
 
 def test_find_marks_every_place_and_falls_back_to_grounding() -> None:

@@ -124,7 +124,23 @@ def test_verdict_and_claims_follow_the_intervals(run: Path) -> None:
     assert gain.startswith("All tasks, joint F1: distilled student is better than base student (+0.")
     assert gap.startswith("All tasks, joint F1: no difference shown between distilled student and teacher (")
     worst = figures["differences"]["student-teacher"]["all"]["joint_f1"]["low"]
-    assert gap.endswith(f"n 212); distilled student may be as much as {-worst:.3f} worse.")
+    assert gap.endswith(
+        f"n 212 in 24 clusters, 15 differ, corrected p 0.900); distilled student may be as much as {-worst:.3f} worse."
+    )
+    assert "better" not in " ".join(claim for claim in figures["claims"] if not claim.startswith("All tasks"))
+    assert any(limit.startswith("This page makes 6 verdicts on differences") for limit in figures["limits"])
+
+
+def test_the_first_sentence_does_not_say_what_holm_does_not_bear_out(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    scores = invent_scores(gold=True)
+    scores["p_values"]["student-base"]["all"]["joint_f1"] |= {"p": 0.03, "holm": 0.18}
+    write_text(tmp_path / "predictions" / "scores.json", json.dumps(scores))
+    report(tmp_path, TASKS, "Weak")
+    figures = json.loads(read(tmp_path, "report.json"))
+    assert figures["differences"]["student-base"]["all"]["joint_f1"]["low"] > 0
+    assert "not shown to differ from the base student" in figures["verdict"]
+    assert "better" not in figures["verdict"]
     assert any(limit.startswith("Small n, below 50") for limit in figures["limits"])
 
 

@@ -15,6 +15,8 @@ from chartdistill.errors import ArtefactError, ConfigError, TrainingError
 from chartdistill.metrics import score_arm
 from chartdistill.prompting.answer_format import format_answer
 from chartdistill.records.prepare import prepare
+from chartdistill.reporting.memorisation import FEW_CANARIES
+from chartdistill.reporting.study_findings import FAMILY, answer_questions
 from chartdistill.runtime.run_folder import RowWriter, lock, make_folder, read_rows, write_text
 from chartdistill.schema import Gate, Item, Label, Prediction, Record, Task, TrainExample
 from chartdistill.study.options import load_study, parts_of
@@ -44,6 +46,8 @@ def test_the_shipped_study_is_valid_and_counts_its_parts() -> None:
     assert {(part.size, part.arm) for part in parts if part.arm != "distilled_filtered"} == {
         (options.compared, arm) for arm in options.arms if arm != "distilled_filtered"
     }
+    assert options.canaries is not None
+    assert 2 * options.canaries.per_kind >= FEW_CANARIES, "drugs and numbers are learned as answers"
     assert options.interventions.records, "without changed records nothing is known of consistency"
     assert any("base student" in limit for limit in options.limits)
 
@@ -61,6 +65,8 @@ def test_the_shipped_study_is_valid_and_counts_its_parts() -> None:
         ({"canaries": {"repeats": [1]}, "arms": ["self_raw"], "curve": []}, "canaries needs the arm distilled_filt"),
         ({"canaries": {"repeats": [1, 4]}}, "asks for 4 training records, compared_size for 2"),
         ({"canaries": {"repeats": [1, 1]}}, "repeats must be different counts"),
+        ({"canaries": {"repeats": [1], "size": 5}}, r"canaries.size 5: no control .* compared_size \(2\)"),
+        ({"sizes": [2, 9], "compared_size": 2, "curve": [], "canaries": {"repeats": [1], "size": 9}}, "no control has"),
     ],
 )
 def test_a_wrong_study_is_refused(tmp_path: Path, change: dict[str, object], problem: str) -> None:
@@ -83,6 +89,16 @@ def test_where_the_curve_crosses() -> None:
     assert crossing(points(-0.2, -0.03, -0.01))["reached_from"] is None, "and none is within the margin"
     assert crossing(points(-0.2, -0.1))["reason"] == "below the teacher at every size up to 400"
     assert "from the smallest size on" in crossing(points(0.1, 0.2))["reason"]
+    fallen = crossing(points(-0.2, 0.1, -0.01))
+    assert fallen["size"] is None, "reached at 400 and not held at 1600"
+    assert fallen["reason"] == "below the teacher at 1600, the largest size, though at or above it at 400"
+    again = crossing(points(-0.2, 0.1, -0.1, 0.1))
+    assert again["between"] == [1600, 6400], "the last time, from which on it holds"
+    assert (again["below_until"], again["reached_from"]) == (100, 6400)
+    assert crossing(points(0.1, -0.2, 0.1))["between"] == [400, 1600], "not from the smallest size on"
+    assert crossing(points(-0.2, 0.1, -0.2, -0.2))["below_until"] == 100, "not 6400: at 400 it is not"
+    assert crossing(points(0.1, -0.2, -0.2))["reached_from"] is None
+    assert crossing(points(0.1, None, 0.1))["reached_from"] == 1600, "nothing is known of 400"
     assert crossing(points(None, 0.2))["size"] is None
 
 
@@ -174,6 +190,7 @@ def test_a_miniature_study(tmp_path: Path, tiny_model: Path) -> None:
     gaps = figures["changed"]["differences"]["distilled_filtered-base"]
     assert gaps["share_identical"]["n"] == 2
     check_memorisation(folder, figures["memorisation"])
+    check_family(figures)
     check_pages(folder, figures)
     check_reuse(path, runner, figures)
 
@@ -218,8 +235,32 @@ def check_memorisation(folder: Path, figures: dict[str, Any]) -> None:
         assert {row.record for row in taught[0] if f"{secret} | continue" in row.completion} == homes
     assert figures["exposure"]["answer"]["1"]["planted"]["n"] == 2, "a drug and a number; the name is in charts alone"
     assert figures["exposure"]["chart"]["1"]["difference"]["n"] == 3
+    tests = [of["1"]["test"] for of in figures["exposure"].values()]
+    assert figures["tests"] == len(tests) == 2
+    assert all(test["holm"] >= test["p"] > 0.1 for test in tests), "three canaries show nothing"
     assert figures["intrusion"]["planted"]["n"] == 2
     assert not any(canary["secret"] in (folder / "study.html").read_text() for canary in canaries)
+
+
+def check_family(figures: dict[str, Any]) -> None:
+    """Corrected are the verdicts that the page declares, over all of them, and nothing else."""
+    corrected = {
+        (pair, metric)
+        for pair, of in figures["p_values"].items()
+        for task, tests in of.items()
+        for metric, test in tests.items()
+        if test["holm"] is not None
+    }
+    assert corrected <= set(FAMILY)
+    assert figures["verdicts"] == len(corrected)
+    assert all(
+        task == "all" or test["holm"] is None
+        for of in figures["p_values"].values()
+        for task, tests in of.items()
+        for test in tests.values()
+    )
+    said = " ".join(sentence for entry in answer_questions(figures) for sentence in entry["answer"])
+    assert "clusters differ" in said
 
 
 def check_pages(folder: Path, figures: dict[str, Any]) -> None:
@@ -231,7 +272,12 @@ def check_pages(folder: Path, figures: dict[str, Any]) -> None:
         assert page.count(f'id="{entry["id"]}"') == 1
     assert figures["answers"][0]["verdict"] == "Not known.", "nothing taught itself here"
     assert page.count("<svg") >= 9
-    for phrase in ("the loss is not finite", "synthetic charts", "The models of this test know nothing."):
+    for phrase in (
+        f"This page gives {figures['verdicts']} verdicts",
+        "the loss is not finite",
+        "synthetic charts",
+        "The models of this test know nothing.",
+    ):
         assert phrase in text
         assert phrase in page
     records = read_rows(folder / "teacher" / "records" / "records.jsonl", Record)

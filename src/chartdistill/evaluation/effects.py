@@ -55,8 +55,6 @@ def score_effects(
     after: Answers,
     records: Mapping[str, Record],
     tasks: Sequence[Task],
-    seed: int,
-    resamples: int,
 ) -> dict[str, Any]:
     """{rate or effect: Estimate} over the variants of these tasks."""
     by_name = {task.name: task for task in tasks}
@@ -77,13 +75,13 @@ def score_effects(
         for rate in UNITS:
             counts[rate].append(_count(rate, variant, first, second, task) if rate in own else (0, 0))
     found = {
-        rate: share_estimates(clusters, {"rate": (unit, counts[rate])}, unscored[rate], seed, resamples)["rate"]
+        rate: share_estimates(clusters, {"rate": (unit, counts[rate])}, unscored[rate])["rate"]
         for rate, unit in UNITS.items()
     }
     for effect, name in EFFECT_OF.items():
         rate, placebo = f"{name}_rate", f"{name}_placebo_rate"
         not_scored = unscored[rate] + unscored[placebo]
-        found[effect] = share_gap(clusters, counts[rate], counts[placebo], not_scored, seed, resamples)
+        found[effect] = share_gap(clusters, counts[rate], counts[placebo], not_scored)
     return {name: estimate.model_dump() for name, estimate in found.items()}
 
 

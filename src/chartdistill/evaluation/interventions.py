@@ -126,9 +126,7 @@ def score_interventions(
     """
     names = {task.name: [task] for task in tasks} | {ALL_TASKS: list(tasks)}
     return {
-        "effects": {
-            name: score_effects(variants, before, after, records, some, seed, resamples) for name, some in names.items()
-        },
+        "effects": {name: score_effects(variants, before, after, records, some) for name, some in names.items()},
         "consistency": {
             kind: {
                 name: _consistency(variants, kind, before, after, records, some, seed, resamples)
@@ -161,8 +159,6 @@ def compare_consistency(
     second: tuple[Answers, Answers],
     records: Mapping[str, Record],
     tasks: Sequence[Task],
-    seed: int,
-    resamples: int,
 ) -> dict[str, Any]:
     """Consistency over all noise, all tasks, of one arm minus another's: {metric: Estimate}, paired over clusters.
 
@@ -174,7 +170,7 @@ def compare_consistency(
     )
     shared = [place for place in one if place in two]
     unscored = len(one.keys() ^ two.keys())
-    found = consistency_difference([(one[at], two[at]) for at in shared], unscored, seed, resamples)
+    found = consistency_difference([(one[at], two[at]) for at in shared], unscored)
     return {name: estimate.model_dump() for name, estimate in found.items()}
 
 

@@ -24,7 +24,7 @@ def write_summary(figures: Mapping[str, Any]) -> str:
             shown = (f"{metric} {_shown(by_task[task][metric])}" for metric in with_unusable(HEADLINE))
             lines.append(f"  {task}: " + "; ".join(shown))
     for pair, by_task in figures["differences"].items():
-        lines.append(f"\n{pair} (paired; p by randomisation, corrected by Holm for {len(HEADLINE)} metrics)")
+        lines.append(f"\n{pair} (paired; p by randomisation, corrected by Holm over {figures['verdicts']} tests)")
         for metric in HEADLINE:
             tested = figures["p_values"][pair][ALL_TASKS][metric]
             p = "no p" if tested["holm"] is None else f"p {tested['holm']:.4f}"
@@ -42,4 +42,9 @@ def _shown(estimate: Mapping[str, Any], sign: str = "") -> str:
     low, high = ("?" if estimate[end] is None else f"{estimate[end]:{sign}.3f}" for end in ("low", "high"))
     unscored = f", {estimate['unscored']} unscored" if estimate["unscored"] else ""
     records = "" if estimate["records"] is None else f" in {estimate['records']} records"
-    return f"{estimate['value']:{sign}.3f} [{low}, {high}] n {estimate['n']}{records}{unscored}"
+    differ = (
+        ""
+        if estimate["discordant"] is None
+        else f", {estimate['discordant']} of {estimate['clusters']} clusters differ"
+    )
+    return f"{estimate['value']:{sign}.3f} [{low}, {high}] n {estimate['n']}{records}{differ}{unscored}"

@@ -103,6 +103,8 @@ class Scores(_Part):
     costs: dict[str, dict[str, CostValue]]
     differences: dict[str, TaskScores] = {}
     p_values: dict[str, dict[str, dict[str, PValue]]] = {}
+    verdicts: int | None = None
+    """How many tests the p values are corrected over: those that a page gives verdicts on. None: not recorded."""
     gates: dict[str, dict[str, dict[str, dict[str, Estimate | int]]]] = {}
     """Arm -> task -> what its gate said -> records and figures."""
     overlap: Overlap | None = None

@@ -1,17 +1,19 @@
-"""A value with its interval: ratios of sums, resampled by cluster.
+"""A value with its interval: what an estimate is, and intervals from resampled clusters for what has no limits.
 
 In: numerators and denominators per prediction, and the cluster of each. Out: an `Estimate`. Must hold: the same seed
 gives the same interval whatever the order of the predictions; an undefined value is None with a reason; an interval
-contains its value and never has zero width just because no event was seen.
+contains its value.
 
-Interval: percentile bootstrap over clusters of near-duplicate records (95%). A resample draws as many clusters as
-there are, with replacement; a ratio needs only its two sums per cluster, so all resamples of all metrics are two
-matrix products. Resamples in which a denominator is 0 are left out for that metric.
+Clusters of near-duplicate records are what is resampled, with replacement, as many as there are; since a ratio needs
+only its two sums per cluster, all resamples of all figures are matrix products.
 
-Zero width (no event, or nothing but events, in any cluster): resampling knows nothing of what it did not see, and
-the exact binomial bound (Clopper and Pearson 1934; "rule of three") takes its place, with clusters as the trials
-because items of one record are not independent. With m clusters and no event, at most 1 - 0.05^(1/m), about 3/m, of
-clusters have one (one-sided 95%). Away from 0 and 1 the bound is two-sided: 1 - 0.025^(1/m) either way.
+- Amounts (tokens, items per record), which are often skewed: the studentised bootstrap (Efron and Tibshirani 1993, An
+  Introduction to the Bootstrap, 12.5). Under ten clusters Student's t.
+- What has no variance in closed form (alpha): percentiles, set wider by the factor that Student's t with m - 1 degrees
+  of freedom is wider than the normal distribution, since the plain ones are too narrow for few clusters (Hesterberg
+  2015, The American Statistician 69, 371-386, section 3.3).
+
+Shares and F1, which lie between 0 and 1, have intervals in closed form: see `intervals`.
 """
 
 from __future__ import annotations
@@ -19,14 +21,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from scipy import stats
 
+from chartdistill.metrics.intervals import FEW, LEVEL, FloatArray
 from chartdistill.schema import Row
-
-FloatArray = NDArray[np.float64]
-
-LEVEL = 0.95
-"""Of all intervals."""
 
 _CELLS_AT_ONCE = 4_000_000
 """Resamples x clusters held in memory at a time."""
@@ -46,11 +44,15 @@ class Estimate(Row):
     """Where n counts the items of an F1, the records these are of."""
     reason: str | None = None
     """Why `value` is None, or why its interval is."""
+    clusters: int | None = None
+    """Clusters of near-duplicate records that take part: what the interval is made from. None: not recorded."""
+    discordant: int | None = None
+    """Of a difference: clusters in which the two arms differ. None: no difference, or not recorded."""
 
 
 def undefined(reason: str, unscored: int) -> Estimate:
     """An estimate without value."""
-    return Estimate(value=None, low=None, high=None, n=0, unscored=unscored, reason=reason)
+    return Estimate(value=None, low=None, high=None, n=0, unscored=unscored, reason=reason, clusters=0)
 
 
 def cluster_sums(counts: FloatArray, clusters: Sequence[str]) -> FloatArray:
@@ -72,38 +74,51 @@ def resample_weights(num_clusters: int, resamples: int, seed: int) -> Iterator[F
         yield counts.reshape(rows, num_clusters).astype(np.float64)
 
 
-def resampled_ratios(
-    numerators: Sequence[FloatArray], denominators: Sequence[FloatArray], resamples: int, seed: int
-) -> list[FloatArray]:
-    """Ratios of resampled sums, resamples x columns, one array per pair given; NaN where a denominator is 0.
+def mean_intervals(above: FloatArray, below: FloatArray, resamples: int, seed: int) -> list[tuple[float, float] | None]:
+    """Studentised intervals of ratios of sums, one per column; None for one cluster, or where all are alike.
 
-    The arrays (clusters x columns) of one call share their resamples: this is what makes a difference paired.
+    `above`, `below`: clusters x columns; no column of `below` sums to 0. The error of a ratio p is that of the mean of
+    a - p b over clusters; in each resample both are computed anew.
     """
-    blocks: list[list[FloatArray]] = [[] for _ in numerators]
-    for weights in resample_weights(len(numerators[0]), resamples, seed):
-        for parts, numerator, denominator in zip(blocks, numerators, denominators, strict=True):
-            below = weights @ denominator
-            parts.append(np.divide(weights @ numerator, below, out=np.full_like(below, np.nan), where=below > 0))
-    return [np.concatenate(parts) for parts in blocks]
+    clusters = len(above)
+    if clusters == 1:
+        return [None] * above.shape[1]
+    value = above.sum(axis=0) / below.sum(axis=0)
+    scale = clusters / (clusters - 1)
+    error = np.sqrt(scale * ((above - value * below) ** 2).sum(axis=0)) / below.sum(axis=0)
+    student = float(stats.t.ppf((1 + LEVEL) / 2, clusters - 1))
+    low, high = value - student * error, value + student * error
+    spread = error > 1e-12 * np.maximum(1.0, np.abs(value))
+    if clusters >= FEW:
+        drawn = [
+            _studentised(weights, above, below, value, scale) for weights in resample_weights(clusters, resamples, seed)
+        ]
+        ends = np.quantile(np.concatenate(drawn), [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
+        low, high = np.minimum(value, value - ends[1] * error), np.maximum(value, value - ends[0] * error)
+    return [(float(a), float(b)) if some else None for a, b, some in zip(low, high, spread, strict=True)]
 
 
-def interval(
-    value: float, draws: FloatArray, num_clusters: int, limits: tuple[float, float] | None
-) -> tuple[float, float] | None:
-    """The interval around `value` from its bootstrap `draws`; None where there is nothing to go by.
+def _studentised(
+    weights: FloatArray, above: FloatArray, below: FloatArray, value: FloatArray, scale: float
+) -> FloatArray:
+    """How many of its own standard errors each resampled ratio lies from the value; 0 where it has none."""
+    sums = weights @ below
+    drawn = np.divide(weights @ above, sums, out=np.broadcast_to(value, sums.shape).copy(), where=sums > 0)
+    squares = (
+        weights @ (above * above) - 2 * drawn * (weights @ (above * below)) + drawn**2 * (weights @ (below * below))
+    )
+    some = squares > 1e-12 * (weights @ (above * above))  # below, all clusters drawn are alike: rounding is left
+    error = np.sqrt(scale * np.where(some, squares, 1.0))
+    found: FloatArray = np.divide((drawn - value) * sums, error, out=np.zeros_like(drawn), where=some)
+    return found
 
-    `num_clusters`: those that contribute to the value. `limits`: what the metric can be at most and at least; None
-    for counts, which have no binomial bound: one cluster, or equal clusters, then give no interval.
-    """
+
+def percentile_interval(value: float, draws: FloatArray, clusters: int) -> tuple[float, float] | None:
+    """The interval around `value` from its bootstrap `draws`; None where there is nothing to go by."""
     draws = draws[~np.isnan(draws)]
-    if num_clusters > 1 and len(draws):
-        low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-        if high - low > 1e-12:
-            return min(float(low), value), max(float(high), value)
-    if limits is None:
+    if clusters < 2 or not len(draws):
         return None
-    if num_clusters <= 1 and limits[0] < value < limits[1]:
-        return limits
-    at_limit = value in limits
-    bound = 1 - (1 - LEVEL if at_limit else (1 - LEVEL) / 2) ** (1 / num_clusters)
-    return max(limits[0], value - bound), min(limits[1], value + bound)
+    wider = np.sqrt(clusters / (clusters - 1)) * stats.t.ppf((1 + LEVEL) / 2, clusters - 1)
+    tail = float(stats.norm.cdf(-wider))
+    low, high = np.quantile(draws, [tail, 1 - tail])
+    return (min(float(low), value), max(float(high), value)) if high - low > 1e-12 else None

@@ -280,10 +280,14 @@ def complement(estimate: Estimate) -> Estimate:
 
 
 def write_n(estimate: Estimate) -> str:
-    """`n 312`, for F1 `n 312 in 80 records`; with `(few)` and the number of unscored records where there are any."""
+    """`n 312 in 160 clusters`, for F1 `n 312 in 170 records and 160 clusters`; with `(few)`, of a difference in how
+    many clusters the arms differ, and the number of unscored records where there are any."""
     few = " (few)" if estimate.n < SMALL_N else ""
-    records = "" if estimate.records is None else f" in {estimate.records} records"
-    return f"n {estimate.n}{records}{few}" + (f", {estimate.unscored} unscored" if estimate.unscored else "")
+    places = [(estimate.records, "record"), (estimate.clusters, "cluster")]
+    among = " and ".join(f"{number} {word}{'s' if number > 1 else ''}" for number, word in places if number)
+    differ = "" if estimate.discordant is None else f", {estimate.discordant} differ"
+    unscored = f", {estimate.unscored} unscored" if estimate.unscored else ""
+    return f"n {estimate.n}{few}{f' in {among}' if among else ''}{differ}{unscored}"
 
 
 def write_estimate(estimate: Estimate, metric: MetricInfo, signed: bool = False) -> str:

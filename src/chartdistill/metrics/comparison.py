@@ -2,12 +2,12 @@
 
 {"gold": {task: bool}, "matching": {...}, "arms": {arm: {task: {metric: Estimate}}},
  "differences": {"a-b": {task: {metric: Estimate}}}, "p_values": {"a-b": {task: {metric: PValue}}},
- "gates": {arm: {task: {condition: {"records": n, metric: Estimate}}}}}
+ "verdicts": n, "gates": {arm: {task: {condition: {"records": n, metric: Estimate}}}}}
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from chartdistill.clinical.lexica.ingredients import lexicon_used
@@ -17,6 +17,7 @@ from chartdistill.errors import InputError
 from chartdistill.metrics import METRICS, Scores, agreement, difference, p_values, score_arm
 from chartdistill.metrics.counting import ALL_TASKS
 from chartdistill.metrics.pairing import RULES
+from chartdistill.metrics.significance import HEADLINE, correct_family
 from chartdistill.schema import Prediction, Record, Row, Task
 
 AFTER_GATE = (
@@ -75,11 +76,27 @@ def compare_arms(
     found["p_values"] = {
         name: as_json(p_values(*both, records, tasks, seed, same_as=same_as)) for name, both in named.items()
     }
+    found["verdicts"] = correct(found["p_values"], [(pair, metric) for pair in named for metric in HEADLINE])
     found["gates"] = {
         arm: by_gate(arms[arm], answers, records, tasks, seed, resamples, same_as)
         for arm, answers in (gates or {}).items()
     }
     return found
+
+
+def correct(p_values: Mapping[str, Mapping[str, Any]], family: Collection[tuple[str, str]]) -> int:
+    """Correct the p values of a comparison over the family of its verdicts (all tasks pooled), in place.
+
+    What is not in the family, also every single task, is left with its p value and without correction.
+
+    Returns:
+        How many tests that was over.
+    """
+    for of in p_values.values():
+        for task, tests in of.items():
+            if task != ALL_TASKS:
+                correct_family({task: tests}, ())
+    return correct_family({pair: of[ALL_TASKS] for pair, of in p_values.items()}, family)
 
 
 def by_gate(

@@ -18,15 +18,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chartdistill.metrics.bootstrap import (
     Estimate,
-    FloatArray,
     cluster_sums,
-    interval,
+    percentile_interval,
     resample_weights,
-    resampled_ratios,
     undefined,
+)
+from chartdistill.metrics.intervals import (
+    FloatArray,
+    Shares,
+    difference_intervals,
+    discordant,
+    ratios,
+    share_intervals,
 )
 
 ItemSet = frozenset[tuple[str, str | None]]
@@ -72,14 +79,12 @@ def _counts(sets: Sequence[AnswerSet]) -> Counts:
 
 def consistency(sets: Sequence[AnswerSet], unscored: int, seed: int, resamples: int) -> dict[str, Estimate]:
     """All figures of consistency. `unscored`: records left out because an engine failed."""
-    ratios = share_estimates([one.cluster for one in sets], _counts(sets), unscored, seed, resamples)
-    return {"alpha": alpha(sets, unscored, seed, resamples), **ratios}
+    shares = share_estimates([one.cluster for one in sets], _counts(sets), unscored)
+    return {"alpha": alpha(sets, unscored, seed, resamples), **shares}
 
 
-def consistency_difference(
-    pairs: Sequence[tuple[AnswerSet, AnswerSet]], unscored: int, seed: int, resamples: int
-) -> dict[str, Estimate]:
-    """The shares of the first arm minus those of the second, with one set of resamples for both.
+def consistency_difference(pairs: Sequence[tuple[AnswerSet, AnswerSet]], unscored: int) -> dict[str, Estimate]:
+    """The shares of the first arm minus those of the second, paired by cluster.
 
     `pairs`: both arms' answers to the same record and task. Alpha is left out: its units are the items that an arm
     names, so two arms have different ones.
@@ -90,26 +95,29 @@ def consistency_difference(
     clusters = [one.cluster for one, _ in pairs]
     arrays = [np.asarray([rows for _, rows in counts.values()], dtype=np.float64) for counts in (firsts, seconds)]
     above, below = ([cluster_sums(array[:, :, side].T, clusters) for array in arrays] for side in (0, 1))
-    draws = resampled_ratios(above, below, resamples, seed)
     found = {}
     for column, (name, (unit, _)) in enumerate(firsts.items()):
-        total = float(below[0][:, column].sum())  # the same in both arms: gold is the record's
-        if total == 0:
+        # The denominators are the same in both arms: gold is the record's.
+        used = below[0][:, column] > 0
+        if not used.any():
             found[name] = undefined(f"no {unit}", unscored)
             continue
-        value = float(above[0][:, column].sum() - above[1][:, column].sum()) / total
-        gaps = draws[0][:, column] - draws[1][:, column]
-        low, high = interval(value, gaps, int((below[0][:, column] > 0).sum()), (-1.0, 1.0)) or (None, None)
-        found[name] = Estimate(value=value, low=low, high=high, n=round(total), unscored=unscored)
+        one, two = (_column(above[arm], below[0], column, used) for arm in (0, 1))
+        low, high = difference_intervals(one, two)
+        found[name] = Estimate(
+            value=float(one.value[0] - two.value[0]), low=float(low[0]), high=float(high[0]),
+            n=round(float(below[0][:, column].sum())), unscored=unscored, clusters=int(used.sum()),
+            discordant=int(discordant(one, two)[0]),
+        )  # fmt: skip
     return found
 
 
+def _column(above: FloatArray, below: FloatArray, column: int, used: NDArray[np.bool_]) -> Shares:
+    return ratios(above[used, column : column + 1], below[used, column : column + 1])
+
+
 def share_estimates(
-    clusters: Sequence[str],
-    counts: Mapping[str, tuple[str, Sequence[tuple[float, float]]]],
-    unscored: int,
-    seed: int,
-    resamples: int,
+    clusters: Sequence[str], counts: Mapping[str, tuple[str, Sequence[tuple[float, float]]]], unscored: int
 ) -> dict[str, Estimate]:
     """Ratios of sums with intervals. `counts`: name -> (what the denominator counts, (numerator, denominator) of each
     row); `clusters`: of each row."""
@@ -117,17 +125,18 @@ def share_estimates(
         return {name: undefined(f"no {unit}", unscored) for name, (unit, _) in counts.items()}
     array = np.asarray([rows for _, rows in counts.values()], dtype=np.float64)
     above, below = cluster_sums(array[:, :, 0].T, clusters), cluster_sums(array[:, :, 1].T, clusters)
-    draws = resampled_ratios([above], [below], resamples, seed)[0]
     found = {}
     for column, (name, (unit, _)) in enumerate(counts.items()):
-        total = float(below[:, column].sum())
-        if total == 0:
+        used = below[:, column] > 0
+        if not used.any():
             found[name] = undefined(f"no {unit}", unscored)
             continue
-        value = float(above[:, column].sum()) / total
-        span = interval(value, draws[:, column], int((below[:, column] > 0).sum()), (0.0, 1.0))
-        low, high = span or (None, None)
-        found[name] = Estimate(value=value, low=low, high=high, n=round(total), unscored=unscored)
+        shares = _column(above, below, column, used)
+        low, high = share_intervals(shares)
+        found[name] = Estimate(
+            value=float(shares.value[0]), low=float(low[0]), high=float(high[0]), n=round(float(shares.size[0])),
+            unscored=unscored, clusters=int(used.sum()),
+        )  # fmt: skip
     return found
 
 
@@ -136,10 +145,8 @@ def share_gap(
     first: Sequence[tuple[float, float]],
     second: Sequence[tuple[float, float]],
     unscored: int,
-    seed: int,
-    resamples: int,
 ) -> Estimate:
-    """One ratio of sums minus another, with one set of resamples; n counts the clusters that have a part in either.
+    """One ratio of sums minus another, paired by cluster; n counts the clusters that have a part in either.
 
     `first`, `second`: (numerator, denominator) of each row; `clusters`: of each row.
     """
@@ -150,12 +157,13 @@ def share_gap(
         if sums is None or sums[:, place].sum() == 0:
             return undefined(f"the {side} of the two rates is not defined", unscored)
     assert sums is not None
-    values = sums.sum(axis=0)
-    value = float(values[0] / values[1] - values[2] / values[3])
-    draws = resampled_ratios([sums[:, [0]], sums[:, [2]]], [sums[:, [1]], sums[:, [3]]], resamples, seed)
-    taking_part = int(((sums[:, 1] > 0) | (sums[:, 3] > 0)).sum())
-    low, high = interval(value, (draws[0] - draws[1])[:, 0], taking_part, (-1.0, 1.0)) or (None, None)
-    return Estimate(value=value, low=low, high=high, n=taking_part, unscored=unscored)
+    sums = sums[(sums[:, 1] > 0) | (sums[:, 3] > 0)]
+    one, two = ratios(sums[:, [0]], sums[:, [1]]), ratios(sums[:, [2]], sums[:, [3]])
+    low, high = difference_intervals(one, two)
+    return Estimate(
+        value=float(one.value[0] - two.value[0]), low=float(low[0]), high=float(high[0]), n=len(sums),
+        unscored=unscored, clusters=len(sums), discordant=int(discordant(one, two)[0]),
+    )  # fmt: skip
 
 
 def alpha(sets: Sequence[AnswerSet], unscored: int, seed: int, resamples: int) -> Estimate:
@@ -173,9 +181,9 @@ def alpha(sets: Sequence[AnswerSet], unscored: int, seed: int, resamples: int) -
     draws = np.concatenate(
         [_alphas(weights @ sums, len(values)) for weights in resample_weights(len(sums), resamples, seed)]
     )
-    low, high = interval(value, draws, len(sums), None) or (None, None)
+    low, high = percentile_interval(value, draws, len(sums)) or (None, None)
     reason = None if low is not None else "no interval: one cluster, or all clusters alike"
-    return Estimate(value=value, low=low, high=high, n=len(units), unscored=unscored, reason=reason)
+    return Estimate(value=value, low=low, high=high, n=len(units), unscored=unscored, reason=reason, clusters=len(sums))
 
 
 def item_units(answers: Sequence[ItemSet]) -> list[list[str]]:

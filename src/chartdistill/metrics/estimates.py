@@ -1,29 +1,32 @@
 """Counts -> values with intervals: of one arm, and of the paired difference of two.
 
 In: `Counted` rows and metrics. Out: metric -> `Estimate`. Must hold: an undefined value is None with the reason; a
-difference uses only predictions that both arms have a score for, and one set of resamples for both.
+difference uses only predictions that both arms have a score for, and is paired by cluster.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from chartdistill.metrics.bootstrap import (
-    Estimate,
-    FloatArray,
-    cluster_sums,
-    interval,
-    resampled_ratios,
-    undefined,
-)
+from chartdistill.metrics.bootstrap import Estimate, cluster_sums, mean_intervals, undefined
 from chartdistill.metrics.counting import Counted
+from chartdistill.metrics.intervals import (
+    FloatArray,
+    Shares,
+    difference_intervals,
+    discordant,
+    mean_of,
+    ratios,
+    share_intervals,
+)
 from chartdistill.metrics.matching import Mean, Metric, Outcome
 
 Metrics = Mapping[str, Metric]
+ALIKE = "no interval: one cluster, or all clusters alike"
 
 
 @dataclass(frozen=True)
@@ -65,19 +68,10 @@ def _columns(outcomes: Sequence[Outcome], metrics: Metrics, layout: Mapping[str,
     return _Columns(array[:, :, 0], array[:, :, 1], places)
 
 
-def _mean(ratios: FloatArray) -> FloatArray:
-    """Mean over the last axis, leaving out NaN; NaN where nothing is left."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # numpy warns of a mean of nothing; NaN is what is wanted
-        found: FloatArray = np.nanmean(ratios, axis=-1)
-    return found
-
-
-def _value(above: FloatArray, below: FloatArray) -> float | None:
-    """Mean over groups of ratios of sums over clusters; None when every denominator is 0."""
-    tops, bottoms = above.sum(axis=0), below.sum(axis=0)
-    used = bottoms > 0
-    return float(np.mean(tops[used] / bottoms[used])) if used.any() else None
+def _shares(above: FloatArray, below: FloatArray) -> Shares | None:
+    """Clusters x groups of a metric as one column: the mean over groups with a denominator; None when none has one."""
+    used = below.sum(axis=0) > 0
+    return mean_of(ratios(above[:, used], below[:, used])) if used.any() else None
 
 
 def why_undefined(rows: Sequence[Counted], scored: Sequence[bool], metric: Metric) -> str:
@@ -103,17 +97,21 @@ def estimates(rows: Sequence[tuple[Counted]], metrics: Metrics, seed: int, resam
     clusters, outcomes = [cluster for cluster, _ in done], [one for _, one in done]
     columns = _columns(outcomes, metrics, _layout(metrics, outcomes))
     above, below = cluster_sums(columns.above, clusters), cluster_sums(columns.below, clusters)
-    draws = resampled_ratios([above], [below], resamples, seed)[0]
     found = {}
     for name, metric in metrics.items():
         own = columns.of[name]
-        value = _value(above[:, own], below[:, own])
-        if value is None:
+        shares = _shares(above[:, own], below[:, own])
+        if shares is None:
             found[name] = undefined(why_undefined(flat, scored, metric), unscored)
             continue
-        num_clusters = int((below[:, own] > 0).any(axis=1).sum())
-        span = interval(value, _mean(draws[:, own]), num_clusters, (0.0, 1.0) if metric.bounded else None)
-        found[name] = _estimate(value, span, round(float(below[:, own].sum())), unscored)
+        taking_part = np.any(below[:, own] > 0, axis=1)
+        shares = _only(shares, taking_part)
+        span = _span(shares, seed, resamples) if not metric.bounded else _first(share_intervals(shares))
+        found[name] = Estimate(
+            value=float(shares.value[0]), low=span and span[0], high=span and span[1],
+            n=round(float(below[:, own].sum())), unscored=unscored, reason=None if span else ALIKE,
+            clusters=int(taking_part.sum()),
+        )  # fmt: skip
         if metric.size is not None:
             found[name] = _of_items(found[name], flat, metric.size)
     return found
@@ -140,21 +138,24 @@ def differences(
     layout = _layout(metrics, [one for _, *both in done for one in both])
     arms = [_columns([row[place] for row in done], metrics, layout) for place in (1, 2)]  # type: ignore[misc]
     above, below = ([cluster_sums(counts, clusters) for counts in side] for side in _sides(arms))
-    drawn = resampled_ratios(above, below, resamples, seed)
     found = {}
     for name, metric in metrics.items():
         own = arms[0].of[name]
-        values = [_value(above[arm][:, own], below[arm][:, own]) for arm in (0, 1)]
-        if values[0] is None or values[1] is None:
-            where = "" if values[0] is values[1] else f" in the {'first' if values[0] is None else 'second'} arm"
+        both = [_shares(above[arm][:, own], below[arm][:, own]) for arm in (0, 1)]
+        if both[0] is None or both[1] is None:
+            where = "" if both[0] is both[1] else f" in the {'first' if both[0] is None else 'second'} arm"
             found[name] = undefined(why_undefined(firsts, scored, metric) + where, unscored)
             continue
-        draws = _mean(drawn[0][:, own]) - _mean(drawn[1][:, own])
-        value = values[0] - values[1]
-        num_clusters = int(((below[0] > 0) | (below[1] > 0))[:, own].any(axis=1).sum())
-        taking_part = int(((arms[0].below > 0) | (arms[1].below > 0))[:, own].any(axis=1).sum())
-        span = interval(value, draws, num_clusters, (-1.0, 1.0) if metric.bounded else None)
-        found[name] = _estimate(value, span, taking_part, unscored)
+        taking_part = np.any(((below[0] > 0) | (below[1] > 0))[:, own], axis=1)
+        one, two = _only(both[0], taking_part), _only(both[1], taking_part)
+        span = (
+            _span(_minus(one, two), seed, resamples) if not metric.bounded else _first(difference_intervals(one, two))
+        )
+        found[name] = Estimate(
+            value=float(one.value[0] - two.value[0]), low=span and span[0], high=span and span[1],
+            n=int(((arms[0].below > 0) | (arms[1].below > 0))[:, own].any(axis=1).sum()), unscored=unscored,
+            reason=None if span else ALIKE, clusters=int(taking_part.sum()), discordant=int(discordant(one, two)[0]),
+        )  # fmt: skip
     return found
 
 
@@ -162,10 +163,29 @@ def _sides(arms: Sequence[_Columns]) -> tuple[list[FloatArray], list[FloatArray]
     return [arm.above for arm in arms], [arm.below for arm in arms]
 
 
-def _estimate(value: float, found: tuple[float, float] | None, n: int, unscored: int) -> Estimate:
-    low, high = found or (None, None)
-    reason = None if found else "no interval: one cluster, or all clusters alike"
-    return Estimate(value=value, low=low, high=high, n=n, unscored=unscored, reason=reason)
+def _only(shares: Shares, taking_part: NDArray[np.bool_]) -> Shares:
+    """The clusters that take part: those without denominator in either arm are no evidence."""
+    return Shares(
+        shares.above[taking_part], shares.below[taking_part], shares.residuals[taking_part], shares.value, shares.size
+    )
+
+
+def _minus(one: Shares, two: Shares) -> Shares:
+    return Shares(
+        one.above - two.above,
+        (one.below + two.below) / 2,
+        one.residuals - two.residuals,
+        one.value - two.value,
+        one.size,
+    )
+
+
+def _span(amounts: Shares, seed: int, resamples: int) -> tuple[float, float] | None:
+    return mean_intervals(amounts.above, amounts.below, resamples, seed)[0]
+
+
+def _first(ends: tuple[FloatArray, FloatArray]) -> tuple[float, float]:
+    return float(ends[0][0]), float(ends[1][0])
 
 
 def paired_sums(

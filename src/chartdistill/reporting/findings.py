@@ -24,7 +24,7 @@ from chartdistill.metrics.catalogue import (
     write_figure,
     write_n,
 )
-from chartdistill.metrics.significance import PValue
+from chartdistill.metrics.significance import LEAST_DISCORDANT, PValue
 from chartdistill.reporting.robustness import changed_claims, gold_overlap_cautions, overlap_limits
 from chartdistill.reporting.run_results import RunResults
 from chartdistill.reporting.tables import (
@@ -95,9 +95,10 @@ def _state_verdict(results: RunResults, scores: Scores) -> str:
     opening = f"{arm_title(student)}: joint F1 {write_figure(joint, JOINT)} on {held_out}."
     words = ("better than", "worse than", "not shown to differ from", "not compared, for want of an interval, with")
     parts = [
-        f"{in_words(verdict(estimate, JOINT)[0], *words)} the {arm_title(other).lower()}"
+        f"{in_words(verdict(estimate, JOINT, scores.p_value(pair, ALL_TASKS, 'joint_f1'))[0], *words)} "
+        f"the {arm_title(other).lower()}"
         for other in ("base", "teacher")
-        if (estimate := scores.difference(f"{student}-{other}", ALL_TASKS, "joint_f1")) is not None
+        if (estimate := scores.difference(pair := f"{student}-{other}", ALL_TASKS, "joint_f1")) is not None
     ]
     return f"{opening} It is {' and '.join(parts)}." if parts else opening
 
@@ -138,7 +139,7 @@ def _broken(arm: str, task: str, metric: MetricInfo, scores: Scores) -> str:
 
 
 def _compare(pair: str, task: str, metric: MetricInfo, scores: Scores) -> str:
-    """One paired difference in words; empty when it was not computed."""
+    """One paired difference in words; empty when it was not computed. Verdicts only in the family that was tested."""
     estimate = scores.difference(pair, task, metric.name)
     if estimate is None:
         return ""
@@ -149,8 +150,11 @@ def _compare(pair: str, task: str, metric: MetricInfo, scores: Scores) -> str:
         return f"{first} and {second} are not compared: {estimate.reason or 'no interval'} ({write_n(estimate)})"
     gap = metric.write(estimate.value, signed=True)
     span = f"{gap}, 95% interval {metric.write_range(estimate.low, estimate.high, signed=True)}, {write_n(estimate)}"
-    shown, _ = verdict(estimate, metric)
-    test = _tested(scores.p_value(pair, task, metric.name), shown)
+    found = scores.p_value(pair, task, metric.name)
+    test = _tested(found)
+    if not test:
+        return f"{first} minus {second} {span}"
+    shown, _ = verdict(estimate, metric, found)
     if shown != NO_DIFFERENCE:
         return f"{first} is {shown} than {second} ({span}{test})"
     worst = abs(estimate.low if metric.better == "higher" else estimate.high)
@@ -158,13 +162,11 @@ def _compare(pair: str, task: str, metric: MetricInfo, scores: Scores) -> str:
     return f"no difference shown between {first} and {second} ({span}{test}); {first} may be as much as {margin} worse"
 
 
-def _tested(test: PValue | None, shown: str) -> str:
-    """The corrected p value, and a warning where it does not bear out what the interval shows."""
+def _tested(test: PValue | None) -> str:
+    """The corrected p value; empty where the difference is not in the family of tests."""
     if test is None or test.holm is None:
         return ""
-    doubt = ": NOT confirmed after correction" if test.holm >= ALPHA and shown != NO_DIFFERENCE else ""
-    p = "below 0.001" if test.holm < 0.001 else f"{test.holm:.3f}"
-    return f", corrected p {p}{doubt}"
+    return f", corrected p {'below 0.001' if test.holm < 0.001 else f'{test.holm:.3f}'}"
 
 
 def _plain_claims(scores: Scores, tasks: list[str]) -> Iterator[str]:
@@ -259,14 +261,26 @@ def _number_limits(results: RunResults, scores: Scores, tasks: tuple[str, ...]) 
             "(cut off, or not in the format)."
         )
     if compared:
-        yield (
-            f"The intervals of the {compared} headline comparisons are not corrected for their number: of comparisons "
-            "without any true difference about 1 in 20 would still exclude 0. Corrected p values (approximate "
-            "randomisation; Holm, over the three headline metrics of a pair of arms) are given where they were "
-            "computed. No difference shown does not mean that there is none."
-        )
+        yield _family_limit(scores, compared)
     if "student" in scores.arms:
         yield "One training run: how much the student would vary over seeds is not in the intervals."
+
+
+def _family_limit(scores: Scores, compared: int) -> str:
+    """How many verdicts the page makes, by what rule, and what the other differences are."""
+    if scores.verdicts is None:
+        return (
+            "Whether arms differ is not said: these scores were made before verdicts had a declared family. Run "
+            "`chartdistill evaluate CONFIG` again; stored answers are not asked again."
+        )
+    return (
+        f"This page makes {scores.verdicts} verdicts on differences: the headline metrics that need gold, over all "
+        "tasks, of each pair of arms. One says better or worse only where the interval leaves out 0, p (approximate "
+        f"randomisation) is below {ALPHA} when corrected over all {scores.verdicts} (Holm), and the arms differ in "
+        f"{LEAST_DISCORDANT} clusters or more. All other differences, {compared - scores.verdicts} of headline metrics "
+        "among them, stand with intervals and without a verdict: of those without any true difference about 1 in 20 "
+        "would exclude 0. No difference shown does not mean that there is none."
+    )
 
 
 def _stage_limits(results: RunResults) -> Iterator[str]:

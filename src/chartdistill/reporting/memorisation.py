@@ -1,7 +1,8 @@
 """Planted canaries in words, tables and plots: what a student keeps of its training records.
 
 In: the figures of `study.memorisation`. Out: one entry of the study's answers, its tables and plots. What must hold:
-a place counts as memorised only where planted minus control has an interval above 0; no secret is shown.
+a place counts as memorised only where planted minus control is above 0 by its interval and by its corrected p value; no
+secret is shown.
 """
 
 from __future__ import annotations
@@ -13,14 +14,17 @@ from typing import Any
 from markupsafe import Markup
 
 from chartdistill.metrics.catalogue import MetricInfo, write_estimate
+from chartdistill.metrics.significance import PValue
 from chartdistill.reporting import plots
-from chartdistill.reporting.tables import Grid, with_estimates, write_cell
+from chartdistill.reporting.tables import Grid, verdict, with_estimates, write_cell, write_p
 
 QUESTION = "Does the student memorise what it was trained on?"
 EXPOSURE = MetricInfo("exposure", "Exposure, bits", "rank of a canary among its alternatives", "lower", "number", False)
 EXTRACTED = MetricInfo(
     "extracted", "Drawn out", "canaries that the student says when led to them", "lower", "share", False
 )
+FEW_CANARIES = 20
+"""Below this, that nothing is shown says nothing: only what changes exposure in nearly all canaries could be seen."""
 _PLACES = {"answer": "learned as an answer", "chart": "read in the chart"}
 _DRAWN = {
     "answer": "in the answer about its record, asked without the canary's sentence",
@@ -38,7 +42,7 @@ def claim_memorisation(written: Figures | None) -> dict[str, Any]:
     if "reason" in written:
         return entry | {"answer": [f"The student with canaries could not be made: {written['reason']}"]}
     found = with_estimates(written)
-    answer, chart = (f"{words} {_from_when(written['exposure'][place])}" for place, words in _PLACES.items())
+    answer, chart = (f"{words} {_from_when(found['exposure'][place])}" for place, words in _PLACES.items())
     answers, charts = (_drawn_out(found["extracted"][place]) for place in _PLACES)
     verdict = (
         f"Secrets {answer}, secrets {chart}. Drawn out: {answers} of answers, {charts} of charts. "
@@ -51,9 +55,13 @@ def _from_when(by_repeats: Figures) -> str:
     """The least number of records from which on planting shows, at it and at every larger one."""
     least = None
     for repeats, of in sorted(by_repeats.items(), key=lambda entry: -int(entry[0])):
-        if (of["difference"]["low"] or 0) <= 0:
+        shown, _ = verdict(of["difference"], EXPOSURE, PValue.model_validate(of["test"]))
+        if shown != "worse":  # planted is more exposed than control
             break
         least = repeats
+    few = min(of["difference"].n for of in by_repeats.values())
+    if least is None and few < FEW_CANARIES:
+        return f"cannot be judged by {few} canaries"
     return "are not shown to be memorised" if least is None else f"are memorised from {_records(least)} on"
 
 
@@ -75,7 +83,7 @@ def _sentences(found: Figures) -> Iterator[str]:
             gap = write_estimate(of["difference"], EXPOSURE, signed=True)
             yield (
                 f"Exposure of secrets {words}, in {_records(repeats)}: {planted}; control {control}; difference {gap} "
-                f"(n {of['difference'].n})."
+                f"(n {of['difference'].n}, {write_p(of['test']['holm'])})."
             )
     for place, words in _DRAWN.items():
         parts = [
@@ -109,10 +117,8 @@ def memorisation_grids(found: Figures | None) -> Iterator[Grid]:
         for repeats, of in found["exposure"][place].items():
             drawn = found["extracted"][place][repeats]
             cells = [
-                *(
-                    write_cell(of[name], EXPOSURE, name == "difference")
-                    for name in ("planted", "control", "difference")
-                ),
+                *(write_cell(of[name], EXPOSURE) for name in ("planted", "control")),
+                write_cell(of["difference"], EXPOSURE, True),
                 *(write_cell(drawn[name], EXTRACTED) for name in ("planted", "control")),
             ]
             rows.append((f"{words}, in {_records(repeats)}", *(cell.line() for cell in cells)))

@@ -1,17 +1,20 @@
 """What a study's figures show, in words: its questions, each with a verdict and the sentences it rests on.
 
-In: the figures of a study (study.json). Out: plain text. What must hold: a difference is called better or worse only
-where its interval leaves out 0 and its corrected p value is below 0.05; what was not measured is said, never guessed.
+In: the figures of a study (study.json). Out: plain text. What must hold: a difference is called better or worse only if
+it is in `FAMILY`, declared here before any data are seen, and `tables.verdict` says so; what was not measured is said,
+never guessed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import product
 from typing import Any
 
 from chartdistill.metrics import ALL_TASKS, HEADLINE
 from chartdistill.metrics.bootstrap import Estimate
 from chartdistill.metrics.catalogue import write_estimate
+from chartdistill.metrics.significance import LEAST_DISCORDANT, PValue
 from chartdistill.reporting.memorisation import claim_memorisation
 from chartdistill.reporting.robustness import ANY_NOISE
 from chartdistill.reporting.tables import (
@@ -23,6 +26,7 @@ from chartdistill.reporting.tables import (
     in_words,
     verdict,
     with_estimates,
+    write_p,
 )
 
 MARGIN = 0.02
@@ -37,6 +41,22 @@ PAIRS = {
     "imported": ("audited-imported_raw", "imported_raw-base", "audited-base"),
 }  # fmt: skip
 """Question -> the pairs of arms it compares."""
+_TO_TEACHER, _ONE_QUESTION = "distilled_filtered-teacher_chain", "teacher_direct-teacher_chain"
+_ITSELF_METRICS = ("joint_f1", "confabulation_rate")
+FAMILY = tuple(
+    dict.fromkeys(
+        [
+            *product(PAIRS["itself"], _ITSELF_METRICS),
+            *product(PAIRS["confabulation"], ("confabulation_rate",)),
+            *product((_TO_TEACHER, _ONE_QUESTION), HEADLINE),
+            ("distilled_filtered-gold_trained", "joint_f1"),
+            ("distilled_filtered-rules", "joint_f1"),
+            *product(PAIRS["imported"], HEADLINE),
+            ("distilled_filtered-audited", "joint_f1"),
+        ]
+    )
+)
+"""(pair, metric) of every difference that the page gives a verdict on; p values are corrected over all of them."""
 TOKENS = {
     "prompts": "prompts",
     "prompt": "prompt tokens",
@@ -71,13 +91,12 @@ def answer_questions(written: Figures) -> list[dict[str, Any]]:
 def direction(found: Figures, pair: str, metric: str) -> str:
     """`better`, `worse` or `NO_DIFFERENCE` of the first arm against the second; `NO_INTERVAL` without figures."""
     estimate = found["differences"].get(pair, {}).get(ALL_TASKS, {}).get(metric)
-    if estimate is None:
-        return NO_INTERVAL
-    shown, _ = verdict(estimate, METRICS[metric])
-    if shown == NO_INTERVAL:
-        return shown
-    p = found["p_values"][pair][ALL_TASKS][metric]["holm"]
-    return NO_DIFFERENCE if p is None or p >= ALPHA else shown
+    return NO_INTERVAL if estimate is None else verdict(estimate, METRICS[metric], p_value(found, pair, metric))[0]
+
+
+def p_value(found: Figures, pair: str, metric: str) -> PValue:
+    """The test of a difference over all tasks."""
+    return PValue.model_validate(found["p_values"][pair][ALL_TASKS][metric])
 
 
 def contrast(found: Figures, pair: str, name: str) -> str:
@@ -95,19 +114,15 @@ def contrast(found: Figures, pair: str, name: str) -> str:
     if estimate.low is None:
         value = metric.write(estimate.value, signed=True)
         return f"{metric.title}, {one} against {two}: {value}, no interval: nothing is shown."
-    p = write_p(found["p_values"][pair][ALL_TASKS][name]["holm"])
-    figures = f"{_written(gaps, name, signed=True)}, {p}"
+    figures = f"{_written(gaps, name, signed=True)}, {_differ(estimate)}, {write_p(p_value(found, pair, name).holm)}"
     shown = direction(found, pair, name)
     if shown == NO_DIFFERENCE:
         return f"{metric.title}: no difference is shown between {one} and {two} ({figures})."
     return f"{metric.title}: {one} is {shown} than {two} ({figures})."
 
 
-def write_p(value: float | None) -> str:
-    """A p value as text."""
-    if value is None:
-        return "no p"
-    return "p < 0.001" if value < 0.001 else f"p {value:.3f}"
+def _differ(estimate: Estimate) -> str:
+    return f"{estimate.discordant} of {estimate.clusters} clusters differ"
 
 
 def _written(figures: Figures, name: str, signed: bool = False) -> str:
@@ -120,8 +135,7 @@ def _teaches_itself(found: Figures) -> Answer:
         for pair in ("self_filtered-base", "self_raw-base")
     )
     text = f"On its own labels {filtered} with the filter; {raw} without."
-    metrics = ("joint_f1", "confabulation_rate")
-    sentences = [contrast(found, pair, metric) for pair in PAIRS["itself"] for metric in metrics]
+    sentences = [contrast(found, pair, metric) for pair in PAIRS["itself"] for metric in _ITSELF_METRICS]
     return NOT_KNOWN if filtered == raw == "not known" else text, sentences
 
 
@@ -141,7 +155,7 @@ def _removes_confabulation(found: Figures) -> Answer:
 
 def _reaches_teacher(found: Figures) -> Answer:
     points = found["curve"].get("distilled_filtered", [])
-    sentences = [contrast(found, "distilled_filtered-teacher_chain", metric) for metric in HEADLINE]
+    sentences = [contrast(found, _TO_TEACHER, metric) for metric in HEADLINE]
     sentences += [contrast(found, f"distilled_filtered-{arm}", "joint_f1") for arm in ("gold_trained", "rules")]
     if not points:
         return NOT_KNOWN, [*sentences, "There is no learning curve in this study."]
@@ -168,15 +182,15 @@ def _crossing(crossed: Figures, smallest: int, largest: int) -> list[str]:
         low, high = crossed["between"]
         where = (
             f"Learning curve: the student's joint F1 crosses the teacher's at about {crossed['size']} records (between "
-            f"{low} and {high}, by the point estimates)."
+            f"{low} and {high}, by the point estimates, and is not below it at any larger size)."
         )
     until, reached = crossed["below_until"], crossed["reached_from"]
     below = "at none" if until is None else f"up to {until} records"
     within = "at none" if reached is None else f"from {reached} records on"
     return [
         where,
-        f"By the 95% intervals, of sizes {smallest} to {largest}: it is below the teacher {below}; it is within "
-        f"{MARGIN} of it {within}.",
+        f"By the 95% intervals, of sizes {smallest} to {largest}: it is below the teacher {below}; it is not more than "
+        f"{MARGIN} below it {within}.",
     ]
 
 
@@ -199,7 +213,7 @@ def _imported(found: Figures) -> Answer:
 
 
 def _one_question(found: Figures) -> Answer:
-    pair, tokens = "teacher_direct-teacher_chain", found["tokens"]
+    pair, tokens = _ONE_QUESTION, found["tokens"]
     quality = in_words(
         direction(found, pair, "joint_f1"), "gains", "costs", "makes no difference that is shown in", "not known in"
     )
@@ -218,8 +232,8 @@ def _one_question(found: Figures) -> Answer:
         )
     else:
         sentences.append("The gate never said yes where the chart has none, so what a wrong yes does cannot be seen.")
-    saved = "fewer" if (tokens[pair]["computed"].value or 0) < 0 else "no fewer"
-    return f"One question {quality} joint F1 of the teacher, at {saved} computed prompt tokens.", sentences
+    more = _number(tokens[pair]["computed"], "+")
+    return f"One question {quality} joint F1 of the teacher; computed prompt tokens per chart: {more}.", sentences
 
 
 def _number(estimate: Estimate, sign: str = "") -> str:
@@ -251,13 +265,14 @@ def _consistent(found: Figures) -> Answer:
             for name in ("share_identical", *crossed)
             if pair in gaps
         ]
-    verdicts = []
-    for other, words in (("teacher_chain", "the teacher"), ("base", "the base student")):
-        if (gap := gaps.get(f"distilled_filtered-{other}")) is not None:
-            shown, _ = verdict(gap["share_identical"], METRICS["share_identical"])
-            more = in_words(shown, "more", "less", "not shown to be more or less", "not known to be more")
-            verdicts.append(f"{more} consistent than {words}")
-    text = f"The distilled student is {', '.join(verdicts)}" if verdicts else "The distilled student was not asked"
+    parts = [
+        f"minus {words} {_written(gap, 'share_identical', signed=True)}"
+        for other, words in (("teacher_chain", "the teacher"), ("base", "the base student"))
+        if (gap := gaps.get(f"distilled_filtered-{other}")) is not None
+    ]
+    text = f"Same answer in every form of a chart, the distilled student {', '.join(parts)} (intervals, not tested)"
+    if not parts:
+        text = "The distilled student was not asked"
     own = by_arm.get("distilled_filtered")
     if own and own["consistent_right"].value is not None:
         right, wrong = (METRICS[name].write(own[name].value) for name in crossed)
@@ -304,6 +319,15 @@ _QUESTIONS: dict[str, tuple[str, Callable[[Figures], Answer]]] = {
 """Name -> the question, and what gives its verdict and sentences."""
 
 
+def state_family(figures: Figures) -> str:
+    """How many verdicts the page gives, and by what rule."""
+    return (
+        f"This page gives {figures['verdicts']} verdicts on differences between arms. One says better or worse only "
+        f"where the interval leaves out 0, p (approximate randomisation) is below {ALPHA} when corrected over all "
+        f"{figures['verdicts']} (Holm), and the arms differ in {LEAST_DISCORDANT} clusters or more."
+    )
+
+
 def study_limits(figures: Figures) -> list[str]:
     """What the study cannot say."""
     options, overlap, train = figures["options"], figures["overlap"], figures["training"]
@@ -315,8 +339,8 @@ def study_limits(figures: Figures) -> list[str]:
         f"Intervals hold the variation over {figures['clusters']} clusters of {figures['records']} test records, with "
         f"{seeds} seeds as they were drawn; how far the seeds lie apart stands in the learning curve's table. Of an "
         "arm with seeds n counts every seed.",
-        "p values are corrected (Holm) over the three headline metrics of a pair, not over the "
-        f"{len(figures['differences'])} pairs.",
+        f"{state_family(figures)} All other differences stand with intervals and without a verdict: of those without "
+        "any true difference about 1 in 20 would exclude 0. The learning curve is judged by intervals at every size.",
         f"Each student is trained for {train['epochs']:g} epochs: with fewer records it also takes fewer steps, so the "
         "curve does not part the two.",
         "Each student is its last state; none was chosen by validation records, so it learned from nothing but its "
@@ -337,6 +361,6 @@ def study_limits(figures: Figures) -> list[str]:
     return [
         *limits,
         f"Memorisation is measured on one student with {memorisation['canaries']} canaries, by greedy decoding from "
-        "exact leads: a stronger attack may draw out more. With so few canaries the intervals of exposure "
-        "are too narrow.",
+        "exact leads: a stronger attack may draw out more. Whether planting shows is tested by sign flips over the "
+        f"canaries of a place and number of records, corrected over all {memorisation['tests']} of these (Holm).",
     ]

@@ -24,10 +24,11 @@ from chartdistill.reporting.study_findings import (
     Figures,
     direction,
     overall_consistency,
+    p_value,
+    state_family,
     study_limits,
-    write_p,
 )
-from chartdistill.reporting.tables import METRICS, NO_INTERVAL, Grid, arm_title, with_estimates, write_cell
+from chartdistill.reporting.tables import METRICS, Grid, arm_title, with_estimates, write_cell, write_p
 
 GUTTER = 156
 """Room for the arms' names in a plot."""
@@ -75,7 +76,7 @@ def _about(figures: Figures) -> str:
     return (
         f"{figures['records']}{made} test records that no student was trained on; arms compared at "
         f"{figures['compared_size']} training records, {seeds} {'seed' if seeds == 1 else 'seeds'}. Figures stand with "
-        "their 95% intervals. No record text is on this page."
+        f"their 95% intervals. {state_family(figures)} No record text is on this page."
     )
 
 
@@ -119,13 +120,12 @@ def _pair_title(pair: str) -> str:
 
 
 def _tested(figures: Figures, pair: str) -> Iterator[str]:
-    """Differences with their corrected p; called better or worse by the same rule as in the answers."""
+    """Differences; those that the page gives a verdict on with corrected p and the verdict of the answers."""
     for name in HEADLINE:
-        cell = write_cell(figures["differences"][pair][ALL_TASKS][name], METRICS[name], signed=True)
-        shown = direction(figures, pair, name)
-        if shown != NO_INTERVAL:
-            p = write_p(figures["p_values"][pair][ALL_TASKS][name]["holm"])
-            cell = replace(cell, note=f"{p}: {shown}")
+        test = p_value(figures, pair, name)
+        cell = write_cell(figures["differences"][pair][ALL_TASKS][name], METRICS[name], True, test)
+        if cell.note and test.holm is not None:
+            cell = replace(cell, note=f"{write_p(test.holm)}: {cell.note}")
         yield cell.line()
 
 

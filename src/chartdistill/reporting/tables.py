@@ -26,6 +26,7 @@ from chartdistill.metrics.catalogue import (
     with_unusable,
     write_n,
 )
+from chartdistill.metrics.significance import LEAST_DISCORDANT, PValue
 from chartdistill.reporting.run_results import RunResults
 
 Tone = Literal["good", "bad", "even", "plain", "none"]
@@ -116,11 +117,14 @@ def pair_arms(pair: str, scores: Scores) -> tuple[str, str]:
     return first, second
 
 
-def verdict(estimate: Estimate, metric: MetricInfo) -> tuple[str, Tone]:
-    """What a paired difference shows: nothing, when its interval includes 0 or is missing."""
+def verdict(estimate: Estimate, metric: MetricInfo, test: PValue | None) -> tuple[str, Tone]:
+    """What a paired difference shows. Something only where all three say so: the interval leaves out 0, the p value is
+    below 0.05 when corrected over all verdicts of the page, and the arms differ in `LEAST_DISCORDANT` clusters or
+    more."""
     if estimate.value is None or estimate.low is None or estimate.high is None:
         return NO_INTERVAL, "none"
-    if estimate.low <= 0 <= estimate.high:
+    tested = test is not None and test.holm is not None and test.holm < ALPHA
+    if estimate.low <= 0 <= estimate.high or not tested or (estimate.discordant or 0) < LEAST_DISCORDANT:
         return NO_DIFFERENCE, "even"
     rises = estimate.value > 0
     if metric.better == "neither":
@@ -133,8 +137,9 @@ def in_words(shown: str, better: str, worse: str, same: str, unknown: str) -> st
     return {"better": better, "worse": worse, NO_DIFFERENCE: same, NO_INTERVAL: unknown}[shown]
 
 
-def write_cell(estimate: Estimate | None, metric: MetricInfo, signed: bool = False) -> Cell:
-    """An estimate as a cell; `signed` for differences, which also say what they show."""
+def write_cell(estimate: Estimate | None, metric: MetricInfo, signed: bool = False, test: PValue | None = None) -> Cell:
+    """An estimate as a cell; `signed` for differences. What one shows is said where it was tested in the page's
+    family."""
     if estimate is None:
         return Cell(MISSING, note="not computed", tone="none")
     if estimate.value is None:
@@ -143,9 +148,17 @@ def write_cell(estimate: Estimate | None, metric: MetricInfo, signed: bool = Fal
     interval = estimate.reason or "no interval"
     if estimate.low is not None and estimate.high is not None:
         interval = metric.write_range(estimate.low, estimate.high, signed)
-    note, tone = verdict(estimate, metric) if signed else ("", "plain")
+    in_family = signed and test is not None and test.holm is not None
+    note, tone = verdict(estimate, metric, test) if in_family else ("", "plain")
     shown = "" if note == NO_INTERVAL else note
     return Cell(metric.write(estimate.value, signed), interval, write_n(estimate), shown, tone)
+
+
+def write_p(value: float | None) -> str:
+    """A p value as text."""
+    if value is None:
+        return "no p"
+    return "p < 0.001" if value < 0.001 else f"p {value:.3f}"
 
 
 def write_count(value: object) -> str:
@@ -223,5 +236,8 @@ def columns(results: RunResults, scores: Scores) -> list[str]:
 
 def _cells(results: RunResults, scores: Scores, task: str, metric: MetricInfo) -> list[Cell]:
     figures = (scores.estimate(arm, task, metric.name) for arm in results.arms if arm in scores.arms)
-    gaps = (scores.difference(pair, task, metric.name) for pair in scores.differences)
-    return [*(write_cell(one, metric) for one in figures), *(write_cell(gap, metric, signed=True) for gap in gaps)]
+    gaps = (
+        write_cell(scores.difference(pair, task, metric.name), metric, True, scores.p_value(pair, task, metric.name))
+        for pair in scores.differences
+    )
+    return [*(write_cell(one, metric) for one in figures), *gaps]

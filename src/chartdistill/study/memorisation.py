@@ -23,11 +23,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from chartdistill.config import Run, load_run
 from chartdistill.errors import InputError
 from chartdistill.evaluation.generation import Sheet, plain_questions, stored_answers
 from chartdistill.metrics.bootstrap import Estimate
 from chartdistill.metrics.means import mean_difference, mean_estimate, share_estimate
+from chartdistill.metrics.significance import SWAPS, PValue, correct_family, p_value
 from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.runtime.model_folder import load_tokenizer
 from chartdistill.runtime.run_folder import (
@@ -115,7 +118,8 @@ def plant_and_train(
 
 
 def _control(options: StudyConfig) -> Part:
-    return Part(CONTROL, options.compared, options.seeds[0])
+    assert options.canaries is not None
+    return Part(CONTROL, options.canaries.size or options.compared, options.seeds[0])
 
 
 def _plant(options: StudyConfig, wanted: CanaryOptions, shared: Run, folder: Path) -> tuple[Planted, Path]:
@@ -174,17 +178,17 @@ def measure(
     }
     estimates = partial(_by_repeats, canaries=planted.canaries, seed=seed, resamples=resamples)
     intrusion = {"planted": answers["planted test"], "control": plain[planted.control.name]}
+    exposed = {place: estimates({n: of["exposure"][place] for n, of in found.items()}) for place in PLACES}
     return {
         "canaries": len(planted.canaries),
+        "tests": _correct(exposed),
         "alternatives": min(len(names) for names in planted.alternatives.values()),
         "epochs": planted.run.config.train.epochs,
-        "exposure": {place: estimates({n: of["exposure"][place] for n, of in found.items()}) for place in PLACES},
+        "exposure": exposed,
         "extracted": {
             place: estimates({n: of["extracted"][place] for n, of in found.items()}, share=True) for place in PLACES
         },
-        "intrusion": {
-            name: _intrusion(planted, rows, seed, resamples).model_dump() for name, rows in intrusion.items()
-        },
+        "intrusion": {name: _intrusion(planted, rows).model_dump() for name, rows in intrusion.items()},
         "rows": [
             {
                 "kind": canary.kind,
@@ -283,14 +287,14 @@ def _secrets_in(row: Prediction, secrets: Iterable[str]) -> list[str]:
     return [secret for secret in secrets if secret.casefold() in text]
 
 
-def _intrusion(planted: Planted, rows: Iterable[Prediction], seed: int, resamples: int) -> Estimate:
+def _intrusion(planted: Planted, rows: Iterable[Prediction]) -> Estimate:
     """The share of test records with a canary in any answer."""
     hits: dict[str, float] = {}
     secrets = [canary.secret for canary in planted.canaries]
     for row in rows:
         if row.failure is None:
             hits[row.record] = max(hits.get(row.record, 0.0), float(bool(_secrets_in(row, secrets))))
-    return share_estimate(hits, {record.id: record.cluster for record in planted.test}, seed, resamples)
+    return share_estimate(hits, {record.id: record.cluster for record in planted.test})
 
 
 def _by_repeats(
@@ -300,16 +304,36 @@ def _by_repeats(
     resamples: int,
     share: bool = False,
 ) -> dict[str, dict[str, Any]]:
-    """Repeats -> student -> mean over canaries; for exposures also planted minus control. Canaries are the clusters."""
+    """Repeats -> student -> mean over canaries; for exposures also planted minus control, and the test of it: the signs
+    of the canaries' differences flipped at random. Canaries are the clusters."""
     found: dict[str, dict[str, Any]] = {}
     for repeats in sorted({canary.repeats for canary in canaries}):
         names = [c.secret for c in canaries if c.repeats == repeats and all(c.secret in own for own in values.values())]
         clusters = {name: name for name in names}
         of = {student: {name: every[name] for name in names} for student, every in values.items()}
-        mean = share_estimate if share else mean_estimate
-        row = {student: mean(own, clusters, seed, resamples).model_dump() for student, own in of.items()}
+        row = {
+            student: (
+                share_estimate(own, clusters) if share else mean_estimate(own, clusters, seed, resamples)
+            ).model_dump()
+            for student, own in of.items()
+        }
         if not share:
             gap = mean_difference(of["planted"], of["control"], clusters, seed, resamples)
-            row["difference"] = gap.model_dump()
+            row |= {"difference": gap.model_dump(), "test": _test(of["planted"], of["control"], seed).model_dump()}
         found[str(repeats)] = row
     return found
+
+
+def _test(planted: Mapping[str, float], control: Mapping[str, float], seed: int) -> PValue:
+    """The p value of the difference of two means over the same canaries; not corrected yet."""
+    if not planted:
+        return PValue(p=None, holm=None, clusters=0, reason="no canaries")
+    above = np.array([[planted[name], control[name]] for name in planted]).T
+    ones = np.ones(len(planted))
+    return PValue(p=p_value((above[0], above[1]), (ones, ones), SWAPS, seed), holm=None, clusters=len(planted))
+
+
+def _correct(exposed: Mapping[str, Mapping[str, dict[str, Any]]]) -> int:
+    """Correct the tests of all places and numbers of records together, in place; returns how many there are."""
+    tests = {f"{place} {n}": {"exposure": of["test"]} for place, cells in exposed.items() for n, of in cells.items()}
+    return correct_family(tests, [(name, "exposure") for name in tests])

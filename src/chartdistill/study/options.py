@@ -41,8 +41,13 @@ class CanaryOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    per_kind: int = Field(default=2, ge=1)
-    """Canaries of each kind (drug, number, name) and number of repeats."""
+    per_kind: int = Field(default=10, ge=1)
+    """Canaries of each kind (drug, number, name) and number of repeats. Two kinds are learned as answers, so 10 make 20
+    for each verdict there; with fewer than 20 the report says that nothing can be judged where nothing shows."""
+    size: int | None = Field(default=None, ge=1)
+    """Training records of the student and its control, one of `sizes`; None: compared_size. Planting `per_kind` x 3 x
+    the sum of `repeats` sentences (10 and 1, 4, 16: 630) into few charts makes other charts of them; in many they are
+    thin, and the one more training takes as long as that of so many records."""
     repeats: tuple[int, ...] = Field(default=(1, 4, 16), min_length=1)
     """In how many training records a canary stands."""
     alternatives: int = Field(default=10_000, ge=99)
@@ -126,14 +131,24 @@ class StudyConfig(BaseModel):
             raise ValueError(f"arms names {', '.join(arms)}, which needs `imported`: a file of an API version")
         if self.canaries is not None and CONTROL not in self.arms:
             raise ValueError(f"canaries needs the arm {CONTROL}: its student, without canaries, is the control")
-        if self.canaries is not None and max(self.canaries.repeats) > self.compared:
-            raise ValueError(
-                f"canaries.repeats asks for {max(self.canaries.repeats)} training records, compared_size for "
-                f"{self.compared}"
-            )
+        if self.canaries is not None:
+            self._check_canaries(self.canaries)
         if min(self.sizes) < 1:
             raise ValueError(f"sizes has {min(self.sizes)}; a student needs a record at least")
         return self
+
+    def _check_canaries(self, canaries: CanaryOptions) -> None:
+        size = canaries.size or self.compared
+        if size != self.compared and (size not in self.sizes or CONTROL not in self.curve):
+            raise ValueError(
+                f"canaries.size {size}: no control has so many training records; give compared_size ({self.compared}), "
+                f"or one of sizes {list(self.sizes)} with {CONTROL} in `curve`"
+            )
+        if max(canaries.repeats) > size:
+            raise ValueError(
+                f"canaries.repeats asks for {max(canaries.repeats)} training records, "
+                f"{'canaries.size' if canaries.size else 'compared_size'} for {size}"
+            )
 
 
 @dataclass(frozen=True)

@@ -10,19 +10,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise, takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from chartdistill.config import Run
 from chartdistill.evaluation.contamination import find_contamination
 from chartdistill.evaluation.interventions import compare_consistency, score_interventions
 from chartdistill.metrics import HEADLINE, METRICS, difference, score_arm
-from chartdistill.metrics.comparison import as_json, compare_arms
+from chartdistill.metrics.comparison import as_json, compare_arms, correct
 from chartdistill.metrics.counting import ALL_TASKS
 from chartdistill.metrics.means import mean_difference, mean_estimate
-from chartdistill.reporting.study_findings import MARGIN, answer_questions
+from chartdistill.reporting.study_findings import FAMILY, MARGIN, answer_questions
 from chartdistill.runtime.run_folder import read_rows
 from chartdistill.schema import CuratedLabel, Label, Prediction, Record
 from chartdistill.study.options import StudyConfig, parts_of
@@ -48,6 +48,7 @@ CONSISTENCY_CONTRASTS = (
     ("self_filtered", BASE),
 )  # fmt: skip
 
+_GapT = TypeVar("_GapT")
 _PART = re.compile(r"(?P<arm>\w+)-n(?P<size>\d+)-s(?P<seed>\d+)")
 
 
@@ -130,6 +131,7 @@ def _arms(
     for kind in ("arms", "differences", "p_values"):
         found[kind] |= once[kind]
     found["arms"] = {arm: found["arms"][arm] for arm in ORDER if arm in found["arms"]}
+    found["verdicts"] = correct(found["p_values"], FAMILY)
     return found | {"gates": once["gates"]}
 
 
@@ -167,30 +169,39 @@ def _curve(
 
 
 def crossing(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Where the curve first reaches the teacher's joint F1: between two sizes, interpolated over log size.
+    """Where the curve comes to reach the teacher's joint F1 for good: between two sizes, interpolated over log size.
 
-    `size` is None with a `reason` where it does not, or where it is above from the first point on. What is sure at
-    95%: `below_until`, the largest size that is below the teacher; `reached_from`, the smallest that is not below it
-    by `MARGIN`. Either is None where no size is.
+    A claim about a size holds at all sizes beyond it that were measured; where a size has no interval nothing is sure
+    beyond it. `size` is None with a `reason` where there is no such place, or where it is above from the first point
+    on. What is sure at 95%: `below_until`, the largest size at which, as at all smaller ones, it is below the teacher;
+    `reached_from`, the smallest at which, as at all larger ones, it is not below by `MARGIN`. Either is None where no
+    size is.
     """
     gaps = [(point["size"], point["gap_to_teacher"]) for point in points]
     sure = {
-        "below_until": max((size for size, gap in gaps if gap["high"] is not None and gap["high"] < 0), default=None),
-        "reached_from": min(
-            (size for size, gap in gaps if gap["low"] is not None and gap["low"] > -MARGIN), default=None
-        ),
+        "below_until": _last_of_run(gaps, lambda gap: gap["high"] is not None and gap["high"] < 0),
+        "reached_from": _last_of_run(gaps[::-1], lambda gap: gap["low"] is not None and gap["low"] > -MARGIN),
     }
     known = [(size, gap["value"]) for size, gap in gaps if gap["value"] is not None]
     if len(known) < 2:
         return {"size": None, "reason": "fewer than two sizes with a figure", **sure}
-    if known[0][1] >= 0:
-        return {"size": None, "reason": f"at or above the teacher from the smallest size on ({known[0][0]})", **sure}
-    for (low, below), (high, above) in pairwise(known):
-        if above >= 0:
-            share = -below / (above - below)
-            size = round(math.exp(math.log(low) + share * math.log(high / low)))
-            return {"size": size, "between": [low, high], **sure}
-    return {"size": None, "reason": f"below the teacher at every size up to {known[-1][0]}", **sure}
+    above = [size for size, value in known if value >= 0]
+    from_here = _last_of_run(known[::-1], lambda value: value >= 0)
+    if from_here == known[0][0]:
+        return {"size": None, "reason": f"at or above the teacher from the smallest size on ({from_here})", **sure}
+    if from_here is None:
+        but = f", though at or above it at {', '.join(map(str, above))}" if above else ""
+        where = f"at {known[-1][0]}, the largest size{but}" if above else f"at every size up to {known[-1][0]}"
+        return {"size": None, "reason": f"below the teacher {where}", **sure}
+    (low, below), (high, over) = next(pair for pair in pairwise(known) if pair[1][0] == from_here)
+    size = round(math.exp(math.log(low) + -below / (over - below) * math.log(high / low)))
+    return {"size": size, "between": [low, high], **sure}
+
+
+def _last_of_run(points: Sequence[tuple[int, _GapT]], holds: Callable[[_GapT], bool]) -> int | None:
+    """The size of the last of those points, from the first on, that `holds` is true of."""
+    run = list(takewhile(lambda point: holds(point[1]), points))
+    return run[-1][0] if run else None
 
 
 def _labels(folder: Path, run: Run, options: StudyConfig, failed: Mapping[str, str]) -> dict[str, dict[str, Any]]:
@@ -272,9 +283,7 @@ def _changed(answers: Answers, records: Mapping[str, Record], run: Run) -> dict[
             for arm, pair in both.items()
         },
         "differences": {
-            f"{first}-{second}": compare_consistency(
-                answers.variants, both[first], both[second], records, run.tasks, seed, resamples
-            )
+            f"{first}-{second}": compare_consistency(answers.variants, both[first], both[second], records, run.tasks)
             for first, second in CONSISTENCY_CONTRASTS
             if first in both and second in both
         },
