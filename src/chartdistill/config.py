@@ -24,7 +24,7 @@ from chartdistill.metrics import ALL_TASKS
 from chartdistill.records import AnySource, PrepareOptions, source_for
 from chartdistill.runtime.model_folder import resolve_model
 from chartdistill.schema import Split, Task
-from chartdistill.training import TrainOptions
+from chartdistill.training import TrainOptions, check_adapter
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -107,6 +107,9 @@ class RunConfig(_Section):
     def _sections_agree(self) -> Self:
         if self.evaluate.split == "train":
             raise ValueError("evaluate.split is `train`: the student saw those records; choose test or validation")
+        lora = self.train.lora
+        if refused := self.student.engine.refuses_adapter(lora.rank, lora.use_dora):
+            raise ValueError(f"train.lora.{refused}, or set student.engine.type: transformers")
         return self
 
 
@@ -128,6 +131,21 @@ class Run:
                 near = difflib.get_close_matches(gate.task, names, n=1, cutoff=0.5)
                 hint = f"did you mean `{near[0]}`?" if near else f"allowed: {', '.join((ALL_TASKS, *names))}"
                 raise ConfigError(f"gates.{number}.task: this run has no such task; {hint} (got {gate.task!r})")
+
+    def require_usable_adapter(self) -> None:
+        """That the student's engine will take the adapter that `train` is to make.
+
+        Raises:
+            ConfigError: which option to change.
+            ModelError: the student is not here.
+        """
+        check_adapter(self.model_folder("student"), self.config.train.lora, self.config.student.engine)
+
+    def public_name(self, role: Literal["teacher", "student"]) -> str:
+        """A model's hub name; of a folder only its own name, since a path says something of the machine."""
+        model: str = getattr(self.config, role).model
+        folder = self.base / model
+        return folder.resolve().name if folder.is_dir() or model.count("/") != 1 else model
 
     def model_folder(self, role: Literal["teacher", "student"]) -> Path:
         """The checked folder of the teacher's or the student's model."""

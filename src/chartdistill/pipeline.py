@@ -78,11 +78,13 @@ def run_all(run: Run, arguments: list[str], first: str = "prepare", last: str = 
     """Run the verbs from `first` to `last`. `arguments` name this run on the command line of a child process."""
     names = list(VERBS)
     chosen = names[names.index(first) : names.index(last) + 1]
-    # Missing weights are said now, not after an hour of other work.
+    # Missing weights, and an adapter that could not be used, are said now, not after an hour of other work.
     if "label" in chosen:
         run.model_folder("teacher")
     if "train" in chosen or "evaluate" in chosen:
         run.model_folder("student")
+    if "train" in chosen:
+        run.require_usable_adapter()
     for verb in chosen:
         if verb in OWN_PROCESS:
             _run_in_child(run, verb, arguments)

@@ -94,6 +94,10 @@ class OpenAIEngine(BaseModel):
         """Whether an answer is held to its constraint from the first token; False where the endpoint must say."""
         return not self.makes_prompts and (not self.urls or bool(self.is_vllm))
 
+    def refuses_adapter(self, rank: int, use_dora: bool) -> str | None:
+        """Of the server that is started here."""
+        return self.serve.refuses_adapter(rank, use_dora)
+
     def what_determines_an_answer(self) -> dict[str, Any]:
         """The options on which answers depend. Which host answers does not count, what it serves does."""
         own = self.serve.what_determines_an_answer() if not self.urls else {"model_name": self.model_name}

@@ -61,8 +61,8 @@ def _require_one_date(builder: PromptBuilder, role: str) -> None:
         raise ConfigError(
             f"{_template_of(builder, role)} prints today's date, and with {role}.engine.api: chat the endpoint writes "
             "its own, so that answers of two days would answer different prompts. Use api: completions (the date "
-            f"is then always {PINNED_DAY:%d %b %Y}), or where template and endpoint take it, set "
-            f'{role}.template_options: {{date_string: "{PINNED_DAY:%d %b %Y}"}}.'
+            f"is then always {PINNED_DAY:%d %b %Y}), or where both take it set {role}.template_options: "
+            f'{{date_string: "{PINNED_DAY:%d %b %Y}"}}.'
         )
 
 

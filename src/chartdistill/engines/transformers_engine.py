@@ -33,6 +33,10 @@ class TransformersEngine(BaseModel):
     makes_prompts: ClassVar[bool] = False
     constrains_from_start: ClassVar[bool] = True
 
+    def refuses_adapter(self, rank: int, use_dora: bool) -> str | None:
+        """None: it takes what PEFT takes."""
+        return None
+
     def what_determines_an_answer(self) -> dict[str, Any]:
         """The options on which answers depend; the others only make it faster or slower."""
         return {"dtype": self.dtype}

@@ -25,6 +25,9 @@ from chartdistill.engines.watch import descendants, ended_with_us, socket_folder
 from chartdistill.errors import EngineError
 from chartdistill.runtime.model_folder import load_tokenizer
 
+LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""What vLLM's `max_lora_rank` may be; a smaller adapter is padded (vllm.config.lora.MaxLoRARanks)."""
+
 
 class VllmEngine(BaseModel):
     """Options of a vLLM engine. Left out means vLLM's own default.
@@ -58,6 +61,12 @@ class VllmEngine(BaseModel):
 
     makes_prompts: ClassVar[bool] = False
     constrains_from_start: ClassVar[bool] = True
+
+    def refuses_adapter(self, rank: int, use_dora: bool) -> str | None:
+        """Which of an adapter's options vLLM cannot serve, and what it can; None when all is well."""
+        if rank > LORA_RANKS[-1]:
+            return f"rank is {rank}, and vLLM serves adapters of a rank up to {LORA_RANKS[-1]}"
+        return "use_dora is true, and vLLM serves no DoRA adapters; set it to false" if use_dora else None
 
     def what_determines_an_answer(self) -> dict[str, Any]:
         """The options on which answers depend; the others only make it faster or slower."""
@@ -114,8 +123,7 @@ class VllmEngine(BaseModel):
         }
         arguments |= {name: value for name, value in optional.items() if value is not None}
         if lora_rank is not None:
-            # vLLM knows a few ranks only, and pads smaller adapters.
-            allowed = next((rank for rank in (8, 16, 32, 64, 128, 256, 320, 512) if rank >= lora_rank), lora_rank)
+            allowed = next((rank for rank in LORA_RANKS if rank >= lora_rank), lora_rank)
             arguments |= {"enable_lora": True, "max_lora_rank": allowed, "max_loras": 1}
             if on_cpu:
                 arguments["worker_extension_cls"] = "chartdistill.engines.cpu_lora.OneAdapter"

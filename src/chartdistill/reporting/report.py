@@ -61,15 +61,9 @@ def report_run(run: Run) -> dict[str, Any]:
         named = licence(run.model_folder("student"))
     except ModelError:  # the report needs no model; only its licence is then not known
         named = None
-    teacher, student = (_shown_name(run, options.model) for options in (config.teacher, config.student))
+    teacher, student = run.public_name("teacher"), run.public_name("student")
     models = Models(teacher, config.teacher.revision, student, config.student.revision, named)
     return report(run.dir, run.tasks, config.name, config.gates, config.report.include_text, models)
-
-
-def _shown_name(run: Run, model: str) -> str:
-    """A hub name as it is; of a folder only its own name, since a path says something of the machine."""
-    folder = run.base / model
-    return folder.resolve().name if folder.is_dir() or model.count("/") != 1 else model
 
 
 def report(

@@ -18,13 +18,19 @@ _FOLDERS = {verb: folder for folder, verb in VERBS.items()} | {"report": "report
 
 
 def plan(run: Run) -> dict[str, Any]:
-    """The resolved config, the model folders it means, and which stages are complete. Loads no model."""
+    """The resolved config, the model folders it means, and which stages are complete. Loads no model.
+
+    Raises:
+        ConfigError: the student's engine could not load the adapter.
+    """
     models = {}
     for role in ("teacher", "student"):
         try:
             models[role] = str(run.model_folder(role))
         except ModelError as error:
             models[role] = f"NOT READY: {error}"
+    if not models["student"].startswith("NOT READY"):
+        run.require_usable_adapter()
     stages = {verb: read_manifest(run.dir / folder) is not None for verb, folder in _FOLDERS.items()}
     return {"config": run.config.model_dump(mode="json"), "tasks": [t.name for t in run.tasks], "models": models,
             "complete": stages}  # fmt: skip

@@ -2,5 +2,6 @@
 
 from chartdistill.training.launch import launch_options
 from chartdistill.training.options import DistillationOptions, LoraOptions, Parallel, TrainOptions
+from chartdistill.training.servable import check_adapter
 
-__all__ = ["DistillationOptions", "LoraOptions", "Parallel", "TrainOptions", "launch_options"]
+__all__ = ["DistillationOptions", "LoraOptions", "Parallel", "TrainOptions", "check_adapter", "launch_options"]

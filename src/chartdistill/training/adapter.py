@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from copy import copy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +45,30 @@ def put_tensors(model: Any, tensors: dict[str, Any]) -> None:
     set_peft_model_state_dict(model, tensors)
 
 
-def save_adapter(model: Any, tensors: dict[str, Any], folder: Path) -> None:
-    """Write a PEFT adapter folder: adapter_model.safetensors and adapter_config.json."""
-    config = model.peft_config[model.active_adapter]
-    kept, config.inference_mode = config.inference_mode, True
-    try:
-        config.save_pretrained(folder)
-    finally:
-        config.inference_mode = kept
+@dataclass(frozen=True)
+class BaseName:
+    """Which model an adapter is for, in words that mean the same on any machine."""
+
+    name: str
+    """A hub name, or that of a folder without a path."""
+    revision: str | None = None
+    """Of a hub name."""
+
+
+def save_adapter(model: Any, tensors: dict[str, Any], folder: Path, base: BaseName | None = None) -> None:
+    """Write a PEFT adapter folder: adapter_model.safetensors and adapter_config.json.
+
+    The same adapter gives the same bytes, and they hold no path of this machine.
+
+    Args:
+        base: of the model below; None: the name of its folder.
+    """
+    config = copy(model.peft_config[model.active_adapter])
+    # PEFT takes the folder that was loaded.
+    base = base or BaseName(Path(config.base_model_name_or_path or "").name)
+    config.base_model_name_or_path, config.revision = base.name or None, base.revision
+    config.inference_mode = True
+    if isinstance(config.target_modules, set):  # of strings, whose order is another in every process
+        config.target_modules = sorted(config.target_modules)
+    config.save_pretrained(folder)
     save_tensors(folder / "adapter_model.safetensors", tensors)

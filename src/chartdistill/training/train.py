@@ -6,9 +6,11 @@ GPUs: `accelerate launch --config_file configs/accelerate/ddp.yaml -m chartdisti
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ from chartdistill.runtime.run_folder import (
     versions_of,
     write_manifest,
 )
+from chartdistill.training.adapter import BaseName
 from chartdistill.training.distillation import check_vocabularies
 from chartdistill.training.examples import check_lengths, read_examples
 from chartdistill.training.memory import memory_errors
@@ -65,6 +68,7 @@ def train(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     if (done := finished(folder, mark)) is not None:
         return done
     require_answer_place(builder)
+    run.require_usable_adapter()
     started = _begin(folder, mark)
     teacher = None if options.distillation is None else load_tokenizer(run.model_folder("teacher"))
     if teacher is not None:
@@ -82,8 +86,9 @@ def train(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     score = None
     if examples.validation and options.validation_records:
         score = AnswerScorer(run.tasks, options, builder, examples.validation, examples.validated)
+    base = BaseName(run.public_name("student"), student.revision)
     shown = progress if _first_process() else _silent
-    facts = run_training(model, examples.train, examples.validation, options, folder, rows, shown, score)
+    facts = run_training(model, examples.train, examples.validation, options, folder, rows, shown, score, base)
     _wait_for_all()
     if not _first_process():
         return {}
@@ -134,7 +139,7 @@ def _wait_for_all() -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point of `accelerate launch -m chartdistill.training.train CONFIG [RUN_DIR]`; exit codes: errors.py."""
+    """Entry point of `accelerate launch -m chartdistill.training.train CONFIG [RUN_DIR]`; exit codes as in errors.py."""
     parser = argparse.ArgumentParser(
         prog="python -m chartdistill.training.train", description="The verb `train`, as `accelerate launch` starts it."
     )

@@ -16,7 +16,15 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from chartdistill.errors import TrainingError
 from chartdistill.runtime.run_folder import make_folder
-from chartdistill.training.adapter import BEST, adapter_tensors, load_tensors, put_tensors, save_adapter, save_tensors
+from chartdistill.training.adapter import (
+    BEST,
+    BaseName,
+    adapter_tensors,
+    load_tensors,
+    put_tensors,
+    save_adapter,
+    save_tensors,
+)
 from chartdistill.training.callbacks import EndCallback, LogCallback, StopCallback, is_better
 from chartdistill.training.losses import micro_batch_loss
 from chartdistill.training.memory import memory_errors
@@ -190,6 +198,7 @@ def run_training(
     rows: Rows,
     progress: ProgressCallback,
     score: Score | None = None,
+    base: BaseName | None = None,
 ) -> dict[str, Any]:
     """Tune the adapter and write it to `folder`, with training_log.jsonl. Returns facts for the manifest.
 
@@ -213,7 +222,7 @@ def run_training(
         best.unlink(missing_ok=True)
     with memory_errors(options):
         trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
-    return _finish(trainer, folder, best)
+    return _finish(trainer, folder, best, base)
 
 
 def _arguments(options: TrainOptions, folder: Path, total: int, has_validation: bool) -> Any:
@@ -257,7 +266,7 @@ def last_checkpoint(folder: Path) -> Path | None:
     return None
 
 
-def _finish(trainer: LoraTrainer, folder: Path, best: Path) -> dict[str, Any]:
+def _finish(trainer: LoraTrainer, folder: Path, best: Path, base: BaseName | None) -> dict[str, Any]:
     history = trainer.state.log_history
     validations = [row for row in history if "eval_loss" in row]
     losses = [row["loss"] for row in history if "loss" in row]
@@ -278,7 +287,7 @@ def _finish(trainer: LoraTrainer, folder: Path, best: Path) -> dict[str, Any]:
         if not trainer.is_fsdp_enabled:
             put_tensors(trainer.accelerator.unwrap_model(trainer.model), tensors)
     if trainer.is_world_process_zero():
-        save_adapter(trainer.accelerator.unwrap_model(trainer.model), tensors, folder)
+        save_adapter(trainer.accelerator.unwrap_model(trainer.model), tensors, folder, base)
         if facts["kept_step"] < facts["steps"]:
             print(f"train: kept the adapter of step {facts['kept_step']} of {facts['steps']}", file=sys.stderr)
     return facts
