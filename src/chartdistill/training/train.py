@@ -139,7 +139,7 @@ def _wait_for_all() -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point of `accelerate launch -m chartdistill.training.train CONFIG [RUN_DIR]`; exit codes as in errors.py."""
+    """Entry point of `accelerate launch -m chartdistill.training.train CONFIG [RUN_DIR]`; exit codes: errors.py."""
     parser = argparse.ArgumentParser(
         prog="python -m chartdistill.training.train", description="The verb `train`, as `accelerate launch` starts it."
     )
