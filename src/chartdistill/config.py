@@ -43,7 +43,8 @@ class ModelOptions(_Section):
     engine: AnyEngine = VllmEngine()
     """Who generates."""
     template_options: dict[str, Any] = {}
-    """Passed to the chat template, for example {enable_thinking: false}."""
+    """Passed to the chat template. {enable_thinking: false} also closes a thought that the template opens all the same;
+    {date_string: 26 Jul 2024} gives a date to templates that would print today's."""
 
 
 class EvaluateOptions(_Section):
