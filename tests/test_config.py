@@ -52,6 +52,14 @@ def test_every_shipped_task_is_valid(path: Path) -> None:
     [
         (lambda v: v.update(techer=1), r"techer: unknown option; did you mean `teacher`\?"),
         (lambda v: v["train"].update(learnin_rate=1), r"train.learnin_rate: .*did you mean `learning_rate`\?"),
+        (
+            lambda v: v["train"].update(lora={"rank": 640}),
+            r"train\.lora\.rank is 640, and vLLM serves adapters of a rank up to 512.*engine\.type: transformers",
+        ),
+        (
+            lambda v: v["train"].update(lora={"use_dora": True}),
+            r"train\.lora\.use_dora is true, and vLLM serves no DoRA",
+        ),
         (lambda v: v["train"].update(lora={"rnk": 4}), r"train.lora.rnk: .*did you mean `rank`\?"),
         (lambda v: v["teacher"]["engine"].update(dtyp="x"), r"dtyp: unknown option; did you mean `dtype`\?"),
         (lambda v: v["records"][0].update(cuont=3), r"cuont: unknown option; did you mean `count`\?"),

@@ -155,6 +155,52 @@ def test_a_cut_answer_is_asked_again_with_more_room(builder: PromptBuilder) -> N
     assert rooms == [16, 64] and label.completion == "CBC\nBMP" and label.finish_reason == "stop"
 
 
+def test_every_kind_of_answer_is_asked_again_when_it_was_cut_but_a_quote(builder: PromptBuilder) -> None:
+    rooms: dict[str, list[int]] = {}
+
+    def answer(chart: str, question: str, request: Request) -> str | Generation:
+        asked = rooms.setdefault(question, [])
+        asked.append(request.max_tokens)
+        if len(asked) == 1:
+            return Generation("y" if request.choices else "Velorim | sta", "length")
+        if question == MEDICATION.extraction_question:
+            return "Velorim | start"
+        return "start" if "start" in request.choices else "yes"
+
+    options = LabelOptions(strategy="verify", max_answer_tokens=16)
+    (label,) = Labeler(builder, [MEDICATION], options, "x").ask(Script(builder, answer), [(record(CHART), MEDICATION)])
+    assert label.completion == "Velorim | start" and label.failure is None
+    assert label.checks is not None and label.checks[0].quote == "Velorim | sta"
+    assert sorted(rooms.values()) == [[12, 48], [12, 48], [12, 48], [16, 64], [64]]
+    assert label.prompts == 9, "every prompt is counted"
+
+
+@pytest.mark.parametrize("strategy", ["chain", "direct"])
+def test_a_thought_that_was_cut_gets_room_for_an_answer_once(builder: PromptBuilder, strategy: str) -> None:
+    rooms: list[int] = []
+
+    def answer(chart: str, question: str, request: Request) -> str | Generation:
+        rooms.append(request.max_tokens)
+        return Generation(None, failure="thought_cut: no room")
+
+    options = LabelOptions.model_validate({"strategy": strategy, "max_answer_tokens": 100})
+    (label,) = Labeler(builder, [TESTS], options, "x").ask(Script(builder, answer), [(record(CHART), TESTS)])
+    assert rooms == [12 if strategy == "chain" else 100, 400]
+    assert label.completion is None and label.failure == "thought_cut: no room"
+
+
+def test_what_is_cut_twice_is_never_kept(builder: PromptBuilder) -> None:
+    def cut(chart: str, question: str, request: Request) -> str | Generation:
+        return Generation("no" if request.choices else "CBC, BMP and a chest fil", "length")
+
+    for strategy, failure, finish in (("chain", "gate_cut", None), ("direct", None, "length")):
+        options = LabelOptions.model_validate({"strategy": strategy})
+        engine = Script(builder, cut)
+        (label,) = Labeler(builder, [TESTS], options, "x").ask(engine, [(record(CHART), TESTS)])
+        assert len(engine.asked) == 2
+        assert (label.failure or "").split(":")[0] == (failure or "") and label.finish_reason == finish
+
+
 @pytest.mark.parametrize("cut", ["CBC\nBMP\nBMP\nBMP\nBM", "CBC of the of the of the of"])
 def test_a_cut_answer_that_repeats_itself_is_not_asked_again(builder: PromptBuilder, cut: str) -> None:
     engine = Script(builder, lambda chart, question, request: Generation(cut, "length"))
