@@ -59,7 +59,7 @@ class Normalised:
 def normalise(text: str, compared_with: str = "") -> Normalised:
     """A text as it reads. `compared_with`: the words it is compared with, which say how broken words are joined."""
     found = _characters(text)
-    joins = _joins(found.text, compared_with) if _BROKEN.search(found.text) else []
+    joins = _joins(found.text, compared_with) if _has_broken_words(found.text) else []
     return _without(found, joins) if joins else found
 
 
@@ -82,6 +82,11 @@ def _characters(text: str) -> Normalised:
             ends.append(at + 1)
     read = "".join(parts)
     return Normalised(text) if read == text else Normalised(read, tuple(starts), tuple(ends))
+
+
+@lru_cache(maxsize=32)
+def _has_broken_words(text: str) -> bool:
+    return _BROKEN.search(text) is not None
 
 
 def _composed(base: str, mark: str) -> str | None:
