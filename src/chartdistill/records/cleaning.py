@@ -4,21 +4,24 @@ In: the text of one source entry. Out: :class:`Cleaned`. Charts that passed thro
 keywords, in `nan` or in a site's notice, all glued on without a separator, and have commas where lines ended.
 A model that reads the keywords parrots them, so they go; a sentence of the chart must never go with them.
 
-Must hold: every character of the result is the file's, or a newline put in for a comma; every segment is verbatim;
-cleaning its own result changes nothing.
+Charts exported from a record system come as RTF or HTML, whole or in part, or with control characters where a letter
+was lost: they become the text that a reader saw.
+
+Must hold: every character of the result is the file's, or stands for what is known to have stood there (a newline for a
+comma or a tag, `<` for `&lt;`, U+FFFD for a lost character); every segment is verbatim; cleaning its own result changes
+nothing.
 """
 
 from __future__ import annotations
 
 import re
 import string
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-Segment = tuple[int, int, int]
-"""(start in the cleaned text, start in the original, length in characters)."""
-_Edit = tuple[int, int, str]
-"""Replace [start, end) of the text by a string."""
+from chartdistill.records.control_characters import control_edits
+from chartdistill.records.edits import Edit, Segment, apply_edits
+from chartdistill.records.markup import markup_edits
+from chartdistill.records.rtf import rtf_edits
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,17 @@ class Cleaned:
     """Codes of what was done, in a fixed order: see `CODES`."""
 
 
-CODES = ("boilerplate", "nan", "keyword_tail", "line_breaks", "carriage_returns", "outer_space")
+CODES = (
+    "rtf",
+    "markup",
+    "control_characters",
+    "boilerplate",
+    "nan",
+    "keyword_tail",
+    "line_breaks",
+    "carriage_returns",
+    "outer_space",
+)
 """Everything `Cleaned.removed` can name."""
 
 _SECTIONS = """
@@ -68,7 +81,7 @@ _LOST_BREAK = re.compile(
     r"|(?<!\d),(?=\d{1,2}[.)]\s)"  # the next entry of a numbered list
     r"|(?<=\d),(?=\d{1,2}\.\s+[A-Z])"
 )
-_EDGE = string.whitespace + "\u00a0,"
+_EDGE = string.whitespace + "\u00a0\ufeff,"
 
 
 def clean(original: str) -> Cleaned:
@@ -79,16 +92,20 @@ def clean(original: str) -> Cleaned:
     text = original
     segments: tuple[Segment, ...] = ((0, 0, len(original)),) if original else ()
     removed: set[str] = set()
-    # Each step deletes characters or turns commas into newlines, so this ends: on charts, after two to four steps.
+    # Each step deletes characters or turns some into others that no step looks for, so this ends: on charts, after two
+    # to four steps.
     while (step := _next_step(text)) is not None:
         code, edits = step
-        text, segments = _apply(text, segments, edits)
+        text, segments = apply_edits(text, segments, edits)
         removed.add(code)
     return Cleaned(text, segments, tuple(code for code in CODES if code in removed))
 
 
-def _next_step(text: str) -> tuple[str, list[_Edit]] | None:
+def _next_step(text: str) -> tuple[str, list[Edit]] | None:
     """The next thing to do, with its code; None when the text is clean."""
+    for code, found in (("rtf", rtf_edits), ("markup", markup_edits), ("control_characters", control_edits)):
+        if edits := found(text):
+            return code, edits
     for code, start in (("boilerplate", _notice(text)), ("nan", _nan(text)), ("keyword_tail", _tail(text))):
         if start is not None:
             return code, [(start, len(text), "")]
@@ -96,7 +113,7 @@ def _next_step(text: str) -> tuple[str, list[_Edit]] | None:
     if begin or end < len(text):
         lost = "," in text[:begin] or "," in text[end:]
         return "line_breaks" if lost else "outer_space", [(0, begin, ""), (max(begin, end), len(text), "")]
-    returns: list[_Edit] = [
+    returns: list[Edit] = [
         (match.start(), match.end(), "" if match[1] else "\n") for match in re.finditer(r"\r(?=(\n)?)", text)
     ]
     if returns:
@@ -144,8 +161,8 @@ def _num_keywords(text: str) -> int | None:
     return len(entries)
 
 
-def _lost_breaks(text: str) -> list[_Edit]:
-    edits: dict[int, _Edit] = {}
+def _lost_breaks(text: str) -> list[Edit]:
+    edits: dict[int, Edit] = {}
     for match in _AFTER_HEADING.finditer(text):
         # `HEADING:, text` stood on one line; `HEADING:,Text` and `HEADING:, 1. Text` did not.
         comma, (before, after, number) = match.start() + len(match[1]), match.groups("")
@@ -155,23 +172,3 @@ def _lost_breaks(text: str) -> list[_Edit]:
         edits.setdefault(match.start(), (match.start(), match.end(), "\n"))
     ordered = sorted(edits.values())
     return [edit for before, edit in zip([(-1, -1, ""), *ordered], ordered, strict=False) if edit[0] >= before[1]]
-
-
-def _apply(text: str, segments: Sequence[Segment], edits: Sequence[_Edit]) -> tuple[str, tuple[Segment, ...]]:
-    """Apply ordered, disjoint edits; the segments of the result still point into the first original."""
-    pieces: list[str] = []
-    kept: list[Segment] = []
-    length = position = index = 0
-    for start, end, replacement in (*edits, (len(text), len(text), "")):
-        while index < len(segments) and segments[index][0] < start:
-            text_start, original_start, run = segments[index]
-            low, high = max(text_start, position), min(text_start + run, start)
-            if low < high:
-                kept.append((length + low - position, original_start + low - text_start, high - low))
-            if text_start + run > start:
-                break
-            index += 1
-        pieces += (text[position:start], replacement)
-        length += start - position + len(replacement)
-        position = end
-    return "".join(pieces), tuple(kept)
