@@ -140,8 +140,8 @@ def test_doses_show_their_unit_and_parts_of_tablets() -> None:
 
 
 def test_long_items_take_no_longer_than_their_length() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     for unit in ("5 mg ", "every ", "1 or ", "q.", "for an", "5-", "a "):
         dosage_of_item(unit * (4_000 // len(unit)))
         dosage_at((0, 1), (), unit * (4_000 // len(unit)))
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10

@@ -130,10 +130,10 @@ def test_other_tasks_keep_every_word() -> None:
 
 
 def test_a_hostile_item_takes_no_time() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     for text in ("1," * 20_000, "a" + " 1 mg" * 10_000 + " x", "a" + " po" * 20_000 + " x", "(" * 40_000):
         entity_of(DRUGS).key(text)
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 @given(st.text(max_size=60), st.text(max_size=200))

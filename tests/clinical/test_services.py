@@ -61,7 +61,7 @@ def test_none_found_is_believed_where_only_services_are_ordered(chart: str, over
 
 
 def test_long_sentences_take_no_longer_than_their_length() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     for unit in ("consult PT and ", "PT, ", "pt ", "with the OT, "):
         TEST.objection("PT", unit * (20_000 // len(unit)), "auto", True)
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5

@@ -263,10 +263,10 @@ def test_many_names_are_read_and_found_in_little_time(tmp_path: Path) -> None:
 
     path = tmp_path / "v.csv"
     path.write_text("name,kind,same-as\n" + "".join(f"Brandol{n},drug,substance{n}\n" for n in range(20_000)))
-    begun = time.monotonic()
+    begun = time.process_time()
     drugs = kind("medication", read_vocabulary(path))
     assert drugs.match_key("Brandol777") == drugs.match_key("substance777")
     chart = "She takes Brandol19999. " * 200
     for _ in range(50):
         assert drugs.overlooked(chart, "auto") is not None
-    assert time.monotonic() - begun < 20
+    assert time.process_time() - begun < 20

@@ -132,8 +132,8 @@ def test_no_ending_takes_a_dose_or_a_blank_along() -> None:
 
 
 def test_endings_of_long_texts_take_no_longer_than_their_length() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     for unit in ("\n", "#", " END", "<", "- "):
         text = unit * (200_000 // len(unit))
         Endings.of([(text, text)]).without(text, text)
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5

@@ -227,8 +227,8 @@ def test_scoring_four_tasks_on_200_charts_is_fast() -> None:
             made_up = Item(text="Qwxyzolam forte", status="stop" if task.statuses else None)
             found = (*gold[task.name], made_up) if rng.random() < 0.5 else gold[task.name]
             answers.append(said(name, "", task).model_copy(update={"items": found}))
-    started = time.perf_counter()
+    started = time.process_time()
     scores = score_arm(answers, notes, tasks)
-    assert time.perf_counter() - started < 10, "about 1 s on a free core"
+    assert time.process_time() - started < 10, "about 1 s on a free core"
     assert scores[ALL_TASKS]["recall"].value == 1
     assert 0.1 < (scores[ALL_TASKS]["invented_rate"].value or 0) < 0.5
