@@ -84,7 +84,7 @@ def test_embeddings_are_allowed_where_vllm_puts_adapters_on_them(tiny_model: Pat
     config = Qwen2Config(vocab_size=97, num_key_value_heads=1, **shape)
     config.architectures = ["Qwen2ForCausalLM"]
     config.save_pretrained(tmp_path)
-    with pytest.raises(ConfigError, match="names embed_tokens, lm_head, and vLLM loads no adapter.*Qwen2ForCausalLM"):
+    with pytest.raises(ConfigError, match=r"names embed_tokens, lm_head, and vLLM loads no adapter.*Qwen2ForCausalLM"):
         check_adapter(tmp_path, both, VllmEngine())
     check_adapter(tmp_path, both, TransformersEngine())
 
