@@ -376,6 +376,17 @@ class TestDataset:
         assert output[4] == "[]"
         assert [path for path in home.rglob("*") if path.is_file() and b"Cough." in path.read_bytes()] == []
 
+    def test_single_files_are_read_as_by_their_own_sources(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.csv"
+        path.write_text("key,text,part\n001,Cough.,test\n01,Fever.,\n1,Rash.,\n")
+        options = {"path": path, "id_field": "key", "split_field": "part", "split": "train"}
+        assert read(DatasetSource(**options)) == read(TableSource(**options))
+        assert list(read(DatasetSource(**options))[0]) == ["001", "01", "1"]
+        path = write_lines(tmp_path / "a.jsonl", '{"text": "Cough.", "text": "Fever."}', {"text": "Rash."})
+        assert read(DatasetSource(path=path))[1] == {"a.jsonl:1": "bad_json"}
+        with pytest.raises(InputError, match="no part 'test'"):
+            read(DatasetSource(path=path, part="test"))
+
     def test_what_is_not_a_data_set_is_an_error(self, tmp_path: Path) -> None:
         for path in (tmp_path / "nowhere", tmp_path):
             with pytest.raises(InputError):

@@ -113,6 +113,7 @@ _PROMPT = line_of(prompt=GOOD["prompt"], completion=GOOD["completion"])[1:-1].jo
     [
         (b"\xef\xbb\xbf", b"\r\n", b"", ""),
         (b"", b"\n", line_of(**GOOD).replace(b"Has", b"\x96"), "not UTF-8: byte 0x96"),
+        (b"", b"\n", line_of(**GOOD).replace(b"Has", b"\\ud83d \\uDE00"), "half of a surrogate pair"),
         (b"", b"\r\n", b"[" * 200_000, "nested too deep"),
         (b"", b"\n", line_of(**GOOD).replace(b'"id"', b'"text": "", "id"'), "key 'text' stands twice"),
     ],
@@ -124,3 +125,8 @@ def test_sources_audits_and_scores_read_lines_alike(
     found = problems(write(tmp_path, mark, line_of(**GOOD), end, bad, end))
     assert len(found) == bool(said)
     assert all(said in one for one in found)
+
+
+def test_whole_surrogate_pairs_are_characters(tmp_path: Path) -> None:
+    [line] = read_json_lines(write(tmp_path, b'{"a": "\\ud83d\\ude00"}'))
+    assert line.parsed() == {"a": "\U0001f600"}

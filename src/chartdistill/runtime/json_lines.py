@@ -34,6 +34,8 @@ class JsonLine:
     """Why there is no value, and what to do; None where there is one."""
     too_long: bool = False
     """The line is longer than was allowed and was skipped without being held."""
+    has_half_pair: bool = False
+    """Text in the value has half of a surrogate pair (`\\ud800`), which JSON can say and UTF-8 cannot hold."""
 
     def parsed(self) -> Any:
         """The value.
@@ -43,6 +45,8 @@ class JsonLine:
         """
         if self.problem is not None:
             raise ValueError(self.problem)
+        if self.has_half_pair:
+            raise ValueError("half of a surrogate pair in a text, which UTF-8 cannot hold; repair the export")
         return self.value
 
 
@@ -84,12 +88,21 @@ def parse_json(text: str) -> Any:
 
 def _parsed(number: int, line: bytes) -> JsonLine:
     try:
-        return JsonLine(number, parse_json(line.decode()))
+        value = parse_json(line.decode())
+        return JsonLine(number, value, has_half_pair=b"\\ud" in line.lower() and not _is_encodable(value))
     except UnicodeDecodeError as error:
         problem = f"not UTF-8: byte 0x{line[error.start]:02x} at byte {error.start}; save the file as UTF-8"
     except ValueError as error:
         problem = str(error)
     return JsonLine(number, problem=problem)
+
+
+def _is_encodable(value: Any) -> bool:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -14,12 +14,18 @@ from typing import Literal
 
 from chartdistill.errors import InputError
 from chartdistill.records.sources.entry import MAX_BYTES, FieldSource, SourceEntry, file_stamp, require_path
+from chartdistill.records.sources.jsonl import JsonlSource
+from chartdistill.records.sources.table import TableSource
 from chartdistill.schema import RejectedRecord
 
 SAVED_MARKS = ("dataset_info.json", "state.json", "dataset_dict.json")
 """A folder with one of these was written by `save_to_disk`."""
 CACHE_PREFIX = ".datasets-"
 """Names of the library's cache folders start so; each is removed when its source has been read."""
+_OWN_FORMATS: dict[str, type[JsonlSource] | type[TableSource]] = {
+    ".jsonl": JsonlSource, ".csv": TableSource, ".tsv": TableSource, ".parquet": TableSource
+}  # fmt: skip
+"""Formats of single files that are read here as everywhere else, rather than by the library."""
 
 
 class DatasetSource(FieldSource):
@@ -40,6 +46,9 @@ class DatasetSource(FieldSource):
             InputError: the path is missing, not a data set, or has no such part.
         """
         require_path(self.path, "a data set on this machine")
+        if (own := self._own_reader()) is not None:
+            yield from own.read(max_bytes, scratch)
+            return
         with tempfile.TemporaryDirectory(prefix=CACHE_PREFIX, dir=scratch) as cache:
             number = 0
             for number, row in enumerate(self._rows(cache), 1):
@@ -52,6 +61,16 @@ class DatasetSource(FieldSource):
         require_path(self.path, "a data set on this machine")
         files = [self.path] if self.path.is_file() else sorted(file for file in self.path.rglob("*") if file.is_file())
         return [file_stamp(file) for file in files]
+
+    def _own_reader(self) -> JsonlSource | TableSource | None:
+        """The source that reads a single file of this format: the library would guess types (an id "001" is 1, quotes
+        are mended, a field too many moves the rest) and name no line."""
+        if not self.path.is_file() or self.path.suffix.lower() not in _OWN_FORMATS:
+            return None
+        if self.part != "train":
+            raise InputError(f"{self.path} has no part {self.part!r}; a single file is the part 'train'. Set `part`.")
+        fields = {name: getattr(self, name) for name in FieldSource.model_fields}
+        return _OWN_FORMATS[self.path.suffix.lower()](path=self.path, **fields)
 
     def _rows(self, cache: str) -> Iterator[Mapping[str, object]]:
         import datasets
@@ -83,14 +102,9 @@ class DatasetSource(FieldSource):
         """What `load_dataset` is asked for: a folder as it is, a single file by its format."""
         if self.path.is_dir():
             return str(self.path), None
-        formats = {
-            ".json": "json",
-            ".jsonl": "json",
-            ".csv": "csv",
-            ".parquet": "parquet",
-            ".arrow": "arrow",
-            ".txt": "text",
-        }
+        formats = {".json": "json", ".arrow": "arrow", ".txt": "text"}
         if self.path.suffix.lower() not in formats:
-            raise InputError(f"{self.path}: a single file must end in {', '.join(formats)}; or give its folder.")
+            raise InputError(
+                f"{self.path}: a single file must end in {', '.join((*formats, *_OWN_FORMATS))}; or give its folder."
+            )
         return formats[self.path.suffix.lower()], str(self.path)
