@@ -343,14 +343,14 @@ def test_differences_of_consistency_are_paired_over_what_both_arms_answered() ->
     steady = answers_of({(v.id, "medication"): "Yasadol" for v in variants})
     wavering = answers_of({(v.id, "medication"): "Yasadol" if i % 2 else "Febenor" for i, v in enumerate(variants)})
     failing = dict(wavering) | answers_of({(variants[0].id, "medication"): None})
-    found = compare_consistency(variants, (same, steady), (same, failing), records, [TASKS[0]], 0, 500)
+    found = compare_consistency(variants, (same, steady), (same, failing), records, [TASKS[0]])
     gap = found["share_identical"]
     assert gap["value"] == pytest.approx(5 / 11)
     assert (gap["n"], gap["unscored"]) == (11, 1)
     assert 0 < gap["low"] < 5 / 11 < gap["high"] < 1
     assert found["consistent_right"]["value"] == gap["value"]
     assert found["consistent_wrong"]["value"] == 0
-    none = compare_consistency(variants, (same, steady), (same, steady), records, [TASKS[0]], 0, 500)
+    none = compare_consistency(variants, (same, steady), (same, steady), records, [TASKS[0]])
     assert none["share_identical"]["value"] == 0
     assert none["share_identical"]["low"] < 0 < none["share_identical"]["high"], "twelve records do not prove equality"
 
