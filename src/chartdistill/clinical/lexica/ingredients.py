@@ -135,6 +135,12 @@ def _both_ingredients(key: str, names: KindNames) -> tuple[frozenset[str], froze
     return ingredients(key, None if known is None else known.canonical, names), plain
 
 
+def _known_of(group: tuple[str, ...]) -> str:
+    """Of a user's names of one drug the one that the lexicon or a table knows, with or without salt; else the first."""
+    forms = [form for bare in (False, True) for name in group for form in [_stripped(name) if bare else name]]
+    return next((form for form in forms if is_shipped(form)), group[0])
+
+
 @lru_cache(maxsize=1 << 16)
 def is_shipped(name: str) -> bool:
     """Whether the lexicon or a table of this folder knows a drug by this plain key."""
@@ -169,17 +175,18 @@ def ingredients(
 def _known(name: str, canonical: Callable[[str], str | None] | None, names: KindNames) -> frozenset[str] | None:
     """The ingredients of a name that the user, a table or the lexicon has, each under the lexicon's own name."""
     if group := names.group(name):
-        name = next((one for one in group if is_shipped(one)), group[0])
+        name = _known_of(group)
+        several = [part for part in _JOINTS.split(name) if part.strip()]
+        if len(several) > 1 and not is_shipped(name):
+            return frozenset().union(*(_known(part, canonical, NO_NAMES) or {_stripped(part)} for part in several))
     name = SHORT_NAMES.get(name, BRANDS.get(name, name))
     drug = None if canonical is None else canonical(name)
     if name in COMBINATIONS:
         parts = COMBINATIONS[name]
     elif drug is not None:
         parts = frozenset(part for part in _JOINTS.split(drug.casefold()) if part)
-    elif name in _WRITTEN_OUT:
+    elif name in _WRITTEN_OUT or group:
         parts = frozenset({name})
-    elif group:
-        parts = frozenset(part for part in _JOINTS.split(name) if part)
     else:
         return None
     parts = frozenset(SHORT_NAMES.get(part, part) for part in parts)
