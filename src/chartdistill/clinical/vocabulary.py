@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-from chartdistill.clinical.text.names import find_names, from_word_to_word, words_in
+from chartdistill.clinical.text.names import find_names, from_word_to_word, starts_of, words_in
 from chartdistill.prompting.answer_format import plain_key
 from chartdistill.schema import Task, Vocabulary, VocabularyEntry
 
@@ -32,6 +32,7 @@ class KindNames:
         """Names that are of another kind, and not of this one -> that kind."""
         self._group_of = {name: group for group in self.groups for name in group}
         self._in_text = {from_word_to_word(name) for name in self._group_of} - {""}
+        self._starts = starts_of(self._in_text)
         self._most_words = max(map(words_in, self._in_text), default=0)
 
     def __bool__(self) -> bool:
@@ -56,9 +57,11 @@ class KindNames:
 
     def find(self, text: str) -> list[tuple[int, int]]:
         """Character spans of the kind's names in a text, longest first at each place, none overlapping."""
-        return find_names(
-            text, lambda start, end: " ".join(text[start:end].casefold().split()) in self._in_text, self._most_words
-        )
+
+        def is_name(start: int, end: int) -> bool:
+            return " ".join(text[start:end].casefold().split()) in self._in_text
+
+        return find_names(text, is_name, self._starts, self._most_words)
 
 
 NO_NAMES = KindNames()

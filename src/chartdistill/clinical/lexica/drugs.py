@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from chartdistill.clinical.lexica.brands import BRANDS
-from chartdistill.clinical.text.names import find_names, from_word_to_word, words_in
+from chartdistill.clinical.text.names import find_names, from_word_to_word, starts_of, words_in
 from chartdistill.clinical.vocabulary import NO_NAMES, KindNames
 from chartdistill.errors import InputError
 
@@ -121,6 +121,7 @@ class Drugs:
     def __init__(self, variants: dict[str, str], most_words: int = MAX_NAME_WORDS) -> None:
         """`variants`: name -> the name it goes by. `most_words`: longest name looked up inside a text."""
         self._canonical = variants
+        self._starts = starts_of(variants)
         self._most_words = most_words
         self._short: frozenset[str] = frozenset()
         self._variants: dict[str, list[str]] = defaultdict(list)
@@ -156,8 +157,12 @@ class Drugs:
     def find(self, text: str) -> list[tuple[int, int]]:
         """Character spans of the lexicon's drugs in a text, longest first at each place, none overlapping.
 
-        A name that is only measured or abused ("digoxin level", "vitamin D deficiency") is left out.
+        A name that is only measured or abused ("digoxin level", "vitamin D deficiency") is left out. The last texts
+        are remembered: a chart is asked about for every item.
         """
+        return list(_found(self, text))
+
+    def _find(self, text: str) -> list[tuple[int, int]]:
 
         def is_drug(start: int, end: int) -> bool:
             name = text[start:end]
@@ -165,7 +170,12 @@ class Drugs:
                 return False
             return _MEASURED.match(text, end) is None and self.canonical(name) is not None
 
-        return find_names(text, is_drug, self._most_words)
+        return find_names(text, is_drug, self._starts, self._most_words)
+
+
+@lru_cache(maxsize=512)
+def _found(drugs: Drugs, text: str) -> tuple[tuple[int, int], ...]:
+    return tuple(drugs._find(text))
 
 
 @cache
