@@ -14,6 +14,7 @@ import yaml
 
 from chartdistill.engines import OpenAIEngine, TransformersEngine, VllmEngine
 from chartdistill.engines.vllm_engine import LORA_RANKS
+from chartdistill.engines.vllm_models import AdapterSupport, adapter_support
 from chartdistill.errors import ConfigError
 from chartdistill.training import LoraOptions, check_adapter
 from chartdistill.training.adapter import BaseName, adapter_tensors, save_adapter
@@ -73,20 +74,46 @@ def test_modules_that_take_one_are_not(tiny_model: Path) -> None:
     check_adapter(tiny_model, LoraOptions(target_modules=("embed_tokens", "lm_head")), TransformersEngine())
 
 
-@pytest.mark.slow
-@pytest.mark.vllm
+def as_model(folder: Path, config: Any, architecture: str) -> Path:
+    config.architectures = [architecture]
+    config.save_pretrained(folder)
+    return folder
+
+
 def test_embeddings_are_allowed_where_vllm_puts_adapters_on_them(tiny_model: Path, tmp_path: Path) -> None:
     from transformers import Qwen2Config
 
     both = LoraOptions(target_modules=("q_proj", "embed_tokens", "lm_head"))
     check_adapter(tiny_model, both, VllmEngine())  # a Llama
     shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    config = Qwen2Config(vocab_size=97, num_key_value_heads=1, **shape)
-    config.architectures = ["Qwen2ForCausalLM"]
-    config.save_pretrained(tmp_path)
-    with pytest.raises(ConfigError, match=r"names embed_tokens, lm_head, and vLLM loads no adapter.*Qwen2ForCausalLM"):
-        check_adapter(tmp_path, both, VllmEngine())
-    check_adapter(tmp_path, both, TransformersEngine())
+    other = as_model(tmp_path, Qwen2Config(vocab_size=97, num_key_value_heads=1, **shape), "Qwen2ForCausalLM")
+    with pytest.raises(ConfigError, match="names embed_tokens, lm_head, and vLLM takes no adapter.*Qwen2ForCausalLM"):
+        check_adapter(other, both, VllmEngine())
+    check_adapter(other, both, TransformersEngine())
+    check_adapter(other, LoraOptions(), VllmEngine())
+
+
+def test_an_architecture_for_which_vllm_takes_no_adapters_is_refused(tmp_path: Path) -> None:
+    from transformers import GPT2Config
+
+    folder = as_model(tmp_path, GPT2Config(n_embd=16, n_layer=1, n_head=2, vocab_size=97), "GPT2LMHeadModel")
+    with pytest.raises(ConfigError, match=r"no adapters for GPT2LMHeadModel.*student\.engine\.type: transformers"):
+        check_adapter(folder, LoraOptions(), OpenAIEngine())
+    check_adapter(folder, LoraOptions(), TransformersEngine())
+
+
+@pytest.mark.slow
+@pytest.mark.vllm
+def test_what_is_read_of_vllms_models_is_what_they_say() -> None:
+    from vllm.model_executor.models.registry import ModelRegistry
+
+    for name in ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM", "Gemma2ForCausalLM",
+                 "Phi3ForCausalLM", "GraniteForCausalLM", "GPT2LMHeadModel", "MambaForCausalLM"):  # fmt: skip
+        model = ModelRegistry.models[name].load_model_cls()
+        told = AdapterSupport(bool(getattr(model, "supports_lora", False)),
+                              tuple(sorted(getattr(model, "embedding_modules", None) or ())))  # fmt: skip
+        assert adapter_support(name) == told, name
+    assert adapter_support("NoSuchForCausalLM") is None
 
 
 def test_a_running_endpoint_takes_no_adapter(tiny_model: Path) -> None:

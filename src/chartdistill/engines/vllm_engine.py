@@ -65,8 +65,8 @@ class VllmEngine(BaseModel):
     def refuses_adapter(self, rank: int, use_dora: bool) -> str | None:
         """Which of an adapter's options vLLM cannot serve, and what it can; None when all is well."""
         if rank > LORA_RANKS[-1]:
-            return f"rank is {rank}, and vLLM serves adapters of a rank up to {LORA_RANKS[-1]}"
-        return "use_dora is true, and vLLM serves no DoRA adapters; set it to false" if use_dora else None
+            return f"rank is {rank}, and vLLM serves adapters of a rank up to {LORA_RANKS[-1]}: lower it"
+        return "use_dora is true, and vLLM serves no DoRA adapters: set it to false" if use_dora else None
 
     def what_determines_an_answer(self) -> dict[str, Any]:
         """The options on which answers depend; the others only make it faster or slower."""

@@ -7,25 +7,17 @@ engine takes; what cannot be found out without loading a model is left to the en
 from __future__ import annotations
 
 import difflib
-import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from chartdistill.engines import OpenAIEngine, TransformersEngine, VllmEngine
+from chartdistill.engines.vllm_models import adapter_support
 from chartdistill.errors import ConfigError
 from chartdistill.runtime.model_folder import read_json
 from chartdistill.training.options import LoraOptions
 
 _OPTION = "train.lora.target_modules"
-_ASK_VLLM = """
-import json, sys
-from vllm.model_executor.models.registry import ModelRegistry
-model = ModelRegistry.models[sys.argv[1]].load_model_cls()
-print(json.dumps(sorted(getattr(model, "embedding_modules", None) or ())))
-"""
 
 
 def check_adapter(folder: Path, lora: LoraOptions, engine: VllmEngine | OpenAIEngine | TransformersEngine) -> None:
@@ -42,11 +34,27 @@ def check_adapter(folder: Path, lora: LoraOptions, engine: VllmEngine | OpenAIEn
             f"student.engine.urls is {', '.join(engine.urls)}: a running endpoint cannot be given the adapter that is "
             "trained. Leave out `urls` (a server is then started here), or use engine vllm or transformers."
         )
+    support = None if isinstance(engine, TransformersEngine) else adapter_support(_architecture(folder))
+    if support is not None and not support.takes_adapters:
+        raise ConfigError(
+            f"student.engine runs vLLM, which takes no adapters for {_architecture(folder)} ({folder}). Set "
+            "student.engine.type: transformers, or choose another student."
+        )
     if isinstance(lora.target_modules, str):  # all-linear: every engine takes those
         return
     embeddings = _embeddings_among(folder, lora.target_modules)
-    if embeddings and not isinstance(engine, TransformersEngine):
-        _check_embeddings(embeddings, str((read_json(folder / "config.json").get("architectures") or [""])[0]))
+    refused = [target for target in embeddings if support and target.rpartition(".")[2] not in support.embeddings]
+    if refused and support is not None:
+        allowed = f"embeddings but {', '.join(support.embeddings)}" if support.embeddings else "embeddings"
+        raise ConfigError(
+            f"{_OPTION} names {', '.join(refused)}, and vLLM takes no adapter on {allowed} of {_architecture(folder)}. "
+            "Leave them out (all-linear does), or set student.engine.type: transformers."
+        )
+
+
+def _architecture(folder: Path) -> str:
+    """As config.json names it; empty where it does not."""
+    return str((read_json(folder / "config.json").get("architectures") or [""])[0])
 
 
 def _embeddings_among(folder: Path, targets: Sequence[str]) -> list[str]:
@@ -76,24 +84,3 @@ def _embeddings_among(folder: Path, targets: Sequence[str]) -> list[str]:
         if any(isinstance(m, nn.Embedding) or m is model.get_output_embeddings() for m in meant):
             embeddings.append(target)
     return embeddings
-
-
-def _check_embeddings(embeddings: Sequence[str], architecture: str) -> None:
-    """vLLM puts adapters on the embeddings of some architectures only; which, its model classes know."""
-    asked = subprocess.run(
-        [sys.executable, "-c", _ASK_VLLM, architecture], capture_output=True, text=True, check=False
-    )  # a process of its own: vLLM changes what imports it
-    if asked.returncode:  # not installed here, or it runs this architecture through transformers
-        return
-    allowed = json.loads(asked.stdout.splitlines()[-1])
-    refused = [target for target in embeddings if target.rpartition(".")[2] not in allowed]
-    if refused:
-        raise ConfigError(
-            f"{_OPTION} names {', '.join(refused)}, and vLLM loads no adapter on "
-            + (
-                f"embeddings of {architecture} other than {', '.join(allowed)}"
-                if allowed
-                else f"those of {architecture}"
-            )
-            + ". Leave them out (all-linear does), or set student.engine.type: transformers."
-        )
