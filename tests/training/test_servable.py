@@ -87,7 +87,7 @@ def test_embeddings_are_allowed_where_vllm_puts_adapters_on_them(tiny_model: Pat
     check_adapter(tiny_model, both, VllmEngine())  # a Llama
     shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
     other = as_model(tmp_path, Qwen2Config(vocab_size=97, num_key_value_heads=1, **shape), "Qwen2ForCausalLM")
-    with pytest.raises(ConfigError, match="names embed_tokens, lm_head, and vLLM takes no adapter.*Qwen2ForCausalLM"):
+    with pytest.raises(ConfigError, match=r"names embed_tokens, lm_head, and vLLM takes no adapter.*Qwen2ForCausalLM"):
         check_adapter(other, both, VllmEngine())
     check_adapter(other, both, TransformersEngine())
     check_adapter(other, LoraOptions(), VllmEngine())
