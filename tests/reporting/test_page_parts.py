@@ -16,7 +16,7 @@ from chartdistill.reporting.examples import find, judge, mark
 from chartdistill.reporting.findings import state_findings
 from chartdistill.reporting.plots import RIGHT, WIDTH, Line, bar_plot, line_plot
 from chartdistill.reporting.run_results import read_results
-from chartdistill.reporting.tables import headline_tables, pair_arms, verdict, write_cell
+from chartdistill.reporting.tables import headline_tables, pair_arms, task_tables, verdict, write_cell
 from chartdistill.schema import Item
 from report_run import TASKS, write_run
 
@@ -139,3 +139,20 @@ def test_broken_answers_are_named_beside_confabulation_everywhere(tmp_path: Path
     titles = [table.title for table in headline_tables(results, scores)]
     assert titles[titles.index("Confabulation") + 1] == "Format valid"
     assert "broken answers" in [row.label for row in glance(results, scores)]
+
+
+def test_a_figure_that_no_arm_has_is_named_with_its_reason_and_has_no_row(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    results = read_results(tmp_path, TASKS, "Undefined")
+    scores = results.scores
+    assert scores is not None
+    metric = BY_NAME["contradicted_rate"]
+    nothing = Estimate(value=None, low=None, high=None, n=0, unscored=0, reason="no statuses")
+    arms = {
+        arm: {task: {**figures, metric.name: nothing} for task, figures in tasks.items()}
+        for arm, tasks in scores.arms.items()
+    }
+    for table in task_tables(results, scores.model_copy(update={"arms": arms})):
+        assert metric.title not in [row.label for row in table.rows]
+        assert f"{metric.title} (no statuses)" in table.meaning
+        assert table.rows

@@ -215,16 +215,34 @@ def headline_tables(results: RunResults, scores: Scores) -> list[Table]:
 
 
 def task_tables(results: RunResults, scores: Scores) -> list[Table]:
-    """One table per task with every metric that any arm has."""
+    """One table per task with every metric that some arm has a value of; of the others, why none has."""
     tables = []
     for task in task_order(results, scores):
         present = {name for arm in scores.arms.values() for name in arm.get(task, {})}
         names = [metric.name for metric in CATALOGUE if metric.name in present]
         metrics = [describe(name) for name in (*names, *sorted(present.difference(names)))]
-        rows = [TableRow(m.title, explain(m), _cells(results, scores, task, m)) for m in metrics]
+        defined = [metric for metric in metrics if not _why_undefined(scores, task, metric)]
+        rows = [TableRow(m.title, explain(m), _cells(results, scores, task, m)) for m in defined]
         about = "with gold" if scores.has_gold(task) else "no gold: nothing here says whether an answer is right"
+        about += _left_out(scores, task, [metric for metric in metrics if metric not in defined])
         tables.append(Table(task_title(task), about, columns(results, scores), rows))
     return tables
+
+
+def _why_undefined(scores: Scores, task: str, metric: MetricInfo) -> str:
+    """Why no arm has a value; empty where one has."""
+    found = [one for arm in scores.arms if (one := scores.estimate(arm, task, metric.name)) is not None]
+    if any(one.value is not None for one in found):
+        return ""
+    return next((one.reason for one in found if one.reason), "not computed")
+
+
+def _left_out(scores: Scores, task: str, metrics: Sequence[MetricInfo]) -> str:
+    by_reason: dict[str, list[str]] = {}
+    for metric in metrics:
+        by_reason.setdefault(_why_undefined(scores, task, metric), []).append(metric.title)
+    said = "; ".join(f"{', '.join(titles)} ({reason})" for reason, titles in by_reason.items())
+    return f". Not defined for any arm: {said}." if said else ""
 
 
 def columns(results: RunResults, scores: Scores) -> list[str]:
