@@ -61,7 +61,7 @@ class KindNames:
         def is_name(start: int, end: int) -> bool:
             return " ".join(text[start:end].casefold().split()) in self._in_text
 
-        return find_names(text, is_name, self._starts, self._most_words)
+        return find_names(text, is_name, self._starts, self._most_words) if self._in_text else []
 
 
 NO_NAMES = KindNames()

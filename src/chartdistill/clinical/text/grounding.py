@@ -177,9 +177,12 @@ def _is_word(character: str) -> bool:
     return character.isalnum() or character == "_"
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=512)
 def _fold(text: str) -> str:
-    """Lower case and plain spaces, character by character, so that offsets stay those of `text`."""
+    """Lower case and plain spaces, character by character, so that offsets stay those of `text`.
+
+    The last texts are remembered: a chart is searched for each name of each item.
+    """
     lowered = text.lower()
     if len(lowered) != len(text):  # "İ" becomes two characters in lower case
         lowered = "".join(low if len(low := character.lower()) == 1 else character for character in text)
