@@ -28,7 +28,9 @@ MAX_FUZZY_WORDS = 60
 _MIN_INITIALS = 3
 _MIN_WORD = 4
 _SAME_BEGINNING = 0.7
+_NON = re.compile(r"\bnon[-\u2010\u2011]$")
 _NO_INITIALS = frozenset("of the a an and with in on to for".split())
+_LITTLE = frozenset("a an the of in within on at to for and with is was her his their its".split())
 _SPACE = str.maketrans(dict.fromkeys("\t\r\n\v\f\u00a0", " "))
 _WORD = re.compile(r"\w+")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
@@ -51,8 +53,9 @@ def locate(item_text: str, record_text: str, threshold: float = FUZZY_THRESHOLD)
 
     First the same whole words (any case, any white space); then, for items of at most MAX_FUZZY_WORDS, the most
     similar window of whole words, if its similarity is at least `threshold` (0 to 100; above 100 turns this step
-    off). A window must hold the same numbers as the item, and a single word may differ by one letter only: "5 mg" is
-    not "50 mg", prednisone not prednisolone.
+    off). A window must hold the same numbers as the item, and each word may differ by one letter only (below the
+    default threshold, of several words any): "5 mg" is not "50 mg", prednisone not prednisolone,
+    systolic not diastolic.
     """
     told = normalise(record_text, item_text)
     item, record = _name(item_text, record_text), _fold(told.text)
@@ -141,10 +144,23 @@ def _locate_fuzzy(item: str, record: str, threshold: float) -> Alignment | None:
     for window, score, index in process.extract_iter(item, windows, scorer=fuzz.ratio, score_cutoff=threshold):
         if best is not None and score <= best.score:
             continue
-        if numbers(window) != numbers(item) or (size == 1 and Levenshtein.distance(item, window, score_cutoff=1) > 1):
+        if numbers(window) != numbers(item) or _NON.search(record, max(0, spans[index][0] - 5), spans[index][0]):
+            continue
+        if (size == 1 or threshold >= FUZZY_THRESHOLD) and not _same_but_for_slips(item, window):
             continue
         best = Alignment(*spans[index], "fuzzy", float(score))
     return best
+
+
+def _same_but_for_slips(one: str, other: str) -> bool:
+    """Whether two phrases are one, word by word, but for a letter in a word, and for little words or white space.
+
+    The opposite of a word is two letters away or more: likely and unlikely, systolic and diastolic.
+    """
+    words, others = ([word for word in _WORD.findall(text) if word not in _LITTLE] for text in (one, other))
+    if len(words) != len(others):
+        return Levenshtein.distance("".join(words), "".join(others), score_cutoff=1) <= 1
+    return all(Levenshtein.distance(*pair, score_cutoff=1) <= 1 for pair in zip(words, others, strict=True))
 
 
 def _occurrences(name: str, text: str) -> Iterator[tuple[int, int]]:
@@ -167,8 +183,9 @@ def _initials(text: str) -> str:
 
 
 def _is_whole(text: str, start: int, end: int) -> bool:
-    """Whether `text[start:end]` does not cut a word at either end."""
+    """Whether `text[start:end]` does not cut a word at either end, nor what "non-" stands before."""
     cuts_left = start > 0 and _is_word(text[start - 1]) and _is_word(text[start])
+    cuts_left = cuts_left or _NON.search(text, max(0, start - 5), start) is not None
     cuts_right = end < len(text) and _is_word(text[end]) and _is_word(text[end - 1])
     return not cuts_left and not cuts_right
 
