@@ -14,7 +14,9 @@ from decimal import Decimal, InvalidOperation
 
 NUMBER_WORDS: dict[str, Decimal | int] = {
     "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
-    "half": Decimal("0.5"),
+    "half": Decimal("0.5"), "one-half": Decimal("0.5"), "one half": Decimal("0.5"), "quarter": Decimal("0.25"),
+    "one and a half": Decimal("1.5"), "one and one-half": Decimal("1.5"), "two and a half": Decimal("2.5"),
+    "two and one-half": Decimal("2.5"),
 }  # fmt: skip
 _UNITS: dict[str, tuple[str, int, str]] = {
     name: (dimension, factor, names.split()[0])
@@ -42,17 +44,24 @@ UNIT = "(?:" + "|".join(sorted(map(re.escape, _UNITS), key=len, reverse=True)) +
 _PIECES = r"(?:tab|cap|pill|puff|drop|spray|patch|teaspoon|tablespoon|tsp|tbsp)"
 _DOSE = re.compile(
     rf"(?<![\w.,/])(?:(?P<parts>(?:\d\s)?\d/\d|\d?[\u00bc-\u00be])(?=[\s-]*(?:of\s)?(?:an?\s)?{_PIECES})"
-    r"|(?P<number>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d*\.\d+|\d+)|(?P<word>"
-    + "|".join(NUMBER_WORDS)
+    r"|(?P<number>\d{1,3}(?:,\d{3})+(?:\.\d+)?"
+    r"|\d{1,3}(?:[ \u2009\u202f]\d{3})+(?=[\s-]{0,2}(?:units?|iu)\b)|\d*\.\d+|\d+)"
+    r"(?:\s(?P<scale>million|thousand)(?=\s(?:units?|iu|u)\b))?|(?P<word>"
+    + "|".join(sorted(NUMBER_WORDS, key=len, reverse=True))
     + rf")(?=[\s-]+(?:of\s)?(?:an?\s)?{_PIECES}))(?:(?:[\s-]{{0,2}}|\s(?:of\s)?an?\s)(?P<unit>{UNIT}))?",
     re.IGNORECASE,
 )
 _END = re.compile(r";|\n|[.!?](?=\s+[A-Z]|\s*$)")
 _LEAD = re.compile(r"(?:^|[\s(])((?:\d[\d.,]*|\.\d+)\s?[A-Za-zµ%]+)(?:\s+(?:of|tablets?|caps\w*|po|iv|oral))*\s+$")
 _LEAD_CHARS = 60
+_LEAD_OF_NEXT = re.compile(
+    r"\b(?:\d[\d.,]*\s?[A-Za-zµ%]{1,12}\s+of|(?:and|plus|with|then)\s+\d[\d.,]*\s?[A-Za-zµ%]{1,12}(?:\s+(?:po|iv|oral))?)\s+$"
+)
+"""The dose of the drug that follows: with "of", or behind a conjunction."""
 _PER = re.compile(r"\s?/\s?(?:d?l|hpf|min|hr?|mmol)\b|\s?(?:ng|pg|mmol|mmhg|bpm|kg|lbs?|cm|mm)\b", re.IGNORECASE)
 """What follows a measured value: mg/dL, ng/mL, kg."""
 
+_SCALES = {"": 1, "thousand": 1_000, "million": 1_000_000}
 _VULGAR = {"¼": " 1/4", "½": " 1/2", "¾": " 3/4"}
 _JOINED = re.compile(r"[^\W\d_]-\d|\d-[^\W\d_]")
 
@@ -103,7 +112,7 @@ def _value(match: re.Match[str]) -> Decimal | None:
     if match["parts"]:
         return _fraction(match["parts"])
     try:
-        return Decimal(match["number"].replace(",", ""))
+        return Decimal(re.sub(r"[,\s]", "", match["number"])) * _SCALES[(match["scale"] or "").casefold()]
     except InvalidOperation:
         return None
 
@@ -141,9 +150,14 @@ def doses_of(name: tuple[int, int], others: Sequence[tuple[int, int]], text: str
 
 
 def reach_of(name: tuple[int, int], others: Sequence[tuple[int, int]], text: str) -> int:
-    """Where what is said of a drug at `text[name]` ends: at the next drug, semicolon or sentence."""
+    """Where what is said of a drug at `text[name]` ends: at the next drug, or at the dose that leads to it ("2 g of A
+    and 500 mg of B"), at a semicolon or sentence."""
     ends = _END.search(text, name[1])
-    return min([*(start for start, _ in others if start >= name[1]), ends.start() if ends else len(text)])
+    follows = min((start for start, _ in others if start >= name[1]), default=len(text))
+    if ends and ends.start() < follows:
+        return ends.start()
+    lead = _LEAD_OF_NEXT.search(text, max(name[1], follows - _LEAD_CHARS), follows)
+    return follows if lead is None else lead.start()
 
 
 def lead_of(name: tuple[int, int], text: str) -> tuple[Dose, ...]:
