@@ -41,9 +41,18 @@ _DECLINES = re.compile(
 )
 _DECLINED = re.compile(
     r"^\s*(?:scans?|stud(?:y|ies)|tests?|imaging)?\s*(?:(?:is|are|was|were|will\s+be|has\s+been|need)\s+)?(?:not|n['’]t|deferred|declined"
-    r"|refused|cancell?ed|held|unnecessary|no\s+longer)\b|^\s*(?:only\s+)?(?:if|unless|should)\b",
+    r"|refused|cancell?ed|held|unnecessary|no\s+longer)\b|^\s*(?:only\s+)?(?:if(?!\s+(?:not\s+(?:already|yet|done|recently)|possible|available|able))|unless|should)\b"
+    r"|^\s*(?:\w+\s+){0,3}(?:may|might|could)\s+(?:also\s+|still\s+|eventually\s+)?be\s+(?:needed|required|necessary|considered|ordered"
+    r"|indicated|warranted|useful|helpful|obtained)\b",
     re.IGNORECASE,
 )
+_DEPENDS = re.compile(
+    r"^\W*(?:(?:plan|return)\W+)?(?:if(?!\s+(?:not\s+(?:already|yet|done|recently)|possible|available|able))|should|in\s+case|unless)\b"
+    r"[^.;]*$|\b(?:may|might|could)\s+(?:also\s+|still\s+|eventually\s+|later\s+)?(?:need|require|order|obtain|get|want|benefit\s+from)\b"
+    r"[^.;,]*$",
+    re.IGNORECASE,
+)
+"""Before a test: what makes it wait for something ("if the fever comes back, get ...", "she may need ...")."""
 
 
 Use = Literal["ordered", "done", "considered", "mentioned", "absent"]
@@ -77,7 +86,13 @@ def _use(mention: Mention, plan: Outline) -> Literal["ordered", "done", "conside
     if plan.in_heading(mention.start):
         return "done"
     sentence = mention.sentence.text
-    if ONLY_CONSIDERED.search(sentence) or _DECLINES.search(mention.told_before) or _DECLINED.search(mention.after):
+    before = mention.told_before
+    if (
+        ONLY_CONSIDERED.search(sentence)
+        or _DECLINES.search(before)
+        or _DEPENDS.search(before)
+        or _DECLINED.search(mention.after)
+    ):
         return "considered"
     done = DONE.search(mention.clause) is not None
     if _PLAN_SECTION.search(mention.heading) and not done:
