@@ -48,6 +48,8 @@ _FORECAST = re.compile(
     | \b(?:chances?|likelihood|probability|odds)\s+(?:\w+\s+){{0,3}}(?:of|for|that)\s+(?:\w+\s+){{0,3}}
         (?:cure|recovery|survival|recurrence|success|healing|improvement|relapse|return)
     | \b(?:can|do|may)\s+expect\b
+    | \b(?:recovery|recurrence|improvement|resolution|healing|cure|survival|remission|relapse|deterioration)
+        \s+(?:is|was)\s+(?:(?:not|very|quite|highly|generally)\s+)?(?:expected|anticipated|likely|unlikely|probable|foreseen)\b
     """,
     re.VERBOSE | re.IGNORECASE,
 )
