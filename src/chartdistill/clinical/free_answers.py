@@ -32,7 +32,7 @@ _WORD_OF_NONE = re.compile(
         |were|be|been|do|does|did|can|could|will|would|currently|yet|now|also|able
         |chart|record|report|notes?|text|document|documentation|visit|encounter|summary|patient|he|she|they|time|here
         |above|below|provided|given|current|present|known|new|specific|particular|further|other|prior|previous|ever|explicit(?:ly)?
-        |clear(?:ly)?|specifically|active|regular|home|medical|prescription|drug|therapy|treatments?|information
+        |clear(?:ly)?|based|according|upon|specifically|active|regular|home|medical|prescription|drug|therapy|treatments?|information
         |see|find|found|identify|identified|mention(?:s|ed|ing)?|states?|stated|stating|lists?|listed|contains?|contained
         |includes?|included|shows?|shown|documented|reported|reports?|ordered|orders?|prescribed|noted|recorded
         |describe[sd]?|specify|specifies|specified|provide|made|planned|performed|done|taken|tak(?:e|es|ing)|us(?:e|es|ing)

@@ -21,7 +21,9 @@ _MIN_DUMP = 4
 _DUMP_SHARE = 0.75
 
 _PLACEHOLDER = re.compile(
-    r"_{2,}|\[\*\*.*?\*\*\]|\b(?:X{4,}|x{4,})\b|\[(?:REDACTED|NAME|DATE)\]|<(?:REDACTED|NAME|DATE)>"
+    r"_{2,}|\[\*\*.*?\*\*\]|\b(?:X{4,}|x{4,})\b|\*{3,}|[\[<(]{1,2}(?:"
+    r"(?:REDACTED|REMOVED|DELETED|MASKED|BLANK|PHI|NAME|DATE|DRUG|MEDICATION|MEDICINE|DIAGNOSIS|CONDITION|DISEASE|TEST|PATIENT|PROVIDER"
+    r"|DOCTOR|HOSPITAL|LOCATION|AGE|ID)(?:[ _-]?(?:NAME|\d{1,4}))?)[\])>]{1,2}"
 )
 
 
