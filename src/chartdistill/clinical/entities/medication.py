@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -90,7 +90,8 @@ _NOT_TAKEN: tuple[Cue, ...] = ("allergy", "stopped", "held")
 
 _TAKEN = frozenset({"started", "continued"})
 _ORDERED_DOSE = re.compile(
-    r"\b(?:start|begin|continue|resume|prescribed|takes|taking)\s+[A-Za-z][\w-]+\s+\d[\d.,]*\s?(?:mg|mcg|g|units?|ml)\b",
+    r"\b(?:(?:re)?start(?:ed)?(?:\s+on)?|begin|began|continue[sd]?(?:\s+on)?|resumed?|prescribed|takes|taking|takes\s+only)\s+"
+    r"(?!(?:oral|iv|fluids?|normal|feeds?|water|alcohol|saline)\b)(?P<drug>[A-Za-z][\w-]+)\s+\d[\d.,]*\s?(?:mg|mcg|units?)\b(?!\s?/)",
     re.IGNORECASE,
 )
 _DRUG_SECTION = re.compile(r"\b(?:medications?|meds)\b")
@@ -101,6 +102,12 @@ _CONCENTRATION = re.compile(
     re.IGNORECASE,
 )
 _LAB_SECTION = re.compile(r"\b(?:labs?|laborator(?:y|ies)|chemistr(?:y|ies)|blood\s+work)\b", re.IGNORECASE)
+_RESULT = re.compile(
+    r"\b(?:sodium|glucose|creatinine|bun|wbc|hgb|h(?:a)?emoglobin|h(?:a)?ematocrit|hct|platelets|plt|chloride|bicarb(?:onate)?"
+    r"|phosph(?:ate|orus)|albumin|bilirubin|troponin|tsh|inr|a1c|ast|alt|lactate)\s+(?:(?:is|was|of)\s+)?\d",
+    re.IGNORECASE,
+)
+"""A value that only a laboratory gives: what stands beside it with a bare number is one, too."""
 _VALUE = re.compile(r"\s+\d.*$")
 _BARE_VALUE = re.compile(r"\s*(?:is|was|of|[:=])?\s*\d+(?:\.\d+)?\s*(?:[,;.(]|[HL]\b|$)")
 
@@ -195,8 +202,11 @@ class Medication(DrugNamed):
             if listed or dosed or (said and said <= _TAKEN):
                 evidence = "the chart has a drug of the lexicon that is listed, dosed or started"
                 return Objection("false_none", evidence, (start, end))
-        if known_drugs(lexicon) is None and (match := _ORDERED_DOSE.search(chart)) is not None:
-            return Objection("false_none", "the chart orders a drug with its dose", match.span())
+        for match in _ORDERED_DOSE.finditer(chart):
+            # No lexicon is complete: a name it lacks is a drug where the chart orders it with a dose.
+            mention = plan.mention(*match.span("drug"))
+            if cues(mention) <= _TAKEN and first_of(_NO_DRUGS, match["drug"]) is None and not _measured(mention):
+                return Objection("false_none", "the chart orders a drug with its dose", match.span())
         return None
 
     def contradiction(self, item: Item, chart: str, statuses: Sequence[str], lexicon: LexiconUse) -> Objection | None:
@@ -207,15 +217,15 @@ class Medication(DrugNamed):
         said, first, denied = found
         if denied is not None:
             return denied
-        for cue, excluded in _EXCLUDES.items():
-            if not all(cue in one and not one - {cue, *_COMPATIBLE.get(cue, ())} for one in said):
-                continue
-            evidence = f"{mentions_in_words(len(said))}, each one {cue}"
-            if not statuses and cue in _NOT_TAKEN:
-                return Objection(cue, evidence, first)
-            if statuses and item.status in excluded:
-                return Objection("contradicted_status", f"{evidence}; listed as {item.status}", first)
-        return None
+        # Each mention may speak against the item in its own way: stopped in one place, to be avoided in another.
+        against = [_alone(one, lambda cue: _speaks_against(cue, item.status, bool(statuses))) for one in said]
+        if None in against:
+            return None
+        ways = list(dict.fromkeys(cue for cue in against if cue is not None))
+        evidence = f"{mentions_in_words(len(said))}, each one {' or '.join(ways)}"
+        if not statuses:
+            return Objection(ways[0], evidence, first)
+        return Objection("contradicted_status", f"{evidence}; listed as {item.status}", first)
 
     def wrong_details(self, text: str, chart: str, lexicon: LexiconUse) -> list[str]:
         """Also doses that the chart has for another drug, or with another unit.
@@ -285,11 +295,23 @@ class Medication(DrugNamed):
         return [*super()._candidates(sentence, known), *listed, *used]
 
 
+def _alone(said: frozenset[Cue], counts: Callable[[Cue], bool]) -> Cue | None:
+    """The cue that counts and is all that a mention says, but for what goes with it."""
+    return next(
+        (cue for cue in _EXCLUDES if cue in said and counts(cue) and not said - {cue, *_COMPATIBLE.get(cue, ())}), None
+    )
+
+
+def _speaks_against(cue: Cue, status: str | None, has_statuses: bool) -> bool:
+    return status in _EXCLUDES[cue] if has_statuses else cue in _NOT_TAKEN
+
+
 def _measured(mention: Mention) -> bool:
     """Whether the chart gives a concentration in the blood, or a bare value among laboratory results."""
-    return _CONCENTRATION.match(mention.after) is not None or (
-        _LAB_SECTION.search(mention.heading) is not None and _BARE_VALUE.match(mention.after) is not None
-    )
+    if _CONCENTRATION.match(mention.after):
+        return True
+    among_results = _LAB_SECTION.search(mention.heading) or _RESULT.search(mention.sentence.text)
+    return among_results is not None and _BARE_VALUE.match(mention.after) is not None
 
 
 def _beside_a_drug(mention: Mention, known: Drugs | None) -> bool:
