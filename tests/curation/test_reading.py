@@ -8,6 +8,7 @@ from __future__ import annotations
 import pytest
 
 from chartdistill.clinical.lexica.drugs import is_installed
+from chartdistill.clinical.text.forecasts import is_forecast
 from chartdistill.clinical.text.order_status import use_of
 from chartdistill.config import load_task
 from chartdistill.curation.curate import judge
@@ -144,3 +145,127 @@ def test_a_blank_of_de_identification_names_nothing(chart: str, answer: str, kep
 )
 def test_what_the_chart_declines_is_not_ordered(chart: str, test: str, use: str) -> None:
     assert use_of(test, chart).what == use
+
+
+@needs_lexicon
+@pytest.mark.parametrize(
+    ("chart", "answer", "kept"),
+    [
+        ("Gave 1 g of cefazolin and 250 mg of azithromycin.", "cefazolin 250 mg | given-once", False),
+        ("Gave 1 g of cefazolin and 250 mg of azithromycin.", "cefazolin 1 g | given-once", True),
+        ("Lisinopril 10 mg atorvastatin 40 mg amlodipine 5 mg", "atorvastatin 40 mg | continue", True),
+        ("Takes one and a half tablets of warfarin.", "warfarin 1.5 tablets | continue", True),
+        ("Penicillin 2.4 million units once.", "penicillin 2,400,000 units | given-once", True),
+        ("Penicillin 2.4 million units once.", "penicillin 2.4 units | given-once", False),
+        ("Heparin 5 000 units daily.", "heparin 5000 units | continue", True),
+    ],
+)
+def test_spelled_and_shared_doses(chart: str, answer: str, kept: bool) -> None:
+    assert (reasons(chart, answer) == set()) == kept
+
+
+@needs_lexicon
+@pytest.mark.parametrize(
+    ("chart", "answer", "kept"),
+    [
+        ("There is no reason to stop atenolol.", "atenolol | continue", True),
+        ("There is no reason to stop atenolol.", "atenolol | stop", False),
+        ("He was warned against stopping atenolol.", "atenolol | continue", True),
+        ("Hold atenolol if the pulse is below 50.", "atenolol | continue", True),
+        ("Hold atenolol for a week.", "atenolol | continue", False),
+        ("Atenolol was held for HR 40.", "atenolol | hold", True),
+        ("Atenolol was stopped. Do not resume atenolol.", "atenolol | continue", False),
+        ("Atenolol was stopped. Do not resume atenolol.", "atenolol | stop", True),
+        ("Do not resume atenolol.", "atenolol | avoid", True),
+        ("MEDICATIONS\natenolol 25 mg (patient not taking)\naspirin 81 mg", "atenolol 25 mg | continue", False),
+        ("MEDICATIONS\natenolol 25 mg (hold for SBP < 90)\naspirin 81 mg", "atenolol 25 mg | continue", True),
+        ("MEDICATIONS\nclindamycin - treatment finished\naspirin 81 mg", "clindamycin | continue", False),
+        ("MEDICINES TO STOP:\n- atenolol\nMEDICINES TO TAKE:\n- aspirin", "atenolol | continue", False),
+        ("MEDICINES TO STOP:\n- atenolol\nMEDICINES TO TAKE:\n- aspirin", "aspirin | continue", True),
+        ("Past medications (none now):\natenolol\nCurrent medications:\naspirin", "atenolol | continue", False),
+        ("Medications prior to admission:\natenolol", "atenolol | continue", True),
+        (
+            "Allergies\nLatex (hives, needed two days in hospital)\nCodeine (itch)\nMeds\nAspirin",
+            "Codeine | start",
+            False,
+        ),
+        (
+            "Allergies\nLatex (hives, needed two days in hospital)\nCodeine (itch)\nMeds\nAspirin",
+            "Aspirin | start",
+            True,
+        ),
+        ("ALLERGIES: Latex gave her a rash. Codeine - vomiting.", "Codeine | continue", False),
+        ("Allergies: latex gave a rash. Metformin 500 mg - twice a day.", "metformin 500 mg | continue", True),
+        ("Atenolol belongs to his wife.", "atenolol | continue", False),
+        ("Insulin - his daughter injects it.", "insulin | continue", True),
+    ],
+)
+def test_endings_that_are_denied_wait_or_stand_in_a_heading(chart: str, answer: str, kept: bool) -> None:
+    assert (reasons(chart, answer) == set()) == kept
+
+
+@pytest.mark.parametrize(
+    ("chart", "answer", "kept"),
+    [
+        ("Gout in two brothers. He has lupus.", "gout", False),
+        ("Gout in two brothers. He has lupus.", "lupus", True),
+        ("Gout runs in the family.", "gout", False),
+        ("Gout: father, paternal aunt.", "gout", False),
+        ("Gout: wife gives him his diet.", "gout", True),
+        ("Gout, seen in family practice.", "gout", True),
+        ("Gout: N. Lupus: Y.", "gout", False),
+        ("Gout? No. Lupus? Yes.", "gout", False),
+        ("Gout? No. Lupus? Yes.", "lupus", True),
+        ("Gout is denied.", "gout", False),
+        ("[ ] gout [x] lupus", "gout", False),
+        ("[ ] gout [x] lupus", "lupus", True),
+        ("PMH: [x] gout [ ] lupus", "lupus", False),
+        ("gout [x] lupus [ ] rosacea [x]", "lupus", False),
+        ("gout [x] lupus [ ] rosacea [x]", "rosacea", True),
+        ("He does not have gout, lupus, or rosacea.", "rosacea", False),
+        ("He does not have a job and lives with rosacea.", "rosacea", True),
+        ("Negative for gout, with rosacea of the cheeks.", "rosacea", True),
+        ("Chronic systolic heart failure, compensated.", "chronic diastolic heart failure, compensated", False),
+        ("Non-Hodgkin lymphoma.", "Hodgkin lymphoma", False),
+        ("Non-Hodgkin lymphoma.", "non-Hodgkin lymphoma", True),
+        ("Fracture of right femur", "fracture of the right femur", True),
+    ],
+)
+def test_relatives_denials_and_opposites(chart: str, answer: str, kept: bool) -> None:
+    assert (reasons(chart, answer, "diagnosis") == set()) == kept
+
+
+@needs_lexicon
+@pytest.mark.parametrize(
+    ("chart", "answer", "kept"),
+    [
+        ("Started on Quexolan 20 mg daily.", "None found", False),
+        ("Stopped Quexolan 20 mg.", "None found", True),
+        ("Continue oral fluids 500 mL.", "None found", True),
+        ("Serum glucose 90, magnesium 2.1.", "magnesium | continue", False),
+        ("Takes TMP/SMX daily.", "trimethoprim-sulfamethoxazole | continue", True),
+        ("Takes [MEDICATION] 5 mg.", "[MEDICATION] 5 mg | continue", False),
+        ("Takes *** 5 mg.", "*** 5 mg | continue", False),
+    ],
+)
+def test_names_that_no_list_has(chart: str, answer: str, kept: bool) -> None:
+    assert (reasons(chart, answer) == set()) == kept
+
+
+@pytest.mark.parametrize(
+    ("chart", "test", "use"),
+    [
+        ("If the rash spreads, get a biopsy.", "biopsy", "considered"),
+        ("He may need an EEG.", "EEG", "considered"),
+        ("An EEG might be needed later.", "EEG", "considered"),
+        ("Obtain an EEG if not already done.", "EEG", "ordered"),
+        ("Not only an EEG but also an MRI was ordered.", "EEG", "ordered"),
+    ],
+)
+def test_what_waits_for_something_is_not_ordered(chart: str, test: str, use: str) -> None:
+    assert use_of(test, chart).what == use
+
+
+def test_a_recovery_that_is_expected_is_a_forecast() -> None:
+    assert is_forecast("Full recovery is expected within a month.")
+    assert not is_forecast("Recovery room stay was short.")

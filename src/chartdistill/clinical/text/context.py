@@ -47,8 +47,12 @@ def _after(words: str, gap: int = 4) -> re.Pattern[str]:
 
 
 _RELATIVES = (
-    r"(?:grand)?(?:mother|father|parents?)|mom|dad|sisters?|brothers?|siblings?|aunts?|uncles?|cousins?|sons?|daughters?"
-    r"|spouse|wife|husband|nephew|niece|relatives?"
+    r"(?:grand)?(?:mothers?|fathers?|parents?|sons?|daughters?)|mom|dad|sisters?|brothers?|siblings?|aunts?|uncles?|cousins?"
+    r"|spouse|wife|husband|nephews?|nieces?|relatives?"
+)
+_WHOSE = (
+    r"(?:(?:both|his|her|their|the|a|an|maternal|paternal|patient['\u2019]?s|one|two|three|four|several|multiple|many|some|all"
+    r"|of|older|younger|eldest|first|second|degree|great)[\s-]+){0,5}"
 )
 _BE = r"(?:is|was|were|are|has\s+been|have\s+been|had\s+been|be|been|being)"
 
@@ -121,9 +125,13 @@ _BEFORE: dict[Cue, tuple[re.Pattern[str], ...]] = {
 _AFTER: dict[Cue, tuple[re.Pattern[str], ...]] = {
     "family": (
         re.compile(
-            rf"^\W*(?:\w+\W+){{0,3}}?(?:in|of|affect(?:s|ed|ing)?|runs\s+in)\s+(?:(?:both|his|her|their|the|a|an|maternal|paternal"
-            rf"|patient'?s)\s+){{0,3}}(?:{_RELATIVES})\b|^\s*\((?:\w+\s+)?(?:{_RELATIVES})\b"
-            rf"|^,?\s*which\s+(?:his|her|their)\s+(?:{_RELATIVES})\b",
+            rf"^\W*(?:\w+\W+){{0,3}}?(?:in|of|affect(?:s|ed|ing)?|runs\s+in|(?:used|taken|needed)\s+by|belong(?:s|ed|ing)?\s+to"
+            rf"|(?:prescribed|meant)\s+(?:to|for))\s+{_WHOSE}(?:{_RELATIVES})\b|^\s*\((?:\w+\s+)?(?:{_RELATIVES})\b"
+            rf"|^,?\s*which\s+(?:his|her|their)\s+(?:{_RELATIVES})\b"
+            rf"|^\s*[:\u2013-]\s*{_WHOSE}(?:{_RELATIVES})\b(?=\s*(?:[,;.()\n&]|and\b|at\b|$))"
+            r"|^\W*(?:\w+\W+){0,3}?(?:in\s+(?:the|his|her|their)\s+(?:immediate\s+|extended\s+)?family"
+            r"(?!\s+(?:practice|medicine|clinic|doctor|physician|planning|meeting))"
+            r"|on\s+(?:the|his|her|their)\s+(?:maternal|paternal|(?:mother|father)'?s)\s+side)\b",
             re.IGNORECASE,
         ),
     ),
@@ -132,6 +140,10 @@ _AFTER: dict[Cue, tuple[re.Pattern[str], ...]] = {
             rf"{_BE}\s+(?:ruled\s+out|excluded|not\s+(?:seen|present|found|given|noted|identified)|negative|absent)"
         ),
         re.compile(r"^\W*(?:ruled\s+out|unlikely)\b", re.IGNORECASE),
+        re.compile(
+            rf"^\s*{_BE}\s+denied\b(?!\s+by\s+(?:\w+\s+){{0,2}}(?:insur\w+|payers?|plan|medicare|medicaid|pharmacy))",
+            re.IGNORECASE,
+        ),
     ),
     "allergy": (
         re.compile(
@@ -158,40 +170,75 @@ _AFTER: dict[Cue, tuple[re.Pattern[str], ...]] = {
     "considered": (_after(rf"(?:{_BE}|was\s+also)\s+(?:discussed|considered|offered)|(?:may|might|could)\s+be"),),
     "declined": (_after(rf"{_BE}\s+(?:declined|refused|deferred|not\s+(?:needed|indicated|necessary|recommended))"),),
 }
+_END_VERB = r"(?:stop(?:ped|ping)?|discontinu(?:ed?|ing|ation\s+of)|d/?c'?d?|h[eo]ld(?:ing)?|withh[eo]ld(?:ing)?|ceas(?:ed?|ing))"
 _UNCHANGED = re.compile(
-    r"\b(?:(?:do(?:es)?|did|should|must|will|can|may|is|was|were|has|have)\s*(?:not|n[o']t)|don'?t|didn'?t|not|never)"
-    r"(?:\s+to)?(?:\s+(?:be|been))?\s+(?:stop(?:ped|ping)?|discontinued?|d/?c'?d?|h[eo]ld|withh[eo]ld|ceased?)\b",
+    r"\b(?:(?:(?:do(?:es)?|did|should|must|will|can|may|is|was|were|has|have|need)\s*(?:not|n[o't\u2019]{1,2})|don['\u2019]?t"
+    r"|not|never|no\s+(?:need|reason|plans?|indication|intention)\s+(?:to|for)|(?:refus|declin)(?:es|ed|e)\s+to|unwilling\s+to|unable\s+to)"
+    r"(?:\s+to)?(?:\s+(?:be|been))?"
+    r"|(?:against|without|instead\s+of|rather\s+than|avoid)(?:\s+abruptly|\s+suddenly)?)"
+    rf"\s+{_END_VERB}(?!\w)",
     re.IGNORECASE,
 )
-"""A verb of ending that is denied: "do not stop", "was not discontinued"."""
+"""A verb of ending that is denied: "do not stop", "was not discontinued", "no need to stop", "against stopping"."""
+_NOT_BEGUN = re.compile(
+    r"\b(?:(?:do|does|did|should|must|will|would|can|may|is|was|were)\s*(?:not|n[o't\u2019]{1,2})|don['\u2019]?t|not|never)"
+    r"(?:\s+to)?(?:\s+be)?\s+(?:(?:re)?start(?:ed|ing)?|beg[iau]n|resum(?:ed?|ing)|(?:re)?initiat(?:ed?|ing)|add(?:ed)?"
+    r"|continu(?:ed?|ing))\b",
+    re.IGNORECASE,
+)
+"""A verb of beginning that is denied: "do not restart", "should not be resumed": a drug to stay away from."""
+_ONLY_IF = re.compile(
+    r"^(?:(?!\band\b)[^.;,]){0,40}?\b(?:if\s+(?!possible|needed|tolerated|ok)|unless\b|for\s+(?:an?\s+)?(?:sbp|dbp|s?bp|map|hr|rr|inr|systolic"
+    r"|heart\s+rate|pulse|sedation|somnolence|loose\s+stools?)\b)",
+    re.IGNORECASE,
+)
+_ENDS = re.compile(r"\b(?:hold|stop|discontinue)\b", re.IGNORECASE)
+"""An order to end that waits for something: "hold metoprolol if the pulse is below 50"."""
+
+_SUBJECT = r"(?:(?:patient|pt|has\s+been|was|is|now|currently)\s+){0,2}"
+_NO_CONDITION = r"(?!\s+(?:if|unless|for\s+(?:an?\s+)?(?:sbp|dbp|s?bp|map|hr|rr|inr|systolic|heart|pulse|sedation))\b)"
 
 
 def _tag(words: str) -> re.Pattern[str]:
     """Words that stand behind an entry, after its dose and a bracket, dash, colon or comma."""
-    return re.compile(rf"^(?:\s+[\w./%'-]+){{0,9}}?\s*(?:[(\[]|[-\u2013:]\s|,)\s*(?:{words})\b", re.IGNORECASE)
+    return re.compile(
+        rf"^(?:\s+[\w./%'-]+){{0,9}}?\s*(?:[(\[]|[-\u2013:]\s|,)\s*{_SUBJECT}(?:{words})\b{_NO_CONDITION}",
+        re.IGNORECASE,
+    )
 
 
 _TAGS: tuple[tuple[Cue, re.Pattern[str]], ...] = (
     ("stopped", _tag(r"discontinued|stopped|d/?c'?e?d?|not\s+taking|no\s+longer\s+taking|inactive")),
     ("held", _tag(r"on\s+hold|held|holding|hold")),
-    ("tried", _tag(r"completed|finished|course\s+(?:done|complete)|expired")),
+    ("tried", _tag(r"completed|finished|(?:course|treatment|therapy)\s+(?:done|finished|completed?)|expired")),
 )
 """What medication lists put behind an entry: "(Discontinued)", "- not taking", ", d/c 3/4"."""
 _DENIED_AFTER = re.compile(
-    r"^\s*[:(\[\u2013-]\s*(?:no|none|nil|denie[sd]|negative|absent|not\s+present)(?=\s*(?:[.,;)\]\n]|$))", re.IGNORECASE
+    r"^\s*[:(\[\u2013?-]\s*(?:no|n|none|nil|denie[sd]|negative|absent|never(?:\s+(?:used|taken|had))?"
+    r"|not\s+(?:present|used|taken|given|prescribed|applicable))(?=\s*(?:[.,;)\]\n]|$))",
+    re.IGNORECASE,
 )
-"""A form's answer: "Warfarin: No", "asthma - none", "epilepsy (no)"."""
+"""A form's answer: "Warfarin: No", "asthma - none", "epilepsy (no)", "Seizures? No"."""
+_BOX = re.compile(r"\[\s*[xX\u2713\u2714]?\s*\]|[\u2610\u25a1\u2611\u2612]")
+_LEADS = re.compile(r"[\s*\u2022-]*|[^:]*:\s*")
+_EMPTY_BOX = re.compile(r"(?:\[\s*\]|[\u2610\u25a1])\s*")
 _DENIED_LIST = re.compile(
     r"\b(?:denie[sd]|denying|negative\s+for|free\s+of|without|neither|no\s+(?:known\s+|prior\s+)?(?:history|evidence|signs?"
-    r"|symptoms?|indication|use)\s+(?:of|for)|(?:has|have|had)\s+(?:not|never)\s+(?:had|used|taken|received|tried))\b"
+    r"|symptoms?|indication|use)\s+(?:of|for)|(?:has|have|had)\s+(?:not|never)\s+(?:had|used|taken|received|tried)"
+    r"|(?:do|does|did)(?:\s+not|n['\u2019]?t)\s+(?:have|take|use|show|report|endorse))\b"
     r"(?P<list>[^.;:\n]*)$",
     re.IGNORECASE,
 )
+_REACTION = re.compile(r"\s*(?:[-\u2013:]\s+|\()")
+_DIRECTED = re.compile(
+    r"\d\s?(?:m?c?g|units?|ml|%|tab)|\b(?:daily|nightly|weekly|once|twice|every|prn|[bt]id|q\w{1,3})\b", re.IGNORECASE
+)
 _BREAKS_A_LIST = re.compile(
     r"\b(?:but|however|although|except|then|has|have|had|is|are|was|were|takes?|taking|took|uses|using|reports?"
-    r"|continues?|starts?|started|stops?|stopped|will|who|which|he|she|they|on|since|until|after|before|because)\b",
+    r"|continues?|starts?|started|stops?|stopped|lives?|works?|smokes?|drinks?|will|who|which|he|she|they|on|since|until|after|before|because)\b|,\s+with\b",
     re.IGNORECASE,
 )
+_NEAR = 200
 _PSEUDO = re.compile(
     r"\bno\s+(?:change|changes|increase|further|improvement)\b|\bnot\s+only\b|\bwithout\s+(?:difficulty|benefit)\b"
     r"|\bcontinue\s+to\s+hold\b|\bnon[- ]",
@@ -200,25 +247,57 @@ _PSEUDO = re.compile(
 _HEADINGS: tuple[tuple[re.Pattern[str], Cue], ...] = (
     (re.compile(r"\bfamily\b|\bf(?:am)?hx?\b"), "family"),
     (re.compile(r"\ballerg|\bintoleran|\badverse\s+(?:drug\s+)?reactions?"), "allergy"),
-    (re.compile(r"^(?:stop|discontinue)\b|\b(?:discontinued|stopped)\b"), "stopped"),
-    (re.compile(r"^hold\b|\b(?:held|on\s+hold)\b"), "held"),
+    (
+        re.compile(
+            r"^(?:stop|discontinue|do\s+not\s+(?:take|use|resume|restart))\b|\b(?:discontinued|stopped|inactive|no\s+longer)\b"
+            r"|\bto\s+(?:stop|discontinue)\b|^(?:past|former|previous)\s+(?:medications?|meds|drugs|medicines)\b"
+        ),
+        "stopped",
+    ),
+    (re.compile(r"^hold\b|\b(?:held|on\s+hold|to\s+hold)\b"), "held"),
 )
 
 
 def cues(mention: Mention) -> frozenset[Cue]:
     """What the mention's clause and heading say about it; empty when nothing is said."""
-    found: set[Cue] = {cue for pattern, cue in _HEADINGS if pattern.search(mention.heading) and mention.listed}
-    before = _UNCHANGED.sub(" continue ", _PSEUDO.sub(" _ ", mention.before))
-    after = _UNCHANGED.sub("will be continued", mention.after)
+    found: set[Cue] = {
+        cue
+        for pattern, cue in _HEADINGS
+        if pattern.search(mention.heading) and (mention.listed or (cue == "allergy" and _tells_a_reaction(mention)))
+    }
+    before = _NOT_BEGUN.sub(" avoid ", _UNCHANGED.sub(" continue ", _PSEUDO.sub(" _ ", mention.before)))
+    after = _NOT_BEGUN.sub("is contraindicated", _UNCHANGED.sub("will be continued", mention.after))
+    if _ONLY_IF.search(after):
+        before = _ENDS.sub(" _ ", before)
     found |= {cue for cue, patterns in _BEFORE.items() if any(pattern.search(before) for pattern in patterns)}
     found |= {cue for cue, patterns in _AFTER.items() if any(pattern.search(after) for pattern in patterns)}
     found |= {cue for cue, pattern in _TAGS if pattern.search(mention.told_after)}
     if any(pattern.search(mention.told_after) for pattern in _AFTER["family"]):
         found.add("family")  # also behind a comma: "X, which her husband takes"
     listed = _DENIED_LIST.search(mention.told_before)
-    if _DENIED_AFTER.search(mention.told_after) or (listed and not _BREAKS_A_LIST.search(listed["list"])):
+    if (
+        _DENIED_AFTER.search(mention.told_after)
+        or _unticked(mention)
+        or (listed and not _BREAKS_A_LIST.search(listed["list"]))
+    ):
         found.add("negated")
     return frozenset(found)
+
+
+def _tells_a_reaction(mention: Mention) -> bool:
+    """Whether a sentence of its own reads "Naproxen - hives", "Codeine (nausea)": a reaction, no dose."""
+    alone = not mention.told_before.strip(" \t-*\u2022") and _REACTION.match(mention.told_after) is not None
+    return alone and _DIRECTED.search(mention.sentence.text[:_NEAR]) is None
+
+
+def _unticked(mention: Mention) -> bool:
+    """Whether the box of an entry is empty: "[ ] asthma [x] gout"; also where boxes stand behind their entries."""
+    before, after = mention.told_before, mention.told_after
+    first = _BOX.search(before)
+    if first is not None and _LEADS.fullmatch(before[: first.start()]):
+        last = list(_BOX.finditer(before))[-1]
+        return last.end() == len(before.rstrip()) and _EMPTY_BOX.fullmatch(last.group()) is not None
+    return _EMPTY_BOX.match(after.lstrip()) is not None
 
 
 ORDER = re.compile(

@@ -23,19 +23,27 @@ _HEADING = re.compile(
     r"|Impression|Assessment|Plan|Diagnos[ei]s|Family [Hh]istory"
     r"|Recommendations))(?:[ \t]*\([^()\n]{1,40}\))?[ \t]*:(?!\d)"
 )
-_LONE_HEADING = re.compile(r"(?:^|\n)[ \t]*(?P<line>[A-Z][A-Z /&()'\-]{3,50})[ \t]*(?=\n)")
+_LONE_HEADING = re.compile(
+    r"(?:^|\n)[ \t]*(?P<line>[A-Z][A-Z /&()'\-]{3,50}|(?:(?:Home|Current|Present|Active|Discharge|Admission"
+    r"|Outpatient|Inpatient|Drug|Medication|Past|Family|Social|Medical|Surgical|Known|Final"
+    r"|Discontinued|Stopped|Held|Other)[ \t]+){0,3}"
+    r"(?i:allerg(?:ies|y)|intolerances|medications?|meds|medicines|history|diagnos[ie]s|assessment|impression|plan"
+    r"|labs|laboratory(?:[ \t]+data)?|recommendations|prognosis|procedures?))[ \t]*(?=\n)"
+)
 _SENTENCE_END = re.compile(
-    r"(?<!\bDr)(?<!\bMr)(?<!\bMs)(?<!\bMrs)(?<!\bvs)(?<!\bSt)[.!?][\"')\]]*\s+(?=[A-Z0-9\"(#_])|\n+"
+    r"(?<!\bDr)(?<!\bMr)(?<!\bMs)(?<!\bMrs)(?<!\bvs)(?<!\bSt)(?:[.!]|\?(?!\s*(?:No|Yes|Never|None|Denie[sd]|[NY])\b))[\"')\]]*\s+(?=[A-Z0-9\"(#_])|\n+"
 )
 _CLAUSE_END = re.compile(
-    r";|\s+-{1,2}\s+|,?\s+\b(?:but|however|although|though|whereas|while|except|then|therefore|so that)\b"
-    r"|,\s+(?=(?:and|or|which|who|he|she|we|i|it|they|the patient)\b)"
+    r";|\s+-{1,2}\s+|,?\s+\b(?:but(?!\s+also)|however|although|though|whereas|while|except|then|therefore|so that)\b"
+    r"|,\s+(?=(?:and|or|which|who|he|she|we|i|it|they|the patient|with(?!\s+or\b))\b)"
     r"|,?\s+\band\s+(?=(?:then\s+|will\s+|we\s+|was\s+|to\s+)?(?:try|start|begin|begun|initiate|continue|resume|stop"
     r"|stopped|discontinue|hold|held|add|added|switch|switched|change|increase|decrease|reduce|use|take|give|gave|placed)"
     r"\w*\b)",
     re.IGNORECASE,
 )
-_SHORT_ENTRY = re.compile(r"\s*(?:\d{1,2}[.)]|[-*•])?\s*\S+(?:\s+\S+){0,4}\s*")
+_SHORT_ENTRY = re.compile(
+    r"\s*(?:\d{1,2}[.)]|[-*•])?\s*\S+(?:\s+\S+){0,4}\s*|\s*[^\s.;:()]+(?:\s+[^\s.;:()]+){0,3}\s*(?:\([^()]*\)|[-\u2013:]\s[^.;]*)\s*"
+)
 _MARKED_ENTRY = re.compile(r"\s*(?:\d{1,2}[.)]|[-*•])\s")
 _PROSE = re.compile(
     r"\b(?:he|she|we|i|patient|is|was|were|are|has|had|have|takes?|denies|will|should)\b", re.IGNORECASE
