@@ -145,3 +145,18 @@ def test_long_items_take_no_longer_than_their_length() -> None:
         dosage_of_item(unit * (4_000 // len(unit)))
         dosage_at((0, 1), (), unit * (4_000 // len(unit)))
     assert time.process_time() - started < 10
+
+
+@pytest.mark.parametrize(
+    ("chart", "measured"),
+    [
+        ("Takes lisinopril 20 mg a day, furosemide 0.5 mg a day and potassium chloride 8 mEq a day.", False),
+        ("Sodium 138, potassium 4.1, chloride 101.", True),
+        ("Levothyroxine sodium 100 mcg, furosemide 2.5 mg.", False),
+        ("Glucose 140 mg/dL, furosemide 2.", True),
+    ],
+)
+def test_a_dose_beside_a_salt_is_no_laboratory_value(chart: str, measured: bool) -> None:
+    name = "potassium" if "potassium 4" in chart else "furosemide"
+    found = entity_named("medication").objection(name, chart, "auto", True)
+    assert (found is not None and "laboratory" in found.evidence) is measured

@@ -104,12 +104,13 @@ _CONCENTRATION = re.compile(
 _LAB_SECTION = re.compile(r"\b(?:labs?|laborator(?:y|ies)|chemistr(?:y|ies)|blood\s+work)\b", re.IGNORECASE)
 _RESULT = re.compile(
     r"\b(?:sodium|glucose|creatinine|bun|wbc|hgb|h(?:a)?emoglobin|h(?:a)?ematocrit|hct|platelets|plt|chloride|bicarb(?:onate)?"
-    r"|phosph(?:ate|orus)|albumin|bilirubin|troponin|tsh|inr|a1c|ast|alt|lactate)\s+(?:(?:is|was|of)\s+)?\d",
+    r"|phosph(?:ate|orus)|albumin|bilirubin|troponin|tsh|inr|a1c|ast|alt|lactate)\s+(?:(?:is|was|of)\s+)?\d[\d.,]*+"
+    r"(?!\s?(?:mg|mcg|meq|mmol|g|units?|ml|tab(?:let)?s?|cap(?:sule)?s?)\b(?!\s?/))",
     re.IGNORECASE,
 )
 """A value that only a laboratory gives: what stands beside it with a bare number is one, too."""
 _VALUE = re.compile(r"\s+\d.*$")
-_BARE_VALUE = re.compile(r"\s*(?:is|was|of|[:=])?\s*\d+(?:\.\d+)?\s*(?:[,;.(]|[HL]\b|$)")
+_BARE_VALUE = re.compile(r"\s*(?:is|was|of|[:=])?\s*\d++(?:\.\d++)?+\s*(?:[,;.(]|[HL]\b|$)")
 
 _INSERTED = (
     "lisinopril", "metformin", "sertraline", "amoxicillin", "omeprazole", "furosemide", "gabapentin", "prednisone",

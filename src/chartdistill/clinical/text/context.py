@@ -170,7 +170,10 @@ _AFTER: dict[Cue, tuple[re.Pattern[str], ...]] = {
     "considered": (_after(rf"(?:{_BE}|was\s+also)\s+(?:discussed|considered|offered)|(?:may|might|could)\s+be"),),
     "declined": (_after(rf"{_BE}\s+(?:declined|refused|deferred|not\s+(?:needed|indicated|necessary|recommended))"),),
 }
-_END_VERB = r"(?:stop(?:ped|ping)?|discontinu(?:ed?|ing|ation\s+of)|d/?c'?d?|h[eo]ld(?:ing)?|withh[eo]ld(?:ing)?|ceas(?:ed?|ing))"
+_END_VERB = (
+    r"(?:stop(?:ped|ping)?|discontinu(?:ed?|ing|ation\s+of)|d/?c'?d?|h[eo]ld(?:ing)?|withh[eo]ld(?:ing)?"
+    r"|ceas(?:ed?|ing))"
+)
 _UNCHANGED = re.compile(
     r"\b(?:(?:(?:do(?:es)?|did|should|must|will|can|may|is|was|were|has|have|need)\s*(?:not|n[o't\u2019]{1,2})|don['\u2019]?t"
     r"|not|never|no\s+(?:need|reason|plans?|indication|intention)\s+(?:to|for)|(?:refus|declin)(?:es|ed|e)\s+to|unwilling\s+to|unable\s+to)"
