@@ -243,6 +243,8 @@ def test_relatives_denials_and_opposites(chart: str, answer: str, kept: bool) ->
         ("Stopped Quexolan 20 mg.", "None found", True),
         ("Continue oral fluids 500 mL.", "None found", True),
         ("Serum glucose 90, magnesium 2.1.", "magnesium | continue", False),
+        ("On potassium chloride 8 mEq, bumetanide 0.5 mg a day.", "bumetanide 0.5 mg | continue", True),
+        ("On sodium 1 g, iron 2 a day.", "iron | continue", True),
         ("Takes TMP/SMX daily.", "trimethoprim-sulfamethoxazole | continue", True),
         ("Takes [MEDICATION] 5 mg.", "[MEDICATION] 5 mg | continue", False),
         ("Takes *** 5 mg.", "*** 5 mg | continue", False),

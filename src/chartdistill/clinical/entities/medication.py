@@ -103,9 +103,10 @@ _CONCENTRATION = re.compile(
 )
 _LAB_SECTION = re.compile(r"\b(?:labs?|laborator(?:y|ies)|chemistr(?:y|ies)|blood\s+work)\b", re.IGNORECASE)
 _RESULT = re.compile(
-    r"\b(?:sodium|glucose|creatinine|bun|wbc|hgb|h(?:a)?emoglobin|h(?:a)?ematocrit|hct|platelets|plt|chloride|bicarb(?:onate)?"
-    r"|phosph(?:ate|orus)|albumin|bilirubin|troponin|tsh|inr|a1c|ast|alt|lactate)\s+(?:(?:is|was|of)\s+)?\d[\d.,]*+"
-    r"(?!\s?(?:mg|mcg|meq|mmol|g|units?|ml|tab(?:let)?s?|cap(?:sule)?s?)\b(?!\s?/))",
+    r"\b(?:sodium|glucose|creatinine|bun|wbc|hgb|h(?:a)?emoglobin|h(?:a)?ematocrit|hct|platelets|plt"
+    r"|(?<!potassium )(?<!calcium )(?<!sodium )(?:chloride|bicarb(?:onate)?)"
+    r"|phosph(?:ate|orus)|albumin|bilirubin|troponin|tsh|inr|a1c|ast|alt|lactate)\s+(?:(?:is|was|of)\s+)?\d[\d.]*"
+    r"(?![\d.]|\s?(?:m?c?g|meq|ml|units?|tab\w*|cap\w*)\b(?!\s?/))",
     re.IGNORECASE,
 )
 """A value that only a laboratory gives: what stands beside it with a bare number is one, too."""
