@@ -58,7 +58,10 @@ _BE = r"(?:is|was|were|are|has\s+been|have\s+been|had\s+been|be|been|being)"
 
 _BEFORE: dict[Cue, tuple[re.Pattern[str], ...]] = {
     "negated": (
-        _before(r"no\s+(?:evidence|signs?|history|indication|complaints?|suggestion)\s+(?:of|for)", 6),
+        _before(
+            r"no\s+(?:(?:clinical|radiographic|definite|clear|obvious)\s+)?(?:evidence|signs?|history|indication|complaints?|suggestion)\s+(?:of|for)",
+            6,
+        ),
         _before(r"(?:denie[sd]|denying|negative\s+for|free\s+of|without(?:\s+evidence\s+of)?|absence\s+of)", 6),
         _before(r"(?:rule[sd]?|ruling)\s+out|r/o", 3),
         _before(r"(?:never|not)\s+(?:had|taken|used|received|been\s+(?:on|given|treated\s+with)|taking|use|given)", 2),
@@ -68,7 +71,7 @@ _BEFORE: dict[Cue, tuple[re.Pattern[str], ...]] = {
     ),
     "family": (
         re.compile(
-            rf"\b(?:{_RELATIVES})\W+(?:also\W+|who\W+)?(?:ha[sd]|takes?|took|uses?|with|on|{_BE}|died|suffers?|suffered)\b"
+            rf"\b(?:{_RELATIVES})\W+(?:also\W+|who\W+)?(?:ha(?:[sd]|ve)|takes?|took|uses?|with|on|{_BE}|died|suffers?|suffered)\b"
             rf"[^.;]*$|\bfamily\s+history\b[^.;]*$|\b(?:{_RELATIVES})\s*:\s*[^.;\n]*$",
             re.IGNORECASE,
         ),
@@ -217,7 +220,7 @@ _TAGS: tuple[tuple[Cue, re.Pattern[str]], ...] = (
 )
 """What medication lists put behind an entry: "(Discontinued)", "- not taking", ", d/c 3/4"."""
 _DENIED_AFTER = re.compile(
-    r"^\s*[:(\[\u2013?-]\s*(?:no|n|none|nil|denie[sd]|negative|absent|never(?:\s+(?:used|taken|had))?"
+    r"^\s*\(\s?[-\u2013]\s?\)|^\s*[:(\[\u2013?-]\s*(?:no|n|none|nil|denie[sd]|negative|absent|never(?:\s+(?:used|taken|had))?"
     r"|not\s+(?:present|used|taken|given|prescribed|applicable))(?=\s*(?:[.,;)\]\n]|$))",
     re.IGNORECASE,
 )
@@ -226,7 +229,7 @@ _BOX = re.compile(r"\[\s*[xX\u2713\u2714]?\s*\]|[\u2610\u25a1\u2611\u2612]")
 _LEADS = re.compile(r"[\s*\u2022-]*|[^:]*:\s*")
 _EMPTY_BOX = re.compile(r"(?:\[\s*\]|[\u2610\u25a1])\s*")
 _DENIED_LIST = re.compile(
-    r"\b(?:denie[sd]|denying|negative\s+for|free\s+of|without|neither|no\s+(?:known\s+|prior\s+)?(?:history|evidence|signs?"
+    r"\b(?:denie[sd]|denying|negative\s+for|free\s+of|without|neither|no\s+(?:\w+\s+)?(?:history|evidence|signs?"
     r"|symptoms?|indication|use)\s+(?:of|for)|(?:has|have|had)\s+(?:not|never)\s+(?:had|used|taken|received|tried)"
     r"|(?:do|does|did)(?:\s+not|n['\u2019]?t)\s+(?:have|take|use|show|report|endorse))\b"
     r"(?P<list>[^.;:\n]*)$",
