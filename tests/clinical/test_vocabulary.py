@@ -108,6 +108,22 @@ def test_none_found_is_false_where_the_chart_has_a_name(
         assert kind(item).overlooked(chart, "auto") is None, "the program itself knows nothing of it"
 
 
+@needs_lexicon
+def test_a_name_taken_from_the_drugs_is_no_longer_looked_for(tmp_path: Path) -> None:
+    chart = "MEDICATIONS: insulin 5 units daily."
+    for line, is_drug in (
+        ("{name: insulin, kind: test}", False),
+        ("{name: insulin, not-a-drug: yes}", False),
+        ("{name: insulin, kind: allergy}", True),
+        ("{name: insulin, kind: test}\n- {name: insulin, kind: drug}", True),
+        ("{name: insulin glargine, not-a-drug: yes}", True),
+    ):
+        (tmp_path / "v.yaml").write_text(f"- {line}\n")
+        drugs = kind("medication", read_vocabulary(tmp_path / "v.yaml"))
+        assert (drugs.overlooked(chart, "auto") is not None) == is_drug, line
+        assert (drugs.excluded_by_user("insulin 5 units", chart) is None) == is_drug, line
+
+
 @pytest.mark.parametrize(
     ("item", "text", "reason"),
     [

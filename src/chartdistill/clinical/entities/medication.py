@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from chartdistill.clinical.entities.base import ABSENT, Flips, Objection, Span, first_of, mentions_in_words
 from chartdistill.clinical.entities.drug_named import DrugNamed
-from chartdistill.clinical.lexica.drugs import Drugs, LexiconUse, known_drugs, names_class, names_form
+from chartdistill.clinical.lexica.drugs import NO_DRUGS, Drugs, LexiconUse, known_drugs, names_class, names_form
 from chartdistill.clinical.lexica.made_up_drugs import drug_name
 from chartdistill.clinical.text.context import Cue, cues, used_like_a_drug
 from chartdistill.clinical.text.dosage import Dosage, dosage_at, dosage_of_item
@@ -136,7 +136,7 @@ class Medication(DrugNamed):
     also_called = ("medications", "drugs")
     question_words = r"\b(?:medications?|drugs?|medicines?)\b(?!\s+allerg)"
     not_of_kind = "not_a_drug"
-    never_also = frozenset({"diagnosis", "test", "procedure"})
+    never_also = NO_DRUGS
     answer_nouns = r"medications?|drugs?"
     insertion = "Start {} 10 mg daily."
     inserted_status = "start"

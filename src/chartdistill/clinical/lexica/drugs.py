@@ -33,6 +33,8 @@ PACKAGE = "drug_named_entity_recognition"
 DATA_FILE = "drug_ner_dictionary.pkl.bz2"
 MAX_NAME_WORDS = 4
 """Longest name looked up inside a text, in words."""
+NO_DRUGS = frozenset({"diagnosis", "test", "procedure"})
+"""Kinds of findings that are never drugs: a name that a user gives to one of them is taken out of the lexicon."""
 _SHORTEST = 4
 """Shortest name of the lexicon that is looked up inside a text, in characters; a user's names can be shorter."""
 
@@ -137,7 +139,8 @@ class Drugs:
         for group in names.groups:
             known = next((drug for name in group if (drug := self.canonical(name)) is not None), group[0])
             of_user.update({form: known for name in group for form in (name, from_word_to_word(name)) if form})
-        kept = {name: drug for name, drug in self._canonical.items() if name not in names.excluded}
+        no_drugs = {*names.excluded, *(name for name, kind in names.others.items() if kind in NO_DRUGS)}
+        kept = {name: drug for name, drug in self._canonical.items() if name not in no_drugs}
         drugs = Drugs({**kept, **of_user}, max(self._most_words, *map(words_in, of_user), 1))
         drugs._short = frozenset(name for name in of_user if len(name) < _SHORTEST)
         return drugs
