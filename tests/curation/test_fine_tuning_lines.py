@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from chartdistill.curation.audit import BrokenLine, LineVerdict, audit
+from chartdistill.curation.audit import BrokenLine, LineVerdict, audit, run_audit, take_apart
 from chartdistill.curation.fine_tuning_lines import Endings, prompt_and_completion
+from chartdistill.errors import InputError
 
 CHART, QUESTION = "Uses ramipril 5 mg.", "LIST ALL MEDICATION:"
 ASKED, TAUGHT = f"{CHART}\n\n{QUESTION}", "ramipril 5 mg"
@@ -137,3 +138,59 @@ def test_endings_of_long_texts_take_no_longer_than_their_length() -> None:
         text = unit * (200_000 // len(unit))
         Endings.of([(text, text)]).without(text, text)
     assert time.process_time() - started < 5
+
+
+SECTIONS = (
+    "MEDICATIONS: ramipril 5 mg.",
+    "Seen for a cough.\n\nCurrent medications reviewed. Check labs in 2 weeks.",
+    "Seen for a cough.\n\nPlease report any drug reaction. Return in 2 weeks for labs.",
+    "Seen for a cough.\n\nList of medications given to the patient.\n\nPLAN: find the cause, no tests.",
+    "ALLERGIES: none.\nNo procedures planned.",
+)
+"""Charts that name kinds of findings where a prompt has its question."""
+
+
+@pytest.mark.parametrize("chart", SECTIONS)
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "You list all medications in the chart.",
+        "You are a careful assistant. Extract every drug, one per line.",
+        "Which medicines does the patient take?",
+        "Your task is to name all drugs.",
+    ],
+)
+def test_the_question_is_found_wherever_it_stands(tmp_path: Path, chart: str, asked: str) -> None:
+    chat = [{"role": "system", "content": asked}, user(chart), assistant("ramipril")]
+    lines = [
+        {"prompt": f"{chart}\n\n{asked}", "completion": "ramipril"},
+        {"prompt": f"{asked}\n\n{chart}", "completion": "ramipril"},
+        {"prompt": f"{asked}\n{chart}", "completion": "ramipril"},
+        {"prompt": f"{chart}\n{asked}", "completion": "ramipril"},
+        {"messages": chat},
+        {"systemInstruction": {"parts": [{"text": asked}]}, "contents": [user(chart), assistant("ramipril")]},
+        {"instruction": asked, "input": chart, "output": "ramipril"},
+    ]
+    for line in lines:
+        found = take_apart(line)
+        assert found.task.name == "medication", line
+        # Nothing of the chart is lost, and nothing but the chart is judged as the record.
+        whole = found.record.text + found.removed
+        assert whole.split() == chart.split(), line
+
+
+@pytest.mark.parametrize("question", ["Diagnoses:", "All diagnoses", "Which diagnosis is documented?"])
+def test_a_question_wins_over_a_general_system_text(question: str) -> None:
+    system = {"role": "system", "content": "You extract medications, tests and diagnoses from charts."}
+    line = {"messages": [system, user(f"Has gout. Uses drugs.\n\n{question}"), assistant("gout")]}
+    assert take_apart(line).task.name == "diagnosis"
+
+
+def test_without_any_question_the_error_says_where_it_may_stand(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "file.jsonl"
+    path.write_text(json.dumps({"prompt": "Takes his medications.", "completion": "none"}) + "\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"1 lines are broken .* No line was"):
+        run_audit(path)
+    assert "before the chart, or in the system text" in capsys.readouterr().err

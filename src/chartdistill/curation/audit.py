@@ -35,6 +35,7 @@ from chartdistill.curation.filters import (
     survey,
 )
 from chartdistill.curation.fine_tuning_lines import NO_ENDINGS, Endings, prompt_and_completion
+from chartdistill.curation.question_place import chart_and_question
 from chartdistill.errors import InputError
 from chartdistill.prompting.answer_format import FIELD_SEPARATOR, plain_key
 from chartdistill.records import clean
@@ -167,15 +168,15 @@ def take_apart(values: Any, endings: Endings = NO_ENDINGS, vocabulary: Vocabular
         ValueError: what is missing or not understood; never with the record's text.
     """
     prompt, completion = endings.without(*prompt_and_completion(values))
-    body, separator, question = prompt.rstrip().rpartition("\n\n")
+    body, question = chart_and_question(prompt) or ("", "")
     match = _LIST_ALL.search(question)
     spelled = match["task"].strip() if match else ""
     asked = asked_for(spelled or question)
-    if not separator or asked is None:
+    if asked is None:
         known = ", ".join(one.task_name for one in ENTITY_TYPES)
         raise ValueError(
-            f"the prompt does not end in an empty line and a question about one of {known}, "
-            "for example `LIST ALL MEDICATION:`"
+            f"no question about one of {known} was found: write it behind the chart after an empty line, for example "
+            "`LIST ALL MEDICATION:`, before the chart, or in the system text of a chat"
         )
     cleaned = clean(body)
     end = max((start + length for _, start, length in cleaned.segments), default=0)
@@ -297,6 +298,5 @@ def run_audit(path: Path, out: Path | None = None, as_json: bool = False, vocabu
     print(summary.text(), file=sys.stderr if as_json else sys.stdout)
     if summary.broken:
         shown = ", ".join(str(number + 1) for number in summary.broken[:20])
-        raise InputError(
-            f"{path}: {len(summary.broken)} lines are broken and were not judged: {shown}. The others were."
-        )
+        rest = "The others were" if summary.verdicts else "No line was"
+        raise InputError(f"{path}: {len(summary.broken)} lines are broken and were not judged: {shown}. {rest}.")

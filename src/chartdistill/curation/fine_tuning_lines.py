@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chartdistill.clinical.entities import asked_for
+from chartdistill.curation.question_place import with_question_of
 
 _PAIRS = (
     ("prompt", "completion"),
@@ -43,7 +44,7 @@ _FORMS = "`prompt` and `completion`, `messages`, `conversations`, or `instructio
 
 
 def prompt_and_completion(values: Any) -> tuple[str, str]:
-    """What a line asks (the chart, an empty line, the question) and what it teaches to answer.
+    """What a line asks (chart and question, in either order) and what it teaches to answer.
 
     Raises:
         ValueError: what is missing or not understood; never with the record's text.
@@ -103,7 +104,7 @@ def _from_chat(messages: Any, key: str, system: str) -> tuple[str, str]:
     if not before:
         raise ValueError(f"`{key}` must hold one with role `user` and one with role `assistant`, each with text")
     instructions = "\n\n".join([system, *(turn.text for turn in turns if turn.role == "system")]).strip()
-    return _with_question(_with_chart([turn.text for turn in before]), instructions), turns[answers[0]].text
+    return with_question_of(_with_chart([turn.text for turn in before]), instructions), turns[answers[0]].text
 
 
 def _with_chart(asked: list[str]) -> str:
@@ -113,14 +114,6 @@ def _with_chart(asked: list[str]) -> str:
         return asked[-1]
     record, _, question = asked[0].rstrip().rpartition("\n\n")
     return f"{record if record and asked_for(question) else asked[0].rstrip()}\n\n{last}"
-
-
-def _with_question(asked: str, instructions: str) -> str:
-    """The user's text, with the instructions behind it where they alone say what is asked for."""
-    last = asked.rstrip().rpartition("\n\n")[2]
-    if asked_for(last) is None and instructions and asked_for(instructions) is not None:
-        return f"{asked.rstrip()}\n\n" + " ".join(instructions.split())
-    return asked
 
 
 def _turns(messages: Any, key: str) -> list[_Turn]:

@@ -1,0 +1,72 @@
+"""Where in a prompt the question stands: behind the chart, before it, or beside it in the system text.
+
+Charts themselves speak of medications, labs and diagnoses, so that a paragraph which names a kind of finding need not
+be a question. Where one place asks in the form of a question and another only names a kind, the question is the first.
+"""
+
+from __future__ import annotations
+
+import re
+
+from chartdistill.clinical.entities import asked_for
+
+_REQUEST = re.compile(
+    r"(?:^|[.!?\n]\s*|\bplease\s+|\byou\s+(?:\w+\s+)?|\b(?:task|job)\s+is\s+to\s+|\b(?:question|instructions?|task|q)\s*:\s*)"
+    r"(?:list\b(?!\s+of)|extract|identify|enumerate|summari[sz]e|what\b|which\b|tell\s+me"
+    r"|(?:name|give|find|provide|return|state|write|output)\s+"
+    r"(?:me|out|down|all|every|each|only|the|an?\s+(?:complete\s+|full\s+)?list)\b)",
+    re.IGNORECASE,
+)
+"""How a request begins. "Return in 2 weeks for labs", "Please report any drug reaction" and "List of medications
+reviewed" are none."""
+_MAX_HEADING_WORDS = 6
+_MAX_BARE_WORDS = 3
+
+
+def asks(text: str) -> bool:
+    """Whether a text names a kind of finding in the form of a request or a question."""
+    text = text.strip()
+    return asked_for(text) is not None and (text.endswith("?") or _REQUEST.search(text) is not None)
+
+
+def chart_and_question(prompt: str) -> tuple[str, str] | None:
+    """A prompt in its two parts; None where neither end of it asks for a kind of finding.
+
+    The last paragraph is the question, in whatever words, unless it only names a kind while another place asks for one:
+    its own last lines, the prompt's first line or its first paragraph. A line that asks for nothing stays with the
+    chart, since a chart that loses a line costs more than one that has an instruction too many.
+    """
+    text = prompt.strip()
+    body, gap, last = text.rpartition("\n\n")
+    lines = last.split("\n")
+    first_asking = next((at for at, line in enumerate(lines) if asks(line)), None)
+    if first_asking and (gap or first_asking == len(lines) - 1):
+        return body + gap + "\n".join(lines[:first_asking]), "\n".join(lines[first_asking:])
+    if gap and (asks(last) or _is_caption(last)):
+        return body, last
+    for separator in ("\n", "\n\n"):
+        first, found, below = text.partition(separator)
+        if found and below.strip() and asks(first):
+            return below, first
+    return (body, last) if gap and asked_for(last) is not None else None
+
+
+def with_question_of(asked: str, instructions: str) -> str:
+    """The user's text, with the system's text behind it where that alone asks for a kind of finding."""
+    if not instructions or asked_for(instructions) is None:
+        return asked
+    parts = chart_and_question(asked)
+    if parts is not None and (asks(parts[1]) or _is_caption(parts[1])):
+        return asked
+    return f"{asked.rstrip()}\n\n" + " ".join(instructions.split())
+
+
+def _is_caption(text: str) -> bool:
+    """`Medications:` or `All diagnoses`, by itself: what a prompt ends with, and a chart seldom."""
+    text = text.strip()
+    if asked_for(text) is None:
+        return False
+    words = len(text.split())
+    return (text.endswith(":") and words <= _MAX_HEADING_WORDS) or (
+        words <= _MAX_BARE_WORDS and re.search(r"[.,;:\d]", text) is None
+    )
