@@ -34,6 +34,15 @@ _VERBS = {
 NO_GO = 9
 """Exit code of `doctor` when the run cannot succeed here."""
 
+_SCORED = """\
+GOLD.jsonl, one record a line ([]: there is none; no task: no gold):
+  {"id": "c1", "gold": {"medication": [{"text": "aspirin", "status": "stop"}], "tests": []}, "text": "..."}
+PREDICTIONS.jsonl, an answer or a record a line:
+  {"record": "c1", "task": "medication", "completion": "aspirin | stop"}
+  {"record": "c1", "task": "medication", "items": [{"text": "aspirin", "status": "stop"}]}
+  {"id": "c1", "tasks": {"medication": {"items": []}, "tests": {"items": null, "failure": "bad_format"}}}
+More of it: docs/evaluation.md, "Scoring files"."""
+
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line's grammar."""
@@ -80,7 +89,10 @@ def build_parser() -> argparse.ArgumentParser:
     audit.add_argument("--json", action="store_true", help="one verdict per line on standard output, with the items")
     audit.add_argument("--out", type=Path, metavar="FILE", help="JSONL to write: verdicts with every finding")
     audit.add_argument("--vocabulary", type=Path, metavar="FILE", help="names of your house, see docs/vocabulary.md")
-    score = commands.add_parser("score", help="every metric from two JSONL files, answers and gold; no engine")
+    what = "every metric from two JSONL files, answers and gold; no engine"
+    score = commands.add_parser(
+        "score", help=what, description=what, epilog=_SCORED, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     score.add_argument("predictions", type=Path, metavar="PREDICTIONS.jsonl", help="answers of one or more arms")
     score.add_argument("gold", type=Path, metavar="GOLD.jsonl", help="records with gold; records.jsonl of a run fits")
     score.add_argument("--against", type=Path, nargs="+", default=[], metavar="FILE", help="more arms, for differences")
@@ -185,9 +197,10 @@ def _dispatch(arguments: argparse.Namespace) -> None:
         return
     else:
         run_verb(run, arguments.command)
+    reported = arguments.command == "report" or (arguments.command == "run" and arguments.last == "report")
     if not arguments.quiet:
-        print_summary(run)
-    if arguments.command == "report" or (arguments.command == "run" and arguments.last == "report"):
+        print_summary(run, with_report=reported)
+    if reported:
         from chartdistill.reporting.report import require_approval
         from chartdistill.runtime.run_folder import read_manifest
 
@@ -212,6 +225,10 @@ def _score(arguments: argparse.Namespace) -> None:
     if arguments.out is not None:
         write_text(arguments.out, json.dumps(figures, indent=1) + "\n")
     print(write_summary(figures))
+    if arguments.unmatched is not None:
+        number = len(arguments.unmatched.read_text(encoding="utf-8").splitlines())
+        what = "for `same` write true or false, and give the file back with --same-as" if number else "nothing to judge"
+        print(f"{number} unmatched pairs in {arguments.unmatched}: {what}.")
 
 
 def _label_shard(run: Run, shard: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -55,9 +56,14 @@ class TestFolder:
         for name in ("c.txt", "b/2.txt", "a.v1.txt"):
             (tmp_path / name).write_text("Cough.")
         (tmp_path / "ignored.md").write_text("Cough.")
-        entries, reasons = read(FolderSource(path=tmp_path, split="test"))
+        (tmp_path / "b" / "SHOUTED.TXT").write_text("Cough.")
+        (tmp_path / ".hidden").write_text("")
+        source = FolderSource(path=tmp_path, split="test")
+        entries, reasons = read(source)
         assert list(entries) == ["a.v1", "b/2", "c"]
         assert not reasons
+        assert source.num_passed_over() == 2
+        assert FolderSource(path=tmp_path, pattern="*").num_passed_over() == 0
         assert entries["b/2"] == SourceEntry("b/2", str(tmp_path / "b/2.txt"), "Cough.", "test")
 
     @pytest.mark.parametrize(
@@ -181,6 +187,26 @@ class TestJsonl:
         assert reasons == {"a.jsonl:1": reason}
         assert list(entries) == ["a:2"]
 
+    @pytest.mark.parametrize(
+        ("gold", "said"),
+        [
+            ('["a"]', "is no object"),
+            (f'{{"{SECRET}": "stop"}}', "a task without a list of items"),
+            (f'{{"tests": ["{SECRET}"]}}', "item 1 of task 'tests', no object"),
+            (f'{{"tests": [{{"text": "MRI"}}, {{"txt": "{SECRET}"}}]}}', "item 2 of task 'tests', no 'text'"),
+            (f'{{"tests": [{{"text": "{SECRET}", "optinal": true}}]}}', "did you mean 'optional'?"),
+            (f'{{"tests": [{{"text": "MRI", "{SECRET}": "stop"}}]}}', "an unknown key; gold is {task:"),
+            ('{"tests": [{"text": "MRI", "optional": "perhaps"}]}', "a wrong 'optional'"),
+            ('{"tests": [{"text": ""}]}', "a wrong 'text'"),
+        ],
+    )
+    def test_an_error_in_gold_says_where_and_what_gold_is(self, tmp_path: Path, gold: str, said: str) -> None:
+        path = write_lines(tmp_path / "a.jsonl", f'{{"text": "Cough.", "gold": {gold}}}')
+        (row,) = JsonlSource(path=path, gold_field="gold").read()
+        assert isinstance(row, RejectedRecord) and row.reason == "bad_gold"
+        assert said in row.detail and '[{"text": ..., "status": ..., "optional": true}]' in row.detail
+        assert SECRET not in row.model_dump_json()
+
     def test_whole_numbers_that_became_floats_are_ids(self, tmp_path: Path) -> None:
         ids = ("1001.0", "null", "1e3", '"01"', '"1"', "NaN", "1.5", "9007199254740993.0", "Infinity", '"1.0"')
         lines = [f'{{"id": {one}, "text": "Cough."}}' for one in ids]
@@ -207,6 +233,21 @@ class TestJsonl:
 
 
 class TestTable:
+    @pytest.mark.parametrize("separator", [";", "\t", "|"])
+    def test_a_csv_with_another_separator_is_told_so(self, tmp_path: Path, separator: str) -> None:
+        path = tmp_path / "a.csv"
+        path.write_text(f"id{separator}text\n1{separator}{SECRET}\n")
+        with pytest.raises(InputError, match=f"here it is {re.escape(repr(separator))}: export it with commas"):
+            read(TableSource(path=path))
+
+    def test_a_missing_column_names_its_option(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.csv"
+        path.write_text("id,note\n1,Cough.\n")
+        with pytest.raises(InputError, match=r"no column 'text'; .* as `text_field` of this source"):
+            read(TableSource(path=path))
+        with pytest.raises(InputError, match=r"no column 'truth'; .* as `gold_field` of this source"):
+            read(TableSource(path=path, text_field="note", gold_field="truth"))
+
     def test_reads_csv_with_long_and_many_line_fields(self, tmp_path: Path) -> None:
         path = tmp_path / "a.csv"
         text = "Cough.\n" * 30_000
@@ -219,7 +260,7 @@ class TestTable:
     def test_reads_csv_of_a_windows_spreadsheet(self, tmp_path: Path) -> None:
         path = tmp_path / "a.csv"
         path.write_bytes("text\nÖdem\n".encode("cp1252"))
-        with pytest.raises(InputError, match="Set `encoding`"):
+        with pytest.raises(InputError, match="set `encoding`"):
             read(TableSource(path=path))
         assert read(TableSource(path=path, encoding="cp1252"))[0]["a:1"].text == "Ödem"
         with pytest.raises(ValidationError, match="knows no encoding"):
@@ -242,7 +283,7 @@ class TestTable:
         assert (entries["1"].text, entries["1"].repaired) == ("Ménière’s", 0)
         assert (entries["2"].text, entries["2"].repaired) == ("doesn’t take 50 µg", 2)
         path.write_bytes(b"id,text\n1,Cough.\n2,50 \xb5g\n")
-        with pytest.raises(InputError, match="line 3 is not UTF-8"):
+        with pytest.raises(InputError, match=r"not UTF-8: line 3 is the first .* `encoding` of this source"):
             read(TableSource(path=path))
         path.write_text("id,text\n1,50 µg\n")
         with pytest.raises(InputError, match="is UTF-8, not cp1252"):

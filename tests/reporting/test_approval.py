@@ -141,3 +141,13 @@ def test_report_on_the_command_line_ends_with_its_own_exit_code_each_time(run: P
     assert "Gates changed after evaluation" in late.stdout
     set_in_time(run, JOINT)
     assert chartdistill("report", str(config), "--run-dir", str(run), "--quiet").returncode == 0
+
+
+def test_advice_after_a_missed_gate_is_not_given_where_approval_is_withheld() -> None:
+    sentence = {"sentence": "Missed: joint F1.", "state": "missed"}
+    with pytest.raises(TrustGateError, match="Better labels, more records"):
+        require_approval({"trust_gates": {"verdicts": [sentence]}})
+    late = {"verdicts": [sentence | {"state": "passed"}], "withheld": ["gates changed"], "warnings": ["Gates changed."]}
+    with pytest.raises(TrustGateError, match=r"^approval withheld:\n  - Gates changed\.") as stop:
+        require_approval({"trust_gates": late})
+    assert "Better labels" not in str(stop.value)

@@ -189,7 +189,7 @@ def _fault(error: ValidationError) -> str:
     problem = error.errors(include_input=False, include_context=False, include_url=False)[0]
     where = ".".join(str(part) for part in problem["loc"] if part not in ("_SaidItem", "Item", "str")) or "line"
     if problem["type"] == "extra_forbidden":
-        return f"{where}: unknown key; see `chartdistill score --help` for the format"
+        return f"{where}: unknown key; `chartdistill score --help` shows the forms of both files"
     return f"{where}: {problem['msg']}"
 
 

@@ -98,7 +98,9 @@ def prepare(
             kept = _write_records(folder, first_pass, clusters, splits, ids)
         finally:
             (folder / _STAGED).unlink(missing_ok=True)
-    counts = first_pass.counts(kept, clusters, splits)
+    counts = first_pass.counts(kept, clusters, splits) | {
+        "passed_over": sum(source.num_passed_over() for source in sources)
+    }
     if counts["read"] != counts["kept"] + counts["rejected"]:
         raise AssertionError(f"prepare lost entries: {counts}")
     if not kept:

@@ -132,10 +132,13 @@ def require_approval(manifest: Mapping[str, Any]) -> None:
     if missed or late:
         lines = "\n".join(f"  - {sentence}" for sentence in (*missed, *late))
         what = f"{len(missed)} of {len(verdicts)} trust gates not passed" if missed else "approval withheld"
+        advice = (
+            " Better labels, more records or another student may pass; the limits stand under `gates:` in the config."
+        )
+        if late:  # then no better student helps: each line says what does
+            advice = ""
         raise TrustGateError(
-            f"{what}:\n{lines}\n"
-            "Everything is written, and the adapter is marked not-approved. Better labels, more records or another "
-            "student may pass; the limits stand under `gates:` in the config."
+            f"{what}:\n{lines}\nEverything is written, and the adapter is marked not-approved.{advice}"
         )
 
 

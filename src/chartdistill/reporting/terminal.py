@@ -36,8 +36,8 @@ def plan(run: Run) -> dict[str, Any]:
             "complete": stages}  # fmt: skip
 
 
-def print_summary(run: Run) -> None:
-    """One table of stages, one of arms."""
+def print_summary(run: Run, with_report: bool = True) -> None:
+    """One table of stages and, `with_report`, one of arms: not behind a verb that may have made the report old."""
     console = Console(highlight=False)
     stages = Table(title=f"{run.config.name}: {run.dir}", title_justify="left")
     stages.add_column("verb")
@@ -53,7 +53,7 @@ def print_summary(run: Run) -> None:
     stages.add_row("all", f"{total:.1f}", "")
     console.print(stages)
     report_path = run.dir / "report" / "report.json"
-    if not report_path.exists():
+    if not with_report or not report_path.exists():
         return
     report = json.loads(report_path.read_text(encoding="utf-8"))
     arms = Table(title="held-out records (value, 95% interval, n)", title_justify="left")
@@ -76,8 +76,20 @@ def print_summary(run: Run) -> None:
     console.print(f"report: {run.dir / 'report' / 'report.html'}")
 
 
+_DETAILS = {"rejected": "by_reason", "kept": "by_split"}
+"""Counts that are shown with their parts behind them."""
+_MAX_PARTS = 6
+
+
 def _short(counts: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in counts.items() if isinstance(value, int | float))
+    shown = []
+    for name, value in counts.items():
+        if isinstance(value, int | float):
+            parts = list((counts.get(_DETAILS.get(name, "")) or {}).items())
+            more = [f"{len(parts) - _MAX_PARTS} more"] if len(parts) > _MAX_PARTS else []
+            listed = ", ".join([f"{part} {number}" for part, number in parts[:_MAX_PARTS]] + more)
+            shown.append(f"{name} {value}" + (f" ({listed})" if listed else ""))
+    return ", ".join(shown)
 
 
 def _shown(estimate: dict[str, Any] | None) -> str:

@@ -6,6 +6,7 @@ nothing read is lost without a reason. Must hold: details name file, line and fi
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ _GOLD: TypeAdapter[Gold] = TypeAdapter(Gold)
 _EXACT_FLOATS = 2.0**53
 """From here on a float of 64 bits stands for several whole numbers."""
 _HALF_PAIR = "has half of a surrogate pair, which UTF-8 cannot hold; repair the export"
+_SHOWN = 30
+"""Characters of a key in an error."""
 _SPLITS: dict[str, Split] = {split: split for split in get_args(Split)}
 
 
@@ -55,6 +58,10 @@ class Source(BaseModel):
 
     split: Split | None = None
     """Split of all records of this source; a split named in the record itself wins. Default: by cluster hash."""
+
+    def num_passed_over(self) -> int:
+        """Files that lie there and that the source does not take: nothing of them is read, kept or rejected."""
+        return 0
 
 
 class FieldSource(Source):
@@ -204,11 +211,33 @@ def _parse_gold(field: str, value: object) -> Gold | None:
     try:
         gold = _GOLD.validate_python(value)
     except ValidationError as error:
-        problem = error.errors(include_input=False, include_context=False, include_url=False)[0]["msg"]
-        raise _FieldError("bad_gold", field, f"does not look like {{task: [{{text, status}}]}}: {problem}") from None
+        raise _FieldError("bad_gold", field, _gold_fault(error)) from None
     if not all(is_encodable(task + item.text + (item.status or "")) for task in gold for item in gold[task]):
         raise _FieldError("bad_gold", field, _HALF_PAIR)
     return gold
+
+
+def _gold_fault(error: ValidationError) -> str:
+    """Which item of which task is wrong. Shows no value, nor a key that may be one put in the wrong place."""
+    form = 'gold is {task: [{"text": ..., "status": ..., "optional": true}]}'
+    problem = error.errors(include_input=False, include_context=False, include_url=False)[0]
+    task, number, key = (*problem["loc"], None, None, None)[:3]
+    if task is None:
+        return f"is no object; {form}"
+    if number is None:
+        return f"has a task without a list of items; {form}"
+    where = f"has, in item {int(number) + 1} of task {str(task)[:_SHOWN]!r},"
+    if key is None:
+        return f"{where} no object; {form}"
+    match problem["type"]:
+        case "extra_forbidden":
+            meant = difflib.get_close_matches(str(key), Item.model_fields, n=1)
+            fault = f"an unknown key; did you mean {meant[0]!r}?" if meant else "an unknown key;"
+        case "missing":
+            fault = f"no {key!r};"
+        case _:
+            fault = f"a wrong {key!r} ({problem['msg']});"
+    return f"{where} {fault} {form}"
 
 
 def _kind(value: object) -> str:

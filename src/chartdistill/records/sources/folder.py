@@ -61,7 +61,22 @@ class FolderSource(Source):
                 stamps.append([_name(path), status.st_size, status.st_mtime_ns])
         return stamps
 
+    def num_passed_over(self) -> int:
+        """Files whose names do not match; hidden ones are not counted."""
+        return sum(
+            not isinstance(path, RejectedRecord) and not self._matches(path) and not path.name.startswith(".")
+            for path in self._walk()
+        )
+
+    def _matches(self, path: Path) -> bool:
+        return PurePosixPath(path).match(self.pattern)
+
     def _files(self) -> Iterator[Path | RejectedRecord]:
+        for path in self._walk():
+            if isinstance(path, RejectedRecord) or self._matches(path):
+                yield path
+
+    def _walk(self) -> Iterator[Path | RejectedRecord]:
         require_path(self.path, "a folder of text files")
         if not self.path.is_dir():
             raise InputError(f"{self.path} is not a folder; a source of type `folder` needs one.")
@@ -71,8 +86,7 @@ class FolderSource(Source):
             path = pending.pop()
             try:
                 if not path.is_dir():
-                    if PurePosixPath(path).match(self.pattern):
-                        yield path
+                    yield path
                     continue
                 status = path.stat()
                 names = sorted(os.listdir(path), reverse=True)

@@ -172,8 +172,8 @@ class TableSource(FieldSource):
             raise InputError(f"{self.path} is UTF-8, not {self.encoding}. Leave `encoding` out.")
         if not one_byte and not is_utf8 and first_stray is not None:
             raise InputError(
-                f"{self.path}: line {first_stray} is not UTF-8, nor is any other with such characters. Set `encoding` "
-                "to what wrote the file, e.g. cp1252."
+                f"{self.path} is not UTF-8: line {first_stray} is the first that shows it. Save it as UTF-8, or set "
+                "`encoding` of this source under `records:` of the config to what wrote the file, e.g. cp1252."
             )
 
     def _has_float_ids(self) -> bool:
@@ -220,7 +220,15 @@ class TableSource(FieldSource):
             raise InputError(f"{self.path} has more than one column {', '.join(map(repr, twice))}. Rename all but one.")
         missing = self._fields() - {self.id_field} - set(names)
         if missing:
+            fields = {getattr(self, name): name for name in ("text_field", "split_field", "gold_field")}
+            options = ", ".join(f"`{fields[name]}`" for name in sorted(missing))
+            separated = self.path.suffix.lower() == ".csv" and len(names) == 1 and re.search(r"[;\t|]", names[0])
+            advice = (
+                f"The columns of a .csv stand between commas, here it is {separated[0]!r}: export it with commas."
+                if separated
+                else f"Name the right one as {options} of this source under `records:` of the config."
+            )
             raise InputError(
                 f"{self.path} has no column {', '.join(map(repr, sorted(missing)))}; its columns are "
-                f"{', '.join(names) or 'none'}. Set text_field, split_field or gold_field."
+                f"{', '.join(names) or 'none'}. {advice}"
             )
