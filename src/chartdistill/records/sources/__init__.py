@@ -18,14 +18,16 @@ from chartdistill.records.sources.folder import FolderSource
 from chartdistill.records.sources.jsonl import JsonlSource
 from chartdistill.records.sources.synthetic import SyntheticSource
 from chartdistill.records.sources.table import TableSource
+from chartdistill.records.sources.written import WrittenSource
 
 AnySource = Annotated[
-    FolderSource | JsonlSource | TableSource | DatasetSource | SyntheticSource, Field(discriminator="type")
+    FolderSource | JsonlSource | TableSource | DatasetSource | SyntheticSource | WrittenSource,
+    Field(discriminator="type"),
 ]
 
 __all__ = [
     "AnySource", "DatasetSource", "FolderSource", "JsonlSource", "PrepareOptions", "SourceEntry", "SyntheticSource",
-    "TableSource", "source_for",
+    "TableSource", "WrittenSource", "source_for",
 ]  # fmt: skip
 
 
