@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -156,3 +157,20 @@ def test_a_figure_that_no_arm_has_is_named_with_its_reason_and_has_no_row(tmp_pa
         assert metric.title not in [row.label for row in table.rows]
         assert f"{metric.title} (no statuses)" in table.meaning
         assert table.rows
+
+
+@pytest.mark.parametrize(("low", "worse"), [(-0.02, "0.020 worse"), (-0.0001, None), (0.001, None)])
+def test_how_much_worse_is_said_only_where_the_interval_has_worse(
+    low: float, worse: str | None, tmp_path: Path
+) -> None:
+    write_run(tmp_path)
+    results = read_results(tmp_path, TASKS, "Margin")
+    scores = results.scores
+    assert scores is not None
+    figures = scores.differences["student-teacher"]["all"]
+    gap = Estimate(value=0.01, low=low, high=0.03, n=24, unscored=0, clusters=24, discordant=15)
+    changed = {**scores.differences["student-teacher"], "all": {**figures, "joint_f1": gap}}
+    scores = scores.model_copy(update={"differences": {**scores.differences, "student-teacher": changed}})
+    claims = state_findings(replace(results, scores=scores)).claims
+    claim = next(one for one in claims if "no difference shown between distilled student and teacher (+0.010" in one)
+    assert claim.endswith(f"distilled student may be as much as {worse}.") if worse else "worse" not in claim

@@ -157,9 +157,15 @@ def _compare(pair: str, task: str, metric: MetricInfo, scores: Scores) -> str:
     shown, _ = verdict(estimate, metric, found)
     if shown != NO_DIFFERENCE:
         return f"{first} is {shown} than {second} ({span}{test})"
-    worst = abs(estimate.low if metric.better == "higher" else estimate.high)
+    said = f"no difference shown between {first} and {second} ({span}{test})"
+    worst = -estimate.low if metric.better == "higher" else estimate.high
     margin = metric.write(worst, signed=True).lstrip("+")
-    return f"no difference shown between {first} and {second} ({span}{test}); {first} may be as much as {margin} worse"
+    # The interval may leave out 0 where the corrected p does not bear it out: then there is no "worse" in it.
+    return (
+        said
+        if worst <= 0 or margin == metric.write(0.0, signed=True)
+        else f"{said}; {first} may be as much as {margin} worse"
+    )
 
 
 def _tested(test: PValue | None) -> str:
