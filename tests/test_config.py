@@ -240,3 +240,15 @@ def test_the_seed_of_the_demos_held_out_charts_follows_its_rule_and_is_no_other(
     assert phrase in text
     sources = yaml.safe_load(text)["records"]
     assert [source["seed"] for source in sources if source["split"] == "test"] == [chosen]
+
+
+def test_a_key_that_stands_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
+    text = (ROOT / "configs/demo.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "twice.yaml"
+    path.write_text(f"{text}\nname: other\n", encoding="utf-8")
+    last = len(text.splitlines()) + 2
+    with pytest.raises(ConfigError, match=rf"`name` stands twice, first in line \d+\n.*twice.yaml.*line {last}"):
+        load_run(path)
+    path.write_text("teacher: {model: a, model: b}", encoding="utf-8")
+    with pytest.raises(ConfigError, match="`model` stands twice, first in line 1"):
+        load_run(path)

@@ -161,7 +161,7 @@ def load_run(path: Path, records: Path | None = None, run_dir: Path | None = Non
     Raises:
         ConfigError: naming file, option and what is allowed.
     """
-    values = _read_yaml(path)
+    values = read_yaml(path)
     base = path.resolve().parent
     if run_dir is not None:
         values["run_dir"] = str(run_dir)
@@ -170,20 +170,42 @@ def load_run(path: Path, records: Path | None = None, run_dir: Path | None = Non
             source["path"] = os.path.normpath(base / source["path"])
     if records is not None:
         values["records"] = [source_for(records).model_dump()]
-    return Run(_checked(RunConfig, values, path), base)
+    return Run(checked(RunConfig, values, path), base)
 
 
 def load_task(path: Path) -> Task:
     """Read a task file."""
-    values = _read_yaml(path)
+    values = read_yaml(path)
     if "vocabulary" in values:
         raise ConfigError(f"{path}: vocabulary: unknown option; it is one for all tasks, and stands in the config")
-    return _checked(Task, values, path)
+    return checked(Task, values, path)
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+class _UniqueKeys(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which YAML's loaders would silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: dict[str, yaml.Mark] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+                continue
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"`{key.value}` stands twice, first in line {seen[key.value].line + 1}", key.start_mark
+                )
+            seen[key.value] = key.start_mark
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping that a YAML file holds.
+
+    Raises:
+        ConfigError: there is none, it is not valid YAML, or a key stands twice.
+    """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8") as stream:
+            values = yaml.load(stream, _UniqueKeys)
     except FileNotFoundError:
         known = sorted(str(p) for p in path.parent.glob("*.yaml"))[:8] if path.parent.is_dir() else []
         raise ConfigError(f"{path} does not exist. Files there: {', '.join(known) or 'none'}.") from None
@@ -196,7 +218,12 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-def _checked(kind: type[ModelT], values: dict[str, Any], path: Path) -> ModelT:
+def checked(kind: type[ModelT], values: dict[str, Any], path: Path) -> ModelT:
+    """The values of a file as the model they must fit.
+
+    Raises:
+        ConfigError: every option that is wrong, with its value and what is allowed.
+    """
     try:
         return kind.model_validate(values)
     except ValidationError as error:

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from chartdistill.errors import ConfigError
+from chartdistill.config import checked, read_yaml
 from chartdistill.evaluation import InterventionOptions
 
 TrainedArm = Literal[
@@ -171,17 +170,7 @@ def load_study(path: Path) -> StudyConfig:
     Raises:
         ConfigError: naming file, option and what is wrong.
     """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        study = StudyConfig.model_validate(values)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
-    except ValidationError as error:
-        problem = error.errors(include_input=False)[0]
-        option = ".".join(map(str, problem["loc"]))
-        raise ConfigError(f"{path}: {f'{option}: ' if option else ''}{problem['msg']}") from None
+    study = checked(StudyConfig, read_yaml(path), path)
     base = path.resolve().parent
     changes: dict[str, object] = {"config": base / study.config}
     if study.imported is not None and study.imported.path is not None:
