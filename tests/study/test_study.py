@@ -57,7 +57,7 @@ def test_the_shipped_study_is_valid_and_counts_its_parts() -> None:
     [
         ({"sizes": []}, "sizes"),
         ({"curve": ["gold_trained"], "arms": ["self_raw"]}, "curve names gold_trained"),
-        ({"arm": ["self_raw"]}, "arm: Extra inputs"),
+        ({"arm": ["self_raw"]}, "arm: unknown option; did you mean `arms`"),
         ({"compared_size": 3}, "compared_size 3 is not among sizes"),
         ({"sizes": [0, 2]}, "sizes has 0"),
         ({"arms": ["audited"], "curve": []}, "arms names audited, which needs `imported`"),
