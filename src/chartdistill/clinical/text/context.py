@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
+from chartdistill.clinical.text.denied_use import use_told
 from chartdistill.clinical.text.sections import Mention
 
 Cue = Literal[
@@ -272,6 +273,7 @@ def cues(mention: Mention) -> frozenset[Cue]:
         if pattern.search(mention.heading) and (mention.listed or (cue == "allergy" and _tells_a_reaction(mention)))
     }
     before = _NOT_BEGUN.sub(" avoid ", _UNCHANGED.sub(" continue ", _PSEUDO.sub(" _ ", mention.before)))
+    before = use_told(before)
     after = _NOT_BEGUN.sub("is contraindicated", _UNCHANGED.sub("will be continued", mention.after))
     if _ONLY_IF.search(after):
         before = _ENDS.sub(" _ ", before)
@@ -280,7 +282,7 @@ def cues(mention: Mention) -> frozenset[Cue]:
     found |= {cue for cue, pattern in _TAGS if pattern.search(mention.told_after)}
     if any(pattern.search(mention.told_after) for pattern in _AFTER["family"]):
         found.add("family")  # also behind a comma: "X, which her husband takes"
-    listed = _DENIED_LIST.search(mention.told_before)
+    listed = _DENIED_LIST.search(use_told(mention.told_before))
     if (
         _DENIED_AFTER.search(mention.told_after)
         or _unticked(mention)
