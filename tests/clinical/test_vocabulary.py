@@ -10,7 +10,7 @@ import pytest
 
 from chartdistill.clinical.entities import EntityType, entity_of
 from chartdistill.clinical.lexica.drugs import is_installed
-from chartdistill.clinical.vocabulary import canonical
+from chartdistill.clinical.vocabulary import names_of
 from chartdistill.clinical.vocabulary_file import read_vocabulary
 from chartdistill.errors import InputError
 from chartdistill.evaluation.rule_baseline import read
@@ -189,8 +189,9 @@ def test_a_task_takes_it_to_other_processes_and_into_no_prompt_or_label(vocabula
     assert entity_of(there).match_key("QRV") == entity_of(knowing).match_key("QRV")
     assert content_hash(knowing.model_dump()) == content_hash(bare.model_dump()), "labels would go stale"
     assert entity_of(bare) is entity_of(task("medication"))
-    assert canonical(vocabulary, "diagnosis", "OD4") == canonical(vocabulary, "diagnosis", "ottering  Disease")
-    assert canonical(None, "diagnosis", " OD4 ") == "od4"
+    known = names_of(vocabulary, "diagnosis")
+    assert known.canonical("OD4") == known.canonical("ottering  Disease")
+    assert names_of(None, "diagnosis").canonical(" OD4 ") == "od4"
 
 
 def test_all_forms_of_a_file_say_the_same(tmp_path: Path) -> None:

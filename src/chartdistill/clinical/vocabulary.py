@@ -74,14 +74,6 @@ def mark_of(tasks: Iterable[Task]) -> dict[str, str | int] | None:
     return None if found is None else {"hash": found.digest, "entries": len(found.entries)}
 
 
-def canonical(vocabulary: Vocabulary | None, kind: str, text: str) -> str:
-    """The one name by which all names of a thing match, as a plain key; the text's own plain key where none is said.
-
-    `kind`: the own name of a kind of finding, or the `item` of a task that no file of `entities/` knows.
-    """
-    return names_of(vocabulary, kind).canonical(text)
-
-
 @lru_cache(maxsize=256)
 def names_of(vocabulary: Vocabulary | None, kind: str) -> KindNames:
     """What a vocabulary says of one kind."""

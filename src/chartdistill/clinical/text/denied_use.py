@@ -22,5 +22,5 @@ _NOT_MISSED = re.compile(
 
 
 def use_told(before: str) -> str:
-    """Denied use reads "never taken"; use that is over, or not now, "stopped"; a dose not left out, "takes"."""
+    """Denied use reads "denies use of"; use that is over, or not now, "stopped"; a dose not left out, "takes"."""
     return _NOT_NOW.sub(" stopped ", _DENIED.sub(" denies use of ", _NOT_MISSED.sub(" takes ", before)))
