@@ -23,6 +23,7 @@ from chartdistill.engines.contract import (
 )
 from chartdistill.engines.watch import descendants, ended_with_us, socket_folder
 from chartdistill.errors import EngineError
+from chartdistill.runtime.cpu_products import prefers_bfloat16
 from chartdistill.runtime.model_folder import load_tokenizer
 
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
@@ -39,7 +40,8 @@ class VllmEngine(BaseModel):
 
     type: Literal["vllm"] = "vllm"
     dtype: str = "auto"
-    """auto, bfloat16, float16, float32. A CPU without AVX-512 or AMX multiplies bfloat16 very slowly."""
+    """auto, bfloat16, float16, float32. auto: as stored; on a CPU that multiplies bfloat16 no faster than float32
+    (measured, half a second), float32."""
     max_model_len_tokens: int | None = Field(default=None, ge=16)
     """Longest prompt plus answer."""
     max_num_seqs: int | None = Field(default=None, ge=1)
@@ -107,7 +109,7 @@ class VllmEngine(BaseModel):
     def arguments(self, on_cpu: bool, lora_rank: int | None) -> dict[str, Any]:
         """vLLM's engine arguments, by the names that both `vllm.LLM` and the command line know."""
         arguments: dict[str, Any] = {
-            "dtype": self.dtype,
+            "dtype": "float32" if on_cpu and self.dtype == "auto" and not prefers_bfloat16() else self.dtype,
             "tensor_parallel_size": self.tensor_parallel_size,
             "enforce_eager": on_cpu if self.enforce_eager is None else self.enforce_eager,
             "enable_prefix_caching": self.prefix_caching,

@@ -25,9 +25,11 @@ def load_model(folder: Path, options: TrainOptions) -> Any:
             "train.load_in_4bit is true, but FSDP cannot distribute 4-bit weights. Launch with configs/accelerate/"
             "ddp.yaml (each GPU holds the 4-bit student), or set train.load_in_4bit to false."
         )
+    import torch
     from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 
     from chartdistill.training.attention import ATTENTION, register_attention
+    from chartdistill.training.lora_products import fuse_lora_products
 
     register_attention()
     dtype = chosen_dtype(options)
@@ -51,7 +53,10 @@ def load_model(folder: Path, options: TrainOptions) -> Any:
         )
     except (OSError, ValueError, ImportError) as error:
         raise ModelError(f"the student in {folder} cannot be loaded for training: {error}") from error
-    return add_adapter(model, options)
+    model = add_adapter(model, options)
+    if not torch.cuda.is_available():
+        fuse_lora_products(model)
+    return model
 
 
 def add_adapter(model: Any, options: TrainOptions) -> Any:

@@ -36,9 +36,11 @@ from chartdistill.runtime.run_folder import (
 )
 from chartdistill.training.adapter import BaseName
 from chartdistill.training.distillation import check_vocabularies
+from chartdistill.training.dtype import choose_dtype, with_dtype
 from chartdistill.training.examples import check_lengths, read_examples
 from chartdistill.training.memory import memory_errors
 from chartdistill.training.model import is_sharded, load_model, why_not_packed
+from chartdistill.training.options import TrainOptions
 from chartdistill.training.rows import choose_rows
 
 
@@ -69,7 +71,8 @@ def train(run: Run, progress: ProgressCallback) -> dict[str, Any]:
         return done
     require_answer_place(builder)
     run.require_usable_adapter()
-    started = _begin(folder, mark)
+    started = _begin(folder, mark, options)
+    options = with_dtype(options, folder)
     teacher = None if options.distillation is None else load_tokenizer(run.model_folder("teacher"))
     if teacher is not None:
         check_vocabularies(teacher, tokenizer)
@@ -96,18 +99,20 @@ def train(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     return write_manifest(
         folder, mark, started,
-        model=str(model_folder), options=options.model_dump(), sharing=sharing, trainable_parameters=trainable,
+        model=str(model_folder), options=run.config.train.model_dump(), dtype=options.dtype, sharing=sharing,
+        trainable_parameters=trainable,
         mix=examples.mix, template_departures=builder.cut.departures,
         versions=versions_of("chartdistill", "torch", "transformers", "peft", "accelerate"),
         counts=examples.counts(), **facts,
     )  # fmt: skip
 
 
-def _begin(folder: Path, mark: str) -> float:
+def _begin(folder: Path, mark: str, options: TrainOptions) -> float:
     """Mark the folder as in progress, on all processes, and return the start time."""
     _wait_for_all()  # before the first process takes the old manifest away
     if _first_process():
         _drop_stale(folder, mark)
+        choose_dtype(options, folder)
     started = begin(folder)
     _wait_for_all()
     return started
