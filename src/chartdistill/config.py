@@ -21,12 +21,14 @@ from chartdistill.errors import ConfigError
 from chartdistill.evaluation import InterventionOptions, TrustGate
 from chartdistill.labelling import LabelOptions
 from chartdistill.metrics import ALL_TASKS
-from chartdistill.records import AnySource, PrepareOptions, source_for
+from chartdistill.records import AnnotationFile, AnySource, PrepareOptions, source_for
 from chartdistill.runtime.model_folder import resolve_model
-from chartdistill.schema import Split, Task
+from chartdistill.schema import LABELS_OF, Split, Task
 from chartdistill.training import TrainOptions, check_adapter
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
+TEACHER = "teacher"
+"""The arm of a teacher model's answers."""
 
 
 class _Section(BaseModel):
@@ -45,6 +47,24 @@ class ModelOptions(_Section):
     template_options: dict[str, Any] = {}
     """Passed to the chat template. {enable_thinking: false} also closes a thought that the template opens all the same;
     {date_string: 26 Jul 2024} gives a date to templates that would print today's."""
+
+
+class TeacherOptions(ModelOptions):
+    """Who labels: a model, or somebody who has done so already."""
+
+    model: str = ""
+    """As for the student; left out where `labels` is given."""
+    labels: AnnotationFile | None = Field(default=None, exclude_if=lambda labels: labels is None)
+    """Labels that exist, instead of a model: a file, or {path, format, meaning, ...}; see docs/existing-labels.md. No
+    engine starts in `label`, and `label:` has no effect but `constrain`, which the student's answers follow."""
+
+    @model_validator(mode="after")
+    def _is_one_of_both(self) -> Self:
+        if self.labels is None and not self.model:
+            raise ValueError("needs `model`, or `labels`: a file of labels that exist")
+        if self.labels is not None and (beside := sorted(self.model_fields_set - {"labels"})):
+            raise ValueError(f"labels that exist are asked of no model; leave out {', '.join(beside)}, or labels")
+        return self
 
 
 class EvaluateOptions(_Section):
@@ -92,7 +112,7 @@ class RunConfig(_Section):
     records: tuple[AnySource, ...] = Field(min_length=1)
     """Where the charts come from."""
     prepare: PrepareOptions = PrepareOptions()
-    teacher: ModelOptions
+    teacher: TeacherOptions
     student: ModelOptions
     label: LabelOptions = LabelOptions()
     filters: tuple[AnyFilter, ...] = DEFAULT_FILTERS
@@ -108,6 +128,13 @@ class RunConfig(_Section):
     def _sections_agree(self) -> Self:
         if self.evaluate.split == "train":
             raise ValueError("evaluate.split is `train`: the student saw those records; choose test or validation")
+        if self.teacher.labels is not None:
+            for option, asked in (
+                ("train.distillation", self.train.distillation is not None),
+                ("evaluate.interventions.teacher", self.evaluate.interventions.teacher),
+            ):
+                if asked:
+                    raise ValueError(f"{option} asks a teacher model, and teacher.labels names a file; leave one out")
         lora = self.train.lora
         if refused := self.student.engine.refuses_adapter(lora.rank, lora.use_dora):
             raise ValueError(f"train.lora.{refused}, or set student.engine.type: transformers")
@@ -142,14 +169,51 @@ class Run:
         """
         check_adapter(self.model_folder("student"), self.config.train.lora, self.config.student.engine)
 
+    @property
+    def teacher_labels(self) -> AnnotationFile | None:
+        """The file of labels that stands in the place of a teacher model; None where there is a model."""
+        labels = self.config.teacher.labels
+        return None if labels is None else labels.model_copy(update={"path": (self.base / labels.path).resolve()})
+
+    @property
+    def teacher_arm(self) -> str:
+        """What the teacher's answers about held-out records are called: after the file where they come from one."""
+        labels = self.teacher_labels
+        return TEACHER if labels is None else f"{LABELS_OF}{labels.path.name}"
+
+    def require_teacher(self) -> None:
+        """That the teacher is here: the model's folder, or the file of labels.
+
+        Raises:
+            ModelError: the model is not here.
+            ConfigError: the file is not here.
+        """
+        labels = self.teacher_labels
+        if labels is None:
+            self.model_folder("teacher")
+        elif not labels.path.exists():
+            raise ConfigError(
+                f"teacher.labels: {labels.path} does not exist. Give a file of labels, or brat's folder of .ann files; "
+                "the path is relative to the config."
+            )
+
     def public_name(self, role: Literal["teacher", "student"]) -> str:
-        """A model's hub name; of a folder only its own name, since a path says something of the machine."""
+        """A model's hub name; of a folder or file only its own name, since a path says something of the machine."""
+        if role == "teacher" and (labels := self.teacher_labels) is not None:
+            return labels.path.name
         model: str = getattr(self.config, role).model
         folder = self.base / model
         return folder.resolve().name if folder.is_dir() or model.count("/") != 1 else model
 
     def model_folder(self, role: Literal["teacher", "student"]) -> Path:
-        """The checked folder of the teacher's or the student's model."""
+        """The checked folder of the teacher's or the student's model.
+
+        Raises:
+            ModelError: it is not here, or not fit.
+            ConfigError: the teacher is a file of labels.
+        """
+        if role == "teacher" and self.config.teacher.labels is not None:
+            raise ConfigError("teacher.labels names labels that exist: there is no teacher model that could be asked.")
         options: ModelOptions = getattr(self.config, role)
         served_elsewhere = role == "teacher" and isinstance(options.engine, OpenAIEngine) and bool(options.engine.urls)
         return resolve_model(options.model, self.base, options.revision, with_weights=not served_elsewhere)
@@ -166,11 +230,19 @@ def load_run(path: Path, records: Path | None = None, run_dir: Path | None = Non
     if run_dir is not None:
         values["run_dir"] = str(run_dir)
     for source in values.get("records") or []:
-        if isinstance(source, dict) and isinstance(source.get("path"), str):
-            source["path"] = os.path.normpath(base / source["path"])
+        if isinstance(source, dict):
+            _resolve(source, "path", base)
+            _resolve(source, "gold", base)
+            if isinstance(source.get("gold"), dict):
+                _resolve(source["gold"], "path", base)
     if records is not None:
         values["records"] = [source_for(records).model_dump()]
     return Run(checked(RunConfig, values, path), base)
+
+
+def _resolve(holder: dict[str, Any], name: str, base: Path) -> None:
+    if isinstance(holder.get(name), str):
+        holder[name] = os.path.normpath(base / holder[name])
 
 
 def load_task(path: Path) -> Task:

@@ -35,7 +35,7 @@ from chartdistill.training.train import train
 Verb = Callable[[Run, ProgressCallback], dict[str, Any]]
 
 VERBS: dict[str, Verb] = {
-    "prepare": lambda run, bar: prepare(run.config.records, run.dir / "records", run.config.prepare, bar),
+    "prepare": lambda run, bar: prepare(run.config.records, run.dir / "records", run.config.prepare, bar, run.tasks),
     "label": label,
     "curate": lambda run, bar: curate(run.dir, run.tasks, run.config.filters, bar),
     "train": train,
@@ -80,7 +80,7 @@ def run_all(run: Run, arguments: list[str], first: str = "prepare", last: str = 
     chosen = names[names.index(first) : names.index(last) + 1]
     # Missing weights, and an adapter that could not be used, are said now, not after an hour of other work.
     if "label" in chosen:
-        run.model_folder("teacher")
+        run.require_teacher()
     if "train" in chosen or "evaluate" in chosen:
         run.model_folder("student")
     if "train" in chosen:

@@ -12,6 +12,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Split = Literal["train", "validation", "test"]
+LABELS_OF = "labels of "
+"""How the arm of a file of labels is called, before the file's name."""
 
 
 class Row(BaseModel):
@@ -213,6 +215,16 @@ class TopLogprobs(Row):
     logprobs: str
 
 
+class Origin(Row):
+    """Where a label stands that was not asked of a model."""
+
+    file: str
+    """Its name, without the folders above."""
+    sha256: str
+    place: str
+    """`line 17`, `task 12`: what a person finds it by in the file."""
+
+
 class Label(Row):
     """One teacher answer: record x task x sample. Exactly one of `completion` and `failure` is set."""
 
@@ -236,6 +248,8 @@ class Label(Row):
     windows: tuple[tuple[int, int], ...] | None = None
     """Character spans of the record's text that were read apart, where it was too long to be read at once."""
     top_logprobs: TopLogprobs | None = None
+    origin: Origin | None = Field(default=None, exclude_if=lambda origin: origin is None)
+    """Of a label that came from a file."""
     prompts: int = 0
     """Prompts asked for this label."""
     prefix_tokens: int = 0

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from chartdistill.curation.audit import BrokenLine, LineVerdict, audit, run_audit, take_apart
-from chartdistill.curation.fine_tuning_lines import Endings, prompt_and_completion
 from chartdistill.errors import InputError
+from chartdistill.records import Endings, prompt_and_completion
 
 CHART, QUESTION = "Uses ramipril 5 mg.", "LIST ALL MEDICATION:"
 ASKED, TAUGHT = f"{CHART}\n\n{QUESTION}", "ramipril 5 mg"

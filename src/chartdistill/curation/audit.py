@@ -1,14 +1,14 @@
 """`chartdistill audit`: judge a fine-tuning file that an API version wrote, with no records folder and no model.
 
 In: JSONL, one `{"prompt": "<record>\\n\\nLIST ALL MEDICATION: ", "completion": " ..."}`, chat `{"messages": [...]}` or
-another form of `fine_tuning_lines.py` per line. Out: one :class:`LineVerdict` per line that can be read, one
+another form of
+`records/annotations/fine_tuning_lines.py` per line. Out: one :class:`LineVerdict` per line that can be read, one
 :class:`BrokenLine` for each that cannot, and counts per task. Must hold: verdicts + broken lines = lines; the verdict
 of a line names every reason against it; the file is streamed three times, never held.
 """
 
 from __future__ import annotations
 
-import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from chartdistill.clinical.entities import ENTITY_TYPES, EntityType, asked_for
+from chartdistill.clinical.entities import EntityType
 from chartdistill.clinical.free_answers import parse_free_answer
 from chartdistill.clinical.vocabulary_file import read_vocabulary
 from chartdistill.curation.filters import (
@@ -34,11 +34,9 @@ from chartdistill.curation.filters import (
     Truncation,
     survey,
 )
-from chartdistill.curation.fine_tuning_lines import NO_ENDINGS, Endings, prompt_and_completion
-from chartdistill.curation.question_place import chart_and_question
 from chartdistill.errors import InputError
 from chartdistill.prompting.answer_format import FIELD_SEPARATOR, plain_key
-from chartdistill.records import clean
+from chartdistill.records import NO_ENDINGS, Endings, chart_and_kind, clean, prompt_and_completion
 from chartdistill.runtime.json_lines import read_json_lines
 from chartdistill.runtime.run_folder import RowWriter
 from chartdistill.schema import Item, Label, Record, Rejection, Row, Task, Vocabulary, content_hash
@@ -53,8 +51,6 @@ AUDIT_FILTERS: tuple[AnyFilter, ...] = (
     Aberration(max_words=40, max_words_by_task={}),
 )
 """The filters that need no model, set for free text: items may be sentences, and say things in other words."""
-
-_LIST_ALL = re.compile(r"\bLIST\s+ALL\s+(?P<task>[A-Za-z][A-Za-z ]*?)\s*:?\s*\Z")
 
 
 class LineVerdict(Row):
@@ -168,16 +164,7 @@ def take_apart(values: Any, endings: Endings = NO_ENDINGS, vocabulary: Vocabular
         ValueError: what is missing or not understood; never with the record's text.
     """
     prompt, completion = endings.without(*prompt_and_completion(values))
-    body, question = chart_and_question(prompt) or ("", "")
-    match = _LIST_ALL.search(question)
-    spelled = match["task"].strip() if match else ""
-    asked = asked_for(spelled or question)
-    if asked is None:
-        known = ", ".join(one.task_name for one in ENTITY_TYPES)
-        raise ValueError(
-            f"no question about one of {known} was found: write it behind the chart after an empty line, for example "
-            "`LIST ALL MEDICATION:`, before the chart, or in the system text of a chat"
-        )
+    body, spelled, asked = chart_and_kind(prompt)
     cleaned = clean(body)
     end = max((start + length for _, start, length in cleaned.segments), default=0)
     key = content_hash(cleaned.text)

@@ -98,7 +98,8 @@ def diagnose(run: Run, planned: list[Card] | None = None, hashes: bool = False) 
         found.checks.extend(look_at_model(run, role, cards, hashes, models, absent))
     if not found.planned:
         found.checks.extend(check_nvcc(cards, models.shapes.values()))
-    work, said, problem = count_work(run, models.folders.get("teacher"))
+    counted_by: Role = "teacher" if run.teacher_labels is None else "student"
+    work, said, problem = count_work(run, models.folders.get(counted_by), counted_by)
     found.checks.extend(check_vocabularies(run, models))
     if problem is None:
         found.checks.append(Check("charts", "ok", said))
@@ -183,7 +184,7 @@ def _check_longest(run: Run, work: Work) -> Iterator[Check]:
     """Nothing is ever cut off: a record that is too long to ask about fails, one that is too long to train on stops
     `train`, after all labels were made."""
     longest = work.longest_record_tokens + work.question_tokens
-    engine = engine_here(run, "teacher")
+    engine = None if run.teacher_labels is not None else engine_here(run, "teacher")
     limit = engine.max_model_len_tokens if isinstance(engine, VllmEngine) else None
     if run.config.label.window_tokens is None and limit is not None and longest + work.longest_answer_tokens > limit:
         found = f"the longest and its question have {longest} tokens, an answer up to {work.longest_answer_tokens}; "

@@ -289,6 +289,8 @@ def needed_share(config: RunConfig, verb: str) -> float | None:
 
     A vLLM engine takes its `gpu_memory_utilization`, and training may have as much as the student's engine.
     """
+    if verb == "label" and config.teacher.labels is not None:
+        return None
     engine = (config.teacher if verb == "label" else config.student).engine
     if isinstance(engine, OpenAIEngine):
         if engine.urls and verb != "train":

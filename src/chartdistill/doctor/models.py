@@ -13,7 +13,8 @@ from chartdistill.doctor.machine import Card
 from chartdistill.doctor.model_shape import ModelShape, read_shape
 from chartdistill.doctor.weights import is_permissive, known_hashes, mismatch, read_weights, wrong_files
 from chartdistill.engines import OpenAIEngine, TransformersEngine, VllmEngine
-from chartdistill.errors import ModelError
+from chartdistill.errors import InputError, ModelError
+from chartdistill.records import AnnotationFile, read_annotations
 from chartdistill.runtime.model_folder import DEMO_HINT, licence, read_json
 
 Role = Literal["teacher", "student"]
@@ -36,6 +37,9 @@ class Models:
 def look_at_model(
     run: Run, role: Role, cards: list[Card], hashes: bool, models: Models, absent: State
 ) -> Iterator[Check]:
+    if role == "teacher" and (labels := run.teacher_labels) is not None:
+        yield _look_at_labels(run, labels, absent)
+        return
     options = run.config.teacher if role == "teacher" else run.config.student
     engine = options.engine
     if isinstance(engine, OpenAIEngine) and engine.urls:
@@ -69,6 +73,26 @@ def look_at_model(
         return
     models.shapes[role], models.weight_bytes[role] = shape, size
     yield from _check_precision(role, shape, cards)
+
+
+def _look_at_labels(run: Run, labels: AnnotationFile, absent: State) -> Check:
+    """Whether a file of labels can be read; `label` asks no model then."""
+    name = "teacher labels"
+    if not labels.path.exists():
+        return Check(name, absent, f"{labels.path} does not exist", "correct teacher.labels")
+    try:
+        reading = read_annotations(labels, run.tasks)
+    except InputError as error:
+        return Check(name, "no", *first_sentence(error))
+    tasks = {answer.task.name for answer in reading.answers}
+    found = f"{labels.path}: {len(reading.answers):,} labels ({reading.format}), no model is asked and no engine starts"
+    if lacking := [task.name for task in run.tasks if task.name not in tasks]:
+        remedy = "leave them out of `tasks:`, or set teacher.labels.meaning"
+        return Check(name, "no", f"{found}; none of {', '.join(lacking)}", remedy)
+    if reading.findings:
+        found += f"; {len(reading.findings):,} lines or texts give none"
+        return Check(name, "warning", found, "`label` names each in labels/findings.jsonl")
+    return Check(name, "ok", found)
 
 
 def _check_trainable(shape: ModelShape) -> Iterator[Check]:

@@ -133,7 +133,8 @@ def check_ports(run: Run, planned: bool = False) -> Iterator[Check]:
     except OSError as error:
         yield Check("ports", "no", f"no connection over 127.0.0.1: {error}", "bring the interface lo up")
     for role, options in (("teacher", run.config.teacher), ("student", run.config.student)):
-        if isinstance(options.engine, OpenAIEngine) and options.engine.urls:
+        asked = role == "student" or run.teacher_labels is None
+        if asked and isinstance(options.engine, OpenAIEngine) and options.engine.urls:
             absent: State = "warning" if planned else "no"
             found = [_endpoint(role, url, absent) for url in options.engine.urls]
             yield from found

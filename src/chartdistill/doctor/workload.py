@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from chartdistill.config import Run
 from chartdistill.errors import ChartDistillError, InputError
@@ -50,11 +50,14 @@ class Work:
     """Of the longest record that was read; 0 where none was."""
 
 
-def count_work(run: Run, model_folder: Path | None) -> tuple[Work, str, InputError | None]:
+def count_work(
+    run: Run, model_folder: Path | None, role: Literal["teacher", "student"] = "teacher"
+) -> tuple[Work, str, InputError | None]:
     """The work of a run, in words where its figures come from, and why the charts could not be read.
 
     Args:
         model_folder: with the tokenizer to count with; None: characters are counted.
+        role: whose folder it is.
     """
     problem = None
     texts: list[str] = []
@@ -69,7 +72,7 @@ def count_work(run: Run, model_folder: Path | None) -> tuple[Work, str, InputErr
             problem = InputError("the sources hold no charts.")
     except InputError as error:
         problem = error
-    encode, how = _counter(run, model_folder)
+    encode, how = _counter(run, model_folder, role)
     if problem is None:
         sizes = [encode(text) for text in texts[:_MOST_ENCODED]]
         tokens = round(sum(sizes) / len(sizes))
@@ -102,13 +105,13 @@ def _texts(run: Run) -> Iterator[str]:
                     yield entry.text
 
 
-def _counter(run: Run, folder: Path | None) -> tuple[Any, str]:
+def _counter(run: Run, folder: Path | None, role: Literal["teacher", "student"]) -> tuple[Any, str]:
     """A function text -> tokens of a prompt's record part, and what it is."""
     if folder is not None:
         try:
-            teacher = run.config.teacher
-            builder = PromptBuilder.from_tokenizer(load_tokenizer(folder), run.config.system, teacher.template_options)
-            return (lambda text: len(builder.prefix(text))), "counted by the teacher's tokenizer"
+            options = (run.config.teacher if role == "teacher" else run.config.student).template_options
+            builder = PromptBuilder.from_tokenizer(load_tokenizer(folder), run.config.system, options)
+            return (lambda text: len(builder.prefix(text))), f"counted by the {role}'s tokenizer"
         except ChartDistillError:
             pass  # said by the check of the model folder
     around = len(run.config.system)

@@ -1,6 +1,7 @@
 """`evaluate`: teacher, base student and tuned student on the same held-out records. Writes predictions/.
 
-The teacher's answers are its labels for these records, already made by `label`. Base and student answer the
+The teacher's answers are its labels for these records, already made by `label`; where they come from a file that labels
+none of them, there is no such arm. Base and student answer the
 consolidated question in one engine life, the adapter switched on for the student; with `evaluate.interventions` some
 records are asked again in changed form (see `interventions.py`). Answers that are stored are not asked again, and when
 all are stored no engine is started: scores can be made anew at any time.
@@ -18,7 +19,7 @@ from typing import Any
 
 from chartdistill.clinical.lexica.ingredients import lexicon_used
 from chartdistill.clinical.vocabulary import mark_of
-from chartdistill.config import Run
+from chartdistill.config import TEACHER, Run
 from chartdistill.errors import InputError
 from chartdistill.evaluation.contamination import find_contamination, find_gold_overlap, naive_leak
 from chartdistill.evaluation.generation import Sheet, ask_sheets, plain_questions, stored_answers, windows
@@ -64,8 +65,6 @@ from chartdistill.schema import (
     content_hash,
 )
 
-PAIRS = (("student", "base"), ("student", "teacher"))
-"""Arms compared: the first minus the second."""
 VARIANTS = "variants"
 """Folder, in predictions/, of records in changed form and the answers to them."""
 _NEEDS = {"records": "prepare", "labels": "label", "curated": "curate", "adapter": "train"}
@@ -97,20 +96,27 @@ def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     records, learned = held_out_records(run.dir, options.split)
     by_id = {record.id: record for record in records}
     labels = [row for row in read_rows(run.dir / "labels" / "labels.jsonl", Label) if row.record in by_id]
-    teacher = teacher_predictions(labels, run.tasks)
+    whose = run.teacher_arm
+    teacher = teacher_predictions(labels, run.tasks, whose)
+    if run.teacher_labels is not None:
+        teacher = with_unlabelled(teacher, records, run.tasks, whose)
     with RowWriter(folder / "teacher.jsonl") as out:
         out.write(*teacher)
     changed = _changed(folder, records, run.tasks, teacher, changes)
     registered = register(run.dir, run.config.gates, records, "evaluate", answering=True)
     seconds = _ask_student(run, folder, records, changed, upstream, progress)
-    seconds["teacher"] = _teacher_seconds(run, len(records))
+    seconds[whose] = _teacher_seconds(run, len(records))
     if changes.teacher and changed:
         seconds["interventions teacher"] = ask_teacher_again(run, folder / VARIANTS, changed, changes)
-    arms = {"teacher": teacher} | {arm: stored_answers(folder / f"{arm}.jsonl") for arm in ("base", "student")}
+    # Labels of a file are an arm where they hold some about held-out records.
+    arms = ({whose: teacher} if teacher else {}) | {
+        arm: stored_answers(folder / f"{arm}.jsonl") for arm in ("base", "student")
+    }
+    pairs = [("student", other) for other in ("base", whose) if other in arms]
     gates = {(row.record, row.task): row.gate.answer for row in labels if row.gate is not None and row.sample == 0}
     scores = compare_arms(
-        arms, by_id, run.tasks, PAIRS, options.seed, options.bootstrap_resamples, "teacher",
-        {"teacher": gates} if gates else None,
+        arms, by_id, run.tasks, pairs, options.seed, options.bootstrap_resamples, whose if teacher else None,
+        {whose: gates} if gates else None,
     )  # fmt: skip
     for arm, rows in arms.items():
         scores["arms"][arm]["cost"] = _cost(rows, seconds[arm])
@@ -161,8 +167,8 @@ def held_out_records(run_dir: Path, split: str) -> tuple[list[Record], list[Reco
     return records, learned
 
 
-def teacher_predictions(labels: Iterable[Label], tasks: Sequence[Task]) -> list[Prediction]:
-    """The teacher's labels as predictions of the arm `teacher`, before any filter.
+def teacher_predictions(labels: Iterable[Label], tasks: Sequence[Task], arm: str = TEACHER) -> list[Prediction]:
+    """The teacher's labels as predictions of its arm, before any filter.
 
     A gate or check that was answered in other words is a wrong answer, as a broken format is; a request that the
     engine could not answer stays a failure.
@@ -176,7 +182,7 @@ def teacher_predictions(labels: Iterable[Label], tasks: Sequence[Task]) -> list[
         completion = "" if unusable else row.completion
         found.append(
             Prediction(
-                key=row.key, record=row.record, task=row.task, arm="teacher", completion=completion,
+                key=row.key, record=row.record, task=row.task, arm=arm, completion=completion,
                 finish_reason=row.finish_reason,
                 items=None if not completion else parse_answer(completion, by_name[row.task]),
                 failure=None if unusable else row.failure,
@@ -184,6 +190,25 @@ def teacher_predictions(labels: Iterable[Label], tasks: Sequence[Task]) -> list[
             )
         )  # fmt: skip
     return found
+
+
+def with_unlabelled(
+    labelled: Sequence[Prediction], records: Sequence[Record], tasks: Sequence[Task], arm: str
+) -> list[Prediction]:
+    """Labels of a file, with a failure in each place where it has none, so that all arms see the same records: those
+    are unscored, and counted. Empty where the file labels no held-out record."""
+    found = {(row.record, row.task): row for row in labelled}
+    if not found:
+        return []
+    missing = "no_label: the file has none"
+    return [
+        found.get((record.id, task.name))
+        or Prediction(
+            key=content_hash(arm, record.id, task.name), record=record.id, task=task.name, arm=arm, completion=None,
+            items=None, failure=missing,
+        )
+        for record in records for task in tasks
+    ]  # fmt: skip
 
 
 def _changed(

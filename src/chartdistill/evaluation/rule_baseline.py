@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from chartdistill.clinical.entities import entity_of
-from chartdistill.clinical.text.grounding import occurrences
 from chartdistill.clinical.text.sentences import sentence_spans
 from chartdistill.prompting.answer_format import format_answer
 from chartdistill.schema import Item, Prediction, Record, Task
@@ -54,11 +53,3 @@ def read(text: str, task: Task, names: Sequence[str]) -> tuple[Item, ...]:
             status = entity.status_by_rules(sentence, task.statuses)
             found[entity.match_key(name)] = Item(text=name, status=status)
     return tuple(found.values())
-
-
-def status_of(name: str, text: str, task: Task) -> str | None:
-    """The status of an item, by the last sentence that names it; where none does, the one without cues. None for a
-    task without statuses."""
-    spans = (text[start:end] for start, end in sentence_spans(text))
-    naming = [sentence for sentence in spans if next(occurrences(name, sentence), None) is not None]
-    return entity_of(task).status_by_rules(naming[-1] if naming else "", task.statuses)

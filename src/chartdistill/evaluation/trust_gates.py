@@ -19,6 +19,7 @@ from chartdistill.metrics import AGREEMENT, ALL_TASKS
 from chartdistill.metrics import METRICS as MEASURED
 from chartdistill.metrics.bootstrap import Estimate
 from chartdistill.metrics.catalogue import BY_NAME, MetricInfo, metric_in_text, task_title, write_figure, write_n
+from chartdistill.schema import LABELS_OF
 
 STUDENT = "student"
 """The arm that is judged."""
@@ -162,7 +163,7 @@ def _judge(gate: TrustGate, scores: Scores | None) -> GateVerdict:
         return _unjudged(gate, f"its n is {own.n}, below the least n of {gate.least_n}", estimate=own)
     limit = gate.number
     if gate.of is not None:
-        other = scores.estimate(gate.of, gate.task, gate.metric)
+        other = scores.estimate(_arm_of(gate, scores), gate.task, gate.metric)
         if other is None or other.value is None:
             return _unjudged(gate, _why(other, gate.of), estimate=own)
         limit *= other.value
@@ -183,6 +184,12 @@ def _judge(gate: TrustGate, scores: Scores | None) -> GateVerdict:
     return _verdict(gate, bound, limit, own, said)
 
 
+def _arm_of(gate: TrustGate, scores: Scores) -> str:
+    """The arm a gate means; the teacher is a file of labels where they came from one."""
+    files = [arm for arm in scores.arms if gate.of == "teacher" and arm.startswith(LABELS_OF)]
+    return files[0] if files else str(gate.of)
+
+
 def _only_none_passes(gate: TrustGate, limit: float, own: Estimate) -> bool:
     """Whether the student passes, and one single error among its n would have missed the limit. Shares only: the n of
     an F1 is not what its errors are counted among."""
@@ -192,7 +199,7 @@ def _only_none_passes(gate: TrustGate, limit: float, own: Estimate) -> bool:
 
 
 def _judge_difference(gate: TrustGate, scores: Scores, other: float, limit: float) -> GateVerdict:
-    gap = scores.difference(f"{STUDENT}-{gate.of}", gate.task, gate.metric)
+    gap = scores.difference(f"{STUDENT}-{_arm_of(gate, scores)}", gate.task, gate.metric)
     bound = None if gap is None else gap.low if gate.sign > 0 else gap.high
     if gap is None or bound is None:
         why = "was not computed" if gap is None else f"has no interval ({gap.reason or 'no reason recorded'})"

@@ -3,7 +3,8 @@
 One row per record x task: a completion, or a failure in words; never a default answer. Records go to the engine
 in windows, record-major, so all prompts of a record hit its cached prefix. A window that is finished is on disk;
 after a kill the next run asks only for what is missing (rows go by content hash, so changed prompts, tasks or
-models relabel exactly what they affect). Several machines can each label a shard of the records first; the rows of
+models relabel exactly what they affect). Labels that exist (`teacher: {labels: FILE}`) are taken over instead, see
+existing.py. Several machines can each label a shard of the records first; the rows of
 their files are taken over.
 """
 
@@ -11,17 +12,20 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
 
-from chartdistill.config import Run
+from chartdistill.config import TEACHER, Run
 from chartdistill.engines import Generator, require_fit
-from chartdistill.errors import EngineError
+from chartdistill.errors import ConfigError, EngineError
 from chartdistill.labelling import Labeler, Shard
+from chartdistill.labelling.existing import FINDINGS, take_labels
 from chartdistill.labelling.shards import remove_shards, take_over
+from chartdistill.metrics import ALL_TASKS
 from chartdistill.prompting.prompts import PromptBuilder
+from chartdistill.records import AnnotationFile, annotations_sha256
 from chartdistill.runtime.model_folder import load_tokenizer, model_fingerprint
 from chartdistill.runtime.progress import ProgressCallback
 from chartdistill.runtime.run_folder import (
@@ -48,6 +52,8 @@ def label(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     Raises:
         EngineError: the engine did not start, or more requests failed than `label.max_failure_fraction`.
     """
+    if (existing := run.teacher_labels) is not None:
+        return _take_existing(run, existing, progress)
     options, teacher = run.config.label, run.config.teacher
     folder, model = run.dir / "labels", run.model_folder("teacher")
     builder = _builder(run, model)
@@ -56,6 +62,7 @@ def label(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     if (done := finished(folder, mark)) is not None:
         return done
     started = begin(folder)
+    (folder / FINDINGS).unlink(missing_ok=True)  # of labels that existed, for which this run was first made
     work = _label_into(folder / "labels.jsonl", run, model, builder, asked_with, progress)
     remove_shards(folder)  # all that is wanted of them is in labels.jsonl now
     facts = _counts(read_rows(folder / "labels.jsonl", Label))
@@ -76,13 +83,62 @@ def label(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     )
 
 
+def _take_existing(run: Run, existing: AnnotationFile, progress: ProgressCallback) -> dict[str, Any]:
+    """Take over labels that exist: no model, no engine.
+
+    Raises:
+        InputError: the file cannot be used as it is.
+        ConfigError: a gate measures the student by held-out labels that are not there.
+    """
+    folder, records = run.dir / "labels", run.dir / "records"
+    mark = fingerprint(
+        require_manifest(records, "prepare")["fingerprint"], existing.model_dump(mode="json"),
+        annotations_sha256(existing.path) if existing.path.exists() else None,
+        [task.model_dump() for task in run.tasks],
+    )  # fmt: skip
+    if (done := finished(folder, mark)) is not None:
+        require_held_out_labels(run, done["tasks_held_out"])
+        return done
+    started = begin(folder)
+    taken = take_labels(existing, run.tasks, records, folder, run.config.evaluate.split, progress)
+    require_held_out_labels(run, taken.held_out)
+    remove_shards(folder)
+    return write_manifest(
+        folder, mark, started, tasks_held_out=sorted(taken.held_out), options=existing.model_dump(mode="json"),
+        versions=versions_of("chartdistill"), **taken.facts,
+    )  # fmt: skip
+
+
+def require_held_out_labels(run: Run, tasks: Collection[str]) -> None:
+    """That each gate which measures the student by the teacher's answers has such answers.
+
+    Args:
+        tasks: those of which held-out records have a label in the teacher's file.
+
+    Raises:
+        ConfigError: which gate, and what to do.
+    """
+    for number, gate in enumerate(run.config.gates):
+        if gate.of == TEACHER and not (tasks if gate.task == ALL_TASKS else {gate.task} & set(tasks)):
+            about = "" if gate.task == ALL_TASKS else f" for task {gate.task}"
+            raise ConfigError(
+                f"gates.{number}.of: teacher: there is no teacher model to answer about held-out records, and "
+                f"{run.public_name('teacher')} holds no label of the split {run.config.evaluate.split!r}{about}. Give "
+                "the gate a value of its own (at_least, at_most), measure by `of: base`, or add labels of held-out "
+                "records to the file."
+            )
+
+
 def label_shard(run: Run, shard: Shard, progress: ProgressCallback) -> dict[str, Any] | None:
     """Label the records of one shard into its own file and return counts and seconds; None when the whole run is
     labelled.
 
     Raises:
         EngineError: as `label`; the share of failures is that of the shard.
+        ConfigError: the labels exist: there is nothing to share out.
     """
+    if run.teacher_labels is not None:
+        raise ConfigError("--shard: teacher.labels names labels that exist, so there is nothing to share out.")
     folder, model = run.dir / "labels", run.model_folder("teacher")
     builder = _builder(run, model)
     asked_with = _what_determines_an_answer(run, model, builder)

@@ -1,14 +1,29 @@
 """Charts -> records: sources, cleaning, near-duplicates, splits. The verb is prepare.py.
 
-What other rooms may use: the sources and options a config names, and how a text is cleaned and compared.
+What other rooms may use: the sources and options a config names, how labels that exist are read, and how a text is
+cleaned and compared.
 """
 
+from chartdistill.records.annotations import (
+    AnnotationFile,
+    Answer,
+    Finding,
+    Reading,
+    annotations_sha256,
+    read_annotations,
+)
+from chartdistill.records.annotations.answer import nothing_usable
+from chartdistill.records.annotations.fine_tuning_lines import NO_ENDINGS, Endings, prompt_and_completion
+from chartdistill.records.annotations.index import FROM_CHART, AnswerIndex, completion_of
+from chartdistill.records.annotations.question_place import chart_and_kind
 from chartdistill.records.cleaning import Cleaned, clean
-from chartdistill.records.near_duplicates import SHINGLE_WORDS, body_words, cluster_records
+from chartdistill.records.near_duplicates import SHINGLE_WORDS, body_hash, body_words, cluster_records
 from chartdistill.records.sources import AnySource, PrepareOptions, SourceEntry, source_for
 from chartdistill.records.sources.entry import id_text
 
 __all__ = [
     "AnySource", "PrepareOptions", "SourceEntry", "source_for", "Cleaned", "clean", "SHINGLE_WORDS", "body_words",
-    "cluster_records", "id_text",
+    "cluster_records", "id_text", "body_hash", "AnnotationFile", "Answer", "AnswerIndex", "FROM_CHART", "Finding",
+    "Reading", "annotations_sha256", "completion_of", "nothing_usable", "read_annotations", "NO_ENDINGS", "Endings",
+    "chart_and_kind", "prompt_and_completion",
 ]  # fmt: skip

@@ -53,6 +53,11 @@ def body_words(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
+def body_hash(text: str) -> str:
+    """32 hex digits, equal for texts with the same words."""
+    return hashlib.sha256(" ".join(body_words(text)).encode()).hexdigest()[:32]
+
+
 class ClusterBuilder:
     """Collects texts and clusters them. Keeps hashes only, never text."""
 

@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from chartdistill.errors import InputError
+from chartdistill.records.annotations import annotations_sha256
 from chartdistill.records.cleaning import Cleaned, clean
+from chartdistill.records.gold import FINDINGS, GoldFile
 from chartdistill.records.near_duplicates import ClusterBuilder, body_words
 from chartdistill.records.sources import AnySource, PrepareOptions, SourceEntry
 from chartdistill.records.sources.dataset import CACHE_PREFIX
@@ -31,7 +33,7 @@ from chartdistill.runtime.run_folder import (
     read_rows,
     write_manifest,
 )
-from chartdistill.schema import Item, Record, RejectedRecord, Row, Split
+from chartdistill.schema import Item, Record, RejectedRecord, Row, Split, Task
 
 Progress = Callable[[int, int | None], None]
 """Called with (entries done, all entries or None while that is not known)."""
@@ -70,18 +72,27 @@ class _Candidate:
 
 
 def prepare(
-    sources: Sequence[AnySource], folder: Path, options: PrepareOptions, progress: Progress | None = None
+    sources: Sequence[AnySource],
+    folder: Path,
+    options: PrepareOptions,
+    progress: Progress | None = None,
+    tasks: Sequence[Task] = (),
 ) -> dict[str, Any]:
     """Write the records of all sources into `folder`; returns the manifest. Does nothing when that was done before.
+
+    `tasks`: for gold that comes in a file of its own, which is read for them.
 
     Raises:
         InputError: a source is missing or unreadable as a whole, or no record is left.
         ArtefactError: the folder cannot be written, or the disk is full.
     """
     described = [source.model_dump(mode="json") for source in sources]
+    golds = [source.gold for source in sources if source.gold is not None]
+    gold_state = [annotations_sha256(gold.path) if gold.path.exists() else None for gold in golds]
     state = fingerprint(
-        "prepare", version("chartdistill"), options.model_dump(), described, [s.stamp() for s in sources]
-    )
+        "prepare", version("chartdistill"), options.model_dump(), described, [s.stamp() for s in sources],
+        *([gold_state, [task.model_dump() for task in tasks]] if golds else []),
+    )  # fmt: skip
     if (done := finished(folder, state)) is not None:
         return done
     started = begin(folder)
@@ -90,8 +101,9 @@ def prepare(
         first_pass = _FirstPass(options, rejected, progress)
         try:
             with RowWriter(folder / _STAGED) as staged:
-                for source in sources:
-                    first_pass.take(source.read(options.max_bytes, folder), staged)
+                gold_files = [None if one.gold is None else GoldFile(one.gold, tasks) for one in sources]
+                for source, gold in zip(sources, gold_files, strict=True):
+                    first_pass.take(source.read(options.max_bytes, folder), staged, gold)
             clusters = first_pass.bodies.clusters()
             splits = _reject_crossing(first_pass.candidates, clusters, options)
             ids = _reject_duplicates(first_pass.candidates) if options.keep_duplicates == "one" else {}
@@ -110,6 +122,9 @@ def prepare(
             f"See {folder / REJECTED} for each, then change the sources or the limits under `prepare`."
         )
     facts = {"counts": counts, "options": options.model_dump(), "sources": described}
+    if golds:
+        with RowWriter(folder / FINDINGS) as out:
+            facts["gold"] = [gold.finish(first_pass.rejected, out) for gold in gold_files if gold is not None]
     return write_manifest(folder, state, started, **facts, versions={"chartdistill": version("chartdistill")})
 
 
@@ -135,9 +150,13 @@ class _FirstPass:
         self._cleaned: Counter[str] = Counter()
         self._encodings: Counter[str] = Counter()
         self._repaired = 0
+        self.rejected: dict[str, str] = {}
+        """Id -> why it became no record."""
 
-    def take(self, entries: Iterator[SourceEntry | RejectedRecord], staged: RowWriter) -> None:
-        """All entries of one source."""
+    def take(
+        self, entries: Iterator[SourceEntry | RejectedRecord], staged: RowWriter, gold_file: GoldFile | None = None
+    ) -> None:
+        """All entries of one source, with the gold of its `gold_file`."""
         for entry in entries:
             self._num_read += 1
             if self._progress is not None and self._num_read % _PROGRESS_EVERY == 0:
@@ -155,18 +174,19 @@ class _FirstPass:
                 continue
             self._sources_of_ids[entry.id] = entry.source
             body = self.bodies.add(cleaned.text)
-            worth = (bool(entry.gold), len(cleaned.text))
+            gold = entry.gold if gold_file is None else gold_file.of_record(entry.id, body, cleaned.text)
+            worth = (bool(gold), len(cleaned.text))
             self.candidates.append(_Candidate(entry.id, entry.source, body, entry.split, worth))
             staged.write(
-                _StagedEntry(
-                    id=entry.id, source=entry.source, text=cleaned.text, segments=cleaned.segments, gold=entry.gold
-                )
+                _StagedEntry(id=entry.id, source=entry.source, text=cleaned.text, segments=cleaned.segments, gold=gold)
             )
 
     def reject(self, row: RejectedRecord) -> None:
         """Write one rejection."""
         self._rejected.write(row)
         self.reasons.append(row.reason)
+        if row.id is not None:
+            self.rejected.setdefault(row.id, row.reason)
 
     def report(self, done: int) -> None:
         """Tell how many staged entries the second pass has written."""

@@ -88,6 +88,8 @@ class _Answered:
     record: Record
     answers: Mapping[tuple[str, str], Prediction]
     tasks: tuple[Task, ...]
+    teacher: str = "teacher"
+    """The arm of the teacher's answers."""
 
     def items(self, arm: str, task: str) -> tuple[Item, ...] | None:
         """An arm's items (or gold's); None when there is no usable answer (or no gold)."""
@@ -127,11 +129,11 @@ KINDS: tuple[tuple[str, Callable[[_Answered], bool]], ...] = (
         "student answers none found",
         lambda answered: any(answered.items("student", task.name) == () for task in answered.tasks),
     ),
-    ("student and teacher differ", lambda answered: not all(answered.same("student", "teacher"))),
+    ("student and teacher differ", lambda answered: not all(answered.same("student", answered.teacher))),
     ("student emits an item that is not in the chart", _Answered.invents),
     (
         "student agrees with the teacher throughout",
-        lambda answered: bool(answered.same("student", "teacher")) and all(answered.same("student", "teacher")),
+        lambda answered: bool(found := answered.same("student", answered.teacher)) and all(found),
     ),
 )
 
@@ -143,11 +145,13 @@ def choose_examples(results: RunResults) -> tuple[tuple[Example, ...], tuple[tup
     content nor the order of the files.
     """
     asked = [
-        _Answered(results.scored_records[name], results.predictions[name], results.tasks)
+        _Answered(results.scored_records[name], results.predictions[name], results.tasks, results.teacher_arm)
         for name in sorted(results.predictions, key=content_hash)
     ]
     has_gold = any(answered.record.gold for answered in asked)
-    kinds = [(kind, holds) for kind, holds in KINDS if has_gold or GOLD not in kind]
+    has_teacher = results.teacher_arm in results.arms
+    absent = [word for word, there in ((GOLD, has_gold), ("teacher", has_teacher)) if not there]
+    kinds = [(kind, holds) for kind, holds in KINDS if not any(word in kind for word in absent)]
     queues = {kind: [answered for answered in asked if holds(answered)] for kind, holds in kinds}
     tally = tuple((kind, len(found)) for kind, found in queues.items())
     queues["held out"] = asked

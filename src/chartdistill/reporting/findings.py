@@ -31,6 +31,7 @@ from chartdistill.reporting.tables import (
     ALPHA,
     METRICS,
     NO_DIFFERENCE,
+    arm_in_text,
     arm_title,
     headline_metrics,
     in_words,
@@ -38,6 +39,7 @@ from chartdistill.reporting.tables import (
     task_order,
     verdict,
 )
+from chartdistill.schema import LABELS_OF
 
 JOINT = METRICS["joint_f1"]
 JOINT_TO_TEACHER = "teacher_joint_f1"
@@ -96,8 +98,8 @@ def _state_verdict(results: RunResults, scores: Scores) -> str:
     words = ("better than", "worse than", "not shown to differ from", "not compared, for want of an interval, with")
     parts = [
         f"{in_words(verdict(estimate, JOINT, scores.p_value(pair, ALL_TASKS, 'joint_f1'))[0], *words)} "
-        f"the {arm_title(other).lower()}"
-        for other in ("base", "teacher")
+        f"the {arm_in_text(other)}"
+        for other in ("base", results.teacher_arm)
         if (estimate := scores.difference(pair := f"{student}-{other}", ALL_TASKS, "joint_f1")) is not None
     ]
     return f"{opening} It is {' and '.join(parts)}." if parts else opening
@@ -120,7 +122,7 @@ def _gold_claims(results: RunResults, scores: Scores, tasks: list[str]) -> Itera
                 continue
             found = ((arm, scores.estimate(arm, task, metric.name)) for arm in results.arms)
             arms = [
-                f"{arm_title(arm).lower()} {write_figure(one, metric)}{_broken(arm, task, metric, scores)}"
+                f"{arm_in_text(arm)} {write_figure(one, metric)}{_broken(arm, task, metric, scores)}"
                 for arm, one in found
                 if one is not None
             ]
@@ -143,7 +145,7 @@ def _compare(pair: str, task: str, metric: MetricInfo, scores: Scores) -> str:
     estimate = scores.difference(pair, task, metric.name)
     if estimate is None:
         return ""
-    first, second = (arm_title(arm).lower() for arm in pair_arms(pair, scores))
+    first, second = (arm_in_text(arm) for arm in pair_arms(pair, scores))
     if estimate.value is None:
         return f"the difference between {first} and {second} is {write_figure(estimate, metric)}"
     if estimate.low is None or estimate.high is None:
@@ -229,8 +231,34 @@ def _missing_stages(results: RunResults) -> Iterator[str]:
     if results.scores is None:
         yield "Nothing is claimed about any model: no scores were found. Run `chartdistill evaluate CONFIG`."
         return
-    if missing := [arm_title(arm).lower() for arm in USUAL_ARMS if arm not in results.scores.arms]:
+    yield from _label_file_limits(results, results.scores)
+    usual = [arm for arm in USUAL_ARMS if arm != "teacher" or results.label_file is None]
+    if missing := [arm_in_text(arm) for arm in usual if arm not in results.scores.arms]:
         yield f"Not scored in this run: {', '.join(missing)}. Nothing is claimed about them."
+
+
+def _label_file_limits(results: RunResults, scores: Scores) -> Iterator[str]:
+    """What a file of labels in the place of a teacher model leaves open."""
+    if results.label_file is None:
+        return
+    counts, name = results.counts("labels") or {}, results.label_file["file"]
+    if results.teacher_arm not in scores.arms:
+        yield (
+            f"There is no teacher model: the student learned from the labels of {name}, which has none of the held-out "
+            "records. How right such labels are there, and whether the student reaches them, is not known."
+        )
+    else:
+        yield (
+            f"There is no teacher model: what is called {results.teacher_arm} are labels that existed, made by whoever "
+            "made the file and not asked for here."
+        )
+    if without := counts.get("records_without_label"):
+        yield f"{without} of {results.num_records} records have no label in {name}, and taught nothing."
+    if guessed := counts.get("statuses_from_chart"):
+        yield (
+            f"{guessed} items of {name} came without a status; theirs was read from the chart by rules "
+            "(missing_status: from_chart), so it says nothing of whoever made the labels."
+        )
 
 
 def _number_limits(results: RunResults, scores: Scores, tasks: tuple[str, ...]) -> Iterator[str]:
@@ -260,7 +288,8 @@ def _number_limits(results: RunResults, scores: Scores, tasks: tuple[str, ...]) 
         yield f"Not defined for at least one arm (reasons in the tables): {', '.join(undefined)}."
     for arm, count in unscored.items():
         if count:
-            yield f"{arm_title(arm)}: {count} answers missing (engine failure); its figures leave them out."
+            why = "the file has no label there" if arm.startswith(LABELS_OF) else "engine failure"
+            yield f"{arm_title(arm)}: {count} answers missing ({why}); its figures leave them out."
     if without_teacher:
         yield (
             f"{without_teacher} answers are not compared with the teacher: it has no usable answer to that question "

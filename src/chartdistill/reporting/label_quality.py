@@ -31,6 +31,7 @@ def label_tables(results: RunResults, scores: Scores) -> list[Table]:
             )
             for task in tasks
         ]
-        about = f"teacher's labels of training records, against gold: {explain(metric)}"
+        whose = "teacher's labels" if results.label_file is None else results.teacher_arm
+        about = f"{whose}, of training records, against gold: {explain(metric)}"
         tables.append(Table(f"{metric.title} of the labels", about, [ARMS[arm] for arm in arms], rows))
     return tables

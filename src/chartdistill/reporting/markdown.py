@@ -29,7 +29,7 @@ def render_markdown(results: RunResults, findings: Findings, judgement: Judgemen
         parts += ["## Headline", *map(write_table, headline_tables(*found))]
         parts += ["## All figures, by task", *map(write_table, task_tables(*found))]
         for title, tables in (
-            ("The teacher's labels on training records", label_tables(*found)),
+            ("The labels of training records, against gold", label_tables(*found)),
             ("Changed charts: does the answer follow?", effect_tables(*found)),
             ("The same chart in other forms", consistency_tables(*found)),
             ("Right and wrong gates", gate_tables(*found)),

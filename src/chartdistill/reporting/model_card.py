@@ -59,7 +59,7 @@ def render_card(
     """The whole card. `models`: None where the report was not made from a config."""
     parts = [
         f"# {inline(results.title)}: LoRA adapter",
-        "A student model's reading of patient charts, distilled from a larger teacher. It answers these questions "
+        f"A student model's reading of patient charts, {_taught(results)}. It answers these questions "
         f"about a chart: {', '.join(task.name for task in results.tasks)}. Made by chartdistill.",
         inline(findings.verdict),
         *(f"**{inline(sentence)}**" for sentence in findings.cautions),
@@ -75,6 +75,13 @@ def render_card(
     parts += ["## Models and training", *_training(results, models)]
     parts += ["## Where it comes from", *_origin(results, adapter)]
     return _front_matter(models) + "\n\n".join(parts) + "\n"
+
+
+def _taught(results: RunResults) -> str:
+    """By whom the student was taught."""
+    if results.label_file is None:
+        return "distilled from a larger teacher"
+    return f"taught by labels that existed ({inline(results.label_file['file'])}); no teacher model was asked"
 
 
 def _front_matter(models: Models | None) -> str:
@@ -114,7 +121,7 @@ def _data(results: RunResults) -> list[str]:
     if curated is None:
         return [_facts("Count", counts)]
     counts |= {
-        "Teacher's labels read": curated.get("read"),
+        ("Teacher's labels read" if results.label_file is None else "Labels read"): curated.get("read"),
         "Labels kept": curated.get("kept"),
         "Labels rejected": curated.get("rejected"),
         **{f"Rejected by filter {name}": str(n) for name, n in (curated.get("by_filter") or {}).items()},
@@ -127,10 +134,23 @@ def _data(results: RunResults) -> list[str]:
 def _training(results: RunResults, models: Models | None) -> list[str]:
     labelled, curated, trained = (results.manifests.get(stage) or {} for stage in ("labels", "curated", "adapter"))
     options, named = labelled.get("options") or {}, models or Models("")
+    if (source := results.label_file) is not None:
+        counts = results.counts("labels") or {}
+        options = {name: value for name, value in options.items() if name != "path"}  # which is of this machine
+        whose: dict[str, object] = {
+            "Teacher": f"none was asked: labels that existed, {source['file']} ({source['format']})",
+            "sha256 of the labels": source["sha256"],
+            "Records without a label": counts.get("records_without_label"),
+            "Statuses read from the chart by rules": counts.get("statuses_from_chart"),
+        }
+    else:
+        whose = {
+            "Teacher": named.teacher or None,
+            "Teacher's revision": named.teacher_revision,
+            "Strategy of its questions": options.get("strategy") or labelled.get("strategy"),
+        }
     facts = {
-        "Teacher": named.teacher or None,
-        "Teacher's revision": named.teacher_revision,
-        "Strategy of its questions": options.get("strategy") or labelled.get("strategy"),
+        **whose,
         "Student (base model)": named.student or None,
         "Student's revision": named.student_revision,
         "Student's licence": named.student_licence,

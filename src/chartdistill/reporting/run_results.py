@@ -17,7 +17,7 @@ from pydantic import ConfigDict, Field
 from chartdistill.errors import InputError
 from chartdistill.evaluation import APPROVAL, Scores, read_scores
 from chartdistill.runtime.run_folder import read_manifest, read_rows, require_manifest
-from chartdistill.schema import CuratedLabel, Label, Prediction, Record, Rejection, Row, Task
+from chartdistill.schema import LABELS_OF, CuratedLabel, Label, Prediction, Record, Rejection, Row, Task
 
 STAGES = ("records", "labels", "curated", "adapter", "predictions")
 """Folders of a run that the report reads, in the order of the flow."""
@@ -83,11 +83,23 @@ class RunResults:
         return {key: value for key, value in manifest.items() if key != "fingerprint"}
 
     @property
+    def label_file(self) -> Mapping[str, Any] | None:
+        """What is known of the file that the labels came from: `file`, `sha256`, `format`; None where a model gave
+        them."""
+        found: Mapping[str, Any] | None = self.manifests.get("labels", {}).get("source")
+        return found
+
+    @property
+    def teacher_arm(self) -> str:
+        """What the teacher's answers are called: after the file where the labels came from one."""
+        return "teacher" if self.label_file is None else f"{LABELS_OF}{self.label_file['file']}"
+
+    @property
     def arms(self) -> tuple[str, ...]:
         """Arms with scores or predictions: teacher, base, student, then others by name."""
         known = set(self.scores.arms) if self.scores else set()
         known.update(arm for answers in self.predictions.values() for _, arm in answers)
-        usual = ("teacher", "base", "student")
+        usual = (self.teacher_arm, "base", "student")
         return (*(arm for arm in usual if arm in known), *sorted(known.difference(usual)))
 
 

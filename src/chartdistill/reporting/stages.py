@@ -75,11 +75,12 @@ def cost_grid(results: RunResults) -> Grid:
 
 
 def label_grid(results: RunResults) -> Grid:
-    """Teacher labels per task."""
+    """The teacher's labels per task."""
     counts = results.label_counts
     names = ("labels", "failures", "cut", *(gate for gate in GATES if any(gate in of for of in counts.values())))
     rows = [(task, *(write_count(of.get(name, 0)) for name in names)) for task, of in sorted(counts.items())]
-    return Grid("Teacher labels", ("Task", *names), rows, "Labelling has not finished in this run.")
+    title = "Teacher labels" if results.label_file is None else f"Labels of {results.label_file['file']}"
+    return Grid(title, ("Task", *names), rows, "Labelling has not finished in this run.")
 
 
 def curated_grid(results: RunResults) -> Grid:

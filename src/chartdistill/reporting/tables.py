@@ -28,6 +28,7 @@ from chartdistill.metrics.catalogue import (
 )
 from chartdistill.metrics.significance import LEAST_DISCORDANT, PValue
 from chartdistill.reporting.run_results import RunResults
+from chartdistill.schema import LABELS_OF
 
 Tone = Literal["good", "bad", "even", "plain", "none"]
 
@@ -105,7 +106,12 @@ class Grid:
 
 def arm_title(arm: str) -> str:
     """What an arm is called on the page."""
-    return ARM_TITLES.get(arm, arm)
+    return arm[:1].upper() + arm[1:] if arm.startswith(LABELS_OF) else ARM_TITLES.get(arm, arm)
+
+
+def arm_in_text(arm: str) -> str:
+    """What an arm is called within a sentence; the name of a file keeps its capitals."""
+    return arm if arm.startswith(LABELS_OF) else arm_title(arm).lower()
 
 
 def pair_arms(pair: str, scores: Scores) -> tuple[str, str]:
@@ -248,7 +254,7 @@ def _left_out(scores: Scores, task: str, metrics: Sequence[MetricInfo]) -> str:
 def columns(results: RunResults, scores: Scores) -> list[str]:
     """Column heads: the scored arms, then the differences."""
     pairs = (pair_arms(pair, scores) for pair in scores.differences)
-    differences = (f"{arm_title(a)} \u2212 {arm_title(b).lower()}" for a, b in pairs)
+    differences = (f"{arm_title(a)} \u2212 {arm_in_text(b)}" for a, b in pairs)
     return [*(arm_title(arm) for arm in results.arms if arm in scores.arms), *differences]
 
 

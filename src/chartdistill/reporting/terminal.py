@@ -26,7 +26,10 @@ def plan(run: Run) -> dict[str, Any]:
     models = {}
     for role in ("teacher", "student"):
         try:
-            models[role] = str(run.model_folder(role))
+            labels = run.teacher_labels if role == "teacher" else None
+            if labels is not None:
+                run.require_teacher()
+            models[role] = str(run.model_folder(role)) if labels is None else f"{labels.path}, labels that exist"
         except ModelError as error:
             models[role] = f"NOT READY: {error}"
     if not models["student"].startswith("NOT READY"):

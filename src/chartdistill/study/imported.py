@@ -3,7 +3,7 @@
 In: a JSONL of prompts and completions, the records that the study tests on, the tasks. Out: two run folders of a
 study, `imported` and `audited`, that end at `label`. What must hold: no chart that is a near-duplicate of a test
 record is taken; what is left out is counted, with the reason. Such files name no statuses: a task that has them gets
-those that the rules read from the chart (see rule_baseline.py).
+those that the rules read from the chart (see clinical/status_by_rules.py).
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from chartdistill.clinical.status_by_rules import status_of
 from chartdistill.config import Run
 from chartdistill.curation.audit import AuditLine, LineVerdict, audit, take_apart
 from chartdistill.demo.api_version import api_version_lines
 from chartdistill.errors import InputError
-from chartdistill.evaluation import rule_baseline
 from chartdistill.prompting.answer_format import format_answer, parse_answer
 from chartdistill.records import cluster_records
 from chartdistill.runtime.json_lines import read_json_lines
@@ -135,7 +135,7 @@ def _judged(path: Path, counts: Counter[str]) -> Iterator[tuple[AuditLine, LineV
 
 def _label(line: AuditLine, record: Record, task: Task, number: int) -> Label | None:
     """The line's items in the task's answer format; None where one of them cannot be said in it."""
-    items = tuple(Item(text=i.text, status=rule_baseline.status_of(i.text, record.text, task)) for i in line.items)
+    items = tuple(Item(text=i.text, status=status_of(i.text, record.text, task)) for i in line.items)
     completion = format_answer(items)
     if parse_answer(completion, task) is None:
         return None

@@ -18,7 +18,7 @@ import yaml
 
 from chartdistill.config import Run, load_run
 from chartdistill.curation import Format
-from chartdistill.errors import InputError, TrainingError
+from chartdistill.errors import ConfigError, InputError, TrainingError
 from chartdistill.pipeline import ChildError
 from chartdistill.prompting.answer_format import format_answer
 from chartdistill.runtime.model_folder import model_fingerprint
@@ -53,6 +53,11 @@ _POLL_SECONDS = 0.2
 
 def derive(run: Run, folder: Path, changes: Mapping[str, Any]) -> Path:
     """A config file in `folder`: the run's, with absolute paths and the changes (one level deep)."""
+    if run.teacher_labels is not None:
+        raise ConfigError(
+            "teacher.labels: a study asks its teacher in several ways, so its config needs teacher.model; labels that "
+            "exist come in as `imported:` of the study."
+        )
     values = run.config.model_dump(mode="json", exclude_none=True)
     for section, change in changes.items():
         values[section] = {**values[section], **change} if isinstance(change, dict) else change

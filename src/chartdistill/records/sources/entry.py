@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import get_args
+from typing import Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from chartdistill.errors import InputError
+from chartdistill.records.annotations.options import AnnotationFile
 from chartdistill.records.decoding import foreign_format
 from chartdistill.runtime.json_lines import parse_json
 from chartdistill.schema import Item, RejectedRecord, Split
@@ -58,6 +59,21 @@ class Source(BaseModel):
 
     split: Split | None = None
     """Split of all records of this source; a split named in the record itself wins. Default: by cluster hash."""
+    gold: AnnotationFile | None = Field(default=None, exclude_if=lambda gold: gold is None)
+    """A file of gold, or {path, format, meaning, ...}: keyed rows, brat, Label Studio, Prodigy, doccano; see
+    docs/existing-labels.md. (Left out of the manifest where there is none.)"""
+
+    @model_validator(mode="after")
+    def _has_one_gold(self) -> Self:
+        if self.gold is not None and (getattr(self, "gold_field", None) is not None or self.has_gold_of_its_own):
+            own = "gold_field" if not self.has_gold_of_its_own else "charts of this type have gold of their own"
+            raise ValueError(f"gold from a file and also {own}; leave one of them out")
+        return self
+
+    @property
+    def has_gold_of_its_own(self) -> bool:
+        """Whether the charts come with gold."""
+        return False
 
     def num_passed_over(self) -> int:
         """Files that lie there and that the source does not take: nothing of them is read, kept or rejected."""

@@ -40,6 +40,11 @@ class SyntheticSource(Source):
             raise ValueError(f"a task named twice: {', '.join(names)}; name each once")
         return names
 
+    @property
+    def has_gold_of_its_own(self) -> bool:
+        """Always."""
+        return True
+
     def read(self, max_bytes: int = MAX_BYTES, scratch: Path | None = None) -> Iterator[SourceEntry | RejectedRecord]:
         """All charts, in order; `max_bytes` is far above any of them."""
         for index in range(self.count):

@@ -27,6 +27,11 @@ class WrittenSource(Source):
     part: Literal["all", "train", "validation", "test"] = Field(default="all")
     """Which of them."""
 
+    @property
+    def has_gold_of_its_own(self) -> bool:
+        """Always."""
+        return True
+
     def read(self, max_bytes: int = MAX_BYTES, scratch: Path | None = None) -> Iterator[SourceEntry | RejectedRecord]:
         """All charts of the part, in the file's order; `max_bytes` is far above any of them."""
         for line in read_json_lines(CHARTS):

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 
-from chartdistill.clinical.entities import asked_for
+from chartdistill.clinical.entities import ENTITY_TYPES, EntityType, asked_for
+
+_LIST_ALL = re.compile(r"\bLIST\s+ALL\s+(?P<task>[A-Za-z][A-Za-z ]*?)\s*:?\s*\Z")
 
 _REQUEST = re.compile(
     r"(?:^|[.!?\n]\s*|\bplease\s+|\byou\s+(?:\w+\s+)?|\b(?:task|job)\s+is\s+to\s+|\b(?:question|instructions?|task|q)\s*:\s*)"
@@ -49,6 +51,25 @@ def chart_and_question(prompt: str) -> tuple[str, str] | None:
         if found and below.strip() and asks(first):
             return below, first
     return (body, last) if gap and asked_for(last) is not None else None
+
+
+def chart_and_kind(prompt: str) -> tuple[str, str, EntityType]:
+    """A prompt as (chart, the kind as the question spells it, or empty, the kind of finding that is asked for).
+
+    Raises:
+        ValueError: no question is found; never with the record's text.
+    """
+    chart, question = chart_and_question(prompt) or ("", "")
+    match = _LIST_ALL.search(question)
+    spelled = match["task"].strip() if match else ""
+    asked = asked_for(spelled or question)
+    if asked is None:
+        known = ", ".join(one.task_name for one in ENTITY_TYPES)
+        raise ValueError(
+            f"no question about one of {known} was found: write it behind the chart after an empty line, for example "
+            "`LIST ALL MEDICATION:`, before the chart, or in the system text of a chat"
+        )
+    return chart, spelled, asked
 
 
 def with_question_of(asked: str, instructions: str) -> str:

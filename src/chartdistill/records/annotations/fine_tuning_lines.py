@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chartdistill.clinical.entities import asked_for
-from chartdistill.curation.question_place import with_question_of
+from chartdistill.records.annotations.question_place import with_question_of
 
 _PAIRS = (
     ("prompt", "completion"),

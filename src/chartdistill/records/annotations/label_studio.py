@@ -1,0 +1,103 @@
+"""Label Studio's exports JSON and JSON_MIN: an array of tasks.
+
+    [{"id": 7, "data": {"text": "...", "record": "c1"}, "annotations": [{"was_cancelled": false, "result": [
+       {"id": "x1", "type": "labels", "from_name": "label",
+        "value": {"start": 5, "end": 12, "text": "aspirin", "labels": ["Drug"]}},
+       {"id": "x1", "type": "choices", "from_name": "status",
+        "value": {"start": 5, "end": 12, "choices": ["stop"]}}]}]}]
+    [{"id": 7, "text": "...", "label": [{"start": 5, "end": 12, "text": "aspirin", "labels": ["Drug"]}]}]
+
+Per-region choices (the same region id) are attributes, named as their control. JSON_MIN does not say to which region a
+choice belongs, so statuses come through in JSON only. Where one annotation is the ground truth, only that counts;
+predictions are left aside. Format: https://labelstud.io/guide/task_format
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from chartdistill.errors import InputError
+from chartdistill.records.annotations.answer import Document, Finding, Span
+from chartdistill.records.annotations.entries import is_offset, record_id, text_of, whole_json
+from chartdistill.schema import Origin
+
+_VALUE_KEYS = ("choices", "taxonomy", "text", "number", "rating")
+
+
+class _UnreadableError(ValueError):
+    """A region that cannot be read. Holds no text."""
+
+
+def read(path: Path, sha256: str) -> Iterator[Document | Finding]:
+    """One document for each annotation of each task.
+
+    Raises:
+        InputError: no JSON array of objects.
+    """
+    tasks = whole_json(path)
+    if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
+        raise InputError(f"{path} is no array of tasks; export as JSON or JSON_MIN.")
+    for number, task in enumerate(tasks, 1):
+        origin = Origin(file=path.name, sha256=sha256, place=f"task {task.get('id', number)}")
+        place = f"{path.name}: {origin.place}"
+        data = task["data"] if isinstance(task.get("data"), dict) else task
+        key = record_id(data) if data is not task else record_id({k: v for k, v in task.items() if k != "id"})
+        text = text_of(data)
+        if text is None:
+            detail = "its data has no field that is the text; name the field `text`"
+            yield Finding(code="no_text", place=place, record=key, detail=detail)
+            continue
+        results = _results(task)
+        if not results:
+            yield Finding(code="not_finished", place=place, record=key, detail="nobody has submitted an annotation")
+        for result in results:
+            try:
+                yield Document(origin, key, text, tuple(_spans(result)), finished=True)
+            except _UnreadableError as error:
+                yield Finding(code="bad_line", place=place, record=key, detail=str(error))
+
+
+def _results(task: Mapping[str, Any]) -> list[list[Any]]:
+    """The regions of each annotation that was submitted."""
+    annotations = task.get("annotations", task.get("completions"))
+    if annotations is None:  # JSON_MIN
+        fields = [value for value in task.values() if isinstance(value, list) and value]
+        regions = [one for value in fields for one in value if isinstance(one, dict) and "start" in one]
+        done = bool(regions) or any(name in task for name in ("annotator", "annotation_id", "completed_by"))
+        return [[{"type": "labels", "id": str(at), "value": one} for at, one in enumerate(regions)]] if done else []
+    submitted = [one for one in annotations if isinstance(one, dict) and not one.get("was_cancelled")]
+    chosen = [one for one in submitted if one.get("ground_truth")] or submitted
+    return [one["result"] for one in chosen if isinstance(one.get("result"), list)]
+
+
+def _spans(result: list[Any]) -> Iterator[Span]:
+    attributes: dict[str, list[tuple[str, str | None]]] = {}
+    regions: list[tuple[str, Mapping[str, Any], list[str]]] = []
+    for one in result:
+        value = one.get("value") if isinstance(one, dict) else None
+        if not isinstance(value, dict):
+            continue  # relations between regions
+        kind, region = str(one.get("type", "")), str(one.get("id", ""))
+        labels = value.get(kind) if kind.endswith("labels") else None
+        if isinstance(labels, list):
+            regions.append((region, value, [str(label) for label in labels]))
+        else:
+            said = next((value[key] for key in _VALUE_KEYS if key in value), None)
+            named = str(one.get("from_name", kind))
+            attributes.setdefault(region, []).extend((named, str(of)) for of in _flat(said))
+    for region, value, labels in regions:
+        told = value.get("globalOffsets") if isinstance(value.get("globalOffsets"), dict) else value
+        start, end = (told.get(name) if isinstance(told, dict) else None for name in ("start", "end"))
+        if not is_offset(start) or not is_offset(end):
+            raise _UnreadableError("a region has no start and end in characters; annotate as Text, not as HyperText")
+        said = value.get("text") if isinstance(value.get("text"), str) else None
+        for label in labels:
+            yield Span(label, ((int(str(start)), int(str(end))),), said, tuple(attributes.get(region, ())))
+
+
+def _flat(said: Any) -> Iterator[Any]:
+    """Values of a choice; of a path in a taxonomy, its last word."""
+    for one in said if isinstance(said, list) else [] if said is None else [said]:
+        yield one[-1] if isinstance(one, list) and one else one

@@ -1,0 +1,254 @@
+"""Spans with a tool's labels -> items of this run's tasks.
+
+In: all documents of one export. Out: for each document and each task that the export marks at all, the items, each
+once; and what cannot be used, as findings. A task that no label of the whole export stands for was not annotated, so
+nothing is said of it; one that is annotated and has no span in a document is answered with none.
+
+A label that is not in the `meaning` of the config is told by its words: `Drug`, `MEDICATION`, `Problem`, `Disease`,
+`LabTest`, or a task's own name or item; what stands beside them may be a status (`Drug-Stop`, `stopped_medication`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from chartdistill.clinical.entities import entity_named, entity_of
+from chartdistill.errors import InputError
+from chartdistill.records.annotations.answer import Document, Finding, Said, Span, where
+from chartdistill.records.annotations.offsets import cuts_word, one_line, place_spans
+from chartdistill.records.annotations.options import AnnotationFile, Meaning
+from chartdistill.schema import Item, Task
+
+_KINDS = {
+    "medication": "medication, drug, medicine, medicament, med, drug name, medication name, pharmaceutical",
+    "diagnosis": "diagnosis, problem, disease, disorder, condition, illness, dx, medical condition",
+    "tests": "test, lab, lab test, laboratory test, laboratory, imaging, investigation, diagnostic test",
+    "procedure": "procedure, surgery, operation",
+    "allergy": "allergy, allergen",
+    "prognosis": "prognosis, outlook, forecast",
+}
+"""A kind's `task_name` -> what tools' schemes call it."""
+_STATUSES = {
+    "stop": "stop, stopped, discontinue, discontinued, dc, d c, cease, ceased",
+    "start": "start, started, new, begin, begun, initiate, initiated, prescribed",
+    "continue": "continue, continued, current, active, ongoing, taking, unchanged",
+    "change": "change, changed, increase, increased, decrease, decreased, adjusted, titrated, dose change",
+    "hold": "hold, held, on hold, paused, suspended",
+    "past": "past, historical, previous, prior, former, history",
+    "avoid": "avoid, avoided, allergic, contraindicated, intolerance",
+    "given-once": "given once, once, given, administered, one time, stat",
+}
+"""A status of the shipped tasks -> what tools' schemes call it; of no effect in tasks that do not have it."""
+_KIND_OF = {name: kind for kind, names in _KINDS.items() for name in names.split(", ")}
+_STATUS_OF = {name: status for status, names in _STATUSES.items() for name in names.split(", ")}
+_FALSE = {"false", "no", "0", "affirmed", "positive", "present", "none", "not negated", "patient"}
+_ABOUT_STATUS = ("status", "action", "change", "event", "state")
+"""Words of an attribute's name that say its value is a status."""
+_EDGE = " \t\n,;"
+
+
+def word_key(name: str) -> str:
+    """A label or attribute in lower case, its words apart: `LabTest`, `lab_test` and `LAB-TEST` are `lab test`."""
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    return " ".join(re.findall(r"[^\W_]+", apart.casefold()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """What a label stands for in this run."""
+
+    task: Task
+    status: str | None
+
+
+class Meanings:
+    """What the labels and attributes of one export stand for.
+
+    Raises:
+        InputError: the config names a task or a status that this run does not have.
+    """
+
+    def __init__(self, options: AnnotationFile, tasks: Sequence[Task]) -> None:
+        self._tasks = {task.name: task for task in tasks}
+        self._given = {word_key(label): self._checked(label, of, options) for label, of in options.meaning.items()}
+        self._statuses = {word_key(said): status for said, status in options.status_meaning.items()}
+        self._ruled_out = {word_key(name) for name in options.ruled_out}
+        self.named_tasks = [use.task for use in self._given.values() if use is not None]
+        """Those that the config names: annotated even where no span of theirs occurs."""
+        allowed = {status for task in tasks for status in task.statuses}
+        if unknown := sorted(set(options.status_meaning.values()) - allowed):
+            raise InputError(
+                f"status_meaning of {options.path.name}: {', '.join(unknown)} is no status of this run's tasks; "
+                f"allowed: {', '.join(sorted(allowed)) or 'none, they have no statuses'}."
+            )
+
+    def _checked(self, label: str, of: str | Meaning | None, options: AnnotationFile) -> _Use | None:
+        if of is None:
+            return None
+        named = Meaning(task=of) if isinstance(of, str) else of
+        task = self._tasks.get(named.task)
+        if task is None:
+            raise InputError(
+                f"meaning of {options.path.name}: {label!r} stands for the task {named.task!r}, which is not among "
+                f"this run's tasks ({', '.join(self._tasks)}). Use one of them, or null to leave the label out."
+            )
+        if named.status is not None and named.status not in task.statuses:
+            raise InputError(
+                f"meaning of {options.path.name}: {label!r} stands for the status {named.status!r}, which task "
+                f"{task.name} does not have (allowed: {', '.join(task.statuses) or 'none'})."
+            )
+        return _Use(task, named.status)
+
+    def of_label(self, label: str) -> _Use | None:
+        """None where it stands for no task of this run."""
+        key = word_key(label)
+        if key in self._given:
+            return self._given[key]
+        words = key.split()
+        for size in range(len(words), 0, -1):
+            for kind, rest in ((words[:size], words[size:]), (words[-size:], words[:-size])):
+                task = self._task_called(" ".join(kind))
+                status = self.status(" ".join(rest), task) if task is not None and rest else None
+                if task is not None and (status is not None or not rest):
+                    return _Use(task, status)
+        return None
+
+    def _task_called(self, words: str) -> Task | None:
+        kind = _KIND_OF.get(words) or _KIND_OF.get(words.removesuffix("s")) or entity_named(words).task_name
+        for task in self._tasks.values():
+            own = {word_key(task.name), word_key(task.item)}
+            if words in own or words.removesuffix("s") in own or (kind and entity_of(task).task_name == kind):
+                return task
+        return None
+
+    def status(self, said: str, task: Task | None) -> str | None:
+        """The status that a word stands for; None where it is none of the task's."""
+        key = word_key(said)
+        own = {word_key(status): status for status in task.statuses} if task is not None else {}
+        for table in (self._statuses, own, _STATUS_OF):
+            if (found := table.get(key)) is not None and task is not None and found in task.statuses:
+                return found
+        return None
+
+    def rules_out(self, name: str, value: str | None) -> bool:
+        """Whether an attribute says that the span is no item."""
+        if value is not None and word_key(value) in _FALSE:
+            return False
+        return word_key(name) in self._ruled_out or (value is not None and word_key(value) in self._ruled_out)
+
+
+def answers_of(
+    documents: Sequence[Document], meanings: Meanings, options: AnnotationFile, unmapped: Counter[str]
+) -> Iterator[Said | Finding]:
+    """What all documents of an export say; counts labels that stand for no task in `unmapped`."""
+    uses = {span.label: meanings.of_label(span.label) for document in documents for span in document.spans}
+    marked = [use.task for use in uses.values() if use is not None]
+    annotated = {task.name: task for task in (*meanings.named_tasks, *marked)}
+    unmapped.update(span.label for one in documents for span in one.spans if uses[span.label] is None)
+    for document in documents:
+        if not document.spans:
+            none = options.without_spans or ("none_found" if document.finished else "unlabelled")
+            if none == "unlabelled":
+                detail = "a text without any span: set without_spans: none_found if it was read and has none"
+                yield Finding(code="unlabelled", place=where(document.origin), record=document.key, detail=detail)
+                continue
+        yield from _DocumentReader(document, meanings, uses).answers(annotated)
+
+
+class _DocumentReader:
+    """One document -> an answer or a finding for each annotated task."""
+
+    def __init__(self, document: Document, meanings: Meanings, uses: Mapping[str, _Use | None]) -> None:
+        self._document, self._meanings = document, meanings
+        self._found: list[Finding] = []
+        self._spoilt: set[str] = set()
+        """Tasks of which something cannot be read: a list without it would be a wrong one."""
+        text = document.text
+        placed = None if text is None else place_spans(text, document.spans)
+        self._marks: dict[str, list[tuple[tuple[int, int], Item]]] = {}
+        for number, span in enumerate(document.spans):
+            if (use := uses[span.label]) is not None:
+                said = one_line(span.said or "") or None
+                marked = said if placed is None else placed.texts[number]
+                place = min(span.pieces, default=(0, 0)) if placed is None else placed.places[number]
+                self._take(span, use, marked, place)
+
+    def answers(self, annotated: Mapping[str, Task]) -> Iterator[Said | Finding]:
+        document = self._document
+        self._tell_shared()
+        answers = [
+            Said(document.origin, document.key, document.text, name, self._items(name, task))
+            for name, task in annotated.items()
+            if name not in self._spoilt
+        ]
+        yield from self._found
+        yield from answers
+
+    def _tell(self, code: str, task: Task | None, detail: str, spoils: bool = False) -> None:
+        name, place = None if task is None else task.name, where(self._document.origin)
+        self._found.append(Finding(code=code, place=place, record=self._document.key, task=name, detail=detail))
+        if spoils and task is not None:
+            self._spoilt.add(task.name)
+
+    def _take(self, span: Span, use: _Use, marked: str | None, place: tuple[int, int]) -> None:
+        task, at = use.task, ", ".join(f"{start} to {end}" for start, end in span.pieces)
+        marked = (marked or "").strip(_EDGE)
+        if not marked:
+            detail = f"at {at} stands not what the export says; export texts and annotations anew, from one state"
+            self._tell("text_differs_at_offsets", task, detail, spoils=True)
+            return
+        if self._document.text is not None and cuts_word(self._document.text, *place):
+            self._tell("cuts_word", task, f"the span at {at} begins or ends within a word; it is used as it stands")
+        status, optional = use.status, False
+        for name, value in span.attributes:
+            if self._meanings.rules_out(name, value):
+                return
+            if word_key(name) == "optional" and word_key(value or "true") not in _FALSE:
+                optional = True
+                continue
+            found = self._meanings.status(value if value is not None else name, task)
+            status = found or status
+            if found is None and value is not None and task.statuses and _is_about_status(name):
+                detail = f"status {value!r} is not one of {', '.join(task.statuses)}; name it in status_meaning"
+                self._tell("unknown_status", task, detail, spoils=True)
+        self._marks.setdefault(task.name, []).append((place, Item(text=marked, status=status, optional=optional)))
+
+    def _tell_shared(self) -> None:
+        """Spans at one place under two tasks: each task gets the item, and the reader of the export is told."""
+        tasks_at: dict[tuple[int, int], set[str]] = {}
+        for name, marks in self._marks.items():
+            for place, _ in marks:
+                tasks_at.setdefault(place, set()).add(name)
+        for (start, end), names in sorted(tasks_at.items()):
+            if len(names) > 1 and end:
+                both = " and ".join(sorted(names))
+                self._tell("two_tasks", None, f"the span at {start} to {end} is an item of {both}; both get it")
+
+    def _items(self, name: str, task: Task) -> tuple[Item, ...]:
+        """Each thing once, in the order of the text; of one that is said again with another status the later holds."""
+        marks = sorted(self._marks.get(name, ()), key=lambda mark: mark[0])
+        outer = [mark for mark in marks if not any(_within(mark[0], other[0]) for other in marks)]
+        if inner := len(marks) - len(outer):
+            self._tell("nested_span", task, f"{inner} spans within longer ones of the same task; the longer count")
+        entity = entity_of(task)
+        items: dict[str, Item] = {}
+        for _, item in outer:
+            key = entity.key(item.text)
+            before = items.setdefault(key, item)
+            if item.status is not None and item.status != before.status:
+                if before.status is not None:
+                    detail = f"one {item.status} and {before.status} before in the same text; the later holds"
+                    self._tell("statuses_differ", task, detail)
+                items[key] = before.model_copy(update={"status": item.status})
+        return tuple(items.values())
+
+
+def _within(inner: tuple[int, int], outer: tuple[int, int]) -> bool:
+    return inner != outer and outer[0] <= inner[0] and inner[1] <= outer[1]
+
+
+def _is_about_status(name: str) -> bool:
+    return bool(set(word_key(name).split()) & set(_ABOUT_STATUS))

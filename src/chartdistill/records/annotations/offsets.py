@@ -1,0 +1,110 @@
+"""Where the spans of a tool stand in a text: offsets are counted in several ways, and only one of them is right.
+
+Counted are characters (Python, brat), UTF-16 code units (JavaScript: a sign beyond U+FFFF is two), bytes of UTF-8, and
+line ends as one or as two (a text that was CRLF when it was annotated and is LF now, or the other way round). Where the
+tool wrote the marked text beside the offsets it decides which count is right; where it did not, a count is right that
+cuts no words where plain characters cut several. What then still does not match is told, never moved by search: a span
+found elsewhere may be another mention.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from chartdistill.records.annotations.answer import Span
+
+_LEAST_CUT = 2
+"""Words that plain characters must cut before another count is believed without text beside it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Spans in a text."""
+
+    texts: tuple[str | None, ...]
+    """Of each span, what stands at its offsets, on one line; None where that is not what the tool wrote beside them,
+    where it is nothing, or where the text ends before."""
+    counted: str
+    """What the offsets count."""
+    places: tuple[tuple[int, int], ...]
+    """Of each span, first and last character in the text; (0, 0) where it has none."""
+
+
+def place_spans(text: str, spans: Sequence[Span]) -> Placed:
+    """The spans by the count of offsets that fits them best."""
+    best, best_fit = _placed(text, spans, "characters", None), (0, 0)
+    best_fit = _fit(text, spans, best)
+    if best_fit == (0, 0):
+        return best
+    for counted, starts in _other_counts(text):
+        other = _placed(text, spans, counted, starts)
+        fit = _fit(text, spans, other)
+        told = any(span.said is not None for span in spans)
+        if fit[0] < best_fit[0] or (not told and fit == (0, 0) and best_fit[1] >= _LEAST_CUT):
+            best, best_fit = other, fit
+    return best
+
+
+def one_line(text: str) -> str:
+    """Text with its white space as single spaces."""
+    return " ".join(text.split())
+
+
+def cuts_word(text: str, start: int, end: int) -> bool:
+    """Whether a span begins or ends within a word."""
+    begins = 0 < start < len(text) and text[start - 1].isalnum() and text[start].isalnum()
+    return begins or (0 < end < len(text) and text[end - 1].isalnum() and text[end].isalnum())
+
+
+def _placed(text: str, spans: Sequence[Span], counted: str, starts: dict[int, int] | None) -> Placed:
+    texts: list[str | None] = []
+    places: list[tuple[int, int]] = []
+    for span in spans:
+        pieces = [(_at(start, starts), _at(end, starts)) for start, end in span.pieces]
+        found = [(a, b) for a, b in pieces if a is not None and b is not None and 0 <= a < b <= len(text)]
+        whole = len(found) == len(pieces) and bool(pieces)
+        marked = one_line(" ".join(text[a:b] for a, b in found)) if whole else ""
+        fits = marked and (span.said is None or _same(marked, span.said))
+        texts.append(marked if fits else None)
+        places.append((min(a for a, _ in found), max(b for _, b in found)) if whole else (0, 0))
+    return Placed(tuple(texts), counted, tuple(places))
+
+
+def _same(marked: str, said: str) -> bool:
+    # Between the pieces of a discontinuous span tools put a space, an ellipsis or nothing.
+    return marked == one_line(said) or "".join(marked.split()) == "".join(said.replace("...", " ").split())
+
+
+def _at(offset: int, starts: dict[int, int] | None) -> int | None:
+    return offset if starts is None else starts.get(offset)
+
+
+def _fit(text: str, spans: Sequence[Span], placed: Placed) -> tuple[int, int]:
+    """(spans that are not there, spans that cut a word): less is better."""
+    missing = sum(one is None for one in placed.texts)
+    cut = sum(cuts_word(text, *place) for place in placed.places)
+    return missing, cut if all(span.said is None for span in spans) else 0
+
+
+def _other_counts(text: str) -> Iterator[tuple[str, dict[int, int]]]:
+    """Other counts that differ in this text, each as offset -> character."""
+    counts: list[tuple[str, bool, Callable[[int, str], int]]] = [
+        ("CRLF as two, where the text has LF", "\n" in text, lambda at, char: 2 if char == "\n" else 1),
+        (
+            "CRLF as one",
+            "\r\n" in text,
+            lambda at, char: 0 if char == "\r" and text.startswith("\n", at + 1) else 1,
+        ),
+        ("UTF-16 code units", any(char > "\uffff" for char in text), lambda at, char: 2 if char > "\uffff" else 1),
+        ("bytes of UTF-8", not text.isascii(), lambda at, char: len(char.encode("utf-8", "surrogatepass"))),
+    ]
+    for name, differs, size in counts:
+        if differs:
+            starts: dict[int, int] = {}
+            offset = 0
+            for at, char in enumerate(text):
+                starts.setdefault(offset, at)
+                offset += size(at, char)
+            starts.setdefault(offset, len(text))
+            yield name, starts

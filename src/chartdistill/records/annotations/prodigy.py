@@ -1,0 +1,64 @@
+"""Prodigy's JSONL (`prodigy db-out`), of ner.manual and spans.manual.
+
+    {"text": "...", "spans": [{"start": 5, "end": 12, "label": "DRUG"}], "answer": "accept", "meta": {"record": "c1"}}
+
+Only `accept` counts; a text that was rejected or ignored is named. A span's own further fields (`"status": "stop"`) are
+its attributes. Format: https://prodi.gy/docs/api-interfaces
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from chartdistill.records.annotations.answer import Document, Finding, Span
+from chartdistill.records.annotations.entries import is_offset, record_id
+from chartdistill.runtime.json_lines import read_json_lines
+from chartdistill.schema import Origin
+
+_OWN = {
+    "start", "end", "token_start", "token_end", "label", "text", "id", "source", "input_hash", "score", "type", "color",
+}  # fmt: skip
+"""Fields of a span that Prodigy writes itself."""
+
+
+def fits(row: Mapping[str, Any]) -> bool:
+    """Whether an object is such a line."""
+    return isinstance(row.get("text"), str) and ("_input_hash" in row or "spans" in row or "answer" in row)
+
+
+def read(path: Path, sha256: str) -> Iterator[Document | Finding]:
+    """One document for each line that was accepted."""
+    for line in read_json_lines(path):
+        origin = Origin(file=path.name, sha256=sha256, place=f"line {line.number}")
+        place, key = f"{path.name}: {origin.place}", None
+        try:
+            row = line.parsed()
+            if not isinstance(row, dict) or not isinstance(row.get("text"), str):
+                raise ValueError("holds no `text`")
+            key = record_id({name: of for name, of in row.items() if not name.startswith("_")}, row.get("meta"))
+            answer = row.get("answer", "accept")
+            if answer != "accept":
+                detail = f"its answer is {str(answer)[:20]!r}; only `accept` counts"
+                yield Finding(code="not_finished", place=place, record=key, detail=detail)
+                continue
+            spans = tuple(map(_span, row.get("spans") or ()))
+        except ValueError as error:
+            yield Finding(code="bad_line", place=place, record=key, detail=str(error))
+            continue
+        yield Document(origin, key, row["text"], spans, finished=True if "answer" in row else None)
+
+
+def _span(value: Any) -> Span:
+    if not isinstance(value, dict) or not is_offset(value.get("start")) or not is_offset(value.get("end")):
+        raise ValueError("a span has no start and end in characters")
+    if not isinstance(value.get("label"), str):
+        raise ValueError("a span has no label")
+    attributes = tuple(
+        (name, of if isinstance(of, str) else None)
+        for name, of in value.items()
+        if name not in _OWN and (isinstance(of, str) or of is True)
+    )
+    said = value.get("text") if isinstance(value.get("text"), str) else None
+    return Span(value["label"], ((value["start"], value["end"]),), said, attributes)

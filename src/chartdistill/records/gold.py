@@ -1,0 +1,65 @@
+"""Gold from a file of its own, beside a source's charts: any format of `annotations/`.
+
+In: the source's `gold:`, then its charts one by one. Out: the gold of each; findings and counts for the manifest.
+Must hold: gold is never guessed: an item without status, or with one that its task does not have, makes no gold.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from chartdistill.errors import InputError
+from chartdistill.records.annotations import AnnotationFile, Finding, read_annotations
+from chartdistill.records.annotations.answer import nothing_usable, where
+from chartdistill.records.annotations.index import LEAVE_OUT, AnswerIndex, misfit
+from chartdistill.runtime.run_folder import RowWriter
+from chartdistill.schema import Item, Task
+
+FINDINGS = "gold_findings.jsonl"
+
+
+class GoldFile:
+    """The gold of one source.
+
+    Raises:
+        InputError: the file cannot be read, or says nothing about any task of this run.
+    """
+
+    def __init__(self, options: AnnotationFile, tasks: Sequence[Task]) -> None:
+        self._reading = read_annotations(options, tasks)
+        if not self._reading.answers:
+            raise InputError(nothing_usable(options.path, "gold", self._reading.findings, self._reading.unmapped))
+        self._index = AnswerIndex(self._reading, options, LEAVE_OUT)
+        self._records: Counter[str] = Counter()
+        self._without = 0
+
+    def of_record(self, record: str, body: str, text: str) -> dict[str, tuple[Item, ...]] | None:
+        """Task name -> items; None where the file has no gold of this record."""
+        gold: dict[str, tuple[Item, ...]] = {}
+        for name, answer in self._index.of_record(record, body, text).items():
+            problem = "does not follow the answer format" if answer.items is None else misfit(answer.items, answer.task)
+            if problem is None and answer.items is not None:
+                gold[name] = answer.items
+                self._records[name] += 1
+            else:
+                finding = Finding(
+                    code="bad_gold", place=where(answer.origin), record=record, task=name, detail=str(problem)
+                )  # fmt: skip
+                self._index.findings.append(finding)
+        if not gold:
+            self._without += 1
+            self._index.findings.append(Finding(code="no_label", record=record, detail="the file has no gold of it"))
+        return gold or None
+
+    def finish(self, rejected: Mapping[str, str], out: RowWriter) -> dict[str, Any]:
+        """After the last chart: writes the findings and returns what the manifest says."""
+        self._index.finish(rejected)
+        out.write(*self._index.findings)
+        return {
+            **self._reading.facts(),
+            "records_by_task": dict(self._records),
+            "records_without_gold": self._without,
+            "findings": dict(Counter(one.code for one in self._index.findings).most_common()),
+        }
