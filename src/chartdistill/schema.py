@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Split = Literal["train", "validation", "test"]
+_KEPT_AS = re.compile(r"kept as record (.+)$")
 LABELS_OF = "labels of "
 """How the arm of a file of labels is called, before the file's name."""
 
@@ -167,6 +169,12 @@ class RejectedRecord(Row):
     """Reason code, for example `empty`."""
     detail: str
     """What was found and what to do. Never record text."""
+
+    @property
+    def kept_as(self) -> str | None:
+        """Of a duplicate: the id of the record with the same words."""
+        found = _KEPT_AS.search(self.detail) if self.reason == "duplicate" else None
+        return None if found is None else found[1]
 
 
 class Gate(Row):

@@ -10,7 +10,6 @@ all are stored no engine is started: scores can be made anew at any time.
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -70,8 +69,6 @@ VARIANTS = "variants"
 _NEEDS = {"records": "prepare", "labels": "label", "curated": "curate", "adapter": "train"}
 _UNUSABLE = ("gate_unparsed", "check_unparsed")
 """How `label` begins the failures that are the teacher's, not the engine's."""
-_SAME_WORDS = re.compile(r"kept as record (.+)$")
-"""How `prepare` names the record that a rejected duplicate repeats."""
 
 
 def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
@@ -336,9 +333,8 @@ def find_naive_leak(run_dir: Path) -> dict[str, Any]:
     sizes = count_by(record.cluster for record in records)
     dropped = 0
     for row in read_rows(run_dir / "records" / "rejected.jsonl", RejectedRecord):
-        found = _SAME_WORDS.search(row.detail) if row.reason == "duplicate" else None
-        if found is not None and found[1] in clusters:
-            sizes[clusters[found[1]]] += 1
+        if row.kept_as is not None and row.kept_as in clusters:
+            sizes[clusters[row.kept_as]] += 1
             dropped += 1
     share = sum(record.split == "train" for record in records) / len(records)
     total = len(records) + dropped

@@ -64,13 +64,19 @@ def take_labels(
     """
     reading = read_annotations(options, tasks)
     index = AnswerIndex(reading, options, FROM_CHART)
-    rejected = {row.id: row.reason for row in read_rows(records / "rejected.jsonl", RejectedRecord) if row.id}
+    rejected: dict[str, str] = {}
+    also: dict[str, list[str]] = {}
+    for row in read_rows(records / "rejected.jsonl", RejectedRecord):
+        if row.id is not None:
+            rejected[row.id] = row.reason
+            also.setdefault(row.kept_as or "", []).append(row.id)
     held_out: set[str] = set()
     by_task: Counter[str] = Counter()
     without = optional = total = 0
     with RowWriter(folder / LABELS) as out:
         for total, record in enumerate(read_rows(records / "records.jsonl", Record), 1):
-            answers = index.of_record(record.id, body_hash(record.text), record.text)
+            same_words = also.get(record.id, ())
+            answers = index.of_record(record.id, body_hash(record.text), record.text, same_words)
             for task in tasks:
                 if task.name in answers:
                     label, left_out = _label(answers[task.name], record)

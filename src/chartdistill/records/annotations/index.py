@@ -68,9 +68,14 @@ class AnswerIndex:
                         f"allowed: {FROM_CHART}, {LEAVE_OUT}, {', '.join(task.statuses)}."
                     )
 
-    def of_record(self, record: str, body: str, text: str) -> dict[str, Answer]:
-        """Task name -> what the file says of this record."""
-        self._seen.add(record)
+    def of_record(self, record: str, body: str, text: str, also: Sequence[str] = ()) -> dict[str, Answer]:
+        """Task name -> what the file says of this record.
+
+        Args:
+            also: ids of charts with the same words, which became no records: what is said of them is true of this one,
+                where nothing is said of it itself. Of several that differ the first counts, and the others are named.
+        """
+        self._seen.update((record, *also))
         places = [*self._by_body.get(body, ()), *self._by_key.get(record, ())]
         self._used.update(places)
         by_task: dict[str, list[Answer]] = {}
@@ -78,13 +83,27 @@ class AnswerIndex:
             answer = self.reading.answers[number]
             by_task.setdefault(answer.task.name, []).append(answer)
         found = {}
-        for name, answers in by_task.items():
-            one = self._one_of(answers, record)
+        for name in self._take_over(by_task, record, also):
+            one = self._one_of(by_task[name], record)
             whole = None if one is None else self._with_statuses(one, record, text)
             if whole is not None:
                 found[name] = whole
                 self.counts.used += 1
         return found
+
+    def _take_over(self, by_task: dict[str, list[Answer]], record: str, also: Sequence[str]) -> list[str]:
+        """Add what is said of other ids of the same words; returns all tasks."""
+        for number in [number for key in also for number in self._by_key.get(key, ())]:
+            self._used.add(number)
+            answer = self.reading.answers[number]
+            known = by_task.setdefault(answer.task.name, [answer])[0]
+            if known is not answer and _said(known) == _said(answer):
+                self.counts.said_again += 1
+            elif known is not answer:
+                code, detail = "differs_from_duplicate", f"{where(known.origin)} counts: its chart has the same words"
+                place, task = where(answer.origin), answer.task.name
+                self.findings.append(Finding(code=code, place=place, record=record, task=task, detail=detail))
+        return list(by_task)
 
     def finish(self, rejected: Mapping[str, str] | None = None) -> None:
         """After the last record: names what was not used.

@@ -42,7 +42,7 @@ _STATUSES = {
     "given-once": "given once, once, given, administered, one time, stat",
 }
 """A status of the shipped tasks -> what tools' schemes call it; of no effect in tasks that do not have it."""
-_KIND_OF = {name: kind for kind, names in _KINDS.items() for name in names.split(", ")}
+_KIND_OF = {name.replace(" ", ""): kind for kind, names in _KINDS.items() for name in names.split(", ")}
 _STATUS_OF = {name: status for status, names in _STATUSES.items() for name in names.split(", ")}
 _FALSE = {"false", "no", "0", "affirmed", "positive", "present", "none", "not negated", "patient"}
 _ABOUT_STATUS = ("status", "action", "change", "event", "state")
@@ -117,10 +117,11 @@ class Meanings:
         return None
 
     def _task_called(self, words: str) -> Task | None:
-        kind = _KIND_OF.get(words) or _KIND_OF.get(words.removesuffix("s")) or entity_named(words).task_name
+        glued = words.replace(" ", "")  # LABTEST
+        kind = _KIND_OF.get(glued) or _KIND_OF.get(glued.removesuffix("s")) or entity_named(words).task_name
         for task in self._tasks.values():
-            own = {word_key(task.name), word_key(task.item)}
-            if words in own or words.removesuffix("s") in own or (kind and entity_of(task).task_name == kind):
+            own = {word_key(name).replace(" ", "") for name in (task.name, task.item)}
+            if {glued, glued.removesuffix("s")} & own or (kind and entity_of(task).task_name == kind):
                 return task
         return None
 
