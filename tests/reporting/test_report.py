@@ -272,6 +272,21 @@ def test_missing_arm_failures_and_bad_sums_are_told(tmp_path: Path) -> None:
     assert "Base student" not in Page(read(tmp_path, "report.html")).text
 
 
+@pytest.mark.parametrize("by_group", [True, False])
+def test_every_page_says_whether_the_split_is_by_patient(tmp_path: Path, by_group: bool) -> None:
+    write_run(tmp_path)
+    sources = [{"type": "folder", **({"group_folder": 1} if by_group else {})}]
+    counts = {"read": 60, "kept": 60, "rejected": 0, "groups": 20, "clusters": 19, "largest_cluster": 4}
+    split_by = "group" if by_group else "near_duplicates"
+    write_manifest(tmp_path / "records", counts=counts, split_by=split_by, sources=sources)
+    report(tmp_path, TASKS, "By patient", include_text=True)
+    said = "The split is by group (patient)" if by_group else "other charts of the same patient may stand on both"
+    for page in ("report.md", "report.html", "report.json"):
+        assert said in read(tmp_path, page)
+    # A path whose folder names the patient is left out, with the charts' text beside it or not.
+    assert ("notes/" in Page(read(tmp_path, "report.html")).text) == (not by_group)
+
+
 def test_synthetic_records_are_called_so(tmp_path: Path) -> None:
     write_run(tmp_path)
     path = tmp_path / "records" / "records.jsonl"

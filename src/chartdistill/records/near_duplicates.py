@@ -77,7 +77,7 @@ class ClusterBuilder:
         # Numbered by their smallest shingle hashes: near-duplicates become neighbours, and input order plays no part.
         bodies = sorted(self._shingles, key=lambda body: (self._shingles[body][:4].tolist(), body))
         texts = _ShingleSets.of([self._shingles[body] for body in bodies])
-        groups = _Groups(len(bodies))
+        groups = DisjointSets(len(bodies))
         _link(texts, groups, lambda shared, small, large: shared >= COPY_JACCARD * (small + large - shared))
         _link(texts.without_templates(groups.roots()), groups, _near)
         names: dict[int, str] = {}
@@ -117,23 +117,26 @@ def _shingles(words: list[str]) -> Shingles:
     return np.unique((runs * np.uint64(0xBF58476D1CE4E5B9) >> np.uint64(32)).astype(np.uint32))
 
 
-class _Groups:
-    """Union-find over text numbers."""
+class DisjointSets:
+    """Union-find over the numbers below `size`; a set goes by its smallest member."""
 
     def __init__(self, size: int) -> None:
         self._parents = list(range(size))
 
     def find(self, number: int) -> int:
+        """The smallest member of the number's set."""
         while self._parents[number] != number:
             self._parents[number] = self._parents[self._parents[number]]
             number = self._parents[number]
         return number
 
     def join(self, first: int, second: int) -> None:
+        """Make one set of two."""
         low, high = sorted((self.find(first), self.find(second)))
         self._parents[high] = low
 
     def roots(self) -> npt.NDArray[np.int64]:
+        """`find` of every number."""
         return np.array([self.find(number) for number in range(len(self._parents))], dtype=np.int64)
 
 
@@ -217,7 +220,7 @@ class _Index:
         return [int(other) for other in found[order]]
 
 
-def _link(texts: _ShingleSets, groups: _Groups, close: Callable[[int, int, int], bool]) -> None:
+def _link(texts: _ShingleSets, groups: DisjointSets, close: Callable[[int, int, int], bool]) -> None:
     """Join all texts that `close(shared, smaller size, larger size)` and that the index brings together."""
     index = _Index.of(texts)
     for number in range(len(texts)):

@@ -2,8 +2,8 @@
 
 In: sources. Out, in the verb's folder: `records.jsonl` (`Record`), `rejected.jsonl` (`RejectedRecord`) and
 `manifest.json` with the counts. Must hold: read = kept + rejected, every rejection with its reason; near-duplicates
-never stand in two splits; record ids are unique; the result does not depend on memory size, since text goes through
-a file between the two passes and only hashes are held.
+and charts of one group (patient) never stand in two splits; no group's value is written; record ids are unique; the
+result does not depend on memory size, since text goes through a file between the two passes and only hashes are held.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from chartdistill.errors import InputError
 from chartdistill.records.annotations import annotations_sha256
 from chartdistill.records.cleaning import Cleaned, clean
 from chartdistill.records.gold import FINDINGS, GoldFile
+from chartdistill.records.groups import SPLIT_BY, group_key, join_groups
 from chartdistill.records.near_duplicates import ClusterBuilder, body_words
 from chartdistill.records.sources import AnySource, PrepareOptions, SourceEntry
 from chartdistill.records.sources.dataset import CACHE_PREFIX
@@ -42,6 +43,8 @@ RECORDS, REJECTED = "records.jsonl", "rejected.jsonl"
 _STAGED = ".staged.jsonl"
 """Cleaned entries between the two passes; removed at the end."""
 _PROGRESS_EVERY = 200
+_IDS_BY_CHANCE = 0.05
+"""Up to this share of a source's ids may hold the value of their group: numbers can be the same by chance."""
 _HELD_OUT_FIRST: tuple[Split, ...] = ("test", "validation", "train")
 
 
@@ -67,6 +70,8 @@ class _Candidate:
     """Forced by its source."""
     worth: tuple[bool, int]
     """Which of several duplicates to keep: one with gold, then the longest."""
+    group: str | None
+    """Hash of its group's value."""
     rejected: tuple[str, str] | None = None
     """(reason, detail)."""
 
@@ -103,9 +108,10 @@ def prepare(
             with RowWriter(folder / _STAGED) as staged:
                 gold_files = [None if one.gold is None else GoldFile(one.gold, tasks) for one in sources]
                 for source, gold in zip(sources, gold_files, strict=True):
-                    first_pass.take(source.read(options.max_bytes, folder), staged, gold)
-            clusters = first_pass.bodies.clusters()
-            splits = _reject_crossing(first_pass.candidates, clusters, options)
+                    first_pass.take(source, source.read(options.max_bytes, folder), staged, gold)
+            near = first_pass.bodies.clusters()
+            clusters = join_groups(near, ((c.body, c.group) for c in first_pass.candidates if c.group is not None))
+            splits = _reject_crossing(first_pass.candidates, clusters, near, options)
             ids = _reject_duplicates(first_pass.candidates) if options.keep_duplicates == "one" else {}
             kept = _write_records(folder, first_pass, clusters, splits, ids)
         finally:
@@ -113,6 +119,8 @@ def prepare(
     counts = first_pass.counts(kept, clusters, splits) | {
         "passed_over": sum(source.num_passed_over() for source in sources)
     }
+    by_group = any(source.grouped_by() is not None for source in sources)
+    counts |= _group_counts(kept, near, clusters) if by_group else {}
     if counts["read"] != counts["kept"] + counts["rejected"]:
         raise AssertionError(f"prepare lost entries: {counts}")
     if not kept:
@@ -125,6 +133,7 @@ def prepare(
     if golds:
         with RowWriter(folder / FINDINGS) as out:
             facts["gold"] = [gold.finish(first_pass.rejected, out) for gold in gold_files if gold is not None]
+    facts[SPLIT_BY] = "group" if by_group else "near_duplicates"
     return write_manifest(folder, state, started, **facts, versions={"chartdistill": version("chartdistill")})
 
 
@@ -154,9 +163,19 @@ class _FirstPass:
         """Id -> why it became no record."""
 
     def take(
-        self, entries: Iterator[SourceEntry | RejectedRecord], staged: RowWriter, gold_file: GoldFile | None = None
+        self,
+        source: AnySource,
+        entries: Iterator[SourceEntry | RejectedRecord],
+        staged: RowWriter,
+        gold_file: GoldFile | None = None,
     ) -> None:
-        """All entries of one source, with the gold of its `gold_file`."""
+        """All entries of one source, with the gold of its `gold_file`.
+
+        Raises:
+            InputError: the source names a group that no entry has, or its ids show the groups.
+        """
+        grouped = shown = 0
+        begun = self._num_read
         for entry in entries:
             self._num_read += 1
             if self._progress is not None and self._num_read % _PROGRESS_EVERY == 0:
@@ -164,6 +183,7 @@ class _FirstPass:
             if isinstance(entry, RejectedRecord):
                 self.reject(entry)
                 continue
+            grouped, shown = grouped + (entry.group is not None), shown + entry.id_shows_group
             self._encodings[entry.encoding] += 1
             self._repaired += entry.repaired
             cleaned = clean(entry.text)
@@ -176,10 +196,13 @@ class _FirstPass:
             body = self.bodies.add(cleaned.text)
             gold = entry.gold if gold_file is None else gold_file.of_record(entry.id, body, cleaned.text)
             worth = (bool(gold), len(cleaned.text))
-            self.candidates.append(_Candidate(entry.id, entry.source, body, entry.split, worth))
+            group = None if entry.group is None else group_key(entry.group)
+            self.candidates.append(_Candidate(entry.id, entry.source, body, entry.split, worth, group))
             staged.write(
                 _StagedEntry(id=entry.id, source=entry.source, text=cleaned.text, segments=cleaned.segments, gold=gold)
             )
+        if source.grouped_by() is not None:
+            _check_groups(source, self._num_read - begun, grouped, shown)
 
     def reject(self, row: RejectedRecord) -> None:
         """Write one rejection."""
@@ -232,22 +255,62 @@ def cluster_split(cluster: str, options: PrepareOptions) -> Split:
     return "validation" if position < options.test_fraction + options.validation_fraction else "train"
 
 
+def _check_groups(source: AnySource, read: int, grouped: int, shown: int) -> None:
+    """Refuse a source that names a group which nothing has, which would pass for a split by patient, and one whose ids
+    give the groups away.
+
+    Args:
+        read: entries of the source.
+        grouped: those with a group.
+        shown: those whose id holds the value of its group.
+    """
+    where = f"{getattr(source, 'path', source.type)}: {source.grouped_by()}"
+    if read and not grouped:
+        raise InputError(
+            f"{where}: none of the {read} entries has one. Name what says whose chart it is, or leave the option out: "
+            "the split is then by near-duplicates alone."
+        )
+    if shown > _IDS_BY_CHANCE * grouped:
+        raise InputError(
+            f"{where}: {shown} of {grouped} record ids hold the value of their group, and ids stand in reports and in "
+            "files that are passed on, where no patient must be named. Set `id_field` to another field, or to one that "
+            "is not there (a record is then called file:row); or, where these values name nobody, set "
+            "`ids_show_group: true`."
+        )
+
+
+def _group_counts(kept: list[_Candidate], near: dict[str, str], clusters: dict[str, str]) -> dict[str, int]:
+    """Of kept records: groups, those without one, clusters before groups joined them, and the largest joined one."""
+    return {
+        "groups": len({candidate.group for candidate in kept if candidate.group is not None}),
+        "without_group": sum(candidate.group is None for candidate in kept),
+        "near_duplicate_clusters": len({near[candidate.body] for candidate in kept}),
+        "largest_cluster": max(Counter(clusters[candidate.body] for candidate in kept).values(), default=0),
+    }
+
+
 def _reject_crossing(
-    candidates: list[_Candidate], clusters: dict[str, str], options: PrepareOptions
+    candidates: list[_Candidate], clusters: dict[str, str], near: dict[str, str], options: PrepareOptions
 ) -> dict[str, Split]:
-    """The split of each cluster. Where sources force several, the most held out wins and the others' records go."""
+    """The split of each cluster. Where sources force several, the most held out wins and the others' records go.
+
+    `near`: body -> cluster before groups joined them, which tells why a record goes.
+    """
     forced: dict[str, Split] = {}
     for candidate in candidates:
         cluster = clusters[candidate.body]
         if candidate.split is not None:
             forced[cluster] = min(candidate.split, forced.get(cluster, "train"), key=_HELD_OUT_FIRST.index)
+    given = {(near[candidate.body], candidate.split) for candidate in candidates}
     splits = {cluster: forced.get(cluster) or cluster_split(cluster, options) for cluster in set(clusters.values())}
     for candidate in candidates:
         split = splits[clusters[candidate.body]]
         if candidate.split not in (None, split):
+            alike = (near[candidate.body], split) in given
+            what = "a near-duplicate of it" if alike else "another chart of its group, or of one joined to it,"
             candidate.rejected = (
-                "crosses_split",
-                f"its source puts it in {candidate.split}, but a near-duplicate of it is in {split}",
+                "crosses_split" if alike else "group_crosses_split",
+                f"its source puts it in {candidate.split}, but {what} is in {split}",
             )
     return splits
 

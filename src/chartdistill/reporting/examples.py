@@ -161,7 +161,11 @@ def choose_examples(results: RunResults) -> tuple[tuple[Example, ...], tuple[tup
             answered = next((one for one in found if one.record.id not in chosen), None)
             if answered is not None and len(chosen) < NUM_EXAMPLES:
                 chosen[answered.record.id] = (answered, kind)
-    return tuple(_show(answered, results.arms, why) for answered, why in chosen.values()), tally
+    shown = (_show(answered, results.arms, why) for answered, why in chosen.values())
+    # A path that names the group names the patient.
+    sources = results.manifests.get("records", {}).get("sources") or ()
+    hide = any("group_folder" in source for source in sources)
+    return tuple(replace(example, source="") if hide else example for example in shown), tally
 
 
 def without_text(example: Example) -> Example:

@@ -25,6 +25,7 @@ from chartdistill.metrics.catalogue import (
     write_n,
 )
 from chartdistill.metrics.significance import LEAST_DISCORDANT, PValue
+from chartdistill.records import split_in_words
 from chartdistill.reporting.robustness import changed_claims, gold_overlap_cautions, overlap_limits
 from chartdistill.reporting.run_results import RunResults
 from chartdistill.reporting.tables import (
@@ -324,6 +325,9 @@ def _stage_limits(results: RunResults) -> Iterator[str]:
             f"{results.num_synthetic} of {results.num_records} records are synthetic charts written by templates; "
             "figures on them do not carry over to real charts."
         )
+    prepared = results.manifests.get("records")
+    if prepared is not None and results.num_synthetic < results.num_records and (said := split_in_words(prepared)):
+        yield said
     if (results.manifests.get("labels", {}).get("options") or {}).get("constrain") and results.scores is not None:
         yield (
             "All arms could give only answers in the format (label.constrain), so valid format says nothing about how "

@@ -104,7 +104,8 @@ def _figures(results: RunResults) -> list[str]:
         return ["Not scored: no figure is known."]
     about = (
         f"On {len(results.predictions)} held-out records, with 95% intervals (bootstrap over clusters of near-"
-        "duplicates) and n. Columns with a minus are paired differences on the same records; pp: percentage points."
+        "duplicates, and of groups where the split is by them) and n. Columns with a minus are paired differences on "
+        "the same records; pp: percentage points."
     )
     return [about, *map(write_table, headline_tables(results, scores))]
 
@@ -116,6 +117,7 @@ def _data(results: RunResults) -> list[str]:
         "Records kept": records.get("kept"),
         "of these synthetic": results.num_synthetic,
         "Clusters of near-duplicates": records.get("clusters"),
+        **({"Groups (patients), each in one cluster": records["groups"]} if "groups" in records else {}),
         "Splits (no cluster is in two)": splits or None,
     }
     if curated is None:

@@ -151,7 +151,10 @@ def _overlap_rows(found: Overlap) -> list[tuple[str, str]]:
         ("records scored / learned from", f"{write_count(found.scored)} / {write_count(found.trained)}"),
         ("scored records also learned from", write_count(found.same_id)),
         ("with the same words as one learned from", write_count(found.same_text)),
-        ("in a cluster of near-duplicates with one learned from", write_count(found.same_cluster)),
+        (
+            "in a cluster (of near-duplicates, and of groups where the split is by them) with one learned from",
+            write_count(found.same_cluster),
+        ),
         ("sharing 80% or more of their 5-word runs with one", write_count(found.near_duplicates)),
         ("largest such share", MISSING if found.largest_share is None else f"{100 * found.largest_share:.0f}%"),
         ("longest run of words shared", f"{write_count(run.words)} words{where}"),
@@ -170,7 +173,7 @@ def _overlap_rows(found: Overlap) -> list[tuple[str, str]]:
         share = "not defined" if naive.expected_leak is None else f"{100 * naive.expected_leak:.1f}%"
         rows.append(
             (
-                "had single entries been split at random, held-out entries with a near-duplicate in training",
+                "had single entries been split at random, held-out entries with one of their cluster in training",
                 f"{share} (of {write_count(naive.entries)} entries in {write_count(naive.clusters)} clusters; "
                 f"{write_count(naive.dropped_duplicates)} duplicates were dropped)",
             )

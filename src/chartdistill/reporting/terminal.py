@@ -11,6 +11,7 @@ from rich.table import Table
 from chartdistill.config import Run
 from chartdistill.errors import ModelError
 from chartdistill.metrics.catalogue import GOLD_HEADLINE, PLAIN_HEADLINE, with_unusable
+from chartdistill.records import split_in_words
 from chartdistill.reporting.stages import VERBS
 from chartdistill.runtime.run_folder import read_manifest
 
@@ -55,6 +56,9 @@ def print_summary(run: Run, with_report: bool = True) -> None:
         stages.add_row(verb, f"{manifest['seconds']:.1f}", _short(manifest.get("counts", {})))
     stages.add_row("all", f"{total:.1f}", "")
     console.print(stages)
+    prepared = read_manifest(run.dir / _FOLDERS["prepare"])
+    if prepared is not None and (said := split_in_words(prepared)):
+        console.print(said, markup=False)
     report_path = run.dir / "report" / "report.json"
     if not with_report or not report_path.exists():
         return

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -50,6 +52,11 @@ class SourceEntry:
     """What the bytes were decoded as."""
     repaired: int = 0
     """Bytes that were not of that encoding: see `records.decoding`."""
+    group: str | None = None
+    """Whose chart it is, as `group_text` reads it: all entries of one group stay on one side of the split. None: of
+    nobody known. May name a patient: it is never written."""
+    id_shows_group: bool = False
+    """Whether the id that the source gives holds the group's value."""
 
 
 class Source(BaseModel):
@@ -79,6 +86,10 @@ class Source(BaseModel):
         """Files that lie there and that the source does not take: nothing of them is read, kept or rejected."""
         return 0
 
+    def grouped_by(self) -> str | None:
+        """The option that says whose chart an entry is, with its value; None where none does."""
+        return None
+
 
 class FieldSource(Source):
     """Base of the sources whose rows have named fields."""
@@ -94,6 +105,16 @@ class FieldSource(Source):
     """Field with the split of the row: train, validation or test. Empty: the source's `split`."""
     gold_field: str | None = None
     """Field with gold: `{task: [{"text": ..., "status": ...}]}`, or that as JSON text."""
+    group_field: str | None = Field(default=None, exclude_if=lambda field: field is None)
+    """Field that says whose chart it is (a patient's number): the `groups` of scikit-learn's GroupKFold. All charts of
+    one value stay on one side of the split, whatever source they come from. (Left out of the manifest where it is not
+    set, as are the options like it: a run prepared before it was there is still done.)"""
+    ids_show_group: bool = Field(default=False, exclude_if=lambda allowed: not allowed)
+    """Ids may hold the group's value. They stand in reports, so that is refused unless this is true."""
+
+    def grouped_by(self) -> str | None:
+        """`group_field`, where it is set."""
+        return None if self.group_field is None else f"group_field: {self.group_field}"
 
     def entry(
         self, row: Mapping[str, object], where: str, default_id: str, max_bytes: int
@@ -102,11 +123,12 @@ class FieldSource(Source):
         record_id = None
         try:
             record_id = self._id(row, default_id)
-            text, split = self._text(row, max_bytes), self._split(row)
+            text, split, group = self._text(row, max_bytes), self._split(row), self._group(row)
             gold = None if self.gold_field is None else _parse_gold(self.gold_field, row.get(self.gold_field))
         except _FieldError as error:
             return RejectedRecord(source=where, id=record_id, reason=error.reason, detail=error.detail)
-        return SourceEntry(record_id, where, text, split, gold)
+        shown = group is not None and not self.ids_show_group and record_id != default_id and _names(record_id, group)
+        return SourceEntry(record_id, where, text, split, gold, group=group, id_shows_group=shown)
 
     def _id(self, row: Mapping[str, object], default_id: str) -> str:
         value = row.get(self.id_field)
@@ -138,6 +160,12 @@ class FieldSource(Source):
         if not isinstance(value, str) or value not in _SPLITS:
             raise _FieldError("bad_split", self.split_field, f"must be one of {', '.join(_SPLITS)}, or empty")
         return _SPLITS[value]
+
+    def _group(self, row: Mapping[str, object]) -> str | None:
+        try:
+            return None if self.group_field is None else group_text(row.get(self.group_field))
+        except ValueError as error:
+            raise _FieldError("bad_group", self.group_field, str(error)) from None
 
 
 class _FieldError(ValueError):
@@ -189,6 +217,34 @@ def id_text(value: object) -> str | None:
     if not is_encodable(str(value)):
         raise ValueError(_HALF_PAIR)
     return str(value)
+
+
+_NOBODY = frozenset(
+    "#n/a #na -1.#ind -1.#qnan -nan -nat 1.#ind 1.#qnan <na> n/a na nan nat none null - -- ? unknown".split()
+)
+"""What stands for a missing value: pandas' list, and what people write."""
+
+
+def group_text(value: object) -> str | None:
+    """Whose chart it is, as text that is the same however it was stored; None: not given ("", NaN, "N/A", "unknown").
+
+    More forgiving than `id_text`, since taking one patient for two would leak: space around it, letter case and width
+    are not told apart, and 1001.0 is 1001.
+
+    Raises:
+        ValueError: as `id_text`.
+    """
+    found = id_text(value)
+    if found is None:
+        return None
+    found = re.sub(r"(?<=\d)\.0+$", "", unicodedata.normalize("NFKC", found).strip().casefold())
+    return None if not found or found in _NOBODY else found
+
+
+def _names(record_id: str, group: str) -> bool:
+    """Whether an id holds a group's value as a word of its own."""
+    plain = unicodedata.normalize("NFKC", record_id).casefold()
+    return re.search(rf"(?<![^\W_]){re.escape(group)}(?![^\W_])", plain) is not None
 
 
 def is_encodable(text: str) -> bool:

@@ -7,26 +7,52 @@ Must hold: one file at a time is in memory; links cannot make the walk endless; 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from pydantic import Field, field_validator
+
 from chartdistill.errors import InputError
 from chartdistill.records.decoding import Unreadable, decode
-from chartdistill.records.sources.entry import MAX_BYTES, Source, SourceEntry, require_path, text_problem
+from chartdistill.records.sources.entry import (
+    MAX_BYTES,
+    Source,
+    SourceEntry,
+    group_text,
+    require_path,
+    text_problem,
+)
 from chartdistill.schema import RejectedRecord
 
 
 class FolderSource(Source):
-    """Text files, one record each. The id is the path below the folder, without the suffix."""
+    """Text files, one record each. The id is the path below the folder, without the suffix; with `group_folder` it is
+    made of the file's hash instead, since ids stand in reports and the path names the group."""
 
     type: Literal["folder"] = "folder"
     path: Path
     """The folder."""
     pattern: str = "*.txt"
     """Which file names to read, in this folder and all below it; with a `/`, the end of the path must match."""
+    group_folder: int | None = Field(default=None, exclude_if=lambda place: place is None)
+    """Which folder on the way to a file says whose chart it is: 1 the first below `path`, 2 the next, -1 the one the
+    file lies in. All charts below folders of one name stay on one side of the split."""
+
+    @field_validator("group_folder")
+    @classmethod
+    def _is_a_place(cls, place: int | None) -> int | None:
+        if place == 0:
+            raise ValueError("0 is no folder below `path`; 1 is the first, -1 the one the file lies in")
+        return place
+
+    def grouped_by(self) -> str | None:
+        """`group_folder`, where it is set."""
+        return None if self.group_folder is None else f"group_folder: {self.group_folder}"
 
     def read(self, max_bytes: int = MAX_BYTES, scratch: Path | None = None) -> Iterator[SourceEntry | RejectedRecord]:
         """All matching files, in path order.
@@ -35,12 +61,13 @@ class FolderSource(Source):
             InputError: the folder is missing, or no file in it matches.
         """
         num_matching = 0
+        names: Counter[str] = Counter()
         for path in self._files():
             if isinstance(path, RejectedRecord):
                 yield path
             else:
                 num_matching += 1
-                yield self._entry(path, max_bytes)
+                yield self._entry(path, max_bytes, names)
         if not num_matching:
             raise InputError(
                 f"{self.path} holds no file named {self.pattern!r}, nor do its sub-folders. Set `pattern`."
@@ -101,8 +128,16 @@ class FolderSource(Source):
             seen.add((status.st_dev, status.st_ino))
             pending += [path / name for name in names]
 
-    def _entry(self, path: Path, max_bytes: int) -> SourceEntry | RejectedRecord:
-        record_id = _name(path.relative_to(self.path).with_suffix(""))
+    def _group(self, path: Path) -> str | None:
+        folders, place = path.relative_to(self.path).parent.parts, self.group_folder
+        if place is None or len(folders) < abs(place):
+            return None
+        return group_text(_name(Path(folders[place - 1 if place > 0 else place])))
+
+    def _entry(self, path: Path, max_bytes: int, names: Counter[str]) -> SourceEntry | RejectedRecord:
+        """One file; `names` counts the ids given, so that files with the same bytes get two."""
+        hidden = self.group_folder is not None
+        record_id = None if hidden else _name(path.relative_to(self.path).with_suffix(""))
         try:
             status = path.stat()
             if not stat.S_ISREG(status.st_mode):
@@ -120,9 +155,14 @@ class FolderSource(Source):
         problem = text_problem(decoded.text, max_bytes * 3)
         if problem is not None:
             return _rejected(path, record_id, *problem)
+        if record_id is None:
+            record_id = f"chart-{hashlib.sha256(data).hexdigest()[:12]}"
+            names[record_id] += 1
+            record_id += f"-{names[record_id]}" if names[record_id] > 1 else ""
         return SourceEntry(
-            record_id, _name(path), decoded.text, self.split, encoding=decoded.encoding, repaired=decoded.repaired
-        )
+            record_id, _name(path), decoded.text, self.split, encoding=decoded.encoding, repaired=decoded.repaired,
+            group=self._group(path),
+        )  # fmt: skip
 
 
 def _name(path: Path) -> str:

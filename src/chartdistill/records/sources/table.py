@@ -212,7 +212,8 @@ class TableSource(FieldSource):
             ) from None
 
     def _fields(self) -> set[str]:
-        return {self.text_field, self.id_field, self.split_field or self.text_field, self.gold_field or self.text_field}
+        named = (self.split_field, self.gold_field, self.group_field)
+        return {self.text_field, self.id_field, *(field for field in named if field is not None)}
 
     def _check_columns(self, names: Sequence[str]) -> None:
         twice = sorted(name for name in self._fields() if list(names).count(name) > 1)
@@ -220,7 +221,7 @@ class TableSource(FieldSource):
             raise InputError(f"{self.path} has more than one column {', '.join(map(repr, twice))}. Rename all but one.")
         missing = self._fields() - {self.id_field} - set(names)
         if missing:
-            fields = {getattr(self, name): name for name in ("text_field", "split_field", "gold_field")}
+            fields = {getattr(self, name): name for name in ("text_field", "split_field", "gold_field", "group_field")}
             options = ", ".join(f"`{fields[name]}`" for name in sorted(missing))
             separated = self.path.suffix.lower() == ".csv" and len(names) == 1 and re.search(r"[;\t|]", names[0])
             advice = (
