@@ -15,14 +15,17 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from chartdistill.clinical.vocabulary_file import with_vocabulary
+from chartdistill.clinical.worked_examples import example_faults
 from chartdistill.curation import DEFAULT_FILTERS, AnyFilter
 from chartdistill.engines import AnyEngine, OpenAIEngine, VllmEngine
 from chartdistill.errors import ConfigError
 from chartdistill.evaluation import InterventionOptions, TrustGate
 from chartdistill.labelling import LabelOptions
 from chartdistill.metrics import ALL_TASKS
+from chartdistill.prompting.prompts import PromptBuilder
+from chartdistill.prompting.worked_examples import Turn, example_turns
 from chartdistill.records import AnnotationFile, AnySource, PrepareOptions, source_for
-from chartdistill.runtime.model_folder import resolve_model
+from chartdistill.runtime.model_folder import load_tokenizer, resolve_model
 from chartdistill.schema import LABELS_OF, Split, Task
 from chartdistill.training import TrainOptions, check_adapter
 
@@ -47,6 +50,9 @@ class ModelOptions(_Section):
     template_options: dict[str, Any] = {}
     """Passed to the chat template. {enable_thinking: false} also closes a thought that the template opens all the same;
     {date_string: 26 Jul 2024} gives a date to templates that would print today's."""
+    examples: bool | None = Field(default=None, exclude_if=lambda shown: shown is None)
+    """Whether the worked examples of the task files stand before the record in every prompt of this model. Default: in
+    the teacher's yes, in the student's (base, training and use alike) no."""
 
 
 class TeacherOptions(ModelOptions):
@@ -150,7 +156,11 @@ class Run:
         self.dir = config.run_dir
         tasks = [load_task(base / path) for path in config.tasks]
         named = None if config.vocabulary is None else base / config.vocabulary
-        self.tasks = tasks if named is None else with_vocabulary(tasks, named)
+        tasks = tasks if named is None else with_vocabulary(tasks, named)
+        for path, task in zip(config.tasks, tasks, strict=True):
+            if faults := example_faults(task):
+                raise ConfigError(f"{base / path}:\n" + "\n".join(f"  - {fault}" for fault in faults))
+        self.tasks = self._with_shown_charts(tasks)
         names = [task.name for task in self.tasks]
         if len(set(names)) < len(names):
             raise ConfigError(f"tasks: two task files have the same name among {names}. Task names must differ.")
@@ -159,6 +169,31 @@ class Run:
                 near = difflib.get_close_matches(gate.task, names, n=1, cutoff=0.5)
                 hint = f"did you mean `{near[0]}`?" if near else f"allowed: {', '.join((ALL_TASKS, *names))}"
                 raise ConfigError(f"gates.{number}.task: this run has no such task; {hint} (got {gate.task!r})")
+
+    def _with_shown_charts(self, tasks: list[Task]) -> list[Task]:
+        """The tasks, each knowing the example charts that stand in prompts of this run."""
+        charts = tuple(dict.fromkeys(example.chart for task in tasks for example in task.examples))
+        if not charts or not (self._shows_examples("teacher") or self._shows_examples("student")):
+            return tasks
+        return [task.model_copy(update={"shown_charts": charts}) for task in tasks]
+
+    def _shows_examples(self, role: Literal["teacher", "student"]) -> bool:
+        options: ModelOptions = getattr(self.config, role)
+        return role == "teacher" if options.examples is None else options.examples
+
+    def prompt_builder(self, role: Literal["teacher", "student"], folder: Path | None = None) -> PromptBuilder:
+        """Of the teacher's or the student's prompts: the one place that decides what stands in them.
+
+        `folder`: with the tokenizer, where the model itself need not be here.
+        """
+        options: ModelOptions = getattr(self.config, role)
+        turns: tuple[Turn, ...] = ()
+        if self._shows_examples(role):
+            label = self.config.label
+            asked_twice = role == "teacher"
+            turns = example_turns(self.tasks, lambda task: asked_twice and label.strategy_of(task) != "direct")
+        tokenizer = load_tokenizer(self.model_folder(role) if folder is None else folder)
+        return PromptBuilder.from_tokenizer(tokenizer, self.config.system, options.template_options, turns)
 
     def require_usable_adapter(self) -> None:
         """That the student's engine will take the adapter that `train` is to make.
@@ -250,6 +285,8 @@ def load_task(path: Path) -> Task:
     values = read_yaml(path)
     if "vocabulary" in values:
         raise ConfigError(f"{path}: vocabulary: unknown option; it is one for all tasks, and stands in the config")
+    if "shown_charts" in values:
+        raise ConfigError(f"{path}: shown_charts: unknown option; did you mean `examples`?")
     return checked(Task, values, path)
 
 

@@ -19,7 +19,7 @@ from chartdistill.config import Run
 from chartdistill.curation.curate import curate
 from chartdistill.doctor import needed_share, require_free_cards
 from chartdistill.errors import ChartDistillError
-from chartdistill.evaluation import REGISTERED, register
+from chartdistill.evaluation import REGISTERED, refuse_shown_records, register
 from chartdistill.evaluation.evaluate import evaluate
 from chartdistill.labelling import Shard
 from chartdistill.labelling.label import label, label_shard
@@ -62,7 +62,8 @@ def run_verb(run: Run, verb: str) -> dict[str, Any]:
 def _register(run: Run, verb: str) -> None:
     """Write down what the gates and the held-out records are, before any arm answers about them."""
     path, split = run.dir / "records" / "records.jsonl", run.config.evaluate.split
-    held_out = (record for record in read_rows(path, Record) if record.split == split)
+    held_out = [record for record in read_rows(path, Record) if record.split == split]
+    refuse_shown_records(held_out, run.tasks)
     registered = register(run.dir, run.config.gates, held_out, verb)
     if verb == "train":
         amend_manifest(run.dir / "adapter", REGISTERED, registered.facts())

@@ -73,6 +73,20 @@ class Vocabulary(Row):
         return isinstance(other, Vocabulary) and other.digest == self.digest
 
 
+class WorkedExample(Row):
+    """A chart and the right answer to a task's question about it, to be shown before a record."""
+
+    chart: str = Field(min_length=1)
+    """Its text. Invented: it stands in every prompt, and in the task's file."""
+    answer: str = Field(min_length=1)
+    """In the answer format: one item a line, `item | status` where the task has statuses, or `None found`."""
+
+    @field_validator("chart", "answer", mode="before")
+    @classmethod
+    def _without_space_around(cls, text: object) -> object:
+        return text.strip() if isinstance(text, str) else text
+
+
 class Task(Row):
     """What to extract. Written by hand in configs/tasks/*.yaml."""
 
@@ -92,6 +106,12 @@ class Task(Row):
     check_question: str | None = None
     """Asked of each item under the strategy `verify`; holds `{item}`, is answered yes, no or unclear. None: a general
     one."""
+    examples: tuple[WorkedExample, ...] = Field(default=(), exclude=True)
+    """Worked examples, also of charts that have none. Not part of what is written of a task: the prompts of all tasks
+    depend on them, or none does, so that is hashed with the prompts."""
+    shown_charts: tuple[str, ...] = Field(default=(), exclude=True)
+    """The charts of all tasks' examples, where any prompt of the run has them; from the config, never in a task's file.
+    What an answer takes from one of them is `from_example`."""
     vocabulary: Vocabulary | None = Field(default=None, exclude=True)
     """The run's own names, from the config's `vocabulary:`; never in a task's file. Not part of what is written of a
     task: no prompt depends on it, so a label does not go stale with it."""

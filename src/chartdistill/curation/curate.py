@@ -26,7 +26,7 @@ from chartdistill.errors import ArtefactError, InputError
 from chartdistill.prompting.answer_format import format_answer, parse_answer
 from chartdistill.prompting.prompts import QUESTION_SEPARATOR
 from chartdistill.runtime import run_folder
-from chartdistill.schema import CuratedLabel, Item, Label, Record, Rejection, Row, Task, TrainExample
+from chartdistill.schema import CuratedLabel, Item, Label, Record, Rejection, Row, Task, TrainExample, content_hash
 
 READMISSIONS = "readmissions.json"
 """What a person re-admitted: kept beside the labels, so that a later run re-admits it again."""
@@ -70,6 +70,8 @@ def curate(
     }
     if (vocabulary := mark_of(tasks)) is not None:  # else as before there were any, so that earlier runs are done
         options["vocabulary"] = vocabulary
+    if tasks and tasks[0].shown_charts:  # as above; they decide what is called from_example
+        options["shown_charts"] = content_hash(*tasks[0].shown_charts)
     mark = run_folder.fingerprint(
         "curate",
         run_folder.require_manifest(records_dir, "prepare")["fingerprint"],

@@ -11,9 +11,7 @@ from typing import Any, Literal
 
 from chartdistill.config import Run
 from chartdistill.errors import ChartDistillError, InputError
-from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.records import SourceEntry
-from chartdistill.runtime.model_folder import load_tokenizer
 from chartdistill.runtime.run_folder import read_rows
 from chartdistill.schema import Record
 
@@ -109,8 +107,7 @@ def _counter(run: Run, folder: Path | None, role: Literal["teacher", "student"])
     """A function text -> tokens of a prompt's record part, and what it is."""
     if folder is not None:
         try:
-            options = (run.config.teacher if role == "teacher" else run.config.student).template_options
-            builder = PromptBuilder.from_tokenizer(load_tokenizer(folder), run.config.system, options)
+            builder = run.prompt_builder(role, folder)
             return (lambda text: len(builder.prefix(text))), f"counted by the {role}'s tokenizer"
         except ChartDistillError:
             pass  # said by the check of the model folder

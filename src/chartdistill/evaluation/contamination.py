@@ -24,8 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chartdistill.clinical.entities import entity_of
+from chartdistill.errors import ConfigError
 from chartdistill.metrics import ALL_TASKS
-from chartdistill.records import SHINGLE_WORDS, body_words
+from chartdistill.records import SHINGLE_WORDS, body_words, cluster_records
 from chartdistill.schema import Record, Task
 
 NEAR_SHARE = 0.8
@@ -60,6 +61,35 @@ def find_contamination(trained: Sequence[Record], scored: Sequence[Record]) -> d
             "records_by_words": {str(size): len(texts.scored_with_run(size)) for size in RUN_WORDS},
         },
     }
+
+
+def example_records(tasks: Sequence[Task]) -> list[Record]:
+    """The worked examples that prompts of the run had, as records: what they say was seen as training records are."""
+    charts = tasks[0].shown_charts if tasks else ()
+    return [
+        Record(id=f"worked example {n}", source="", text=chart, cluster=f"example {n}", split="train", segments=())
+        for n, chart in enumerate(charts)
+    ]
+
+
+def refuse_shown_records(records: Sequence[Record], tasks: Sequence[Task]) -> None:
+    """Refuse worked examples that are held-out records, or near-duplicates of one.
+
+    Raises:
+        ConfigError: the records, by id.
+    """
+    examples = example_records(tasks)
+    if not examples:
+        return
+    clusters = cluster_records(record.text for record in (*examples, *records))
+    shown = set(clusters[: len(examples)])
+    leaked = [one.id for one, cluster in zip(records, clusters[len(examples) :], strict=True) if cluster in shown]
+    if leaked:
+        raise ConfigError(
+            f"examples: {len(leaked)} of {len(records)} held-out records are worked examples of a task file, or near-"
+            f"duplicates of one ({', '.join(leaked[:5])}): a score on them would be worthless. Take other charts as "
+            "examples, or leave these records out."
+        )
 
 
 def find_gold_overlap(trained: Sequence[Record], scored: Sequence[Record], tasks: Sequence[Task]) -> dict[str, Any]:

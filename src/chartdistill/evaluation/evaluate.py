@@ -20,7 +20,13 @@ from chartdistill.clinical.lexica.ingredients import lexicon_used
 from chartdistill.clinical.vocabulary import mark_of
 from chartdistill.config import TEACHER, Run
 from chartdistill.errors import InputError
-from chartdistill.evaluation.contamination import find_contamination, find_gold_overlap, naive_leak
+from chartdistill.evaluation.contamination import (
+    example_records,
+    find_contamination,
+    find_gold_overlap,
+    naive_leak,
+    refuse_shown_records,
+)
 from chartdistill.evaluation.generation import Sheet, ask_sheets, plain_questions, stored_answers, windows
 from chartdistill.evaluation.interventions import (
     Asking,
@@ -37,8 +43,7 @@ from chartdistill.labelling import Labeler
 from chartdistill.metrics.comparison import compare_arms
 from chartdistill.metrics.pairing import RULES
 from chartdistill.prompting.answer_format import parse_answer
-from chartdistill.prompting.prompts import PromptBuilder
-from chartdistill.runtime.model_folder import load_tokenizer, model_fingerprint
+from chartdistill.runtime.model_folder import model_fingerprint
 from chartdistill.runtime.progress import ProgressCallback
 from chartdistill.runtime.run_folder import (
     Journal,
@@ -90,7 +95,8 @@ def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     if (done := finished(folder, mark)) is not None:
         return done
     started = begin(folder)
-    records, learned = held_out_records(run.dir, options.split)
+    records, learned = held_out_records(run.dir, options.split, run.tasks)
+    shown = example_records(run.tasks)
     by_id = {record.id: record for record in records}
     labels = [row for row in read_rows(run.dir / "labels" / "labels.jsonl", Label) if row.record in by_id]
     whose = run.teacher_arm
@@ -117,8 +123,9 @@ def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     )  # fmt: skip
     for arm, rows in arms.items():
         scores["arms"][arm]["cost"] = _cost(rows, seconds[arm])
-    scores["overlap"] = find_contamination(learned, records) | {
-        "naive_leak": find_naive_leak(run.dir), "gold": find_gold_overlap(learned, records, run.tasks),
+    scores["overlap"] = find_contamination([*learned, *shown], records) | {
+        "examples": len(shown), "naive_leak": find_naive_leak(run.dir),
+        "gold": find_gold_overlap(learned, records, run.tasks),
     }  # fmt: skip
     scores["labels"] = _score_labels(run)
     asked = ["base", "student", *(["teacher"] if changes.teacher else [])]
@@ -138,10 +145,11 @@ def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     )  # fmt: skip
 
 
-def held_out_records(run_dir: Path, split: str) -> tuple[list[Record], list[Record]]:
+def held_out_records(run_dir: Path, split: str, tasks: Sequence[Task] = ()) -> tuple[list[Record], list[Record]]:
     """Records of a split, and those the student learned from, after checking that no cluster holds both.
 
-    Validation records count as seen unless they are the ones scored on: training may have stopped by them.
+    Validation records count as seen unless they are the ones scored on: training may have stopped by them. So do the
+    worked examples of `tasks` that prompts had.
     """
     path = run_dir / "records" / "records.jsonl"
     records = [record for record in read_rows(path, Record) if record.split == split]
@@ -161,6 +169,7 @@ def held_out_records(run_dir: Path, split: str) -> tuple[list[Record], list[Reco
             f"student has seen ({', '.join(leaked[:5])}): a score on them would be worthless. Run `chartdistill "
             "prepare` again."
         )
+    refuse_shown_records(records, tasks)
     return records, learned
 
 
@@ -252,8 +261,8 @@ def ask_teacher_again(run: Run, folder: Path, changed: Sequence[Asking], changes
     """
     teacher, model = run.config.teacher, run.model_folder("teacher")
     seconds: float | None = None
-    builder = PromptBuilder.from_tokenizer(load_tokenizer(model), run.config.system, teacher.template_options)
-    departures = filter(None, [builder.cut.departures])
+    builder = run.prompt_builder("teacher")
+    departures = filter(None, [builder.cut.departures, builder.examples_mark])
     asked_with = content_hash(model_fingerprint(model), teacher.template_options, run.config.system, *departures)
     by_temperature = {
         temperature: Labeler(

@@ -18,11 +18,12 @@ from typing import Any, TypeVar
 
 from chartdistill.config import Run
 from chartdistill.engines import Generation, Generator, Request, require_fit
+from chartdistill.errors import ConfigError
 from chartdistill.prompting.answer_format import answer_pattern, parse_answer
 from chartdistill.prompting.prompts import PromptBuilder
-from chartdistill.runtime.model_folder import load_tokenizer, model_fingerprint, read_json
+from chartdistill.runtime.model_folder import model_fingerprint, read_json
 from chartdistill.runtime.progress import ProgressCallback
-from chartdistill.runtime.run_folder import Journal, read_rows
+from chartdistill.runtime.run_folder import Journal, read_manifest, read_rows
 from chartdistill.schema import Prediction, Record, Task, content_hash
 
 Question = tuple[Record, Task, float]
@@ -63,6 +64,24 @@ def windows(rows: Iterable[_RowT]) -> Iterator[list[_RowT]]:
         yield window
 
 
+def require_same_examples(adapter: Path, builder: PromptBuilder) -> None:
+    """Refuse to prompt a student otherwise than it was trained. An adapter without a manifest is not of a run of ours.
+
+    Raises:
+        ConfigError: what differs, and what to do.
+    """
+    trained = read_manifest(adapter)
+    if trained is None or trained.get("examples") == builder.examples_mark:
+        return
+    had, now = trained.get("examples"), builder.examples_mark
+    asks = "without" if now is None else "with other ones" if had else "with some"
+    raise ConfigError(
+        f"student.examples: the adapter in {adapter} was trained {'with' if had else 'without'} worked examples before "
+        f"the record, and this config asks {asks}. Set it, and the task files, as they were in training, or run "
+        "`chartdistill train` again."
+    )
+
+
 def ask_sheets(run: Run, sheets: Sequence[Sheet], progress: ProgressCallback) -> dict[str, float | None]:
     """Answer all sheets with the run's student, held to the answer format where the teacher is (`label.constrain`).
 
@@ -75,7 +94,10 @@ def ask_sheets(run: Run, sheets: Sequence[Sheet], progress: ProgressCallback) ->
     """
     student = run.config.student
     model = run.model_folder("student")
-    builder = PromptBuilder.from_tokenizer(load_tokenizer(model), run.config.system, student.template_options)
+    builder = run.prompt_builder("student")
+    for sheet in sheets:
+        if sheet.adapter is not None:
+            require_same_examples(sheet.adapter, builder)
     require_fit(student.engine, builder, "student", constrained=run.config.label.constrain)
     known = content_hash(model_fingerprint(model), student.engine.model_dump(), student.template_options)
     ranks = [int(read_json(s.adapter / "adapter_config.json")["r"]) for s in sheets if s.adapter is not None]

@@ -22,11 +22,11 @@ from chartdistill.clinical.entities import entity_of
 from chartdistill.config import Run
 from chartdistill.engines import Generation, Request, require_fit
 from chartdistill.errors import InputError
+from chartdistill.evaluation.generation import require_same_examples
 from chartdistill.evaluation.judgement import doubts
 from chartdistill.prompting.answer_format import answer_pattern, parse_answer
-from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.records import Cleaned, clean, source_for
-from chartdistill.runtime.model_folder import load_tokenizer, read_json
+from chartdistill.runtime.model_folder import read_json
 from chartdistill.runtime.run_folder import disk_errors, read_manifest, require_manifest
 from chartdistill.schema import Item, Record, RejectedRecord, Task
 
@@ -48,7 +48,8 @@ def predict(run: Run, records: Path | None, out: Path) -> int:
         print(f"chartdistill predict: warning: {line}", file=sys.stderr)
     model, adapter = run.model_folder("student"), run.dir / "adapter"
     student = run.config.student
-    builder = PromptBuilder.from_tokenizer(load_tokenizer(model), run.config.system, student.template_options)
+    builder = run.prompt_builder("student")
+    require_same_examples(adapter, builder)
     require_fit(student.engine, builder, "student", constrained=run.config.label.constrain)
     rank = int(read_json(adapter / "adapter_config.json")["r"])
     entries = iter(source_for(records).read())

@@ -78,6 +78,8 @@ class Overlap(_Part):
     same_cluster: int
     same_text: int
     near_duplicates: int
+    examples: int = 0
+    """Worked examples of the prompts, counted among `trained`."""
     largest_share: float | None
     gold: dict[str, GoldOverlap] = {}
     """By task, and `all`; only tasks of which both sides have gold."""

@@ -26,7 +26,7 @@ from chartdistill.labelling.shards import remove_shards, take_over
 from chartdistill.metrics import ALL_TASKS
 from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.records import AnnotationFile, annotations_sha256
-from chartdistill.runtime.model_folder import load_tokenizer, model_fingerprint
+from chartdistill.runtime.model_folder import model_fingerprint
 from chartdistill.runtime.progress import ProgressCallback
 from chartdistill.runtime.run_folder import (
     Journal,
@@ -56,7 +56,7 @@ def label(run: Run, progress: ProgressCallback) -> dict[str, Any]:
         return _take_existing(run, existing, progress)
     options, teacher = run.config.label, run.config.teacher
     folder, model = run.dir / "labels", run.model_folder("teacher")
-    builder = _builder(run, model)
+    builder = run.prompt_builder("teacher")
     asked_with = _what_determines_an_answer(run, model, builder)
     mark = _fingerprint(run, asked_with)
     if (done := finished(folder, mark)) is not None:
@@ -65,7 +65,10 @@ def label(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     (folder / FINDINGS).unlink(missing_ok=True)  # of labels that existed, for which this run was first made
     work = _label_into(folder / "labels.jsonl", run, model, builder, asked_with, progress)
     remove_shards(folder)  # all that is wanted of them is in labels.jsonl now
-    facts = _counts(read_rows(folder / "labels.jsonl", Label))
+    facts = _counts(read_rows(folder / "labels.jsonl", Label), builder.num_example_tokens)
+    if builder.turns:
+        charts = sum(turn.chart is not None for turn in builder.turns)
+        facts["examples"] = {"charts": charts, "turns": len(builder.turns), "tokens": builder.num_example_tokens}
     return write_manifest(
         folder,
         mark,
@@ -140,7 +143,7 @@ def label_shard(run: Run, shard: Shard, progress: ProgressCallback) -> dict[str,
     if run.teacher_labels is not None:
         raise ConfigError("--shard: teacher.labels names labels that exist, so there is nothing to share out.")
     folder, model = run.dir / "labels", run.model_folder("teacher")
-    builder = _builder(run, model)
+    builder = run.prompt_builder("teacher")
     asked_with = _what_determines_an_answer(run, model, builder)
     if finished(folder, _fingerprint(run, asked_with)) is not None:
         return None
@@ -154,11 +157,6 @@ def label_shard(run: Run, shard: Shard, progress: ProgressCallback) -> dict[str,
         "seconds of engine start": round(work.engine_start_seconds, 1),
         "seconds of asking": round(work.seconds, 1),
     }
-
-
-def _builder(run: Run, model: Path) -> PromptBuilder:
-    """Of the teacher's prompts."""
-    return PromptBuilder.from_tokenizer(load_tokenizer(model), run.config.system, run.config.teacher.template_options)
 
 
 def _label_into(
@@ -208,7 +206,7 @@ def _what_determines_an_answer(run: Run, model: Path, builder: PromptBuilder) ->
         teacher.template_options,
         teacher.engine.what_determines_an_answer(),
         run.config.system,
-        *filter(None, [builder.cut.departures]),
+        *filter(None, [builder.cut.departures, builder.examples_mark]),
     )
 
 
@@ -235,8 +233,9 @@ class _Work:
             EngineError: more labels failed than allowed.
         """
         done = 0
-        most = self._labeler.options.records_per_window
-        for window in cache_windows(records, self._labeler.num_tokens, generator.cache_tokens, most):
+        most, room = self._labeler.options.records_per_window, generator.cache_tokens
+        room = None if room is None else room - self._labeler.num_example_tokens
+        for window in cache_windows(records, self._labeler.num_tokens, room, most):
             wanted = [pair for record in window for pair in self.missing_of(record)]
             begin_window = time.monotonic()
             labels = self._labeler.ask(generator, wanted)
@@ -295,12 +294,12 @@ def cache_windows(
         yield window
 
 
-def _counts(labels: Iterable[Label]) -> dict[str, Any]:
-    """Counts of labels.jsonl, whose rows stand record by record."""
+def _counts(labels: Iterable[Label], num_example_tokens: int = 0) -> dict[str, Any]:
+    """Counts of labels.jsonl, whose rows stand record by record. `num_example_tokens`: before every record."""
     totals: Counter[str] = Counter()
     gates: Counter[str] = Counter()
     failures: Counter[str] = Counter()
-    shareable = 0
+    shareable = -num_example_tokens  # the first record's
     for _, group in groupby(labels, key=lambda row: row.record):
         prefixes = prompts = 0
         for row in group:
@@ -309,8 +308,9 @@ def _counts(labels: Iterable[Label]) -> dict[str, Any]:
             gates.update([row.gate.answer] if row.gate is not None else [])
             failures.update([row.failure.split(":")[0]] if row.failure else [])
             prefixes, prompts = prefixes + row.prefix_tokens, prompts + row.prompts
-        # All prompts of a record but the first could find its tokens computed.
-        shareable += prefixes - prefixes // prompts if prompts else 0
+        # All prompts of a record but the first could find its tokens computed, and all of a run the worked examples.
+        shareable += prefixes - prefixes // prompts + num_example_tokens if prompts else 0
+    shareable = max(0, shareable)
     tokens = {name: totals[name] for name in ("prompt", "cached", "completion")}
     return {
         "counts": {

@@ -47,6 +47,8 @@ class Labeler:
     ) -> None:
         self.tasks, self.options = tasks, options
         self._builder, self._template_options = builder, template_options
+        self.num_example_tokens = builder.num_example_tokens
+        """Tokens of worked examples, which an engine holds once for all records."""
         self._tokens_per_record = sum(
             len(builder.branch(question)) + options.max_answer_tokens // 4
             for task in tasks
@@ -63,7 +65,7 @@ class Labeler:
 
     def num_tokens(self, record: Record) -> int:
         """Tokens an engine holds while it answers about a record: its own once, and every question with its answer."""
-        return len(self._builder.prefix(record.text)) + self._tokens_per_record
+        return len(self._builder.prefix(record.text)) - self.num_example_tokens + self._tokens_per_record
 
     def ask(self, generator: Generator, wanted: Sequence[tuple[Record, Task]]) -> list[Label]:
         """One label per pair, in order."""

@@ -103,6 +103,13 @@ CATALOGUE = (
     MetricInfo("status_f1_macro", "Status F1", "mean over statuses of the joint F1 of each", form="score"),
     *_harm_infos(),
     MetricInfo("invented_rate", "Invented", "emitted items that are nowhere in the chart", "lower", needs_gold=False),
+    MetricInfo(
+        "from_example_rate",
+        "From an example",
+        "emitted items that are nowhere in the chart, but in a worked example of the prompts; part of invented",
+        "lower",
+        needs_gold=False,
+    ),
     MetricInfo("wrong_kind_rate", "Wrong kind", "emitted items in the chart that are not what was asked for", "lower"),
     MetricInfo(
         "contradicted_rate",

@@ -1,9 +1,11 @@
 """Emitted items that the record does not bear out, in three classes that exclude each other.
 
-`invented_rate` needs no gold. With gold, `confabulation_rate` is the sum of the three classes, where a task has
-statuses; where it has none, nothing can be contradicted, and that rate is not defined rather than 0. It can be had
-without the record's text, the first two cannot. A gold item said twice is none of them (it costs precision). Wrong
-details (`attribute_error_rate`) are counted apart and need no gold.
+`invented_rate` needs no gold; `from_example_rate` is the part of it that stands in a worked example of the run's
+prompts (no class beside it: what a gate on invented items allows must not depend on whether there were examples). With
+gold, `confabulation_rate` is the sum of the three classes, where a task has statuses; where it has none, nothing can be
+contradicted, and that rate is not defined rather than 0. It can be had without the record's text, the first two cannot.
+A gold item said twice is none of them (it costs precision). Wrong details (`attribute_error_rate`) are counted apart
+and need no gold.
 """
 
 from __future__ import annotations
@@ -27,6 +29,11 @@ METRICS: dict[str, Metric] = {
     "invented_rate": Ratio(
         "emitted items",
         lambda outcome: None if outcome.invented is None else (outcome.invented, outcome.emitted),
+        needs_text=True,
+    ),
+    "from_example_rate": Ratio(
+        "emitted items",
+        lambda outcome: None if outcome.from_example is None else (outcome.from_example, outcome.emitted),
         needs_text=True,
     ),
     "wrong_kind_rate": Ratio("emitted items", with_gold(_wrong_kind), needs_text=True),

@@ -82,6 +82,8 @@ class Outcome:
     misdetailed: int
     """Of these, those whose numbers do not all stand beside the drug in the record."""
     gold: GoldOutcome | None
+    from_example: int | None = None
+    """Of those invented, the ones that stand in the chart of a worked example; None where prompts had none."""
 
     @property
     def none_found(self) -> bool:
@@ -176,7 +178,7 @@ def outcome(
     items, lines = prediction.items or (), _lines(prediction, task)
     entity = entity_of(task)
     found = pair_up(items, gold or (), entity, same_as)
-    strangers = [items[place] for place in found.strangers]
+    invented = [item for place in found.strangers if not is_located(item := items[place], record, task)]
     counted = [items[place] for place in found.counted]
     details = [right for item in counted if (right := entity.details_hold(item.text, record.text)) is not None]
     said = Counter((entity.match_key(item.text, same_as.keys(entity)), item.status) for item in lines)
@@ -188,10 +190,13 @@ def outcome(
         repeated=len(lines) - len(said),
         listed=len(items),
         emitted=len(counted),
-        invented=sum(not is_located(item, record, task) for item in strangers) if record.text else None,
+        invented=len(invented) if record.text else None,
         detailed=len(details) if record.text else None,
         misdetailed=sum(not right for right in details),
         gold=None if gold is None else _against(items, gold, task, found),
+        from_example=sum(any(_is_located(item.text, chart, entity) for chart in task.shown_charts) for item in invented)
+        if record.text and task.shown_charts
+        else None,
     )
 
 

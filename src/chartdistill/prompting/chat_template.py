@@ -29,7 +29,7 @@ class TemplateCut:
     """A rendered chat template, cut at the record and at the question."""
 
     head: str
-    """All before the record."""
+    """All before the record, without worked examples."""
     tail: str
     """All between question and answer."""
     after_answer: str
@@ -45,6 +45,8 @@ class TemplateCut:
     """`tail` ends with a thought that was opened by the template and closed here, since thinking is to be off."""
     thinks_unless_told: bool
     """Whether the template lets the model think, and would not with `enable_thinking: false`."""
+    around_turns: tuple[str, ...] = ()
+    """With n turns before the record: what stands before, between and behind their 2 n texts (asked, answered, ...)."""
 
     @property
     def departures(self) -> dict[str, Any]:
@@ -57,8 +59,8 @@ class TemplateCut:
         return {name: value for name, value in found.items() if value}
 
 
-def cut_template(tokenizer: Any, system: str, options: dict[str, Any]) -> TemplateCut:
-    """Render a tokenizer's chat template and cut it.
+def cut_template(tokenizer: Any, system: str, options: dict[str, Any], num_turns: int = 0) -> TemplateCut:
+    """Render a tokenizer's chat template and cut it, with `num_turns` questions and answers before the record.
 
     Raises:
         ModelError: it drops, repeats or reorders the user's text, or drops the system text wherever it is put.
@@ -73,6 +75,7 @@ def cut_template(tokenizer: Any, system: str, options: dict[str, Any]) -> Templa
             "Fix the template or use another model."
         )
     head, _, tail = rendered.partition(_RECORD + _QUESTION)
+    around_turns = _cut_turns(template, user, num_turns, tail) if num_turns else ()
     closing = template.render([user, {"role": "assistant", "content": _ANSWER}], False)
     opened, closed_thought = open_thought(tail), False
     if opened is not None and options.get(THINKING) is False:
@@ -87,7 +90,36 @@ def cut_template(tokenizer: Any, system: str, options: dict[str, Any]) -> Templa
         opens_thought=None if closed_thought else opened,
         closed_thought=closed_thought,
         thinks_unless_told=opened is None and _thinks_unless_told(template, user, tail, options),
+        around_turns=around_turns,
     )
+
+
+def _cut_turns(template: _Template, user: dict[str, str], num_turns: int, tail: str) -> tuple[str, ...]:
+    """What the template writes around earlier turns, and before the record.
+
+    Raises:
+        ModelError: it drops, repeats or reorders them, or ends the prompt otherwise because of them.
+    """
+    from jinja2.exceptions import TemplateError
+
+    marks = [f"\ue000{side} {number}\ue001" for number in range(num_turns) for side in ("ASKED", "ANSWERED")]
+    turns = [{"role": ("user", "assistant")[place % 2], "content": mark} for place, mark in enumerate(marks)]
+    pieces: list[str] = []
+    try:
+        rest = template.render([*turns, user], True)
+        kept = all(rest.count(mark) == 1 for mark in marks)
+    except TemplateError:
+        rest, kept = "", False
+    for mark in [*marks, _RECORD + _QUESTION]:
+        piece, found, rest = rest.partition(mark)
+        pieces.append(piece)
+        kept = kept and bool(found)
+    if not kept or rest != tail:
+        raise ModelError(
+            f"the chat template of {template.name!r} does not keep earlier questions and answers as they are, so "
+            "worked examples cannot stand before the record. Set `examples: false` for this model, or use another one."
+        )
+    return tuple(pieces)
 
 
 def _closing(tokenizer: Any, tail: str, opened: str) -> str:
@@ -113,6 +145,7 @@ class _Template:
 
     def __init__(self, tokenizer: Any, system: str, options: dict[str, Any]) -> None:
         self._tokenizer, self._system, self._options = tokenizer, system, options
+        self.name = tokenizer.name_or_path
         self.system_in_user = self.system_was_dropped = self.asks_date = False
         self._place_system()
 

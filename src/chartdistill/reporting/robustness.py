@@ -149,6 +149,7 @@ def _overlap_rows(found: Overlap) -> list[tuple[str, str]]:
     where = f" ({run.scored_record} with {run.trained_record})" if run.scored_record else ""
     rows = [
         ("records scored / learned from", f"{write_count(found.scored)} / {write_count(found.trained)}"),
+        *([("worked examples, counted as learned from", write_count(found.examples))] if found.examples else []),
         ("scored records also learned from", write_count(found.same_id)),
         ("with the same words as one learned from", write_count(found.same_text)),
         (

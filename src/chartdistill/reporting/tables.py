@@ -225,6 +225,8 @@ def task_tables(results: RunResults, scores: Scores) -> list[Table]:
     tables = []
     for task in task_order(results, scores):
         present = {name for arm in scores.arms.values() for name in arm.get(task, {})}
+        if _why_undefined(scores, task, BY_NAME["from_example_rate"]):  # a run without worked examples
+            present.discard("from_example_rate")
         names = [metric.name for metric in CATALOGUE if metric.name in present]
         metrics = [describe(name) for name in (*names, *sorted(present.difference(names)))]
         defined = [metric for metric in metrics if not _why_undefined(scores, task, metric)]

@@ -32,7 +32,6 @@ from chartdistill.metrics.bootstrap import Estimate
 from chartdistill.metrics.means import mean_difference, mean_estimate, share_estimate
 from chartdistill.metrics.significance import SWAPS, PValue, correct_family, p_value
 from chartdistill.prompting.prompts import PromptBuilder
-from chartdistill.runtime.model_folder import load_tokenizer
 from chartdistill.runtime.run_folder import (
     RowWriter,
     begin,
@@ -167,10 +166,7 @@ def measure(
     if planted is None or isinstance(planted, str):
         return None if planted is None else {"reason": planted}
     seed, resamples = shared.config.evaluate.seed, shared.config.evaluate.bootstrap_resamples
-    builder = PromptBuilder.from_tokenizer(
-        load_tokenizer(planted.run.model_folder("student")), planted.run.config.system,
-        planted.run.config.student.template_options,
-    )  # fmt: skip
+    builder = planted.run.prompt_builder("student")
     answers = {sheet.name: stored_answers(sheet.path) for sheet in planted.sheets()}
     found = {
         name: _of_student(planted, adapter, builder, answers[f"{name} cleared"])

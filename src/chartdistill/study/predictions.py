@@ -95,7 +95,9 @@ def _sheets(
     for part in parts_of(options):
         if part.name not in failed:
             home = folder / "parts" / part.name
-            held_out_records(home, shared.config.evaluate.split)  # refuses a part that has seen a test record
+            held_out_records(
+                home, shared.config.evaluate.split, shared.tasks
+            )  # refuses a part that has seen a test record
             first = part.size == options.compared and part.seed == options.seeds[0]
             twice = first and part.arm in options.changed_arms
             if twice:

@@ -18,7 +18,6 @@ from typing import Any
 from chartdistill.config import Run, load_run
 from chartdistill.engines import require_answer_place
 from chartdistill.errors import ChartDistillError
-from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.runtime import privacy
 from chartdistill.runtime.model_folder import context_tokens, load_tokenizer, model_fingerprint
 from chartdistill.runtime.processes import end_with_launcher
@@ -56,8 +55,7 @@ def train(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     model_mark, context = model_fingerprint(model_folder), context_tokens(model_folder)
     curated = require_manifest(run.dir / "curated", "curate")["fingerprint"]
     distilled = None if options.distillation is None else require_manifest(run.dir / "labels", "label")["fingerprint"]
-    tokenizer = load_tokenizer(model_folder)
-    builder = PromptBuilder.from_tokenizer(tokenizer, run.config.system, student.template_options)
+    builder = run.prompt_builder("student")
     mark = fingerprint(
         curated,
         distilled,
@@ -65,7 +63,7 @@ def train(run: Run, progress: ProgressCallback) -> dict[str, Any]:
         run.config.system,
         student.template_options,
         options.what_determines_an_adapter(),
-        *filter(None, [builder.cut.departures]),
+        *filter(None, [builder.cut.departures, builder.examples_mark]),
     )
     if (done := finished(folder, mark)) is not None:
         return done
@@ -75,7 +73,7 @@ def train(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     options = with_dtype(options, folder)
     teacher = None if options.distillation is None else load_tokenizer(run.model_folder("teacher"))
     if teacher is not None:
-        check_vocabularies(teacher, tokenizer)
+        check_vocabularies(teacher, builder.tokenizer)
     examples = read_examples(run.dir, run.tasks, options, builder)
     check_lengths([*examples.train, *examples.validation], options.max_tokens, context)
     with memory_errors(options):
@@ -100,8 +98,8 @@ def train(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     return write_manifest(
         folder, mark, started,
         model=str(model_folder), options=run.config.train.model_dump(), dtype=options.dtype, sharing=sharing,
-        trainable_parameters=trainable,
-        mix=examples.mix, template_departures=builder.cut.departures,
+        trainable_parameters=trainable, mix=examples.mix, template_departures=builder.cut.departures,
+        examples=builder.examples_mark,
         versions=versions_of("chartdistill", "torch", "transformers", "peft", "accelerate"),
         counts=examples.counts(), **facts,
     )  # fmt: skip

@@ -19,7 +19,8 @@ from chartdistill.schema import Item, Label, Record, Rejection, Task
 
 class Grounding(ItemFilter):
     """Reason codes: `invented`, the item stands nowhere in the record, under any name; `boilerplate`, it stands only
-    in what cleaning cut off (search keywords, a site's notice); `invented_number`, its name is in the record but not
+    in what cleaning cut off (search keywords, a site's notice); `from_example`, it stands only in the chart of a worked
+    example of the prompts; `invented_number`, its name is in the record but not
     its numbers (a dose, for example), or they belong to something else."""
 
     type: Literal["grounding"] = "grounding"
@@ -47,6 +48,10 @@ class Grounding(ItemFilter):
                 if cut and self._evidence(item, cut, task) is not None:
                     evidence = "stands only in the search keywords or the notice at the chart's end"
                     findings.append(self.finding("boilerplate", item, evidence))
+                    continue
+                if any(self._evidence(item, chart, task) is not None for chart in task.shown_charts):
+                    evidence = "stands nowhere in the record, but in the chart of a worked example"
+                    findings.append(self.finding("from_example", item, evidence))
                     continue
                 evidence = f"no window of the record is {self.fuzzy_threshold:g}% like the item"
                 findings.append(self.finding("invented", item, evidence))
