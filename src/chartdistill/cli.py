@@ -106,6 +106,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="write the pairs that nothing matched, for a person to judge",
     )
     score.add_argument("--out", type=Path, metavar="FILE", help="JSON to write")
+    text = "make a model folder of a GGUF file, as llama.cpp and Ollama use it"
+    gguf = commands.add_parser("import-model", help=text, description=text)
+    gguf.add_argument("file", type=Path, metavar="FILE.gguf", help="an instruct model; any quantisation")
+    gguf.add_argument("folder", type=Path, metavar="FOLDER", help="new; configs look in models/NAME")
+    gguf.add_argument("--licence", type=Path, metavar="FILE", help="text of the licence, to go along")
+    gguf.add_argument("--any-answers", action="store_true", help="take a model that answers simple questions wrongly")
     study = commands.add_parser("study", help="many runs, one report: who can teach the student, from how much?")
     study.add_argument("config", type=Path, metavar="STUDY.yaml", help="see configs/study-demo.yaml")
     return parser
@@ -152,6 +158,9 @@ def _dispatch(arguments: argparse.Namespace) -> None:
         return
     if arguments.command == "score":
         _score(arguments)
+        return
+    if arguments.command == "import-model":
+        _import_model(arguments)
         return
     if arguments.command == "study":
         from chartdistill.study.study import study
@@ -205,6 +214,15 @@ def _dispatch(arguments: argparse.Namespace) -> None:
         from chartdistill.runtime.run_folder import read_manifest
 
         require_approval(read_manifest(run.dir / "report") or {})
+
+
+def _import_model(arguments: argparse.Namespace) -> None:
+    from chartdistill.runtime.gguf_model import import_gguf
+
+    def say(line: str) -> None:
+        print(f"import-model: {line}", file=sys.stderr)
+
+    import_gguf(arguments.file, arguments.folder, arguments.licence, arguments.any_answers, say)
 
 
 def _score(arguments: argparse.Namespace) -> None:

@@ -1,0 +1,212 @@
+"""`import-model`: a GGUF file becomes the model that it is, or nothing and a sentence."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chartdistill import cli
+from chartdistill.errors import ChartDistillError, InputError, ModelError
+from chartdistill.runtime.gguf_file import DIGITS_APART, read_gguf
+from chartdistill.runtime.gguf_model import IMPORT_NOTE, import_gguf, sha256
+from chartdistill.runtime.model_folder import check_model, licence, load_tokenizer
+from gguf_files import make_model, make_tokenizer, write_gguf
+from places import ROOT
+
+pytest.importorskip("gguf")
+TEXTS = ["a  25 mg", "Pt. 67 y/o\n\n  12.5 mg   q.d.", "in  2 weeks,\t10"]
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    return make_tokenizer()
+
+
+@pytest.fixture(scope="module")
+def model(tokenizer: Any) -> Any:
+    return make_model(tokenizer.get_vocab_size())
+
+
+@pytest.fixture(scope="module")
+def file(model: Any, tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_gguf(tmp_path_factory.mktemp("gguf") / "tiny.gguf", model, tokenizer)
+
+
+@pytest.fixture(scope="module")
+def imported(file: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], list[str]]:
+    folder, said = tmp_path_factory.mktemp("models") / "Tiny", []
+    # Beside the file lies what must not be looked at.
+    (file.parent / "config.json").write_text('{"model_type": "mamba"}')
+    (file.parent / "adapter_config.json").write_text('{"base_model_name_or_path": "nowhere"}')
+    text = file.parent / "words.txt"
+    text.write_text("Apache License\nVersion 2.0\n")
+    note = import_gguf(file, folder, text, any_answers=True, say=said.append)
+    return folder, note, said
+
+
+def test_the_folder_is_the_model_of_the_file(imported: Any, model: Any, tokenizer: Any) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    folder = imported[0]
+    check_model(folder)
+    again = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    assert json.loads((folder / "config.json").read_text())["dtype"] == "bfloat16"
+    ids = torch.tensor([[5, 9, 70, 12, 33]])
+    rounded = copy.deepcopy(model)
+    rounded.load_state_dict({name: value.to(torch.bfloat16) for name, value in model.state_dict().items()})
+    with torch.no_grad():
+        assert torch.allclose(again(ids).logits, rounded(ids).logits, atol=1e-4)
+    found = load_tokenizer(folder)
+    for text in TEXTS:
+        assert found.encode(text, add_special_tokens=False) == tokenizer.encode(text).ids
+    assert found.apply_chat_template([{"role": "user", "content": "hi"}], tokenize=False).startswith("<|im_start|>user")
+    assert found.eos_token == "<|im_end|>" and found.model_max_length == 512
+
+
+def test_the_note_says_what_it_was_made_from(imported: Any, file: Path) -> None:
+    folder, note, said = imported
+    assert note == json.loads((folder / IMPORT_NOTE).read_text())
+    assert note["source"] == {"name": "tiny.gguf", "bytes": file.stat().st_size, "sha256": sha256(file)}
+    assert set(note["result"]) == {path.name for path in folder.iterdir()} - {IMPORT_NOTE}
+    assert all(sha256(folder / name) == value for name, value in note["result"].items())
+    assert len(note["answers"]) == 3 and all(note["answers"].values())
+    assert licence(folder) == "apache-2.0" and (folder / "LICENSE").read_text().startswith("Apache")
+    for path in folder.iterdir():
+        assert str(file.parent).encode() not in path.read_bytes(), f"{path.name} holds a path of this machine"
+    assert said[0].startswith("converting") and "is ready" in said[-1]
+
+
+def test_what_is_done_is_not_done_again(imported: Any, file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "Tiny"
+    shutil.copytree(imported[0], folder)
+    said: list[str] = []
+    assert import_gguf(file, folder, say=said.append) == imported[1]
+    assert len(said) == 1 and "nothing to do" in said[0]
+    (folder / "tokenizer.json").write_text("{}")
+    with pytest.raises(InputError, match=r"tokenizer\.json was changed or removed"):
+        import_gguf(file, folder)
+
+
+def test_quantised_weights_come_out_as_they_were_stored(model: Any, tokenizer: Any, tmp_path: Path) -> None:
+    import gguf
+    import torch
+    from safetensors.torch import load_file
+
+    file = write_gguf(tmp_path / "q8.gguf", model, tokenizer, quantised=True)
+    import_gguf(file, tmp_path / "Q8", any_answers=True)
+    found = load_file(tmp_path / "Q8" / "model.safetensors")
+    value = model.state_dict()["model.layers.1.mlp.down_proj.weight"].float().numpy()
+    kind = gguf.GGMLQuantizationType.Q8_0
+    stored = torch.from_numpy(gguf.dequantize(gguf.quantize(value, kind), kind)).to(torch.bfloat16)
+    assert torch.equal(found["model.layers.1.mlp.down_proj.weight"], stored)
+
+
+def test_a_model_that_answers_nonsense_is_refused(file: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"only 0 of its 3 answers are right.*--any-answers"):
+        import_gguf(file, tmp_path / "Tiny")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "message"),
+    [
+        ({"architecture": "clip"}, ModelError, r"no GGUF file of architecture 'clip'; allowed: .*llama"),
+        ({"template": None}, ModelError, "no chat template.*instruct"),
+        ({"split": None}, ModelError, "does not say how its tokenizer cuts text.*newer file"),
+        ({"split": "new-bpe"}, ModelError, "says 'new-bpe'.*allowed: .*smollm"),
+        ({"kind": "adapter"}, ModelError, "of type 'adapter'"),
+        ({"parts": 3}, InputError, "one of 3 parts.*llama-gguf-split --merge"),
+        ({"extra": "rope_freqs.weight"}, ModelError, "does not read all of its weights"),
+        ({"without": "blk.1.ffn_up.weight"}, ModelError, r"missing_keys: model\.layers\.1\.mlp\.up_proj"),
+        ({"template": "{{ raise_exception('no') }}"}, ModelError, "chat template fails"),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_what_would_be_another_model_is_refused(
+    model: Any, tokenizer: Any, tmp_path: Path, changes: dict[str, Any], kind: type[Exception], message: str
+) -> None:
+    file = write_gguf(tmp_path / "tiny.gguf", model, tokenizer, **changes)
+    with pytest.raises(kind, match=message):
+        import_gguf(file, tmp_path / "models" / "Tiny", any_answers=True)
+    assert not list((tmp_path / "models").iterdir() if (tmp_path / "models").exists() else [])
+
+
+@pytest.mark.parametrize("share", [0.0001, 0.01, 0.04, 0.1, 0.3, 0.6, 0.9, 0.999])
+def test_a_file_that_is_cut_short_is_refused(file: Path, tmp_path: Path, share: float) -> None:
+    cut = tmp_path / "cut.gguf"
+    cut.write_bytes(file.read_bytes()[: max(4, int(file.stat().st_size * share))])
+    with pytest.raises(InputError, match=r"cut off|ends early or is damaged"):
+        read_gguf(cut)
+
+
+@pytest.mark.parametrize("content", [b"", b"GG", b"version https://git-lfs", b"<!doctype html>", b"PK\x03\x04"])
+def test_what_is_no_gguf_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "x.gguf"
+    file.write_bytes(content)
+    with pytest.raises(InputError, match="not a GGUF file: it begins with"):
+        read_gguf(file)
+
+
+def test_what_is_not_there_or_taken_is_refused(imported: Any, file: Path, tmp_path: Path) -> None:
+    for wrong in (tmp_path / "none.gguf", tmp_path):
+        with pytest.raises(InputError, match=r"cannot be read.*Name a \.gguf file"):
+            import_gguf(wrong, tmp_path / "Tiny")
+    with pytest.raises(InputError, match="--licence"):
+        import_gguf(file, tmp_path / "Tiny", licence=tmp_path / "none.txt")
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    (taken / "notes.txt").write_text("mine")
+    a_file, dangling, other = tmp_path / "a file", tmp_path / "link", tmp_path / "other"
+    a_file.write_text("mine")
+    dangling.symlink_to(tmp_path / "nowhere")
+    shutil.copytree(imported[0], other)
+    (other / IMPORT_NOTE).write_text((other / IMPORT_NOTE).read_text().replace(sha256(file), "0" * 64))
+    for folder in (taken, a_file, dangling, other):
+        with pytest.raises(InputError, match="there already, and was not made from this file"):
+            import_gguf(file, folder)
+    assert (taken / "notes.txt").read_text() == a_file.read_text() == "mine"
+
+
+def test_an_empty_folder_is_filled(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "Tiny").mkdir()
+    import_gguf(file, tmp_path / "Tiny", any_answers=True)
+    check_model(tmp_path / "Tiny")
+
+
+def test_a_killed_import_leaves_nothing_that_looks_finished(file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "models" / "Tiny"
+    command = [sys.executable, str(ROOT / "tests/material/gguf_files.py"), str(file), str(folder)]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None and child.stdout.readline() == "written\n"
+    with pytest.raises(InputError, match="another process is making"):
+        import_gguf(file, folder, any_answers=True)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    assert not folder.exists() and [path.name for path in folder.parent.iterdir()] == [".Tiny.partial"]
+    import_gguf(file, folder, any_answers=True)
+    assert [path.name for path in folder.parent.iterdir()] == ["Tiny"]
+
+
+def test_the_command_line_says_what_it_does(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["import-model", str(file), str(tmp_path / "Tiny"), "--any-answers"])
+    assert "import-model: converting" in capsys.readouterr().err
+    for arguments, code in (([str(tmp_path / "none.gguf"), "x"], InputError.exit_code),):
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["import-model", *arguments])
+        assert ended.value.code == code
+    assert issubclass(InputError, ChartDistillError)
+
+
+def test_the_splits_that_transformers_knows_are_left_to_it() -> None:
+    from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
+
+    assert not DIGITS_APART & set(GGUF_PRE_TOKENIZER_SPLITS)
