@@ -52,7 +52,7 @@ class Labeller:
         builder = PromptBuilder.from_tokenizer(load_tokenizer(model), run.config.system, teacher.template_options)
         self._labeler = Labeler(builder, run.tasks, run.config.label, "bench", teacher.template_options)
         self._stack, begun = ExitStack(), time.monotonic()
-        self._generator = self._stack.enter_context(teacher.engine.open(model))
+        self._generator = self._stack.enter_context(run.open_teacher())
         self._start = time.monotonic() - begun
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, get_args
 
@@ -17,7 +18,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from chartdistill.clinical.vocabulary_file import with_vocabulary
 from chartdistill.clinical.worked_examples import example_faults
 from chartdistill.curation import DEFAULT_FILTERS, AnyFilter
-from chartdistill.engines import AnyEngine, OpenAIEngine, VllmEngine
+from chartdistill.engines import (
+    AnyEngine,
+    Generator,
+    OpenAIEngine,
+    VllmEngine,
+    open_with,
+    refused_by_endpoint,
+    require_served,
+)
 from chartdistill.errors import ConfigError
 from chartdistill.evaluation import InterventionOptions, TrustGate
 from chartdistill.labelling import LabelOptions
@@ -25,11 +34,13 @@ from chartdistill.metrics import ALL_TASKS
 from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.prompting.worked_examples import Turn, example_turns
 from chartdistill.records import AnnotationFile, AnySource, PrepareOptions, source_for
-from chartdistill.runtime.model_folder import load_tokenizer, resolve_model
-from chartdistill.schema import LABELS_OF, Split, Task
-from chartdistill.training import TrainOptions, check_adapter
+from chartdistill.runtime.adapter_folder import Adapter, read_adapter, require_fit
+from chartdistill.runtime.model_folder import load_tokenizer, model_fingerprint, resolve_model
+from chartdistill.schema import LABELS_OF, Split, Task, content_hash
+from chartdistill.training import TrainOptions, check_adapter, go_on_from
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
+Role = Literal["teacher", "student"]
 TEACHER = "teacher"
 """The arm of a teacher model's answers."""
 
@@ -45,6 +56,10 @@ class ModelOptions(_Section):
     """Folder (relative to this config), or a hub name that is in the local cache."""
     revision: str | None = None
     """Commit of a hub name."""
+    adapter: Path | None = None
+    """Folder of a LoRA adapter for this model (relative to this config). The teacher answers with it. The student
+    starts from it: training goes on with its weights, the arm `base` is the student with it, and what `train.lora`
+    leaves out is as in the adapter (what it says must agree)."""
     engine: AnyEngine = VllmEngine()
     """Who generates."""
     template_options: dict[str, Any] = {}
@@ -141,6 +156,10 @@ class RunConfig(_Section):
             ):
                 if asked:
                     raise ValueError(f"{option} asks a teacher model, and teacher.labels names a file; leave one out")
+        for role in ("teacher", "student"):
+            options: ModelOptions = getattr(self, role)
+            if options.adapter is not None and isinstance(options.engine, OpenAIEngine) and options.engine.urls:
+                raise ValueError(refused_by_endpoint(options.engine, role))
         lora = self.train.lora
         if refused := self.student.engine.refuses_adapter(lora.rank, lora.use_dora):
             raise ValueError(f"train.lora.{refused}, or set student.engine.type: transformers")
@@ -154,6 +173,7 @@ class Run:
         self.config = config
         self.base = base
         self.dir = config.run_dir
+        self._adapters: dict[Role, Adapter] = {}
         tasks = [load_task(base / path) for path in config.tasks]
         named = None if config.vocabulary is None else base / config.vocabulary
         tasks = tasks if named is None else with_vocabulary(tasks, named)
@@ -177,11 +197,11 @@ class Run:
             return tasks
         return [task.model_copy(update={"shown_charts": charts}) for task in tasks]
 
-    def _shows_examples(self, role: Literal["teacher", "student"]) -> bool:
+    def _shows_examples(self, role: Role) -> bool:
         options: ModelOptions = getattr(self.config, role)
         return role == "teacher" if options.examples is None else options.examples
 
-    def prompt_builder(self, role: Literal["teacher", "student"], folder: Path | None = None) -> PromptBuilder:
+    def prompt_builder(self, role: Role, folder: Path | None = None) -> PromptBuilder:
         """Of the teacher's or the student's prompts: the one place that decides what stands in them.
 
         `folder`: with the tokenizer, where the model itself need not be here.
@@ -202,7 +222,7 @@ class Run:
             ConfigError: which option to change.
             ModelError: the student is not here.
         """
-        check_adapter(self.model_folder("student"), self.config.train.lora, self.config.student.engine)
+        check_adapter(self.model_folder("student"), self.train_options().lora, self.config.student.engine)
 
     @property
     def teacher_labels(self) -> AnnotationFile | None:
@@ -217,22 +237,72 @@ class Run:
         return TEACHER if labels is None else f"{LABELS_OF}{labels.path.name}"
 
     def require_teacher(self) -> None:
-        """That the teacher is here: the model's folder, or the file of labels.
+        """That the teacher is here: the model's folder and its adapter, or the file of labels.
 
         Raises:
-            ModelError: the model is not here.
-            ConfigError: the file is not here.
+            ModelError: the model is not here, or its adapter is not fit.
+            ConfigError: the file is not here, or the engine cannot load the adapter.
         """
         labels = self.teacher_labels
         if labels is None:
             self.model_folder("teacher")
+            self.adapter("teacher")
         elif not labels.path.exists():
             raise ConfigError(
                 f"teacher.labels: {labels.path} does not exist. Give a file of labels, or brat's folder of .ann files; "
                 "the path is relative to the config."
             )
 
-    def public_name(self, role: Literal["teacher", "student"]) -> str:
+    def adapter(self, role: Role) -> Adapter | None:
+        """The adapter that the teacher answers with, or that the student starts from, held against model and engine;
+        None where the config names none.
+
+        Raises:
+            ConfigError: the engine cannot load it, or it is the one that this run writes.
+            ModelError: it is not whole, or not for this model; the model is not here.
+        """
+        options: ModelOptions = getattr(self.config, role)
+        if options.adapter is None or role in self._adapters:
+            return self._adapters.get(role)
+        folder = (self.base / options.adapter).resolve()
+        if folder == (self.dir / "adapter").resolve():
+            raise ConfigError(
+                f"{role}.adapter is {folder}, where this run writes its own. Give the run another run_dir (--run-dir), "
+                "or copy the adapter elsewhere."
+            )
+        adapter, model = read_adapter(folder), self.model_folder(role)
+        require_fit(adapter, model)
+        require_served(adapter, model, options.engine, role)
+        self._adapters[role] = adapter
+        return adapter
+
+    def start(self) -> Path | None:
+        """The adapter folder that the student has before it is trained: that of the arm `base`."""
+        adapter = self.adapter("student")
+        return None if adapter is None else adapter.folder
+
+    def train_options(self) -> TrainOptions:
+        """How the student is tuned: as the config says, and as its starting adapter is."""
+        start = self.adapter("student")
+        return (
+            self.config.train if start is None else go_on_from(self.config.train, start, self.model_folder("student"))
+        )
+
+    def model_mark(self, role: Role) -> str:
+        """Changes when the model of a role does, or its adapter."""
+        mark, adapter = model_fingerprint(self.model_folder(role)), self.adapter(role)
+        return mark if adapter is None else content_hash(mark, adapter.mark)
+
+    def adapter_facts(self, role: Role) -> dict[str, dict[str, str]]:
+        """For manifests: which adapter; empty where there is none."""
+        adapter = self.adapter(role)
+        return {} if adapter is None else {f"{role}_adapter": adapter.facts()}
+
+    def open_teacher(self) -> AbstractContextManager[Generator]:
+        """The teacher's engine, whose answers come with its adapter if it has one."""
+        return open_with(self.config.teacher.engine, self.model_folder("teacher"), self.adapter("teacher"))
+
+    def public_name(self, role: Role) -> str:
         """A model's hub name; of a folder or file only its own name, since a path says something of the machine."""
         if role == "teacher" and (labels := self.teacher_labels) is not None:
             return labels.path.name
@@ -240,7 +310,7 @@ class Run:
         folder = self.base / model
         return folder.resolve().name if folder.is_dir() or model.count("/") != 1 else model
 
-    def model_folder(self, role: Literal["teacher", "student"]) -> Path:
+    def model_folder(self, role: Role) -> Path:
         """The checked folder of the teacher's or the student's model.
 
         Raises:

@@ -84,6 +84,7 @@ def run_all(run: Run, arguments: list[str], first: str = "prepare", last: str = 
         run.require_teacher()
     if "train" in chosen or "evaluate" in chosen:
         run.model_folder("student")
+        run.adapter("student")
     if "train" in chosen:
         run.require_usable_adapter()
     for verb in chosen:

@@ -38,6 +38,7 @@ from chartdistill.doctor.surroundings import (
 from chartdistill.doctor.time_plan import TimePlan, evaluate_time, label_time, train_time
 from chartdistill.doctor.workload import Work, count_work
 from chartdistill.engines import TransformersEngine, VllmEngine
+from chartdistill.errors import ConfigError, ModelError
 from chartdistill.runtime import privacy
 from chartdistill.training import TrainOptions
 
@@ -164,7 +165,11 @@ def _plan_engine(
 def _plan_training(
     found: Diagnosis, run: Run, cards: list[Card], smallest: Card | None, shape: ModelShape, work: Work
 ) -> None:
-    options, ways = run.config.train, max(1, len(cards))
+    ways = max(1, len(cards))
+    try:
+        options = run.train_options()
+    except (ConfigError, ModelError):  # said by the check of the adapter
+        options = run.config.train
     sharded = options.parallel == "fsdp" and ways > 1
     plan = train_plan(shape, options, _free_bytes(cards), work, smallest is not None, ways if sharded else 1)
     found.memory["student, training"] = plan

@@ -13,7 +13,7 @@ from chartdistill.doctor.machine import Card
 from chartdistill.doctor.model_shape import ModelShape, read_shape
 from chartdistill.doctor.weights import is_permissive, known_hashes, mismatch, read_weights, wrong_files
 from chartdistill.engines import OpenAIEngine, TransformersEngine, VllmEngine
-from chartdistill.errors import InputError, ModelError
+from chartdistill.errors import ConfigError, InputError, ModelError
 from chartdistill.records import AnnotationFile, read_annotations
 from chartdistill.runtime.model_folder import DEMO_HINT, licence, read_json
 
@@ -50,6 +50,7 @@ def look_at_model(
         shape = read_shape(folder)
         yield from _check_weights(role, folder, shape, hashes)
         models.folders[role] = folder
+        yield from _check_adapter(run, role)
     except OSError as error:
         yield Check(f"{role} weights", "no", f"{error.filename}: {error.strerror}", "make it readable for you")
         return
@@ -93,6 +94,22 @@ def _look_at_labels(run: Run, labels: AnnotationFile, absent: State) -> Check:
         found += f"; {len(reading.findings):,} lines or texts give none"
         return Check(name, "warning", found, "`label` names each in labels/findings.jsonl")
     return Check(name, "ok", found)
+
+
+def _check_adapter(run: Run, role: Role) -> Iterator[Check]:
+    """The adapter the teacher answers with, or the student starts from."""
+    name = f"{role} adapter"
+    try:
+        adapter = run.adapter(role)
+        if role == "student":
+            run.train_options()  # must agree with it
+    except (ConfigError, ModelError) as error:
+        yield Check(name, "no", *first_sentence(error))
+        return
+    if adapter is not None:
+        yield Check(
+            name, "ok", f"{adapter.folder}: rank {adapter.rank}, on {len(adapter.modules)} modules of the model"
+        )
 
 
 def _check_trainable(shape: ModelShape) -> Iterator[Check]:

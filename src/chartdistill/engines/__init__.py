@@ -10,6 +10,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from chartdistill.engines.adapter_fit import open_with, refused_by_endpoint, require_served
 from chartdistill.engines.contract import Generation, Generator, Request
 from chartdistill.engines.openai_engine import OpenAIEngine
 from chartdistill.engines.prompt_fit import require_answer_place, require_fit
@@ -26,6 +27,9 @@ __all__ = [
     "Request",
     "TransformersEngine",
     "VllmEngine",
+    "open_with",
+    "refused_by_endpoint",
     "require_answer_place",
     "require_fit",
+    "require_served",
 ]

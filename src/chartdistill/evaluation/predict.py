@@ -26,7 +26,7 @@ from chartdistill.evaluation.generation import require_same_examples
 from chartdistill.evaluation.judgement import doubts
 from chartdistill.prompting.answer_format import answer_pattern, parse_answer
 from chartdistill.records import Cleaned, clean, source_for
-from chartdistill.runtime.model_folder import read_json
+from chartdistill.runtime.adapter_folder import adapter_rank
 from chartdistill.runtime.run_folder import disk_errors, read_manifest, require_manifest
 from chartdistill.schema import Item, Record, RejectedRecord, Task
 
@@ -51,13 +51,12 @@ def predict(run: Run, records: Path | None, out: Path) -> int:
     builder = run.prompt_builder("student")
     require_same_examples(adapter, builder)
     require_fit(student.engine, builder, "student", constrained=run.config.label.constrain)
-    rank = int(read_json(adapter / "adapter_config.json")["r"])
     entries = iter(source_for(records).read())
     answered = 0
     with (
         disk_errors(out),
         out.open("w", encoding="utf-8") as stream,
-        student.engine.open(model, lora_rank=rank) as engine,
+        student.engine.open(model, lora_rank=adapter_rank(adapter)) as engine,
     ):
         while window := list(islice(entries, _RECORDS_PER_WINDOW)):
             charts = [(e, clean(e.text)) for e in window if not isinstance(e, RejectedRecord)]

@@ -26,7 +26,6 @@ from chartdistill.labelling.shards import remove_shards, take_over
 from chartdistill.metrics import ALL_TASKS
 from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.records import AnnotationFile, annotations_sha256
-from chartdistill.runtime.model_folder import model_fingerprint
 from chartdistill.runtime.progress import ProgressCallback
 from chartdistill.runtime.run_folder import (
     Journal,
@@ -57,7 +56,7 @@ def label(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     options, teacher = run.config.label, run.config.teacher
     folder, model = run.dir / "labels", run.model_folder("teacher")
     builder = run.prompt_builder("teacher")
-    asked_with = _what_determines_an_answer(run, model, builder)
+    asked_with = _what_determines_an_answer(run, builder)
     mark = _fingerprint(run, asked_with)
     if (done := finished(folder, mark)) is not None:
         return done
@@ -74,6 +73,7 @@ def label(run: Run, progress: ProgressCallback) -> dict[str, Any]:
         mark,
         started,
         model=str(model),
+        **run.adapter_facts("teacher"),
         engine=teacher.engine.model_dump(),
         template_departures=builder.cut.departures,
         engine_start_seconds=round(work.engine_start_seconds, 2),
@@ -144,7 +144,7 @@ def label_shard(run: Run, shard: Shard, progress: ProgressCallback) -> dict[str,
         raise ConfigError("--shard: teacher.labels names labels that exist, so there is nothing to share out.")
     folder, model = run.dir / "labels", run.model_folder("teacher")
     builder = run.prompt_builder("teacher")
-    asked_with = _what_determines_an_answer(run, model, builder)
+    asked_with = _what_determines_an_answer(run, builder)
     if finished(folder, _fingerprint(run, asked_with)) is not None:
         return None
     # No `begin`: it would clear away what other shards are writing.
@@ -183,7 +183,7 @@ def _label_into(
         work.taken_over = take_over(journal, target.parent, shard)
         if any(work.missing_of(record) for record in records()):
             engine_start = time.monotonic()
-            with teacher.engine.open(model) as generator:
+            with run.open_teacher() as generator:
                 work.engine_start_seconds = time.monotonic() - engine_start
                 work.label_missing(records(), generator)
         journal.finish(labeler.key(record, task) for record in records() for task in run.tasks)
@@ -198,11 +198,11 @@ def _fingerprint(run: Run, asked_with: str) -> str:
     return fingerprint(records, asked_with, per_task)
 
 
-def _what_determines_an_answer(run: Run, model: Path, builder: PromptBuilder) -> str:
+def _what_determines_an_answer(run: Run, builder: PromptBuilder) -> str:
     """The model and its surroundings; what of the options matters is each task's own (see `Labeler.key`)."""
     teacher = run.config.teacher
     return content_hash(
-        model_fingerprint(model),
+        run.model_mark("teacher"),
         teacher.template_options,
         teacher.engine.what_determines_an_answer(),
         run.config.system,

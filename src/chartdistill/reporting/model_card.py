@@ -156,6 +156,7 @@ def _training(results: RunResults, models: Models | None) -> list[str]:
         "Student (base model)": named.student or None,
         "Student's revision": named.student_revision,
         "Student's licence": named.student_licence,
+        **_adapters(labelled, trained),
         "Trainable parameters": trained.get("trainable_parameters"),
     }
     blocks = [_facts("What", facts)]
@@ -164,6 +165,13 @@ def _training(results: RunResults, models: Models | None) -> list[str]:
     for title, values in set_by.items():
         blocks += [f"### {title}", _yaml_block(values) if values else f"{NOT_RECORDED.capitalize()}."]
     return blocks
+
+
+def _adapters(labelled: Mapping[str, Any], trained: Mapping[str, Any]) -> dict[str, str]:
+    """The adapters that teacher and student came with; empty where they were plain models."""
+    named = {"Teacher's adapter": labelled.get("teacher_adapter"),
+             "Adapter the student started from": trained.get("student_adapter")}  # fmt: skip
+    return {what: f"{one['name']}, SHA-256 {one['sha256']}" for what, one in named.items() if one}
 
 
 def _origin(results: RunResults, adapter: Path) -> list[str]:

@@ -31,6 +31,8 @@ def plan(run: Run) -> dict[str, Any]:
             if labels is not None:
                 run.require_teacher()
             models[role] = str(run.model_folder(role)) if labels is None else f"{labels.path}, labels that exist"
+            if (adapter := run.adapter(role)) is not None:
+                models[f"{role} adapter"] = str(adapter.folder)
         except ModelError as error:
             models[role] = f"NOT READY: {error}"
     if not models["student"].startswith("NOT READY"):

@@ -91,7 +91,7 @@ def _sheets(
     plain = plain_questions(records, shared.tasks)
     sheets: list[Sheet] = []
     changed = {BASE: BASE}
-    students: list[tuple[str, Path | None, bool]] = [(BASE, None, True)]
+    students: list[tuple[str, Path | None, bool]] = [(BASE, shared.start(), True)]
     for part in parts_of(options):
         if part.name not in failed:
             home = folder / "parts" / part.name
@@ -104,7 +104,7 @@ def _sheets(
                 changed[part.arm] = part.name
             students.append((part.name, home / "adapter", twice))
     for name, adapter, twice in students:
-        made_from = None if adapter is None else (read_manifest(adapter) or {}).get("fingerprint")
+        made_from = None if adapter is None or name == BASE else (read_manifest(adapter) or {}).get("fingerprint")
         sheets.append(Sheet(name, folder / "predictions" / f"{name}.jsonl", name, adapter, made_from, plain))
         if again and twice:
             path = folder / VARIANTS / f"{name}.jsonl"

@@ -21,7 +21,6 @@ from chartdistill.curation import Format
 from chartdistill.errors import ConfigError, InputError, TrainingError
 from chartdistill.pipeline import ChildError
 from chartdistill.prompting.answer_format import format_answer
-from chartdistill.runtime.model_folder import model_fingerprint
 from chartdistill.runtime.processes import end_with_parent
 from chartdistill.runtime.run_folder import (
     RowWriter,
@@ -59,6 +58,8 @@ def derive(run: Run, folder: Path, changes: Mapping[str, Any]) -> Path:
             "exist come in as `imported:` of the study."
         )
     values = run.config.model_dump(mode="json", exclude_none=True)
+    # What was left out of it a starting adapter decides.
+    values["train"]["lora"] = run.config.train.lora.model_dump(mode="json", exclude_unset=True)
     for section, change in changes.items():
         values[section] = {**values[section], **change} if isinstance(change, dict) else change
     values["run_dir"] = str(folder.resolve())
@@ -68,6 +69,8 @@ def derive(run: Run, folder: Path, changes: Mapping[str, Any]) -> Path:
     for role in ("teacher", "student"):
         near = run.base / values[role]["model"]
         values[role]["model"] = str(near.resolve()) if near.is_dir() else values[role]["model"]
+        if values[role].get("adapter") is not None:
+            values[role]["adapter"] = str((run.base / values[role]["adapter"]).resolve())
     make_folder(folder)
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
     path = folder / "config.yaml"
@@ -190,7 +193,7 @@ def _mark(config: Path) -> str:
     run = load_run(config)
     curated = require_manifest(run.dir / "curated", "curate")["fingerprint"]
     options = run.config.model_dump(mode="json", exclude={"gates", "report"})  # which no adapter depends on
-    return fingerprint(curated, options, model_fingerprint(run.model_folder("student")))
+    return fingerprint(curated, options, run.model_mark("student"))
 
 
 def _adapter(home: Path) -> str | None:

@@ -3,5 +3,14 @@
 from chartdistill.training.launch import launch_options
 from chartdistill.training.options import DistillationOptions, LoraOptions, Parallel, TrainOptions
 from chartdistill.training.servable import check_adapter
+from chartdistill.training.starting_adapter import go_on_from
 
-__all__ = ["DistillationOptions", "LoraOptions", "Parallel", "TrainOptions", "check_adapter", "launch_options"]
+__all__ = [
+    "DistillationOptions",
+    "LoraOptions",
+    "Parallel",
+    "TrainOptions",
+    "check_adapter",
+    "go_on_from",
+    "launch_options",
+]

@@ -1,4 +1,4 @@
-"""The student: loaded frozen, with a fresh LoRA adapter, and what its architecture allows."""
+"""The student: loaded frozen, with a fresh LoRA adapter or the one it starts from, and what its architecture allows."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from chartdistill.errors import ConfigError, ModelError
 from chartdistill.training.options import TrainOptions
+from chartdistill.training.starting_adapter import load_start
 
 if TYPE_CHECKING:
     import torch
 
 
-def load_model(folder: Path, options: TrainOptions) -> Any:
-    """The frozen student with a fresh LoRA adapter, in the dtype the hardware does well.
+def load_model(folder: Path, options: TrainOptions, start: Path | None = None) -> Any:
+    """The frozen student with a fresh LoRA adapter, or with `start` to train further, in the dtype the hardware does
+    well.
 
     Raises:
         ModelError: the weights cannot be loaded.
@@ -53,14 +55,14 @@ def load_model(folder: Path, options: TrainOptions) -> Any:
         )
     except (OSError, ValueError, ImportError) as error:
         raise ModelError(f"the student in {folder} cannot be loaded for training: {error}") from error
-    model = add_adapter(model, options)
+    model = add_adapter(model, options, start)
     if not torch.cuda.is_available():
         fuse_lora_products(model)
     return model
 
 
-def add_adapter(model: Any, options: TrainOptions) -> Any:
-    """Freeze a model and put a fresh LoRA adapter on it."""
+def add_adapter(model: Any, options: TrainOptions, start: Path | None = None) -> Any:
+    """Freeze a model and put a LoRA adapter on it: a fresh one, or the one in the folder `start`."""
     import torch
     from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
     from transformers import GenerationConfig
@@ -86,7 +88,7 @@ def add_adapter(model: Any, options: TrainOptions) -> Any:
     )
     torch.manual_seed(options.seed)  # the adapter's first values
     try:
-        return get_peft_model(model, config)
+        return get_peft_model(model, config) if start is None else load_start(model, start, lora)
     except ValueError as error:
         raise ModelError(f"no adapter fits the student: {error} Set train.lora.target_modules.") from error
 

@@ -19,7 +19,7 @@ from chartdistill.config import Run, load_run
 from chartdistill.engines import require_answer_place
 from chartdistill.errors import ChartDistillError
 from chartdistill.runtime import privacy
-from chartdistill.runtime.model_folder import context_tokens, load_tokenizer, model_fingerprint
+from chartdistill.runtime.model_folder import context_tokens, load_tokenizer
 from chartdistill.runtime.processes import end_with_launcher
 from chartdistill.runtime.progress import ProgressCallback, StageBar
 from chartdistill.runtime.run_folder import (
@@ -50,16 +50,16 @@ def train(run: Run, progress: ProgressCallback) -> dict[str, Any]:
         TrainingError: nothing to train on, an example that is too long or has no answer token, a failed self-check, a
             loss or gradient that is not finite, not enough memory.
     """
-    options, student, folder = run.config.train, run.config.student, run.dir / "adapter"
+    options, student, folder = run.train_options(), run.config.student, run.dir / "adapter"
     model_folder = run.model_folder("student")
-    model_mark, context = model_fingerprint(model_folder), context_tokens(model_folder)
+    context = context_tokens(model_folder)
     curated = require_manifest(run.dir / "curated", "curate")["fingerprint"]
     distilled = None if options.distillation is None else require_manifest(run.dir / "labels", "label")["fingerprint"]
     builder = run.prompt_builder("student")
     mark = fingerprint(
         curated,
         distilled,
-        model_mark,
+        run.model_mark("student"),
         run.config.system,
         student.template_options,
         options.what_determines_an_adapter(),
@@ -77,7 +77,7 @@ def train(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     examples = read_examples(run.dir, run.tasks, options, builder)
     check_lengths([*examples.train, *examples.validation], options.max_tokens, context)
     with memory_errors(options):
-        model = load_model(model_folder, options)
+        model = load_model(model_folder, options, run.start())
         unfit = why_not_packed(model)
         rows, sharing = choose_rows(model, unfit, examples.train, options, builder.end_id)
     # They import what only training needs.
@@ -101,7 +101,7 @@ def train(run: Run, progress: ProgressCallback) -> dict[str, Any]:
         trainable_parameters=trainable, mix=examples.mix, template_departures=builder.cut.departures,
         examples=builder.examples_mark,
         versions=versions_of("chartdistill", "torch", "transformers", "peft", "accelerate"),
-        counts=examples.counts(), **facts,
+        counts=examples.counts(), **run.adapter_facts("student"), **facts,
     )  # fmt: skip
 
 
