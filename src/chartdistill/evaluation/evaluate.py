@@ -260,7 +260,7 @@ def ask_teacher_again(run: Run, folder: Path, changed: Sequence[Asking], changes
     Returns:
         The seconds, without those of starting its engine; None where some answers were stored already.
     """
-    teacher, model = run.config.teacher, run.model_folder("teacher")
+    teacher = run.config.teacher
     seconds: float | None = None
     builder = run.prompt_builder("teacher")
     departures = filter(None, [builder.cut.departures, builder.examples_mark])

@@ -24,7 +24,7 @@ from chartdistill.records.sources.entry import id_text
 
 __all__ = [
     "AnySource", "PrepareOptions", "SourceEntry", "source_for", "Cleaned", "clean", "SHINGLE_WORDS", "body_words",
-    "cluster_records", "id_text", "split_in_words", "body_hash", "AnnotationFile", "Answer", "AnswerIndex", "FROM_CHART", "Finding",
-    "Reading", "annotations_sha256", "completion_of", "nothing_usable", "read_annotations", "NO_ENDINGS", "Endings",
-    "chart_and_kind", "prompt_and_completion",
+    "cluster_records", "id_text", "split_in_words", "body_hash", "AnnotationFile", "Answer", "AnswerIndex",
+    "FROM_CHART", "Finding", "Reading", "annotations_sha256", "completion_of", "nothing_usable", "read_annotations",
+    "NO_ENDINGS", "Endings", "chart_and_kind", "prompt_and_completion",
 ]  # fmt: skip

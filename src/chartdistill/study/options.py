@@ -8,8 +8,8 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from chartdistill.config import checked, read_yaml
 from chartdistill.evaluation import InterventionOptions
+from chartdistill.runtime.yaml_file import checked, read_yaml
 
 TrainedArm = Literal[
     "distilled_raw", "distilled_filtered", "self_raw", "self_filtered", "imported_raw", "audited", "gold_trained"
