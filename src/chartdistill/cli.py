@@ -79,6 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
     predict = commands.add_parser("predict", help="answer the tasks for new charts with a trained adapter")
     _common(predict)
     predict.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSONL to write")
+    predict.add_argument("--filters", action="store_true", help="put the config's filters on the answers")
     doctor = commands.add_parser("doctor", help="will this config run on this machine? go or no-go")
     _common(doctor)
     doctor.add_argument("--json", action="store_true", help="everything as JSON")
@@ -186,7 +187,7 @@ def _dispatch(arguments: argparse.Namespace) -> None:
     if arguments.command == "predict":
         from chartdistill.evaluation.predict import predict
 
-        count = predict(run, arguments.records, arguments.out)
+        count = predict(run, arguments.records, arguments.out, arguments.filters)
         print(f"{count} records answered in {arguments.out}", file=sys.stderr)
         return
     if getattr(arguments, "dry_run", False):

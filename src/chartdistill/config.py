@@ -27,8 +27,8 @@ from chartdistill.engines import (
     require_served,
 )
 from chartdistill.errors import ConfigError
-from chartdistill.evaluation import InterventionOptions, TrustGate
-from chartdistill.labelling import LabelOptions
+from chartdistill.evaluation import InterventionOptions, StudentArm, TrustGate
+from chartdistill.labelling import SPANS, Constraint, LabelOptions
 from chartdistill.metrics import ALL_TASKS
 from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.prompting.worked_examples import Turn, example_turns
@@ -94,6 +94,12 @@ class EvaluateOptions(_Section):
     """Records to score on. The student must not have seen them."""
     max_answer_tokens: int = Field(default=256, ge=8)
     """Room for an answer."""
+    constrain: Constraint | None = Field(default=None, exclude_if=lambda held_to: held_to is None)
+    """What the answers of base and student are held to, here and in `predict`: as label.constrain. null: the answer
+    format, unless label.constrain is false."""
+    also: tuple[StudentArm, ...] = Field(default=(), exclude_if=lambda arms: not arms)
+    """Further arms of the student's adapter, to compare: `student plain` (the answer format), `student constrained`
+    (words of the chart), `student filtered` (its answers behind the config's filters)."""
     bootstrap_resamples: int = Field(default=2000, ge=100)
     """Resamples of the record clusters behind each interval."""
     seed: int = 0
@@ -162,6 +168,17 @@ class RunConfig(_Section):
         lora = self.train.lora
         if refused := self.student.engine.refuses_adapter(lora.rank, lora.use_dora):
             raise ValueError(f"train.lora.{refused}, or set student.engine.type: transformers")
+        wants_spans = {
+            "label.constrain": (self.teacher, self.label.constrain == SPANS),
+            "evaluate.constrain": (self.student, self.evaluate.constrain == SPANS),
+            "evaluate.also": (self.student, "student constrained" in self.evaluate.also),
+        }
+        for option, (model, wanted) in wants_spans.items():
+            if wanted and not model.engine.takes_spans:
+                raise ValueError(
+                    f"{option} asks for words of the chart (spans), which an endpoint (engine.type: openai) cannot be "
+                    "told; use engine.type vllm or transformers"
+                )
         return self
 
 
@@ -299,7 +316,8 @@ class Run:
 
     def open_teacher(self) -> AbstractContextManager[Generator]:
         """The teacher's engine, whose answers come with its adapter if it has one."""
-        return open_with(self.config.teacher.engine, self.model_folder("teacher"), self.adapter("teacher"))
+        with_spans = self.config.label.constrain == SPANS
+        return open_with(self.config.teacher.engine, self.model_folder("teacher"), self.adapter("teacher"), with_spans)
 
     def public_name(self, role: Role) -> str:
         """A model's hub name; of a folder or file only its own name, since a path says something of the machine."""

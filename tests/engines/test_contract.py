@@ -17,12 +17,15 @@ from typing import Any
 
 import pytest
 
+from chartdistill.config import load_task
 from chartdistill.doctor.memory_plan import label_plan
 from chartdistill.doctor.model_shape import read_shape
 from chartdistill.doctor.workload import Work
 from chartdistill.engines import Generation, Generator, OpenAIEngine, Request, TransformersEngine, VllmEngine
 from chartdistill.errors import ConfigError, EngineError
+from chartdistill.prompting.chart_spans import SpanGrammar
 from chartdistill.runtime.model_folder import load_tokenizer
+from places import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.vllm]
 
@@ -41,12 +44,13 @@ CHARTS = [
 ]
 QUESTIONS = ["List the drugs.", "Was a test ordered?", "What is to be expected?"]
 CHOICES = ("yes", "no", 'not "clear" | \\ at all')
+SPAN_TASKS = [load_task(ROOT / f"configs/tasks/{name}.yaml") for name in ("medication", "diagnosis")]
 PATTERN = r"(None found|[a-z]{3,9} \| (start|stop)(\n[a-z]{3,9} \| (start|stop)){0,3})"
 
 
 @pytest.fixture(scope="module", params=list(ENGINES))
 def generator(request: pytest.FixtureRequest, served_model: Path) -> Iterator[Generator]:
-    with ENGINES[request.param].open(served_model, lora_rank=8) as opened:
+    with ENGINES[request.param].open(served_model, lora_rank=8, with_spans=request.param != "openai") as opened:
         yield opened
 
 
@@ -176,6 +180,52 @@ def test_a_request_that_cannot_be_answered_fails_alone(
     assert given[4].failure is not None and given[4].text is None
     good = [i for i in range(len(asked)) if i not in (2, 4)]
     assert [given[i].text for i in good] == texts(reference.generate([asked[i] for i in good]))
+
+
+@pytest.mark.parametrize("generator", ["transformers", "vllm"], indirect=True)
+def test_spans_are_words_of_the_chart_whatever_the_model_wants(
+    generator: Generator, reference: Generator, tokenizer: Any, adapters: list[Path]
+) -> None:
+    """A random model, asked about several charts at once, with free answers among them: it can only quote."""
+    asked = []
+    for number, (chart, task) in enumerate(itertools.product(CHARTS, SPAN_TASKS)):
+        ids = tokenizer.encode(f"{chart}\n\n{task.question}", add_special_tokens=False)
+        request = Request(ids, 120, tokenizer.eos_token_id, spans=SpanGrammar.of(task, (chart,)))
+        asked += [request, replace(request, max_tokens=12, spans=None)]
+        asked += [replace(request, temperature=1.5, seed=number * 10 + draw) for draw in range(3)]
+    given, changed = generator.generate(asked), generator.generate(asked, adapters[0])
+    assert texts(given) != texts(changed)
+    finished = 0
+    for request, answer in zip(asked * 2, given + changed, strict=True):
+        assert answer.failure is None
+        if request.spans is not None and answer.finish_reason == "stop":
+            assert request.spans.admits(answer.text or ""), answer.text
+            finished += 1
+    assert finished > 40
+    greedy = [number for number, request in enumerate(asked) if not request.temperature]
+    assert [texts(given)[i] for i in greedy] == texts(reference.generate([asked[i] for i in greedy]))
+
+
+@pytest.mark.parametrize("generator", ["transformers", "vllm"], indirect=True)
+def test_logprobs_of_spans_are_the_models_own(generator: Generator, tokenizer: Any) -> None:
+    """What it is made to write shows as unlikely; the likeliest tokens are those it wanted."""
+    ids = tokenizer.encode(CHARTS[0], add_special_tokens=False)
+    request = Request(ids, 20, tokenizer.eos_token_id, logprobs=True, top_logprobs=2)
+    [free] = generator.generate([request])
+    [held] = generator.generate([replace(request, spans=SpanGrammar.of(SPAN_TASKS[0], (CHARTS[0],)))])
+    assert held.logprobs is not None and free.logprobs is not None
+    assert held.top_logprobs is not None and free.top_logprobs is not None
+    assert held.top_logprobs[0] == pytest.approx(free.top_logprobs[0], abs=2e-3)
+    assert held.logprobs[0] < held.top_logprobs[0][0][1] and held.token_ids[0] != free.token_ids[0]
+
+
+@pytest.mark.parametrize("generator", ["openai"], indirect=True)
+def test_an_endpoint_takes_no_spans(generator: Generator, served_model: Path, requests_: list[Request]) -> None:
+    spans = SpanGrammar.of(SPAN_TASKS[0], (CHARTS[0],))
+    with pytest.raises(ConfigError, match="takes no `spans`"):
+        generator.generate([replace(requests_[0], spans=spans)])
+    with pytest.raises(ConfigError, match="takes no `spans`"), ENGINES["openai"].open(served_model, with_spans=True):
+        pass
 
 
 def test_a_seed_repeats_a_sample(generator: Generator, requests_: list[Request]) -> None:

@@ -81,13 +81,16 @@ def refused_by_endpoint(engine: OpenAIEngine, role: str) -> str:
 
 
 @contextmanager
-def open_with(engine: Engine, model: Path, adapter: Adapter | None) -> Iterator[Generator]:
-    """Open an engine whose answers all come from the model with this adapter; None: from the model as it is."""
+def open_with(engine: Engine, model: Path, adapter: Adapter | None, with_spans: bool = False) -> Iterator[Generator]:
+    """Open an engine whose answers all come from the model with this adapter; None: from the model as it is.
+
+    `with_spans`: as of the engine's `open`.
+    """
     if adapter is None:
-        with engine.open(model) as generator:
+        with engine.open(model, with_spans=with_spans) as generator:
             yield generator
         return
-    with engine.open(model, lora_rank=adapter.rank) as generator:
+    with engine.open(model, lora_rank=adapter.rank, with_spans=with_spans) as generator:
         yield _Adapted(generator, adapter.folder)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from chartdistill.engines.contract import Generation, Request
+from chartdistill.engines.contract import Generation, Request, kept_or_failed
 from chartdistill.prompting.thoughts import find_thought
 
 THOUGHT_ONLY, THOUGHT_CUT = "thought_only", "thought_cut"
@@ -46,7 +46,7 @@ def decode_answer(request: Request, answer: Generation, tokenizer: Any, opened: 
         given = replace(answer, text=text)
     elif given.text is not None:
         given = _only_of(given, tokenizer, len(written))
-    return given if given.text is None else _as_wanted(request, given)
+    return given if given.text is None else kept_or_failed(request, _as_wanted(request, given))
 
 
 def _as_wanted(request: Request, answer: Generation) -> Generation:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from chartdistill.errors import ConfigError
 from chartdistill.prompting.answer_format import literal_pattern
+from chartdistill.prompting.chart_spans import SpanGrammar
 
 LOWEST_LOGPROB = -9999.0
 """Stands for minus infinity, as in vLLM's server, because JSON has no infinity."""
@@ -43,7 +44,15 @@ class Request:
     """What the chat template was given beside `messages`; `prompt_ids` were made with it."""
     in_thought: bool = False
     """The prompt leaves a thought open (its template ends with `<think>`): only what follows that thought is an answer.
-    An engine that constrains from the first token refuses such a request if it has `choices` or a `pattern`."""
+    An engine that constrains from the first token refuses such a request if it is constrained."""
+    spans: SpanGrammar | None = None
+    """When given, the items of the answer are words of this chart. Not together with `choices` or `pattern`; only for
+    an engine that was opened `with_spans`."""
+
+    @property
+    def is_constrained(self) -> bool:
+        """Whether not every answer may be given."""
+        return self.spans is not None or self.constraint is not None
 
     @property
     def constraint(self) -> str | None:
@@ -58,17 +67,19 @@ class Request:
 
     def bare(self, text: str) -> str:
         """A constrained answer without the space before it."""
-        return text if self.constraint is None else text.strip(" ")
+        return text.strip(" ") if self.is_constrained else text
 
     def keeps(self, text: str) -> bool:
-        """Whether a whole answer is as `choices` or `pattern` demand."""
+        """Whether a whole answer is as `choices`, `pattern` or `spans` demand."""
         if self.choices:
             return text in self.choices
+        if self.spans is not None:
+            return self.spans.admits(text)
         return self.pattern is None or re.fullmatch(self.pattern, text) is not None
 
     def __post_init__(self) -> None:
-        if self.choices and self.pattern is not None:
-            raise ConfigError("a request has `choices` and a `pattern`: give one of them.")
+        if sum((bool(self.choices), self.pattern is not None, self.spans is not None)) > 1:
+            raise ConfigError("a request has two of `choices`, `pattern` and `spans`: give one of them.")
         if not 0 <= self.top_logprobs <= MOST_TOP_LOGPROBS:
             raise ConfigError(f"top_logprobs is {self.top_logprobs}; allowed are 0 to {MOST_TOP_LOGPROBS}.")
         if self.max_tokens < 1 or not self.prompt_ids:
@@ -83,7 +94,8 @@ class Generation:
     """The answer to one request: `text`, or a `failure` in words. Never both, never neither.
 
     Log-probabilities are natural logarithms at temperature 1, among the tokens that `choices` or `pattern` allow: a
-    gate's add up to one over its answers. (vLLM masks what is not allowed before it takes its raw values.)
+    gate's add up to one over its answers. (vLLM masks what is not allowed before it takes its raw values.) With `spans`
+    they are the model's own, among all tokens: a word that it was made to write is an unlikely one.
     """
 
     text: str | None
@@ -111,7 +123,7 @@ def refuse_constrained_thought(requests: Sequence[Request]) -> None:
     Raises:
         ConfigError: a request is constrained, and its prompt leaves a thought open: that would be made an answer.
     """
-    if any(request.in_thought and request.constraint is not None for request in requests):
+    if any(request.in_thought and request.is_constrained for request in requests):
         raise ConfigError(
             "the chat template leaves a thought open at the end of the prompt, and the answer is constrained from its "
             "first token, so the thought would be taken for the answer. Set template_options: {enable_thinking: false} "
@@ -126,6 +138,19 @@ def too_long(request: Request, longest: int) -> Generation | None:
         return None
     reason = f"prompt_too_long: {needed} tokens with the answer, the engine takes {longest}"
     return Generation(None, failure=reason, prompt_tokens=len(request.prompt_ids))
+
+
+def kept_or_failed(request: Request, answer: Generation) -> Generation:
+    """A whole answer that is held to the words of a chart; the failure that it is not, should an engine let it pass."""
+    if request.spans is None or answer.text is None or answer.finish_reason != "stop" or request.keeps(answer.text):
+        return answer
+    return Generation(
+        None,
+        failure="constraint_not_kept: the engine gave an answer that is not made of the chart's words",
+        prompt_tokens=answer.prompt_tokens,
+        cached_tokens=answer.cached_tokens,
+        completion_tokens=answer.completion_tokens,
+    )
 
 
 class Generator(Protocol):

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -30,6 +30,9 @@ _COMMON_CONTROL = (
     r"\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_RESULTS)\]",  # Mistral
     r"<</?SYS>>",  # Llama 2
 )
+
+
+_NO_SPANS = "an endpoint takes no `spans`, words of the chart: use engine vllm or transformers."
 
 
 class OpenAIEngine(BaseModel):
@@ -84,6 +87,8 @@ class OpenAIEngine(BaseModel):
             raise ValueError("an endpoint is named twice")
         return tuple(url.rstrip("/") for url in urls)
 
+    takes_spans: ClassVar[bool] = False
+
     @property
     def makes_prompts(self) -> bool:
         """Whether the endpoint makes the prompt of messages, with its own template."""
@@ -104,7 +109,7 @@ class OpenAIEngine(BaseModel):
         return {**own, "api": self.api, "extra_body": self.extra_body}
 
     @contextmanager
-    def open(self, model: Path, lora_rank: int | None = None) -> Iterator[Generator]:
+    def open(self, model: Path, lora_rank: int | None = None, with_spans: bool = False) -> Iterator[Generator]:
         """Connect to the endpoints, or start one.
 
         Args:
@@ -113,9 +118,11 @@ class OpenAIEngine(BaseModel):
 
         Raises:
             PrivacyError: a host that `privacy.allowed_hosts` does not name.
-            ConfigError: no such key variable, or not exactly one model to ask.
+            ConfigError: no such key variable, not exactly one model to ask, or spans are wanted.
             EngineError: an endpoint is not up, or the server did not start.
         """
+        if with_spans:
+            raise ConfigError(_NO_SPANS)
         for url in self.urls:
             privacy.check_host(urlsplit(url).hostname or "")
         if self.urls and lora_rank is not None:
@@ -210,6 +217,8 @@ class _OpenAIGenerator:
         return [answer for answer in answers if answer is not None]
 
     def _check(self, request: Request) -> None:
+        if request.spans is not None:
+            raise ConfigError(_NO_SPANS)
         if self._options.api == "chat" and request.messages is None:
             raise ConfigError("engine.api is `chat`, but this request has no messages. Use `api: completions`.")
         for endpoint in self._endpoints.values():

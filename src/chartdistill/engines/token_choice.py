@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from chartdistill.engines.contract import LOWEST_LOGPROB, Request
+from chartdistill.engines.span_mask import SpanMasks, masked
 from chartdistill.errors import ConfigError
+from chartdistill.prompting.span_decoding import SpanMatcher
 
 
 class Grammars:
@@ -16,6 +18,7 @@ class Grammars:
     def __init__(self, tokenizer: Any, vocabulary: int) -> None:
         self._tokenizer, self._vocabulary = tokenizer, vocabulary
         self._compiler: Any = None
+        self.spans = SpanMasks(tokenizer, vocabulary)
 
     def matcher(self, request: Request) -> Any:
         """A fresh matcher for a request with `choices` or `pattern`; None for a free answer.
@@ -43,6 +46,10 @@ class Grammars:
             raise ValueError(f"pattern {request.pattern!r}: {error}") from error
         return xgrammar.GrammarMatcher(grammar, override_stop_tokens=sorted(self.ends(request)))
 
+    def span_matcher(self, request: Request) -> SpanMatcher | None:
+        """Of a request with `spans`."""
+        return None if request.spans is None else self.spans.matcher(request.spans, self.ends(request))
+
     def ends(self, request: Request) -> frozenset[int]:
         """The ids that end an answer."""
         eos = self._tokenizer.eos_token_id
@@ -59,6 +66,7 @@ class Row:
     """The torch generator of a sampled answer; None for a greedy one."""
     ends: frozenset[int]
     """The answer ends at any of these."""
+    spans: SpanMatcher | None = None
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     likeliest: list[tuple[tuple[int, float], ...]] = field(default_factory=list)
@@ -86,14 +94,14 @@ def new_row(request: Request, grammars: Grammars) -> Row:
             random.seed()
         else:
             random.manual_seed(request.seed)
-    return Row(request, grammars.matcher(request), random, grammars.ends(request))
+    return Row(request, grammars.matcher(request), random, grammars.ends(request), grammars.span_matcher(request))
 
 
 class Chooser:
     """A logits processor that picks the token of each row itself and leaves greedy search no other.
 
-    Log-probabilities are at temperature 1, among the tokens allowed. Nothing but the numbers asked for is kept, so
-    memory does not grow with the vocabulary times the answer.
+    Log-probabilities are at temperature 1, among the tokens that a grammar allows. Nothing but the numbers asked for is
+    kept, so memory does not grow with the vocabulary times the answer.
     """
 
     def __init__(self, rows: Sequence[Row], end_id: int) -> None:
@@ -111,10 +119,14 @@ class Chooser:
             row = self._rows[number]
             if row.matcher is not None:
                 scores[number] = self._allowed(row, scores[number])
-            free = row.matcher is None and row.random is None
-            token = greedy[number] if free else self._pick(row, scores[number])
+            free = row.matcher is None and row.spans is None and row.random is None
+            # What `spans` forbid stays in `scores`, which log-probabilities are taken from.
+            within = scores[number] if row.spans is None else masked(row.spans, scores[number])
+            token = greedy[number] if free else self._pick(row, within)
             if row.matcher is not None:
                 row.matcher.accept_token(token)
+            if row.spans is not None:
+                row.spans.accept(token)
             row.ids.append(token)
             if not row.done:
                 chosen[number] = token

@@ -34,6 +34,7 @@ class TransformersEngine(BaseModel):
 
     makes_prompts: ClassVar[bool] = False
     constrains_from_start: ClassVar[bool] = True
+    takes_spans: ClassVar[bool] = True
 
     def refuses_adapter(self, rank: int, use_dora: bool) -> str | None:
         """None: it takes what PEFT takes."""
@@ -44,8 +45,8 @@ class TransformersEngine(BaseModel):
         return {"dtype": self.dtype}
 
     @contextmanager
-    def open(self, model: Path, lora_rank: int | None = None) -> Iterator[Generator]:
-        """Load a model folder on the GPU if there is one, else on the CPU.
+    def open(self, model: Path, lora_rank: int | None = None, with_spans: bool = False) -> Iterator[Generator]:
+        """Load a model folder on the GPU if there is one, else on the CPU. It is always ready for `spans`.
 
         Raises:
             EngineError: the weights cannot be loaded.

@@ -22,18 +22,23 @@ from chartdistill.engines.contract import (
     too_long,
 )
 from chartdistill.engines.watch import descendants, ended_with_us, socket_folder
-from chartdistill.errors import EngineError
+from chartdistill.errors import ConfigError, EngineError
 from chartdistill.runtime.cpu_products import prefers_bfloat16
 from chartdistill.runtime.model_folder import load_tokenizer
 
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM's `max_lora_rank` may be; a smaller adapter is padded (vllm.config.lora.MaxLoRARanks)."""
 
+SPANS_ARGUMENT = "chartdistill_spans"
+"""Under which a request's `extra_args` hold its spans."""
+_SPAN_PROCESSOR = "chartdistill.engines.vllm_span_processor:SpanProcessor"
+
 
 class VllmEngine(BaseModel):
     """Options of a vLLM engine. Left out means vLLM's own default.
 
-    Log-probabilities are vLLM's `raw_logprobs`: before temperature, but among what choices or pattern allow.
+    Log-probabilities are vLLM's `raw_logprobs`: before temperature, but among what choices or pattern allow. `spans`
+    are a logits processor, which comes after them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -63,6 +68,7 @@ class VllmEngine(BaseModel):
 
     makes_prompts: ClassVar[bool] = False
     constrains_from_start: ClassVar[bool] = True
+    takes_spans: ClassVar[bool] = True
 
     def refuses_adapter(self, rank: int, use_dora: bool) -> str | None:
         """Which of an adapter's options vLLM cannot serve, and what it can; None when all is well."""
@@ -75,12 +81,13 @@ class VllmEngine(BaseModel):
         return {"dtype": self.dtype, "quantization": self.quantization}
 
     @contextmanager
-    def open(self, model: Path, lora_rank: int | None = None) -> Iterator[Generator]:
+    def open(self, model: Path, lora_rank: int | None = None, with_spans: bool = False) -> Iterator[Generator]:
         """Start vLLM on a model folder.
 
         Args:
             model: a checked model folder.
             lora_rank: the rank of the adapters that `generate` will be given; None when there will be none.
+            with_spans: requests may have `spans`.
 
         Raises:
             EngineError: vLLM is not installed, or did not start.
@@ -93,15 +100,19 @@ class VllmEngine(BaseModel):
         on_cpu = not torch.cuda.is_available()
         with socket_folder() as sockets:
             os.environ.update(self.environment(on_cpu, sockets))
+            arguments = self.arguments(on_cpu, lora_rank)
+            if with_spans:
+                os.environ["VLLM_USE_V2_MODEL_RUNNER"] = "0"  # each of vLLM's two runners has its own interface
+                arguments["logits_processors"] = [_SPAN_PROCESSOR]
             try:
-                engine = LLM(model=str(model), use_tqdm_on_load=False, **self.arguments(on_cpu, lora_rank))
+                engine = LLM(model=str(model), use_tqdm_on_load=False, **arguments)
             except (RuntimeError, ValueError, OSError) as error:
                 raise EngineError(f"vLLM did not start on {model}: {error}") from error
             client = engine.llm_engine.engine_core
             threading.Thread(target=_report_death, args=(client,), daemon=True).start()
             with ended_with_us(_engine_processes(client)):
                 try:
-                    yield _VllmGenerator(engine, load_tokenizer(model))
+                    yield _VllmGenerator(engine, load_tokenizer(model), with_spans)
                 finally:
                     # On CPU a worker never ends by itself within vLLM's own grace period of 5 s.
                     client.shutdown(timeout=1.0 if on_cpu else None)
@@ -191,8 +202,8 @@ def _report_death(client: Any) -> None:
 
 
 class _VllmGenerator:
-    def __init__(self, engine: Any, tokenizer: Any) -> None:
-        self._engine, self._tokenizer = engine, tokenizer
+    def __init__(self, engine: Any, tokenizer: Any, with_spans: bool) -> None:
+        self._engine, self._tokenizer, self._with_spans = engine, tokenizer, with_spans
         self._max_tokens = int(engine.llm_engine.model_config.max_model_len)
         self._adapters: dict[Path, int] = {}
         self.cache_tokens: int | None = _cache_tokens(engine.llm_engine.vllm_config.cache_config)
@@ -203,6 +214,8 @@ class _VllmGenerator:
         from vllm.v1.engine.exceptions import EngineDeadError
 
         refuse_constrained_thought(requests)
+        if not self._with_spans and any(request.spans is not None for request in requests):
+            raise ConfigError("a request has `spans`, and this engine was not opened with_spans.")
         answers = [too_long(request, self._max_tokens) for request in requests]
         asked = [number for number, answer in enumerate(answers) if answer is None]
         lora = None
@@ -263,6 +276,7 @@ def _sampling(request: Request) -> Any:
         max_tokens=request.max_tokens,
         stop_token_ids=[request.stop_id],
         structured_outputs=constraint,
+        extra_args=None if request.spans is None else {SPANS_ARGUMENT: request.spans.as_plain()},
         logprobs=request.top_logprobs if wanted else None,
         detokenize=False,  # decoded here, so that every engine gives the same text for the same ids
         skip_special_tokens=True,

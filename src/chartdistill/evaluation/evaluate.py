@@ -40,6 +40,7 @@ from chartdistill.evaluation.interventions import (
 from chartdistill.evaluation.label_quality import score_labels
 from chartdistill.evaluation.options import InterventionOptions
 from chartdistill.evaluation.registration import REGISTERED, register
+from chartdistill.evaluation.student_arms import FILTERED, arm_file, asked_arms, filtered
 from chartdistill.labelling import Labeler
 from chartdistill.metrics.comparison import compare_arms
 from chartdistill.metrics.pairing import RULES
@@ -69,6 +70,7 @@ from chartdistill.schema import (
     content_hash,
 )
 
+_ARMS = ("base", "student")
 VARIANTS = "variants"
 """Folder, in predictions/, of records in changed form and the answers to them."""
 _NEEDS = {"records": "prepare", "labels": "label", "curated": "curate", "adapter": "train"}
@@ -90,7 +92,8 @@ def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     teacher_model = run.model_mark("teacher") if changes.records and changes.teacher else None
     mark = fingerprint(
         upstream, options.model_dump(), changes.model_dump(), run.config.system, run.model_mark("student"),
-        teacher_model, lexicon_used(), RULES, *([] if (vocabulary := mark_of(run.tasks)) is None else [vocabulary]),
+        teacher_model, lexicon_used(), RULES, *_filters_mark(run),
+        *([] if (vocabulary := mark_of(run.tasks)) is None else [vocabulary]),
     )  # fmt: skip
     if (done := finished(folder, mark)) is not None:
         return done
@@ -108,21 +111,24 @@ def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     changed = _changed(folder, records, run.tasks, teacher, changes)
     registered = register(run.dir, run.config.gates, records, "evaluate", answering=True)
     seconds = _ask_student(run, folder, records, changed, upstream, progress)
+    if FILTERED in options.also:
+        _write_filtered(run, folder, by_id)
     seconds[whose] = _teacher_seconds(run, len(records))
     if changes.teacher and changed:
         seconds["interventions teacher"] = ask_teacher_again(run, folder / VARIANTS, changed, changes)
     # Labels of a file are an arm where they hold some about held-out records.
     arms = ({whose: teacher} if teacher else {}) | {
-        arm: stored_answers(folder / f"{arm}.jsonl") for arm in ("base", "student")
+        arm: stored_answers(folder / arm_file(arm)) for arm in (*_ARMS, *options.also)
     }
     pairs = [("student", other) for other in ("base", whose) if other in arms]
+    pairs += [(arm, "student") for arm in options.also]
     gates = {(row.record, row.task): row.gate.answer for row in labels if row.gate is not None and row.sample == 0}
     scores = compare_arms(
         arms, by_id, run.tasks, pairs, options.seed, options.bootstrap_resamples, whose if teacher else None,
         {whose: gates} if gates else None,
     )  # fmt: skip
     for arm, rows in arms.items():
-        scores["arms"][arm]["cost"] = _cost(rows, seconds[arm])
+        scores["arms"][arm]["cost"] = _cost(rows, seconds.get(arm))
     scores["overlap"] = find_contamination([*learned, *shown], records) | {
         "examples": len(shown), "naive_leak": find_naive_leak(run.dir),
         "gold": find_gold_overlap(learned, records, run.tasks),
@@ -144,6 +150,11 @@ def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
         interventions=taken, **{REGISTERED: registered.facts()},
         arm_seconds={name: None if value is None else round(value, 2) for name, value in seconds.items()},
     )  # fmt: skip
+
+
+def _filters_mark(run: Run) -> list[Any]:
+    """What the filtered arm goes by; nothing where there is none, so that earlier runs are done."""
+    return [one.model_dump() for one in run.config.filters] if FILTERED in run.config.evaluate.also else []
 
 
 def held_out_records(run_dir: Path, split: str, tasks: Sequence[Task] = ()) -> tuple[list[Record], list[Record]]:
@@ -242,7 +253,8 @@ def _ask_student(
     upstream: Sequence[str],
     progress: ProgressCallback,
 ) -> dict[str, float | None]:
-    """Base and student on all records and variants, in one engine life; returns the seconds of each part."""
+    """All arms of the student on all records, base and student on variants too, in one engine life; returns the
+    seconds of each part."""
     plain = plain_questions(records, run.tasks)
     again = [(one.record, one.task, one.temperature) for one in changed]
     sheets, start = [], run.start()
@@ -251,7 +263,15 @@ def _ask_student(
         if again:
             path = folder / VARIANTS / f"{arm}.jsonl"
             sheets.append(Sheet(f"interventions {arm}", path, arm, adapter, mark, again))
+    for arm, held_to in asked_arms(run.config.evaluate.also).items():
+        sheets.append(Sheet(arm, folder / arm_file(arm), arm, run.dir / "adapter", list(upstream), plain, held_to))
     return ask_sheets(run, sheets, progress)
+
+
+def _write_filtered(run: Run, folder: Path, records: Mapping[str, Record]) -> None:
+    answers = stored_answers(folder / arm_file("student"))
+    with RowWriter(folder / arm_file(FILTERED)) as out:
+        out.write(*filtered(answers, records, run.tasks, run.config.filters))
 
 
 def ask_teacher_again(run: Run, folder: Path, changed: Sequence[Asking], changes: InterventionOptions) -> float | None:

@@ -19,7 +19,10 @@ from typing import Any, TypeVar
 from chartdistill.config import Run
 from chartdistill.engines import Generation, Generator, Request, require_fit
 from chartdistill.errors import ConfigError
-from chartdistill.prompting.answer_format import answer_pattern, parse_answer
+from chartdistill.evaluation.student_arms import student_constraint
+from chartdistill.labelling import SPANS, Constraint, constrained
+from chartdistill.prompting.answer_format import parse_answer
+from chartdistill.prompting.chart_spans import GRAMMAR_VERSION
 from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.runtime.adapter_folder import adapter_rank
 from chartdistill.runtime.progress import ProgressCallback
@@ -45,6 +48,8 @@ class Sheet:
     made_from: Any
     """What the adapter was made from, as plain values: other than before, and everything is asked again."""
     questions: Sequence[Question]
+    constrain: Constraint | None = None
+    """What its answers are held to; None: what the student's are."""
 
 
 def plain_questions(records: Iterable[Record], tasks: Sequence[Task]) -> list[Question]:
@@ -83,7 +88,7 @@ def require_same_examples(adapter: Path, builder: PromptBuilder) -> None:
 
 
 def ask_sheets(run: Run, sheets: Sequence[Sheet], progress: ProgressCallback) -> dict[str, float | None]:
-    """Answer all sheets with the run's student, held to the answer format where the teacher is (`label.constrain`).
+    """Answer all sheets with the run's student, held to what `student_constraint` says, or the sheet.
 
     Returns:
         The seconds of each sheet, without those of starting the engine; None where some of its answers were stored
@@ -98,9 +103,10 @@ def ask_sheets(run: Run, sheets: Sequence[Sheet], progress: ProgressCallback) ->
     for sheet in sheets:
         if sheet.adapter is not None:
             require_same_examples(sheet.adapter, builder)
-    require_fit(student.engine, builder, "student", constrained=run.config.label.constrain)
+    require_fit(student.engine, builder, "student", constrained=bool(_students(run)))
     known = content_hash(run.model_mark("student"), student.engine.model_dump(), student.template_options)
     ranks = [adapter_rank(sheet.adapter) for sheet in sheets if sheet.adapter is not None]
+    with_spans = SPANS in (_students(run), *(sheet.constrain for sheet in sheets))
     seconds: dict[str, float | None] = {}
     total, done = sum(len(sheet.questions) for sheet in sheets), 0
     with ExitStack() as stack:
@@ -115,7 +121,8 @@ def ask_sheets(run: Run, sheets: Sequence[Sheet], progress: ProgressCallback) ->
                 num_stored += len(window) - len(missing)
                 if missing and generator is None:
                     waited = time.monotonic()
-                    generator = stack.enter_context(student.engine.open(model, lora_rank=max(ranks, default=None)))
+                    opened = student.engine.open(model, lora_rank=max(ranks, default=None), with_spans=with_spans)
+                    generator = stack.enter_context(opened)
                     begun += time.monotonic() - waited  # no arm's cost: it starts once for all
                 tokens = _answer(sheet, missing, generator, journal) if missing and generator is not None else 0
                 done += len(window)
@@ -126,9 +133,14 @@ def ask_sheets(run: Run, sheets: Sequence[Sheet], progress: ProgressCallback) ->
     return seconds
 
 
+def _students(run: Run) -> Constraint:
+    return student_constraint(run.config.evaluate.constrain, run.config.label.constrain)
+
+
 def _keyed(sheet: Sheet, builder: PromptBuilder, run: Run, known: str) -> Iterator[tuple[str, Record, Task, Request]]:
     """Each question with the content hash of all that determines its answer."""
-    room, constrain = run.config.evaluate.max_answer_tokens, run.config.label.constrain
+    room = run.config.evaluate.max_answer_tokens
+    held_to = _students(run) if sheet.constrain is None else sheet.constrain
     for record, task, temperature in sheet.questions:
         ids = builder.prompt(record.text, task.question)
         seed = zlib.crc32(f"{record.id} {task.name}".encode()) if temperature else None
@@ -138,13 +150,14 @@ def _keyed(sheet: Sheet, builder: PromptBuilder, run: Run, known: str) -> Iterat
             builder.end_id,
             temperature=temperature,
             seed=seed,
-            pattern=answer_pattern(task) if constrain else None,
             messages=builder.messages(record.text, task.question),
             template_options=run.config.student.template_options,
         )
+        request = constrained(request, held_to, task, record.text)
         key = content_hash(
-            known, sheet.made_from, sheet.arm, record.id, task.name, ids, room, temperature, seed, request.pattern
-        )
+            known, sheet.made_from, sheet.arm, record.id, task.name, ids, room, temperature, seed,
+            request.pattern if request.spans is None else (SPANS, GRAMMAR_VERSION),
+        )  # fmt: skip
         yield key, record, task, request
 
 

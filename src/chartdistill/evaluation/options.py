@@ -1,8 +1,13 @@
-"""What a config may say about changed charts."""
+"""What a config may say about changed charts, and about the student's arms."""
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
+
+StudentArm = Literal["student plain", "student constrained", "student filtered"]
+"""Arms of the same adapter beside `student`: see student_arms.py."""
 
 
 class InterventionOptions(BaseModel):

@@ -6,6 +6,8 @@ that cannot be found there, under any of its names, has `span` null, and should 
 where the chart has the name but not the item's numbers, which `not_in_chart` lists. Drugs have their dosage as data,
 `dose`, `route`, `frequency`, `as_needed`, `duration` (`clinical.text.dosage`): as the answer says it, and what the
 answer leaves open as the chart says it at the span.
+With `filters`, the config's filters are put on the answers: `dropped` names each item that is gone, with filter and
+reason, and an answer that is rejected as a whole is a failure `rejected`, never "none found".
 Where the config has trust gates, an adapter that they do not approve is used all the same, with a warning.
 """
 
@@ -13,18 +15,21 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from chartdistill.clinical.entities import entity_of
 from chartdistill.config import Run
+from chartdistill.curation import AnyFilter, screen
 from chartdistill.engines import Generation, Request, require_fit
 from chartdistill.errors import InputError
 from chartdistill.evaluation.generation import require_same_examples
 from chartdistill.evaluation.judgement import doubts
-from chartdistill.prompting.answer_format import answer_pattern, parse_answer
+from chartdistill.evaluation.student_arms import student_constraint
+from chartdistill.labelling import SPANS, constrained
+from chartdistill.prompting.answer_format import parse_answer
 from chartdistill.records import Cleaned, clean, source_for
 from chartdistill.runtime.adapter_folder import adapter_rank
 from chartdistill.runtime.run_folder import disk_errors, read_manifest, require_manifest
@@ -33,8 +38,11 @@ from chartdistill.schema import Item, Record, RejectedRecord, Task
 _RECORDS_PER_WINDOW = 256
 
 
-def predict(run: Run, records: Path | None, out: Path) -> int:
+def predict(run: Run, records: Path | None, out: Path, with_filters: bool = False) -> int:
     """Answer all charts under `records` into the JSONL file `out`; returns the number of records answered.
+
+    Answers are held to what the student's are in `evaluate` (`evaluate.constrain`). `with_filters`: the config's
+    filters are put on them.
 
     Raises:
         InputError: no records given, or none readable.
@@ -50,13 +58,15 @@ def predict(run: Run, records: Path | None, out: Path) -> int:
     student = run.config.student
     builder = run.prompt_builder("student")
     require_same_examples(adapter, builder)
-    require_fit(student.engine, builder, "student", constrained=run.config.label.constrain)
+    held_to = student_constraint(run.config.evaluate.constrain, run.config.label.constrain)
+    require_fit(student.engine, builder, "student", constrained=bool(held_to))
+    filters = run.config.filters if with_filters else None
     entries = iter(source_for(records).read())
     answered = 0
     with (
         disk_errors(out),
         out.open("w", encoding="utf-8") as stream,
-        student.engine.open(model, lora_rank=adapter_rank(adapter)) as engine,
+        student.engine.open(model, lora_rank=adapter_rank(adapter), with_spans=held_to == SPANS) as engine,
     ):
         while window := list(islice(entries, _RECORDS_PER_WINDOW)):
             charts = [(e, clean(e.text)) for e in window if not isinstance(e, RejectedRecord)]
@@ -64,25 +74,30 @@ def predict(run: Run, records: Path | None, out: Path) -> int:
                 if isinstance(entry, RejectedRecord):
                     stream.write(json.dumps({"id": entry.id, "source": entry.source, "failure": entry.reason}) + "\n")
             requests = [
-                Request(
-                    builder.prompt(cleaned.text, task.question),
-                    run.config.evaluate.max_answer_tokens,
-                    builder.end_id,
-                    # As in `evaluate`, so that what is used is what was measured.
-                    pattern=answer_pattern(task) if run.config.label.constrain else None,
+                constrained(
+                    Request(
+                        builder.prompt(cleaned.text, task.question),
+                        run.config.evaluate.max_answer_tokens,
+                        builder.end_id,
+                    ),
+                    held_to,  # as in `evaluate`, so that what is used is what was measured
+                    task,
+                    cleaned.text,
                 )
                 for _, cleaned in charts
                 for task in run.tasks
             ]
             answers: Iterator[Generation] = iter(engine.generate(requests, adapter))
             for entry, cleaned in charts:
-                tasks = {task.name: _answer(next(answers), task, cleaned) for task in run.tasks}
+                tasks = {task.name: _answer(next(answers), task, cleaned, filters) for task in run.tasks}
                 stream.write(json.dumps({"id": entry.id, "source": entry.source, "tasks": tasks}) + "\n")
                 answered += 1
     return answered
 
 
-def _answer(generation: Generation, task: Task, cleaned: Cleaned) -> dict[str, Any]:
+def _answer(
+    generation: Generation, task: Task, cleaned: Cleaned, filters: Sequence[AnyFilter] | None = None
+) -> dict[str, Any]:
     if generation.text is None:
         return {"items": None, "failure": generation.failure}
     if generation.finish_reason == "length":
@@ -90,7 +105,23 @@ def _answer(generation: Generation, task: Task, cleaned: Cleaned) -> dict[str, A
     items = parse_answer(generation.text, task)
     if items is None:
         return {"items": None, "failure": "bad_format: the answer does not follow the task's answer format"}
-    return {"items": [{**item.model_dump(exclude_none=True), **_grounds(item, task, cleaned)} for item in items]}
+    if filters is None:
+        return {"items": _listed(items, task, cleaned)}
+    record = Record(id="", source="", text=cleaned.text, cluster="", split="test", segments=cleaned.segments)
+    found = screen(items, record, task, filters)
+    said: dict[str, Any] = {"items": None if found.items is None else _listed(found.items, task, cleaned)}
+    if found.failure is not None:
+        said["failure"] = found.failure
+    said["dropped"] = [
+        {**one.item.model_dump(exclude_none=True), "filter": one.filter, "reason": one.reason}
+        for one in found.dropped
+        if one.item is not None
+    ]
+    return said
+
+
+def _listed(items: Sequence[Item], task: Task, cleaned: Cleaned) -> list[dict[str, Any]]:
+    return [{**item.model_dump(exclude_none=True), **_grounds(item, task, cleaned)} for item in items]
 
 
 def _grounds(item: Item, task: Task, cleaned: Cleaned) -> dict[str, Any]:

@@ -46,7 +46,7 @@ from chartdistill.runtime.run_folder import write_text
 from chartdistill.schema import Item, Prediction, Record, Task
 
 _ERRORS_SHOWN = 20
-_BROKEN = ("truncated", "bad_format")
+_BROKEN = ("truncated", "bad_format", "rejected")
 """How `predict` begins the failures that are the model's, not the engine's."""
 
 _FoundT = TypeVar("_FoundT")
@@ -83,6 +83,8 @@ class _Answer(_Line):
     items: tuple[_SaidItem | str, ...] | None = None
     failure: str | None = None
     finish_reason: str | None = None
+    dropped: Any = None
+    """What `predict --filters` took out."""
 
     @model_validator(mode="after")
     def _says_something(self) -> _Answer:

@@ -13,8 +13,17 @@ All prompts of a record stand next to each other in every call to the engine, so
 
 from __future__ import annotations
 
+from chartdistill.labelling.constraint import SPANS, Constraint, constrained
 from chartdistill.labelling.labeler import Labeler
 from chartdistill.labelling.options import LabelOptions, Strategy
 from chartdistill.labelling.shards import Shard
 
-__all__ = ["Labeler", "LabelOptions", "Shard", "Strategy"]
+__all__ = [
+    "SPANS",
+    "Constraint",
+    "LabelOptions",
+    "Labeler",
+    "Shard",
+    "Strategy",
+    "constrained",
+]

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from chartdistill.engines import Generation, Generator, Request
 from chartdistill.labelling.chunks import Chunk, chunks_of, merge_items
+from chartdistill.labelling.constraint import constrained
 from chartdistill.labelling.options import LabelOptions
 from chartdistill.labelling.responses import (
     GATE_ANSWERS,
@@ -19,7 +20,7 @@ from chartdistill.labelling.responses import (
     was_cut,
 )
 from chartdistill.labelling.self_consistency import Sample, line_logprobs, vote
-from chartdistill.prompting.answer_format import NONE_FOUND, answer_pattern, format_answer
+from chartdistill.prompting.answer_format import NONE_FOUND, format_answer
 from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.schema import Item, ItemCheck, ItemVote, Label, Record, Task, content_hash
 
@@ -155,9 +156,9 @@ class Labeler:
         # After an unclear gate the question must leave room for "none"; only a clear no needs no second step.
         sure = response.gate is not None and response.gate.text == "yes"
         question = response.task.extraction_question if sure else response.task.question
+        asked = self._request(response, question, options.max_answer_tokens)
         request = replace(
-            self._request(response, question, options.max_answer_tokens),
-            pattern=answer_pattern(response.task) if options.constrain else None,
+            constrained(asked, options.constrain, response.task, response.chunk.text),
             temperature=options.temperature,
             logprobs=options.confidence or options.samples > 1,
             top_logprobs=options.top_logprobs,

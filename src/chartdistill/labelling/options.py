@@ -7,6 +7,9 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from chartdistill.labelling.constraint import SPANS, Constraint
+from chartdistill.prompting.chart_spans import GRAMMAR_VERSION
+
 Strategy = Literal["chain", "direct", "verify"]
 
 
@@ -25,8 +28,9 @@ class LabelOptions(BaseModel):
     temperature: float = Field(default=0.0, ge=0)
     """Of the list answers; above 0 where `samples` is. Gates and checks are always at 0."""
     seed: int = 0
-    constrain: bool = True
-    """Only text of the answer format can be generated. Off: whatever the teacher says, for the filters to judge."""
+    constrain: Constraint = True
+    """true: only text of the answer format can be generated. spans: and only items that are words of the chart. false:
+    whatever the teacher says, for the filters to judge."""
     confidence: bool = False
     """Keep the mean log-probability of each item's tokens (always kept when there is a vote)."""
     top_logprobs: int = Field(default=0, ge=0, le=64)
@@ -62,9 +66,10 @@ class LabelOptions(BaseModel):
 
     def constrains(self, tasks: Iterable[str]) -> bool:
         """Whether any answer of these tasks is held to a format while it is written; gates and checks always are."""
-        return self.constrain or any(self.strategy_of(task) != "direct" for task in tasks)
+        return bool(self.constrain) or any(self.strategy_of(task) != "direct" for task in tasks)
 
     def what_determines_an_answer(self, task: str) -> dict[str, Any]:
         """The options that a label of this task depends on."""
         operational = {"strategy", "strategy_by_task", "records_per_window", "max_failure_fraction"}
-        return {**self.model_dump(exclude=operational), "strategy": self.strategy_of(task)}
+        spans = {"spans": GRAMMAR_VERSION} if self.constrain == SPANS else {}
+        return {**self.model_dump(exclude=operational), "strategy": self.strategy_of(task), **spans}

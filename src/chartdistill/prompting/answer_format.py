@@ -86,7 +86,12 @@ def says_none(text: str, task: Task) -> bool:
 
     Such an answer breaks the format; taken for an item, it would look like an invention.
     """
+    return says_none_of(text, (task.item, task.name))
+
+
+def says_none_of(text: str, names: tuple[str, str]) -> bool:
+    """As `says_none`, of a task's `item` and `name`."""
     said = plain_key(text)
-    for name in (task.item, task.name):
+    for name in names:
         said = re.sub(rf"^no\s+(?:\w+\s+)?{re.escape(name.casefold())}(?:e?s)?\b", "no", said)
     return _NONE.fullmatch(said) is not None

@@ -165,11 +165,22 @@ def _same_but_for_slips(one: str, other: str) -> bool:
 
 def _occurrences(name: str, text: str) -> Iterator[tuple[int, int]]:
     """As `occurrences`, for a name and a text that are already folded."""
+    if " " in name and "  " in text:
+        for match in _any_space(name).finditer(text):
+            if _is_whole(text, *match.span()):
+                yield match.span()
+        return
     at = text.find(name) if name else -1
     while at >= 0:
         if _is_whole(text, at, at + len(name)):
             yield at, at + len(name)
         at = text.find(name, at + 1)
+
+
+@lru_cache(maxsize=4096)
+def _any_space(name: str) -> re.Pattern[str]:
+    """The words of a name, with one space or more between them."""
+    return re.compile(" +".join(map(re.escape, name.split(" "))))
 
 
 def _same_word(one: str, other: str) -> bool:
@@ -203,4 +214,4 @@ def _fold(text: str) -> str:
     lowered = text.lower()
     if len(lowered) != len(text):  # "İ" becomes two characters in lower case
         lowered = "".join(low if len(low := character.lower()) == 1 else character for character in text)
-    return lowered.translate(_SPACE)
+    return lowered.translate(_SPACE).replace("\u03c2", "\u03c3")  # the last sigma of a word is a sigma

@@ -1,0 +1,22 @@
+"""A chart in the spellings that an item quoting it may have: as it reads, and as it was typed.
+
+In: a record's text. Out: one text or two. Must hold: every stretch of words of either is found by `grounding.locate`.
+"""
+
+from __future__ import annotations
+
+from chartdistill.clinical.text.normalisation import normalise
+
+
+def quotable(text: str) -> tuple[str, ...]:
+    """The text as it reads (no accents, plain hyphens, broken words whole); then with the characters as typed, if these
+    are others."""
+    told = normalise(text)
+    if told.text == text:
+        return (text,)
+    typed = []
+    for at, character in enumerate(told.text):
+        start, end = told.original_span(at, at + 1)
+        one = text[start:end]
+        typed.append(one if end == start + 1 and not character.isspace() else character)
+    return tuple(dict.fromkeys((told.text, "".join(typed))))
