@@ -50,6 +50,18 @@ def test_every_shipped_task_is_valid(path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (
+            lambda v: (v.update(label={"constrain": "spans"}), v["teacher"].update(engine={"type": "openai"})),
+            r"label\.constrain asks for words of the chart.*use engine\.type vllm or transformers",
+        ),
+        (
+            lambda v: (
+                v.update(evaluate={"also": ["student constrained"]}),
+                v["student"].update(engine={"type": "openai"}),
+            ),
+            r"evaluate\.also asks for words of the chart",
+        ),
+        (lambda v: v.update(evaluate={"constrain": "span"}), r"evaluate\.constrain"),
         (lambda v: v.update(techer=1), r"techer: unknown option; did you mean `teacher`\?"),
         (lambda v: v["train"].update(learnin_rate=1), r"train.learnin_rate: .*did you mean `learning_rate`\?"),
         (

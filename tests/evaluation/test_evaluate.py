@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from chartdistill.clinical.text.quoting import quotable
 from chartdistill.config import EvaluateOptions, ModelOptions, Run, RunConfig
 from chartdistill.engines import TransformersEngine
 from chartdistill.errors import InputError
@@ -18,7 +19,9 @@ from chartdistill.evaluation.options import InterventionOptions
 from chartdistill.evaluation.predict import predict
 from chartdistill.evaluation.scores import read_scores
 from chartdistill.evaluation.trust_gates import TrustGate
+from chartdistill.metrics.matching import is_located
 from chartdistill.prompting.answer_format import format_answer
+from chartdistill.prompting.chart_spans import SpanGrammar
 from chartdistill.records.prepare import prepare
 from chartdistill.records.sources.synthetic import SyntheticSource
 from chartdistill.reporting.report import report
@@ -210,6 +213,52 @@ def test_another_vocabulary_makes_new_scores_of_the_stored_answers(run: Run, tmp
     assert scores is not None
     assert scores.matching["vocabulary"] == named["vocabulary"]["hash"]
     assert evaluate(run, quiet)["fingerprint"] == plain["fingerprint"]
+
+
+def test_the_students_other_arms_are_compared_with_it(run: Run, tmp_path: Path, tiny_model: Path) -> None:
+    """A random model: constrained it can only quote, and the filters leave nothing of what it invents."""
+    also = ("student plain", "student constrained", "student filtered")
+    own = make_run(tmp_path / "run", tiny_model, _Options(max_answer_tokens=40, bootstrap_resamples=100, also=also))
+    shutil.copytree(run.dir, own.dir, ignore=shutil.ignore_patterns("report", "predictions"))
+    evaluate(own, quiet)
+    scores = json.loads((own.dir / "predictions" / "scores.json").read_text())
+    assert set(scores["arms"]) == {"teacher", "base", "student", *also}
+    assert {f"{arm}-student" for arm in also} < set(scores["differences"])
+    plain, student = stored(own, "student_plain.jsonl"), stored(own, "student.jsonl")
+    assert [row.completion for row in plain] == [row.completion for row in student], "the format is what student has"
+    records = {record.id: record for record in read_rows(own.dir / "records" / "records.jsonl", Record)}
+    tasks = {task.name: task for task in own.tasks}
+    whole = [row for row in stored(own, "student_constrained.jsonl") if row.finish_reason == "stop"]
+    for row in whole:
+        chart, task = quotable(records[row.record].text), tasks[row.task]
+        assert SpanGrammar.of(task, chart).admits(row.completion or ""), row.completion
+    for row in stored(own, "student_filtered.jsonl"):
+        assert row.items is None or all(is_located(i, records[row.record], tasks[row.task]) for i in row.items)
+    assert scores["arms"]["student constrained"]["all"]["invented_rate"]["value"] in (0, None)
+    assert scores["arms"]["student filtered"]["all"]["invented_rate"]["value"] in (0, None)
+    report(own.dir, own.tasks, "t", include_text=False)
+    page = " ".join((own.dir / "report" / "report.md").read_text().split())
+    assert "Student, constrained: only words of the chart could be written" in page
+    assert "nothing was learned by it" in page and "the filters' doing, not the student's" in page
+    # An arm that is asked no more leaves no answers behind.
+    less = own.config.evaluate.model_copy(update={"also": ()})
+    evaluate(Run(own.config.model_copy(update={"evaluate": less}), own.base), quiet)
+    assert not list((own.dir / "predictions").glob("student_*.jsonl"))
+
+
+def test_predict_is_held_to_what_the_config_says(run: Run, tmp_path: Path) -> None:
+    charts = tmp_path / "charts"
+    charts.mkdir()
+    (charts / "one.txt").write_text("PLAN: Hold Coumarol 2.5 mg daily. Continue Zebox and Fluxomide. CBC ordered.")
+    held = run.config.evaluate.model_copy(update={"constrain": "spans", "max_answer_tokens": 200})
+    own = Run(run.config.model_copy(update={"evaluate": held}), run.base)
+    for with_filters in (False, True):
+        assert predict(own, charts, tmp_path / "out.jsonl", with_filters) == 1
+        [line] = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+        for said in line["tasks"].values():
+            assert with_filters == ("dropped" in said) or said["failure"].startswith("truncated")
+            assert all(item["span"] is not None and item["match"] == "exact" for item in said["items"] or ())
+            assert said["items"] is not None or said["failure"].startswith(("truncated", "rejected"))
 
 
 def test_leaks_are_refused(run: Run, tmp_path: Path) -> None:

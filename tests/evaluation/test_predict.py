@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from chartdistill.config import load_task
+from chartdistill.curation import DEFAULT_FILTERS
 from chartdistill.engines import Generation
 from chartdistill.evaluation.predict import _answer
 from chartdistill.records import clean
@@ -52,6 +53,22 @@ def test_what_nothing_grounds_has_no_span_and_a_wrong_dose_is_named() -> None:
     wrong, absent = answered("medication", "Takes Zestril 5 mg daily.", "lisinopril 10 mg | continue\nZocor | stop")
     assert (absent["span"], absent["grounded"]) == (None, False)
     assert (wrong["span"], wrong["grounded"], wrong["not_in_chart"]) == ((6, 13), False, ["10 mg"])
+
+
+def test_behind_the_filters_what_is_gone_is_named_and_a_rejected_answer_is_a_failure() -> None:
+    task, chart = load_task(ROOT / "configs/tasks/medication.yaml"), clean("Takes Zestril 5 mg daily.")
+
+    def said(answer: str) -> dict[str, Any]:
+        return _answer(Generation(answer, finish_reason="stop"), task, chart, DEFAULT_FILTERS)
+
+    some = said("Zestril 5 mg | continue\nZocor | stop")
+    assert [item["text"] for item in some["items"]] == ["Zestril 5 mg"] and some["items"][0]["grounded"]
+    assert some["dropped"] == [{"text": "Zocor", "status": "stop", "filter": "grounding", "reason": "invented"}]
+    assert "failure" not in some
+    none = said("Zocor | stop")
+    assert none["items"] is None and none["failure"] == "rejected: all 1 items were dropped"
+    assert said("None found")["failure"].startswith("rejected: false_none")
+    assert "dropped" not in said("no format")
 
 
 def test_drugs_have_their_dosage_and_other_findings_none() -> None:

@@ -15,7 +15,7 @@ import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from chartdistill.clinical.lexica.ingredients import lexicon_used
 from chartdistill.clinical.vocabulary import mark_of
@@ -38,7 +38,7 @@ from chartdistill.evaluation.interventions import (
     write_variants,
 )
 from chartdistill.evaluation.label_quality import score_labels
-from chartdistill.evaluation.options import InterventionOptions
+from chartdistill.evaluation.options import InterventionOptions, StudentArm
 from chartdistill.evaluation.registration import REGISTERED, register
 from chartdistill.evaluation.student_arms import FILTERED, arm_file, asked_arms, filtered
 from chartdistill.labelling import Labeler
@@ -111,6 +111,8 @@ def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     changed = _changed(folder, records, run.tasks, teacher, changes)
     registered = register(run.dir, run.config.gates, records, "evaluate", answering=True)
     seconds = _ask_student(run, folder, records, changed, upstream, progress)
+    for arm in {*get_args(StudentArm)}.difference(options.also):
+        (folder / arm_file(arm)).unlink(missing_ok=True)  # of an earlier run, about other answers
     if FILTERED in options.also:
         _write_filtered(run, folder, by_id)
     seconds[whose] = _teacher_seconds(run, len(records))

@@ -26,6 +26,7 @@ from chartdistill.metrics.catalogue import (
 )
 from chartdistill.metrics.significance import LEAST_DISCORDANT, PValue
 from chartdistill.records import split_in_words
+from chartdistill.reporting.quoting import quoting_limits
 from chartdistill.reporting.robustness import changed_claims, gold_overlap_cautions, overlap_limits
 from chartdistill.reporting.run_results import RunResults
 from chartdistill.reporting.tables import (
@@ -333,6 +334,7 @@ def _stage_limits(results: RunResults) -> Iterator[str]:
             "All arms could give only answers in the format (label.constrain), so valid format says nothing about how "
             "well a model knows it."
         )
+    yield from quoting_limits(results)
     for stage in ("records", "curated"):
         counts = results.counts(stage) or {}
         read, kept, rejected = (counts.get(key) for key in ("read", "kept", "rejected"))
