@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Split = Literal["train", "validation", "test"]
 _KEPT_AS = re.compile(r"kept as record (.+)$")
+CUT = ("length", "repetition")
+"""`finish_reason` of answers that did not end by themselves."""
 LABELS_OF = "labels of "
 """How the arm of a file of labels is called, before the file's name."""
 
@@ -333,6 +335,7 @@ class Prediction(Row):
     completion: str | None
     """None when the engine failed: the record is then unscored for this arm, and counted."""
     finish_reason: str | None = None
+    """`stop`, or one of CUT."""
     items: tuple[Item, ...] | None
     """Parsed completion; None when it does not follow the answer format, which counts as a wrong answer."""
     failure: str | None = None

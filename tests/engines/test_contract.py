@@ -126,6 +126,14 @@ def test_token_ids_decode_to_the_text_and_say_how_it_ended(
         assert answer.failure is None and answer.logprobs is None and answer.top_logprobs is None
 
 
+def test_an_answer_that_only_repeats_itself_is_ended(generator: Generator, requests_: list[Request]) -> None:
+    asked = replace(requests_[0], pattern="(ab ){40}", max_tokens=120)
+    whole, ended = generator.generate([asked, replace(asked, ends_repetition=True)])
+    assert whole.finish_reason == "stop" and ended.token_ids == whole.token_ids[: len(ended.token_ids)]
+    at_once = not generator.__class__.__module__.endswith("openai_engine")  # an endpoint goes on
+    assert ended.finish_reason == ("repetition" if at_once else "stop") and (len(ended.token_ids) < 60) is at_once
+
+
 def test_choices_are_obeyed_and_their_probability_told(
     generator: Generator, reference: Generator, requests_: list[Request]
 ) -> None:

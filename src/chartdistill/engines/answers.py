@@ -13,6 +13,7 @@ from typing import Any
 
 from chartdistill.engines.contract import Generation, Request, kept_or_failed
 from chartdistill.prompting.thoughts import find_thought
+from chartdistill.schema import CUT
 
 THOUGHT_ONLY, THOUGHT_CUT = "thought_only", "thought_cut"
 _WHAT = {
@@ -73,13 +74,13 @@ def without_thought(
     if thought is None:
         return answer
     if thought.answer is None:
-        cut = answer.finish_reason == "length"
+        cut = answer.finish_reason in CUT
         return no_answer(THOUGHT_CUT if cut else THOUGHT_ONLY, answer)
     text = thought.answer
     for token in control_tokens:
         text = text.replace(token, "")
     text = text.strip()
-    if answer.finish_reason != "length" and not request.keeps(text):
+    if answer.finish_reason not in CUT and not request.keeps(text):
         return replace(
             _failed(answer), failure="constraint_not_kept: what follows the model's thought is no such answer"
         )

@@ -17,6 +17,9 @@ LOWEST_LOGPROB = -9999.0
 MOST_TOP_LOGPROBS = 20
 """vLLM's own limit unless it is started with another."""
 
+REPEATS, LONGEST_REPEATED = 8, 64
+"""An answer that says a stretch of up to so many tokens so often says nothing else any more."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -42,6 +45,9 @@ class Request:
     """The same prompt as (role, content) pairs, for endpoints that speak chat only."""
     template_options: Mapping[str, Any] | None = None
     """What the chat template was given beside `messages`; `prompt_ids` were made with it."""
+    ends_repetition: bool = False
+    """End an answer whose last tokens are one stretch REPEATS times over, with finish_reason `repetition`: greedy
+    decoding does not leave such a loop. An engine that cannot (an endpoint's) goes on to `max_tokens`."""
     in_thought: bool = False
     """The prompt leaves a thought open (its template ends with `<think>`): only what follows that thought is an answer.
     An engine that constrains from the first token refuses such a request if it is constrained."""
@@ -100,7 +106,7 @@ class Generation:
 
     text: str | None
     finish_reason: str | None = None
-    """`stop` or `length`."""
+    """`stop`, `length`, or `repetition` where the request ends it."""
     failure: str | None = None
     probability: float | None = None
     """Of the answer's first token, among those allowed; None if the engine has none."""
@@ -129,6 +135,14 @@ def refuse_constrained_thought(requests: Sequence[Request]) -> None:
             "first token, so the thought would be taken for the answer. Set template_options: {enable_thinking: false} "
             "for this model."
         )
+
+
+def only_repeats(ids: Sequence[int]) -> bool:
+    """Whether an answer's last tokens are one stretch REPEATS times over: the rule of vLLM's repetition detection."""
+    for size in range(1, min(LONGEST_REPEATED, len(ids) // REPEATS) + 1):
+        if all(ids[-i] == ids[-i - size] for i in range(1, size * (REPEATS - 1) + 1)):
+            return True
+    return False
 
 
 def too_long(request: Request, longest: int) -> Generation | None:

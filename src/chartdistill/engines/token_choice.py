@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from chartdistill.engines.contract import LOWEST_LOGPROB, Request
+from chartdistill.engines.contract import LOWEST_LOGPROB, Request, only_repeats
 from chartdistill.engines.span_mask import SpanMasks, masked
 from chartdistill.errors import ConfigError
 from chartdistill.prompting.span_decoding import SpanMatcher
@@ -77,9 +77,14 @@ class Row:
         return bool(self.ids) and self.ids[-1] in self.ends
 
     @property
+    def repeats(self) -> bool:
+        """It says the same for ever, and the request ends that."""
+        return self.request.ends_repetition and only_repeats(self.ids)
+
+    @property
     def done(self) -> bool:
         """Nothing more is wanted."""
-        return self.stopped or len(self.ids) == self.request.max_tokens
+        return self.stopped or len(self.ids) == self.request.max_tokens or self.repeats
 
 
 def new_row(request: Request, grammars: Grammars) -> Row:

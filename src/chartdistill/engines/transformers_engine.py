@@ -143,7 +143,7 @@ class _TransformersGenerator:
         request = row.request
         given = Generation(
             text="",
-            finish_reason="stop" if row.stopped else "length",
+            finish_reason="stop" if row.stopped else "repetition" if row.repeats else "length",
             prompt_tokens=len(request.prompt_ids),
             completion_tokens=len(row.ids),
             token_ids=tuple(row.ids),

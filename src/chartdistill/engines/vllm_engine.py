@@ -14,7 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from chartdistill.engines.answers import decode_answer
 from chartdistill.engines.contract import (
+    LONGEST_REPEATED,
     LOWEST_LOGPROB,
+    REPEATS,
     Generation,
     Generator,
     Request,
@@ -25,6 +27,7 @@ from chartdistill.engines.watch import descendants, ended_with_us, socket_folder
 from chartdistill.errors import ConfigError, EngineError
 from chartdistill.runtime.cpu_products import prefers_bfloat16
 from chartdistill.runtime.model_folder import load_tokenizer
+from chartdistill.schema import CUT
 
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM's `max_lora_rank` may be; a smaller adapter is padded (vllm.config.lora.MaxLoRARanks)."""
@@ -266,9 +269,10 @@ def _cache_tokens(cache: Any) -> int | None:
 
 def _sampling(request: Request) -> Any:
     from vllm import SamplingParams
-    from vllm.sampling_params import StructuredOutputsParams
+    from vllm.sampling_params import RepetitionDetectionParams, StructuredOutputsParams
 
     constraint = None if request.constraint is None else StructuredOutputsParams(regex=request.constraint)
+    loops = RepetitionDetectionParams(LONGEST_REPEATED, 1, REPEATS) if request.ends_repetition else None
     wanted = bool(request.choices or request.logprobs or request.top_logprobs)
     return SamplingParams(
         temperature=request.temperature,
@@ -276,6 +280,7 @@ def _sampling(request: Request) -> Any:
         max_tokens=request.max_tokens,
         stop_token_ids=[request.stop_id],
         structured_outputs=constraint,
+        repetition_detection=loops,
         extra_args=None if request.spans is None else {SPANS_ARGUMENT: request.spans.as_plain()},
         logprobs=request.top_logprobs if wanted else None,
         detokenize=False,  # decoded here, so that every engine gives the same text for the same ids
@@ -285,7 +290,7 @@ def _sampling(request: Request) -> Any:
 
 def _generation(request: Request, output: Any, tokenizer: Any) -> Generation:
     answer = output.outputs[0]
-    if answer.finish_reason not in ("stop", "length"):
+    if answer.finish_reason not in ("stop", *CUT):
         return Generation(None, failure=f"engine ended the request with {answer.finish_reason!r}")
     ids = tuple(answer.token_ids)
     chosen = None

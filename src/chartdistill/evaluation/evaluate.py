@@ -395,4 +395,5 @@ def _cost(rows: Iterable[Prediction], seconds: float | None) -> dict[str, float 
         "prompt_tokens": sum(row.prompt_tokens for row in rows),
         "completion_tokens": sum(row.completion_tokens for row in rows),
         "failures": sum(row.failure is not None for row in rows),
+        "ended_repetitions": sum(row.finish_reason == "repetition" for row in rows),
     }

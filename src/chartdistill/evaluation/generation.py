@@ -51,6 +51,12 @@ class Sheet:
     constrain: Constraint | None = None
     """What its answers are held to; None: what the student's are."""
 
+    @property
+    def ends_repetition(self) -> bool:
+        """Whether an answer that only repeats itself is ended. A base model's may do so until there is no more room,
+        which takes most of an evaluation's time on a CPU; what was tuned is left to show what it does."""
+        return self.arm == "base"
+
 
 def plain_questions(records: Iterable[Record], tasks: Sequence[Task]) -> list[Question]:
     """Every task of every record, answered by the likeliest tokens."""
@@ -152,11 +158,13 @@ def _keyed(sheet: Sheet, builder: PromptBuilder, run: Run, known: str) -> Iterat
             seed=seed,
             messages=builder.messages(record.text, task.question),
             template_options=run.config.student.template_options,
+            ends_repetition=sheet.ends_repetition,
         )
         request = constrained(request, held_to, task, record.text)
         key = content_hash(
             known, sheet.made_from, sheet.arm, record.id, task.name, ids, room, temperature, seed,
             request.pattern if request.spans is None else (SPANS, GRAMMAR_VERSION),
+            *(["ends_repetition"] if sheet.ends_repetition else []),
         )  # fmt: skip
         yield key, record, task, request
 

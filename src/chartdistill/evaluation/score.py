@@ -43,7 +43,7 @@ from chartdistill.prompting.answer_format import format_answer, parse_answer
 from chartdistill.records import cluster_records, id_text
 from chartdistill.runtime.json_lines import read_json_lines
 from chartdistill.runtime.run_folder import write_text
-from chartdistill.schema import Item, Prediction, Record, Task
+from chartdistill.schema import CUT, Item, Prediction, Record, Task
 
 _ERRORS_SHOWN = 20
 _BROKEN = ("truncated", "bad_format", "rejected")
@@ -346,7 +346,7 @@ def _prediction(
     elif answer.completion is not None:
         items = parse_answer(answer.completion, task)
     failed = answer.failure is not None and not broken and answer.completion is None and answer.items is None
-    cut = answer.finish_reason == "length" or (broken and str(answer.failure).startswith("truncated"))
+    cut = answer.finish_reason in CUT or (broken and str(answer.failure).startswith("truncated"))
     return Prediction(
         key="",
         record=record,

@@ -18,7 +18,7 @@ from chartdistill.metrics.dosage_counting import AttributeCounts, dosage_counts
 from chartdistill.metrics.harm import harmful_statuses
 from chartdistill.metrics.pairing import Pairing, pair_up
 from chartdistill.prompting.answer_format import parse_lines
-from chartdistill.schema import Item, Prediction, Record, Task
+from chartdistill.schema import CUT, Item, Prediction, Record, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +185,7 @@ def outcome(
     return Outcome(
         task=task.name,
         valid=valid,
-        cut=prediction.finish_reason == "length",
+        cut=prediction.finish_reason in CUT,
         lines=len(lines),
         repeated=len(lines) - len(said),
         listed=len(items),
