@@ -78,6 +78,11 @@ class TeacherOptions(ModelOptions):
     """Labels that exist, instead of a model: a file, or {path, format, meaning, ...}; see docs/existing-labels.md. No
     engine starts in `label`, and `label:` has no effect but `constrain`, which the student's answers follow."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _a_model_will_do(cls, value: Any) -> Any:
+        return dict(value) if type(value) is ModelOptions else value
+
     @model_validator(mode="after")
     def _is_one_of_both(self) -> Self:
         if self.labels is None and not self.model:
