@@ -1,7 +1,7 @@
 """Drawer of annotation formats: labels that somebody has given already, as a teacher or as gold.
 
-A reader is one file with `read`, which yields what each line or document says (answer.py), and `fits` where a line of
-JSON tells the format. To add one: a file here, a line in `_READERS` and in `_BY_LINE` or `_format_of`, and its name in
+A reader is one file with `read`, which yields what each line or document says (answer.py), and `fits` where an object
+of JSON tells the format. To add one: a file here, a line in `_READERS` and in `_BY_ENTRY` or `_format_of`, its name in
 `options.Format`.
 """
 
@@ -10,16 +10,17 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 from chartdistill.errors import InputError
 from chartdistill.records.annotations import brat, doccano, fine_tuning, label_studio, prodigy, rows
 from chartdistill.records.annotations.answer import Answer, Document, Finding, Reading, Said, where
+from chartdistill.records.annotations.entries import read_entries
 from chartdistill.records.annotations.meaning import Meanings, answers_of
 from chartdistill.records.annotations.options import AnnotationFile
 from chartdistill.records.cleaning import clean
 from chartdistill.records.near_duplicates import body_hash
-from chartdistill.runtime.json_lines import read_json_lines
 from chartdistill.schema import Task
 
 __all__ = ["AnnotationFile", "Answer", "Finding", "Reading", "annotations_sha256", "read_annotations"]
@@ -33,14 +34,12 @@ _READERS: dict[str, _Read] = {
     "prodigy": lambda path, sha256, tasks: prodigy.read(path, sha256),
     "doccano": lambda path, sha256, tasks: doccano.read(path, sha256),
 }
-_BY_LINE = (
-    ("rows", rows.fits),
-    ("prodigy", prodigy.fits),
-    ("doccano", doccano.fits),
+_BY_ENTRY = (
+    ("rows", rows.fits), ("label_studio", label_studio.fits), ("prodigy", prodigy.fits), ("doccano", doccano.fits),
     ("fine_tuning", fine_tuning.fits),
-)
-"""What a line of JSON is told by, in this order."""
-_LINES_LOOKED_AT = 20
+)  # fmt: skip
+"""What an object of JSON is told by, in this order."""
+_ENTRIES_LOOKED_AT = 20
 
 
 def read_annotations(options: AnnotationFile, tasks: Sequence[Task]) -> Reading:
@@ -113,15 +112,13 @@ def _take(said: Sequence[Said], tasks: Sequence[Task], reading: Reading) -> None
 def _format_of(path: Path) -> str:
     if path.is_dir() or path.suffix.lower() == ".ann":
         return "brat"
-    if path.suffix.lower() == ".json":
-        return "label_studio"
-    for line, _ in zip(read_json_lines(path), range(_LINES_LOOKED_AT), strict=False):
-        if isinstance(line.value, dict):
-            found = next((name for name, fits in _BY_LINE if fits(line.value)), None)
+    for _, entry in islice(read_entries(path), _ENTRIES_LOOKED_AT):
+        if isinstance(entry.value, dict):
+            found = next((name for name, fits in _BY_ENTRY if fits(entry.value)), None)
             if found is not None:
                 return found
     raise InputError(
-        f"{path}: its format is not known. Read are keyed rows, fine-tuning lines, Prodigy and doccano (JSONL), Label "
-        "Studio (.json) and brat (a folder of .ann files); examples of each stand in docs/existing-labels.md. Where it "
-        "is one of them, set `format`."
+        f"{path}: its format is not known. Read are keyed rows, fine-tuning lines, Prodigy, doccano and Label Studio "
+        "(JSONL or an array), and brat (a folder of .ann files); examples stand in docs/existing-labels.md. Where "
+        "it is one of them, set `format`."
     )

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from chartdistill.records.annotations.answer import Document, Finding, Span
-from chartdistill.records.annotations.entries import is_offset, record_id
-from chartdistill.runtime.json_lines import read_json_lines
+from chartdistill.records.annotations.entries import is_offset, read_entries, record_id
 from chartdistill.schema import Origin
 
 _SPANS = ("label", "labels", "entities", "annotations")
@@ -29,8 +28,8 @@ def fits(row: Mapping[str, Any]) -> bool:
 
 def read(path: Path, sha256: str) -> Iterator[Document | Finding]:
     """One document for each line."""
-    for line in read_json_lines(path):
-        origin = Origin(file=path.name, sha256=sha256, place=f"line {line.number}")
+    for at, line in read_entries(path):
+        origin = Origin(file=path.name, sha256=sha256, place=at)
         key = None
         try:
             row = line.parsed()

@@ -1,18 +1,19 @@
-"""What several readers do: the id of a record in a tool's data, the text in it, the JSON of a whole file."""
+"""What several readers do: the id of a record in a tool's data, the text in it, its entries."""
 
 from __future__ import annotations
 
 import codecs
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from chartdistill.errors import InputError
 from chartdistill.records.sources.entry import id_text
-from chartdistill.runtime.json_lines import parse_json
+from chartdistill.runtime.json_lines import JsonLine, parse_json, read_json_lines
 
 _ID_FIELDS = ("record", "record_id", "note_id", "chart_id", "doc_id", "document_id", "external_id", "filename", "id")
 """Where tools keep the id that a text had before it was imported; `id` last, since it may be the tool's own."""
+_SPACE = b" \t\r\n"
+_LOOKED_AT = 200
 _TEXT_FIELDS = ("text", "data", "note", "document", "content")
 
 
@@ -39,22 +40,30 @@ def text_of(data: Mapping[str, Any]) -> str | None:
     return texts[0] if len(texts) == 1 else None
 
 
-def whole_json(path: Path) -> Any:
-    """The JSON of a file.
+def read_entries(path: Path) -> Iterator[tuple[str, JsonLine]]:
+    """(place, value) of all entries: of a JSONL file its lines, of one JSON array its members.
 
     Raises:
-        InputError: it cannot be read, or is no JSON in UTF-8.
+        InputError: it cannot be read.
     """
+    members = _array(path)
+    if members is None:
+        yield from ((f"line {line.number}", line) for line in read_json_lines(path))
+    else:
+        yield from ((f"entry {number}", JsonLine(number, value)) for number, value in enumerate(members, 1))
+
+
+def _array(path: Path) -> list[Any] | None:
+    """The objects of a file that is one JSON array; None where it is none, so that lines are read."""
     try:
-        data = path.read_bytes()
-        text = data.decode("utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
-        return parse_json(text)
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 (byte {error.start}); save the export as UTF-8.") from None
-    except ValueError as error:
-        raise InputError(f"{path}: {error}.") from None
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.") from error
+        with path.open("rb") as stream:
+            if stream.read(_LOOKED_AT).lstrip(codecs.BOM_UTF8 + _SPACE)[:1] not in (b"[", b""):
+                return None
+            stream.seek(0)
+            value = parse_json(stream.read().decode("utf-8-sig"))
+    except (OSError, ValueError):  # said by the reader of lines, with the line
+        return None
+    return value if isinstance(value, list) and value and all(isinstance(one, dict) for one in value) else None
 
 
 def is_offset(value: object) -> bool:

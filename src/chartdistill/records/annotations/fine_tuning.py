@@ -17,9 +17,9 @@ from chartdistill.clinical.free_answers import parse_free_answer
 from chartdistill.prompting.answer_format import parse_answer
 from chartdistill.prompting.prompts import QUESTION_SEPARATOR
 from chartdistill.records.annotations.answer import Finding, Said
+from chartdistill.records.annotations.entries import read_entries
 from chartdistill.records.annotations.fine_tuning_lines import Endings, prompt_and_completion
 from chartdistill.records.annotations.question_place import chart_and_kind
-from chartdistill.runtime.json_lines import read_json_lines
 from chartdistill.schema import Origin, Task
 
 
@@ -35,8 +35,8 @@ def fits(row: Mapping[str, Any]) -> bool:
 def read(path: Path, sha256: str, tasks: Sequence[Task]) -> Iterator[Said | Finding]:
     """All answers, line by line; the file is read twice."""
     endings = Endings.of(_asked_and_taught(path))
-    for line in read_json_lines(path):
-        origin = Origin(file=path.name, sha256=sha256, place=f"line {line.number}")
+    for at, line in read_entries(path):
+        origin = Origin(file=path.name, sha256=sha256, place=at)
         place = f"{path.name}: {origin.place}"
         try:
             prompt, completion = endings.without(*prompt_and_completion(line.parsed()))
@@ -69,6 +69,6 @@ def _chart_and_task(prompt: str, tasks: Sequence[Task]) -> tuple[str, Task | str
 
 
 def _asked_and_taught(path: Path) -> Iterator[tuple[str, str]]:
-    for line in read_json_lines(path):
+    for _, line in read_entries(path):
         with suppress(ValueError):
             yield prompt_and_completion(line.parsed())

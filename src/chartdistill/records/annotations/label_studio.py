@@ -18,9 +18,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from chartdistill.errors import InputError
 from chartdistill.records.annotations.answer import Document, Finding, Span
-from chartdistill.records.annotations.entries import is_offset, record_id, text_of, whole_json
+from chartdistill.records.annotations.entries import is_offset, read_entries, record_id, text_of
 from chartdistill.schema import Origin
 
 _VALUE_KEYS = ("choices", "taxonomy", "text", "number", "rating")
@@ -30,17 +29,24 @@ class _UnreadableError(ValueError):
     """A region that cannot be read. Holds no text."""
 
 
-def read(path: Path, sha256: str) -> Iterator[Document | Finding]:
-    """One document for each annotation of each task.
+def fits(row: Mapping[str, Any]) -> bool:
+    """Whether an object is such a task, of JSON or of JSON_MIN."""
+    if isinstance(row.get("data"), dict):
+        return isinstance(row.get("annotations", row.get("completions")), list)
+    lists = [value for value in row.values() if isinstance(value, list)]
+    regions = any(isinstance(one, dict) and {"start", "end", "labels"} <= one.keys() for of in lists for one in of)
+    return regions or "annotation_id" in row
 
-    Raises:
-        InputError: no JSON array of objects.
-    """
-    tasks = whole_json(path)
-    if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
-        raise InputError(f"{path} is no array of tasks; export as JSON or JSON_MIN.")
-    for number, task in enumerate(tasks, 1):
-        origin = Origin(file=path.name, sha256=sha256, place=f"task {task.get('id', number)}")
+
+def read(path: Path, sha256: str) -> Iterator[Document | Finding]:
+    """One document for each annotation of each task."""
+    for at, line in read_entries(path):
+        task = line.value
+        if not isinstance(task, dict):
+            detail = line.problem or "is no task; export as JSON or JSON_MIN"
+            yield Finding(code="bad_line", place=f"{path.name}: {at}", detail=detail)
+            continue
+        origin = Origin(file=path.name, sha256=sha256, place=f"task {task['id']}" if "id" in task else at)
         place = f"{path.name}: {origin.place}"
         data = task["data"] if isinstance(task.get("data"), dict) else task
         key = record_id(data) if data is not task else record_id({k: v for k, v in task.items() if k != "id"})

@@ -19,8 +19,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from chartdistill.prompting.answer_format import parse_answer
 from chartdistill.records.annotations.answer import Finding, Said
+from chartdistill.records.annotations.entries import read_entries
 from chartdistill.records.sources.entry import id_text
-from chartdistill.runtime.json_lines import read_json_lines
 from chartdistill.schema import Item, Origin, Task
 
 _ITEMS: TypeAdapter[tuple[Item | str, ...]] = TypeAdapter(tuple[Item | str, ...])
@@ -35,8 +35,8 @@ def fits(row: Mapping[str, Any]) -> bool:
 def read(path: Path, sha256: str, tasks: Sequence[Task]) -> Iterator[Said | Finding]:
     """All answers, line by line."""
     by_name = {task.name: task for task in tasks}
-    for line in read_json_lines(path):
-        origin = Origin(file=path.name, sha256=sha256, place=f"line {line.number}")
+    for at, line in read_entries(path):
+        origin = Origin(file=path.name, sha256=sha256, place=at)
         try:
             row = line.parsed()
             if not isinstance(row, dict):
