@@ -170,6 +170,8 @@ def test_what_stands_in_an_example_and_not_in_the_chart_is_from_the_example(run:
 
 
 def test_an_example_that_is_a_held_out_chart_is_refused_before_anything_is_asked(run: Run) -> None:
+    run = changed(run.base, prepare={"test_fraction": 0.6, "validation_fraction": 0.1})
+    run_verb(run, "prepare")
     rows = list(read_rows(run.dir / "records" / "records.jsonl", Record))
     held_out = next(row for row in rows if row.split == "test")
     refuse_shown_records([held_out], run.tasks)

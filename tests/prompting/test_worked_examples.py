@@ -118,7 +118,7 @@ def test_a_thought_is_closed_behind_the_last_question_only(tokenizer: Any) -> No
 @pytest.mark.parametrize(
     "template",
     [
-        "{% for m in messages if m.role == 'system' or loop.last %}" + TURN + "{% endfor %}" + ASK,
+        "{% for m in messages %}{% if m.role == 'system' or loop.last %}" + TURN + "{% endif %}{% endfor %}" + ASK,
         "{% for m in messages %}{% if m.role == 'assistant' %}[answered]{% else %}" + TURN + "{% endif %}{% endfor %}"
         + ASK,
         "{% if messages | length > 3 %}{{ raise_exception('one turn only') }}{% endif %}" + EVERY_TURN,
