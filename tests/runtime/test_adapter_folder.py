@@ -70,7 +70,8 @@ def test_an_adapter_of_another_model_is_refused(
         require_fit(read_adapter(adapter), served_model)
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    deep = LlamaConfig(vocab_size=64, hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4)
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
+    deep = LlamaConfig(vocab_size=64, hidden_size=32, intermediate_size=64, num_hidden_layers=3, **heads)
     LlamaForCausalLM(deep).save_pretrained(tmp_path / "deep")
     other = make_adapter(tmp_path / "deep", tmp_path / "other")
     with pytest.raises(ModelError, match=r"it changes 'model\.layers\.2\.self_attn.*', which the model does not have"):

@@ -47,7 +47,8 @@ def require_served(adapter: Adapter, model: Path, engine: Engine, role: Literal[
         raise ConfigError(refused_by_endpoint(engine, role))
     other = f"or set {role}.engine.type: transformers"
     if refused := engine.refuses_adapter(adapter.rank, False):
-        raise ConfigError(f"{role}.adapter {adapter.folder}: {refused}, {other}.")
+        said = refused.partition(":")[0]  # its remedy is for an adapter that is yet to be made
+        raise ConfigError(f"{role}.adapter {adapter.folder}: {said}. Take an adapter of a lower rank, {other}.")
     unfit = [name for name in NOT_SERVED if adapter.config.get(name)]
     unfit += [] if adapter.config.get("bias", "none") == "none" else ["bias"]
     if unfit:
