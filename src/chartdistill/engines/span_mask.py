@@ -42,7 +42,7 @@ def masked(matcher: SpanMatcher, logits: Any) -> Any:
     kept = torch.full_like(logits, -torch.inf)
     if shared is not None:
         if shared.prepared is None or shared.prepared.device != logits.device:
-            shared.prepared = torch.tensor(shared.ids, device=logits.device)
+            shared.prepared = torch.tensor(shared.ids, dtype=torch.long, device=logits.device)
         kept[shared.prepared] = logits[shared.prepared]
     ids = torch.tensor(sorted(others), dtype=torch.long, device=logits.device)
     kept[ids] = logits[ids]
