@@ -118,6 +118,11 @@ class Task(Row):
     """The run's own names, from the config's `vocabulary:`; never in a task's file. Not part of what is written of a
     task: no prompt depends on it, so a label does not go stale with it."""
 
+    @property
+    def called(self) -> tuple[str, str]:
+        """The words that answers and labels may call it by: its item's, and its name."""
+        return self.item, self.name
+
     def item_question(self, kind: Literal["check", "quote", "status"], item: Item) -> str:
         """A question about one item: whether it holds, which words of the chart say so, or which status it has."""
         if kind == "quote":

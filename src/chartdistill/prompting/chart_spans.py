@@ -67,7 +67,7 @@ class SpanGrammar:
     @classmethod
     def of(cls, task: Task, texts: Sequence[str]) -> SpanGrammar:
         """For one task and chart."""
-        return cls(tuple(texts), task.statuses, (task.item, task.name))
+        return cls(tuple(texts), task.statuses, task.called)
 
     def as_plain(self) -> dict[str, Any]:
         """As values that any process can be sent."""

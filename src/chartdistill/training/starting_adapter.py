@@ -54,10 +54,10 @@ def go_on_from(options: TrainOptions, start: Adapter, model: Path) -> TrainOptio
             "adapter decides), or start from another adapter."
         )
     values: dict[str, Any] = {ours: start.config.get(theirs, False) for ours, theirs in _OWN.items()}
-    kinds = tuple(sorted({name.rpartition(".")[2] for name in start.modules}))
+    last_names = tuple(sorted({name.rpartition(".")[2] for name in start.modules}))
     # PEFT stores what was meant in several forms; by their last names where all modules of these names are meant.
-    whole = _targets(LoraOptions(target_modules=kinds), model) == set(start.modules)
-    values["target_modules"] = kinds if whole else start.modules
+    whole = _targets(LoraOptions(target_modules=last_names), model) == set(start.modules)
+    values["target_modules"] = last_names if whole else start.modules
     return options.model_copy(update={"lora": said.model_copy(update=values)})
 
 

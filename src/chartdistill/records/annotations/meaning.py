@@ -120,7 +120,7 @@ class Meanings:
         glued = words.replace(" ", "")  # LABTEST
         kind = _KIND_OF.get(glued) or _KIND_OF.get(glued.removesuffix("s")) or entity_named(words).task_name
         for task in self._tasks.values():
-            own = {word_key(name).replace(" ", "") for name in (task.name, task.item)}
+            own = {word_key(name).replace(" ", "") for name in task.called}
             if {glued, glued.removesuffix("s")} & own or (kind and entity_of(task).task_name == kind):
                 return task
         return None
