@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from chartdistill.clinical.text.context import cues, used_like_a_drug
+from chartdistill.clinical.text.context import cues
+from chartdistill.clinical.text.drug_use import used_like_a_drug
 from chartdistill.clinical.text.sections import Outline
 
 

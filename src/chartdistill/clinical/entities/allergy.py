@@ -7,12 +7,12 @@ import re
 from collections.abc import Sequence
 from typing import ClassVar
 
-from chartdistill.clinical.entities.base import Flips, Objection, Span, first_of, mentions_in_words
+from chartdistill.clinical.entities.base import Flips, Objection, Span, mentions_in_words
 from chartdistill.clinical.entities.drug_named import DrugNamed
 from chartdistill.clinical.lexica.drugs import LexiconUse
 from chartdistill.clinical.lexica.made_up_drugs import drug_name
 from chartdistill.clinical.text.context import about_a_relative, says_none_listed
-from chartdistill.clinical.text.phrases import names_imaging_or_study, names_procedure, names_specialty
+from chartdistill.clinical.text.phrases import first_of, names_imaging_or_study, names_procedure, names_specialty
 from chartdistill.clinical.text.sections import Mention, outline
 from chartdistill.prompting.answer_format import EDGE, plain_key
 from chartdistill.schema import Item

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
 from chartdistill.clinical.lexica.drugs import Drugs, LexiconUse, known_drugs
@@ -51,7 +51,7 @@ _EVERY_ITEM = re.compile(
 )
 """Words that teachers add to what the chart says."""
 
-_SETTLED: frozenset[Cue] = frozenset({"started", "continued", "changed", "stopped", "held", "once"})
+_SETTLED: frozenset[Cue] = frozenset({"started", "continued", "resumed", "changed", "stopped", "held", "once"})
 """Cues that say what was done, whatever else the sentence weighs."""
 ABSENT: Mapping[Cue, str] = {"negated": "negated", "family": "family_member", "declined": "declined"}
 """Cue -> reason code: the item is not the patient's at all."""
@@ -308,18 +308,22 @@ class EntityType:
         """
         return None
 
+    def cues_of(self, mention: Mention, chart: str) -> frozenset[Cue]:
+        """What the words around a mention say of it: see `text.context`."""
+        return cues(mention)
+
     def _denied(
         self, names: Sequence[str], chart: str, reasons: Mapping[Cue, str] = ABSENT
     ) -> tuple[list[frozenset[Cue]], Span, Objection | None] | None:
         """(the cues of every mention, the first mention, what they all say); None when a mention is neutral."""
         mentions = outline(chart).mentions(names)
-        said = [cues(mention) for mention in mentions]
+        said = [self.cues_of(mention, chart) for mention in mentions]
         if not said or not all(said):
             return None
         first = (mentions[0].start, mentions[0].end)
         for cue, reason in reasons.items():
             # "His father takes X": what is continued there is the father's.
-            settled = _SETTLED - {"continued"} if cue == "family" else _SETTLED
+            settled = _SETTLED - {"continued", "resumed"} if cue == "family" else _SETTLED
             if all(cue in one and not one & settled for one in said):
                 evidence = f"{mentions_in_words(len(said))}, each one {reason.replace('_', ' ')}"
                 return said, first, Objection(reason, evidence, first)
@@ -387,11 +391,6 @@ def longest_apart(spans: Sequence[Span]) -> list[Span]:
 def mentions_in_words(count: int) -> str:
     """`one mention`, `3 mentions`."""
     return "one mention" if count == 1 else f"{count} mentions"
-
-
-def first_of(judges: Sequence[tuple[Callable[[str], bool], str]], text: str) -> str | None:
-    """What the first judge that says yes calls the text."""
-    return next((what for says, what in judges if says(text)), None)
 
 
 def _beside(text: str, start: int, end: int) -> str:

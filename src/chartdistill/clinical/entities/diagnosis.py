@@ -17,8 +17,10 @@ from chartdistill.clinical.text.phrases import (
     names_imaging_or_study,
     names_procedure,
     names_specialty,
+    names_test,
 )
 from chartdistill.clinical.text.sections import Mention, outline
+from chartdistill.clinical.text.test_names import abnormal_result, is_agent, is_tested_for
 from chartdistill.schema import Item
 
 _SECTION = re.compile(
@@ -29,6 +31,15 @@ _CONCLUDED = re.compile(r"\b(?:diagnos[ie]s|assessment|impression|problems?)\b")
 _UNSURE = re.compile(
     r"\b(?:no|not|without|negative|rule|versus|vs|possible|question|normal|resolved|screening)\b|\?", re.IGNORECASE
 )
+_AFTERWARDS = re.compile(
+    r"^post\W?(?:operative|procedure|op)?\s*(?:procedure\s+)?diagnos[ie]s$|^(?:final|discharge)\s+diagnos[ie]s$"
+)
+_WISH = re.compile(
+    r"^(?:patient\s+|the\s+patient\s+)?(?:desires?|wish(?:es)?|requests?|wants?|desired|elective|voluntary|routine|undesired\s+fertility|desire\s+for"
+    r"|multiparity|family\s+planning|screening|surveillance|family\s+history|need\s+for|encounter\s+for|status\s+post)\b|\bsterili[sz]ation\b",
+    re.IGNORECASE,
+)
+"""What stands under a heading for diagnoses and is a reason for the visit, no disease."""
 _LIST_MARK = re.compile(r"^\s*\d{1,2}[.)]\s*")
 _MAX_WORDS = 8
 _EMPTY = re.compile(
@@ -59,6 +70,16 @@ class Diagnosis(EntityType):
             return None
         if is_normal_finding(text):
             return Objection("normal_finding", "says that nothing was found", self.span(text, chart))
+        if is_agent(text):
+            mentions = outline(chart).mentions([text])
+            if mentions and all(is_tested_for(mention) for mention in mentions):
+                return Objection("not_a_diagnosis", "a test, wherever the chart names it", self.span(text, chart))
+            return None
+        if (what := abnormal_result(text)) is not None and names_test(what):
+            return None
+        drugs = self.drugs(lexicon)
+        if drugs is not None and drugs.canonical(self.key(text)) is not None:
+            return Objection("not_a_diagnosis", "a drug", self.span(text, chart))
         if names_procedure(text) or names_imaging_or_study(text):
             evidence = "a procedure, an examination or a treatment"
             return Objection("not_a_diagnosis", evidence, self.span(text, chart))
@@ -68,9 +89,13 @@ class Diagnosis(EntityType):
 
     def overlooked(self, chart: str, lexicon: LexiconUse) -> Objection | None:
         """A heading for diagnoses with something under it."""
-        for pattern, told in ((_SECTION, False), (_ASSESSMENT, True)):
+        # What was found in the end counts, not what was thought before.
+        settled = any(is_normal_finding(_first_entry(span.text)) for span in outline(chart).section(_AFTERWARDS))
+        for pattern, told in ((_ASSESSMENT, True),) if settled else ((_SECTION, False), (_ASSESSMENT, True)):
             for span in outline(chart).section(pattern):
-                first = _LIST_MARK.sub("", span.text.strip().split("\n")[0]).strip(" .")
+                first = _first_entry(span.text)
+                if _WISH.search(first):
+                    continue
                 if len(first) <= 3 or _EMPTY.match(first) or is_normal_finding(first) or names_procedure(first):
                     continue
                 # An assessment can be anything; a short one that ends in a disease's name is a diagnosis.
@@ -97,3 +122,8 @@ class Diagnosis(EntityType):
     def new_names(self, synthetic: bool, rng: random.Random) -> Sequence[str]:
         """Common conditions."""
         return CONDITION_NAMES
+
+
+def _first_entry(text: str) -> str:
+    """The first entry under a heading, without its mark."""
+    return _LIST_MARK.sub("", text.strip().split("\n")[0]).strip(" .")

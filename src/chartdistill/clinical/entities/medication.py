@@ -8,18 +8,32 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from chartdistill.clinical.entities.base import ABSENT, Flips, Objection, Span, first_of, mentions_in_words
+from chartdistill.clinical.entities.base import ABSENT, Flips, Objection, Span, mentions_in_words
 from chartdistill.clinical.entities.drug_named import DrugNamed
-from chartdistill.clinical.lexica.drugs import NO_DRUGS, Drugs, LexiconUse, known_drugs, names_class, names_form
+from chartdistill.clinical.lexica.drugs import (
+    NO_DRUGS,
+    Drugs,
+    LexiconUse,
+    is_unnamed,
+    known_drugs,
+    names_class,
+    names_form,
+)
+from chartdistill.clinical.lexica.ingredients import is_shipped
 from chartdistill.clinical.lexica.made_up_drugs import drug_name
-from chartdistill.clinical.text.context import Cue, cues, used_like_a_drug
+from chartdistill.clinical.lexica.no_drugs import no_drug
+from chartdistill.clinical.text.caregivers import given_by_a_parent
+from chartdistill.clinical.text.context import Cue, cues
 from chartdistill.clinical.text.dosage import Dosage, dosage_at, dosage_of_item
 from chartdistill.clinical.text.doses import doses, doses_of, numbers_missing
+from chartdistill.clinical.text.drug_use import has_a_drug_stem, used_like_a_drug, used_like_another_thing
 from chartdistill.clinical.text.free_text import is_sentence
-from chartdistill.clinical.text.grounding import Alignment
+from chartdistill.clinical.text.grounding import Alignment, occurrences
 from chartdistill.clinical.text.phrases import (
+    first_of,
     is_normal_finding,
     names_care,
+    names_complaint,
     names_device,
     names_disease,
     names_imaging_or_study,
@@ -53,11 +67,14 @@ _DIRECTIONS = re.compile(
 )
 """Dose, route and frequency at a name's end: they do not name the drug."""
 _JOINED = re.compile(r"\s*(?:,|/|and|or|plus|with|,\s*and)\s*(?:\d[\d.]*\s?\S*\s+)?", re.IGNORECASE)
+_ENTRY = re.compile(r"\s*(?:(?:\d{1,2}[.)]|[-*\u2022])\s*)?")
+_ENTRY_WORDS = 12
 _NO_DRUGS = (
     (names_procedure, "a procedure or a therapy"),
     (names_care, "a diet, an exercise or another measure that is no drug"),
     (names_device, "a device or a surgical material"),
     (names_disease, "a disease or a complaint"),
+    (names_complaint, "a disease or a complaint"),
     (names_imaging_or_study, "a test"),
     (names_specialty, "a specialty or an organ system"),
 )
@@ -67,6 +84,7 @@ _EXCLUDES: Mapping[Cue, frozenset[str]] = {
     "held": frozenset({"continue", "start", "past", "avoid", "given-once"}),
     "started": frozenset({"stop", "hold", "past", "avoid"}),
     "continued": frozenset({"start", "stop", "hold", "past", "avoid", "given-once"}),
+    "resumed": frozenset({"stop", "past", "avoid", "given-once"}),
     "changed": frozenset({"start", "hold", "past", "avoid", "given-once"}),
     "tried": frozenset({"start", "continue", "change", "hold"}),
     "once": frozenset({"start", "continue", "change", "stop", "hold", "avoid"}),
@@ -78,6 +96,7 @@ _SAYS: Mapping[Cue, frozenset[str]] = {
     "held": frozenset({"hold"}),
     "started": frozenset({"start"}),
     "continued": frozenset({"continue"}),
+    "resumed": frozenset({"continue", "start"}),
     "changed": frozenset({"change"}),
     "tried": frozenset({"past"}),
     "once": frozenset({"given-once"}),
@@ -88,7 +107,7 @@ _COMPATIBLE: Mapping[Cue, tuple[Cue, ...]] = {"allergy": ("negated",)}
 _NOT_TAKEN: tuple[Cue, ...] = ("allergy", "stopped", "held")
 """Cues that speak against a drug where it is taken to be the patient's now."""
 
-_TAKEN = frozenset({"started", "continued"})
+_TAKEN = frozenset({"started", "continued", "resumed"})
 _ORDERED_DOSE = re.compile(
     r"\b(?:(?:re)?start(?:ed)?(?:\s+on)?|begin|began|continue[sd]?(?:\s+on)?|resumed?|prescribed|takes|taking|takes\s+only)\s+"
     r"(?!(?:oral|iv|fluids?|normal|feeds?|water|alcohol|saline)\b)(?P<drug>[A-Za-z][\w-]+)\s+\d[\d.,]*\s?(?:mg|mcg|units?)\b(?!\s?/)",
@@ -101,7 +120,7 @@ _CONCENTRATION = re.compile(
     r"|[np]g\s?/\s?ml|mmol)\b",
     re.IGNORECASE,
 )
-_LAB_SECTION = re.compile(r"\b(?:labs?|laborator(?:y|ies)|chemistr(?:y|ies)|blood\s+work)\b", re.IGNORECASE)
+_LAB_SECTION = re.compile(r"\b(?:labs?|data|laborator(?:y|ies)|chemistr(?:y|ies)|blood\s+work)\b", re.IGNORECASE)
 _RESULT = re.compile(
     r"\b(?:sodium|glucose|creatinine|bun|wbc|hgb|h(?:a)?emoglobin|h(?:a)?ematocrit|hct|platelets|plt"
     r"|(?<!potassium )(?<!calcium )(?<!sodium )(?:chloride|bicarb(?:onate)?)"
@@ -166,7 +185,10 @@ class Medication(DrugNamed):
     def objection(self, text: str, chart: str, lexicon: LexiconUse, keep_unknown: bool) -> Objection | None:
         """By the lexicon, by the words of the name, and for names nobody knows by how the chart uses them."""
         name, known = self.key(text), self.drugs(lexicon)
-        listed = self.listed_by_user(text) or (known is not None and bool(known.find(text)))
+        by_user = self.listed_by_user(text)
+        if not by_user and (what := no_drug(name)) is not None:
+            return self._no_drug(what, text, chart)
+        listed = by_user or (known is not None and (bool(known.find(text)) or is_shipped(name)))
         if is_sentence(text) and len(text.split()) > (_MAX_SENTENCE if listed else 2 * _MAX_NAME_WORDS):
             return self._no_drug("a sentence", text, chart)
         measured = [_measured(mention) for mention in outline(chart).mentions([_VALUE.sub("", name)])]
@@ -185,9 +207,8 @@ class Medication(DrugNamed):
         if not keep_unknown:
             evidence = "no drug of the lexicon, no class and no dosage form"
             return Objection("unknown_drug", evidence, self.span(text, chart))
-        mentions = outline(chart).mentions([text, name])
-        if mentions and not any(used_like_a_drug(one) or _beside_a_drug(one, known) for one in mentions):
-            return self._no_drug("an unknown name, and the chart does not use it like a drug", text, chart)
+        if (what := _unlike_a_drug(outline(chart).mentions([text, name]), chart, known)) is not None:
+            return self._no_drug(what, text, chart)
         return None
 
     def _no_drug(self, what: str, text: str, chart: str) -> Objection:
@@ -197,6 +218,8 @@ class Medication(DrugNamed):
         """A drug of the lexicon that is listed, dosed or started; without one, a drug that is ordered with its dose."""
         known, plan = self.drugs(lexicon), outline(chart)
         for start, end in known.find(chart) if known is not None else ():
+            if is_unnamed(chart[start:end]) or no_drug(chart[start:end]) is not None:
+                continue  # "antibiotics": a reader may list a class without a name, or not
             mention = plan.mention(start, end)
             said = cues(mention)
             listed = _DRUG_SECTION.search(mention.heading) and not said
@@ -236,6 +259,8 @@ class Medication(DrugNamed):
         """
         if missing := numbers_missing(text, chart):
             return missing
+        if any(occurrences(text, chart)):  # "Omnipaque 350" as it stands, whatever dose is told before it
+            return []
         known, names = self.drugs(lexicon), self.all_names(text, lexicon)[1:]
         places = [(mention.start, mention.end) for mention in outline(chart).mentions(names)]
         listed = known.find(chart) if known else []
@@ -244,6 +269,11 @@ class Medication(DrugNamed):
             return []
         given = [one for one in doses(text) if not one.in_name]
         return [text[one.start : one.end] for one in given if not any(one.same_as(other) for other in own)]
+
+    def cues_of(self, mention: Mention, chart: str) -> frozenset[Cue]:
+        """What a parent gives a small child is the child's."""
+        said = cues(mention)
+        return said - {"family"} if "family" in said and given_by_a_parent(mention, chart) else said
 
     def weight(self, item: Item, mention: Mention) -> int:
         """By what the words around it say of its status."""
@@ -314,6 +344,29 @@ def _measured(mention: Mention) -> bool:
         return True
     among_results = _LAB_SECTION.search(mention.heading) or _RESULT.search(mention.sentence.text)
     return among_results is not None and _BARE_VALUE.match(mention.after) is not None
+
+
+def _unlike_a_drug(mentions: Sequence[Mention], chart: str, known: Drugs | None) -> str | None:
+    """What speaks against an unknown name, from all places where the chart has it; None where one lets it pass."""
+    others = [used_like_another_thing(one) for one in mentions]
+    left = [one for one, other in zip(mentions, others, strict=True) if not other]
+    if mentions and not left:
+        return "the chart uses it like a device, a person, a place or a finding, wherever it has it"
+    if any(used_like_a_drug(one) or _beside_a_drug(one, known) or _among_drugs(one, chart, known) for one in left):
+        return None
+    if not left or any(has_a_drug_stem(chart[one.start : one.end]) for one in left):
+        return None
+    return "an unknown name, and the chart does not use it like a drug"
+
+
+def _among_drugs(mention: Mention, chart: str, known: Drugs | None) -> bool:
+    """Whether the name is an entry of a list, next to an entry that begins with a drug of the lexicon."""
+    if known is None or not _ENTRY.fullmatch(mention.told_before) or len(mention.sentence.text.split()) > _ENTRY_WORDS:
+        return False
+    plan, end = outline(chart), mention.sentence.end
+    beside = [plan.sentence_at(max(0, mention.sentence.start - 1)), plan.sentence_at(min(end, len(chart) - 1))]
+    entries = [_ENTRY.sub("", one.text, count=1) for one in beside if one.start != mention.sentence.start]
+    return any(found[0][0] == 0 for entry in entries if (found := known.find(entry)))
 
 
 def _beside_a_drug(mention: Mention, known: Drugs | None) -> bool:

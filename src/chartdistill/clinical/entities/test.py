@@ -16,6 +16,7 @@ from chartdistill.clinical.text.phrase_keys import phrase_key
 from chartdistill.clinical.text.phrases import names_test
 from chartdistill.clinical.text.sections import outline
 from chartdistill.clinical.text.services import means_no_test, names_service_itself
+from chartdistill.clinical.text.test_names import is_agent, is_sent_for
 from chartdistill.prompting.answer_format import plain_key
 from chartdistill.schema import Item
 
@@ -65,12 +66,13 @@ class Test(EntityType):
             if names_test(text):
                 return None
             return Objection("not_a_test", "a sentence that names no test", self.span(text, chart))
-        if not listed and not names_test(text):
+        mentions = outline(chart).mentions([text])
+        agent = is_agent(text) and (not mentions or any(is_sent_for(mention) for mention in mentions))
+        if not listed and not agent and (is_agent(text) or not names_test(text)):
             evidence = "no word for a test, an image or a laboratory value"
             return Objection("not_a_test", evidence, self.span(text, chart))
         if not listed and names_service_itself(text):
             return Objection("not_a_test", "a service, by its own words", self.span(text, chart))
-        mentions = outline(chart).mentions([text])
         if not listed and mentions and all(means_no_test(text, mention) for mention in mentions):
             first = (mentions[0].start, mentions[0].end)
             return Objection("not_a_test", "a service or the patient, wherever the chart names it", first)

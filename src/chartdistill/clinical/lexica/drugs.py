@@ -1,9 +1,9 @@
 """Drug names, from a lexicon on this machine: is a name a drug, and which other names mean the same drug.
 
 In: names. Out: ingredients and aliases. Source: the data file of the PyPI package `drug-named-entity-recognition`
-(MIT), a pickle of plain dictionaries: variant (lower case) -> list of canonical names; brands it lacks come from
-`brands.py`. The package itself is never imported: its import reads another pickle from the home folder, and it can
-call web services.
+(MIT), a pickle of plain dictionaries: variant (lower case) -> list of canonical names; what it lacks comes from
+`brands.py` and `products.py`. The package itself is never imported: its import reads another pickle from the home
+folder, and it can call web services.
 
 Must hold: unpickling can build nothing but built-in containers; the file is read once, at the first question; a
 missing package is an InputError here, never an empty lexicon. A lexicon is never complete: a name it lacks is unknown,
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from chartdistill.clinical.lexica.brands import BRANDS
+from chartdistill.clinical.lexica.products import PRODUCTS, SHORT_PRODUCTS
 from chartdistill.clinical.text.names import find_names, from_word_to_word, starts_of, words_in
 from chartdistill.clinical.vocabulary import NO_NAMES, KindNames
 from chartdistill.errors import InputError
@@ -54,7 +55,13 @@ _CLASSES = re.compile(
         | (?:ace|mao|cox-2|ssri)\W{1,3}inhibitors? | nsaids? | ssris? | statins? | ppis?
         | analgesics? | an(?:a)?esthetics? | benzodiazepines? | bronchodilators? | (?:cortico)?steroids?
         | diuretics? | laxatives? | narcotics? | opio?ids? | opiates? | nitrates? | sedatives? | vasodilators?
-        | vasopressors? | pressors? | decongestants? | expectorants? | stool\s+softeners? | supplements? | vaccines?
+        | vasopressors? | pressors? | decongestants? | expectorants? | stool\s+softeners? | supplements?
+        | vaccin(?:es?|ations?)
+        | (?:re)?immuni[sz]ations? | toxoids? | booster(?:\s+shots?)?
+        | (?:flu|pneumonia|tetanus|shingles|hpv|allergy|rabies|hepatitis\s+[ab]|covid|meningitis|polio)
+            \s+(?:shots?|jabs?|injections?|series)
+        | (?:contrast|imaging)\s+(?:agents?|medi(?:um|a)|dyes?)
+        | [\w.]+\s+(?:cocktail|mouth\W?wash) | viscosupplement(?:s|ation)? | radio(?:tracers?|pharmaceuticals?)
         | chemotherapy | insulins? | hormones? | immunosuppressants? | immunoglobulins? | probiotics? | eyedrops?
         | (?:multi\W?)?vitamins? | iron | calcium | potassium | magnesium | zinc | oxygen | saline | dextrose
         | lactulose
@@ -142,7 +149,7 @@ class Drugs:
         no_drugs = {*names.excluded, *(name for name, kind in names.others.items() if kind in NO_DRUGS)}
         kept = {name: drug for name, drug in self._canonical.items() if name not in no_drugs}
         drugs = Drugs({**kept, **of_user}, max(self._most_words, *map(words_in, of_user), 1))
-        drugs._short = frozenset(name for name in of_user if len(name) < _SHORTEST)
+        drugs._short = self._short | frozenset(name for name in of_user if len(name) < _SHORTEST)
         return drugs
 
     def canonical(self, name: str) -> str | None:
@@ -190,7 +197,10 @@ def drugs() -> Drugs:
     """
     variants = read_lexicon(lexicon_path())
     ours = {name: variants.get(drug, drug) for brand, drug in BRANDS.items() for name in (brand, drug)}
-    return Drugs({name: drug for name, drug in {**ours, **variants}.items() if _NO_DRUG.fullmatch(name) is None})
+    ours |= {name: variants.get(drug, drug) for name, drug in PRODUCTS.items()}
+    found = Drugs({name: drug for name, drug in {**ours, **variants}.items() if _NO_DRUG.fullmatch(name) is None})
+    found._short = SHORT_PRODUCTS
+    return found
 
 
 def known_drugs(use: LexiconUse, names: KindNames = NO_NAMES) -> Drugs | None:
@@ -224,6 +234,22 @@ def is_installed() -> bool:
 def names_class(text: str) -> bool:
     """Whether a text names a class of drugs, a vitamin, a mineral or a fluid: "antibiotics", "beta-blocker"."""
     return _CLASSES.search(text) is not None
+
+
+_UNNAMED = re.compile(
+    r"(?:(?:iv|oral|topical|broad-spectrum|intravenous|home|pain|current|prophylactic|local|general|other)\s+)*(?:anti\W?(?:bacterial|biotic"
+    r"|coagulant|convulsant|depressant|diabetic|emetic|epileptic|fungal|histamine|hypertensive|inflammator(?:y|ie)|microbial|platelet|psychotic"
+    r"|pyretic|retroviral|spasmodic|viral)s?(?:\s+agents?)?|an(?:a)?esthetics?|analgesics?|(?:cortico)?steroids?|narcotics?|opio?ids?|opiates?"
+    r"|diuretics?|laxatives?|nsaids?|statins?|sedatives?|supplements?|vaccines?|vitamins?|minerals?|hormones?|\w+\W?(?:blockers?|inhibitors?"
+    r"|agonists?)|bronchodilators?|(?:vaso)?pressors?|decongestants?|stool\s+softeners?|medications?|chemotherapy"
+    r"|contrast(?:\s+(?:agents?|medium|media))?)",
+    re.IGNORECASE,
+)
+
+
+def is_unnamed(text: str) -> bool:
+    """Whether a text is a class of drugs and nothing more: "antibiotics", "local anesthetic"; "insulin" is a name."""
+    return _UNNAMED.fullmatch(" ".join(text.split())) is not None
 
 
 def names_form(text: str) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from chartdistill.clinical.text.denied_use import use_told
+from chartdistill.clinical.text.denied_use import ability_told, use_told, went_on, without_told
 from chartdistill.clinical.text.sections import Mention
 
 Cue = Literal[
@@ -22,6 +22,7 @@ Cue = Literal[
     "held",
     "started",
     "continued",
+    "resumed",
     "changed",
     "tried",
     "once",
@@ -102,11 +103,10 @@ _BEFORE: dict[Cue, tuple[re.Pattern[str], ...]] = {
         ),
     ),
     "continued": (
-        _right_before(
-            r"continu(?:e|es|ed|ing)(?:\s+(?:on|with))?|resum(?:e|ed)|remains\s+on|stays?\s+on|restart(?:ed)?", 2
-        ),
+        _right_before(r"continu(?:e|es|ed|ing)(?:\s+(?:on|with))?|remains\s+on|stays?\s+on", 2),
         _right_before(r"(?:currently|presently)(?:\s+(?:on|taking))?|takes|taking|keep", 1),
     ),
+    "resumed": (_right_before(r"(?:resum|restart)(?:e|ed|ing)?(?:\s+(?:on|with))?", 2),),
     "changed": (
         _right_before(
             r"(?:in|de)creas(?:e|ed|ing)|reduc(?:e|ed|ing)|titrat(?:e|ed|ing)|taper(?:ed|ing)?|adjust(?:ed)?", 3
@@ -119,9 +119,18 @@ _BEFORE: dict[Cue, tuple[re.Pattern[str], ...]] = {
     ),
     "once": (_right_before(r"(?:one|single|a)\s+dose\s+of|x\s?1\s+(?:dose\s+)?of", 1),),
     "considered": (
-        _before(r"consider(?:ed|ing)?|discuss(?:ed|ing)?|could|might|option\s+of|possib(?:le|ly|ility\s+of)|if", 4),
+        _before(
+            r"consider(?:ed|ing)?|discuss(?:ed|ing)?|(?:could|might)(?!\s+not\b)|option\s+of|possib(?:le|ly|ility\s+of)|if",
+            4,
+        ),
     ),
-    "declined": (_before(r"declin(?:e|es|ed)|refus(?:e|es|ed)|no\s+need\s+for|deferred?|not\s+recommend\w*", 4),),
+    "declined": (
+        _before(
+            r"declines|(?:he|she|they|i|patient|pt|to|will|would|may|family|parents?|wife|husband|and|also)\s+decline"
+            r"|declined(?!\s+(?:due|from|over|in|since|secondary|because)\b)|refus(?:e|es|ed)|no\s+need\s+for|deferred?|not\s+recommend\w*",
+            4,
+        ),
+    ),
     "screened": (
         _before(r"(?:screen(?:ing|ed)?|prophylaxis|evaluat\w+|risk|suspected|suspicion|concern)\s+(?:for|of)", 2),
     ),
@@ -141,7 +150,7 @@ _AFTER: dict[Cue, tuple[re.Pattern[str], ...]] = {
     ),
     "negated": (
         _after(
-            rf"{_BE}\s+(?:ruled\s+out|excluded|not\s+(?:seen|present|found|given|noted|identified)|negative|absent)"
+            rf"{_BE}\s+(?:ruled\s+out(?!\s+for\b)|excluded|not\s+(?:seen|present|found|given|noted|identified)|negative|absent)"
         ),
         re.compile(r"^\W*(?:ruled\s+out|unlikely)\b", re.IGNORECASE),
         re.compile(
@@ -161,7 +170,8 @@ _AFTER: dict[Cue, tuple[re.Pattern[str], ...]] = {
     ),
     "held": (_after(rf"(?:{_BE}|will\s+be)\s+(?:\w+ly\s+|being\s+)?(?:held|on\s+hold|withheld)"),),
     "started": (_after(rf"{_BE}\s+(?:\w+ly\s+)?(?:started|begun|initiated|prescribed|added)"),),
-    "continued": (_after(rf"(?:(?:{_BE}|will\s+be)\s+)(?:\w+ly\s+)?(?:continued|resumed|restarted)"),),
+    "continued": (_after(rf"(?:(?:{_BE}|will\s+be)\s+)(?:\w+ly\s+)?continued"),),
+    "resumed": (_after(rf"(?:(?:{_BE}|will\s+be)\s+)(?:\w+ly\s+)?(?:resumed|restarted)"),),
     "changed": (
         _after(rf"{_BE}\s+(?:\w+ly\s+)?(?:increased|decreased|reduced|tapered|titrated|doubled|halved|changed)"),
     ),
@@ -265,6 +275,10 @@ _HEADINGS: tuple[tuple[re.Pattern[str], Cue], ...] = (
 )
 
 
+_ENDS_FIRST = re.compile(rf"(\b{_END_VERB}\b[^.;]*?)\bstarting\s+with\b", re.IGNORECASE)
+"""Order of an ending: "stop the vasodilators, starting with X"."""
+
+
 def cues(mention: Mention) -> frozenset[Cue]:
     """What the mention's clause and heading say about it; empty when nothing is said."""
     found: set[Cue] = {
@@ -272,7 +286,8 @@ def cues(mention: Mention) -> frozenset[Cue]:
         for pattern, cue in _HEADINGS
         if pattern.search(mention.heading) and (mention.listed or (cue == "allergy" and _tells_a_reaction(mention)))
     }
-    before = _NOT_BEGUN.sub(" avoid ", _UNCHANGED.sub(" continue ", _PSEUDO.sub(" _ ", mention.before)))
+    lead = _ENDS_FIRST.sub(r"\1 _ ", ability_told(without_told(mention.before, mention.told_after)))
+    before = _NOT_BEGUN.sub(" avoid ", _UNCHANGED.sub(" continue ", _PSEUDO.sub(" _ ", lead)))
     before = use_told(before)
     after = _NOT_BEGUN.sub("is contraindicated", _UNCHANGED.sub("will be continued", mention.after))
     if _ONLY_IF.search(after):
@@ -282,13 +297,15 @@ def cues(mention: Mention) -> frozenset[Cue]:
     found |= {cue for cue, pattern in _TAGS if pattern.search(mention.told_after)}
     if any(pattern.search(mention.told_after) for pattern in _AFTER["family"]):
         found.add("family")  # also behind a comma: "X, which her husband takes"
-    listed = _DENIED_LIST.search(use_told(mention.told_before))
+    listed = _DENIED_LIST.search(use_told(without_told(mention.told_before, mention.told_after)))
     if (
         _DENIED_AFTER.search(mention.told_after)
         or _unticked(mention)
         or (listed and not _BREAKS_A_LIST.search(listed["list"]))
     ):
         found.add("negated")
+    if "started" in found and went_on(mention.before, mention.told_after):
+        found.add("tried")
     return frozenset(found)
 
 
@@ -309,7 +326,9 @@ def _unticked(mention: Mention) -> bool:
 
 
 ORDER = re.compile(
-    r"""\b(?: order(?:ed|s|ing)? | obtain | schedul(?:e|ed|ing) | re-?check(?:ed)? | repeat | check | send | get
+    r"""\b(?: order(?:ed|s|ing)? | obtain(?:ing)? | sent\s+(?:to|for)
+        | monitor | follow | trend | workup | work-up | schedul(?:e|ed|ing)
+        | re-?check(?:ed)? | repeat | check | send | get
         | arrange(?:d|ments)? | recommend(?:ed|s|ation)? | request(?:ed|ing)? | plan(?:s|ned|ning)? | proceed
         | needs? | require[sd]? | undergo | set\s+up | pending | refer(?:red)? | advis(?:e|ed) | await(?:ing)?
         | will | shall | should | to\s+be | is\s+to | return\s+for | follow\W?up\s+(?:with|by) | suggest(?:ed)? | today
@@ -339,28 +358,6 @@ ONLY_CONSIDERED = re.compile(
 )
 """A sentence that weighs a thing, or says it will not be done."""
 
-_DRUG_VERB = (
-    r"tak(?:e|es|en|ing)|took|on|off|start(?:ed|ing)?|begin|began|begun|initiat(?:e|ed)|continu(?:e|ed|es)|resum(?:e|ed)"
-    r"|restart(?:ed)?|discontinu(?:e|ed|ing)|d/?c(?:'?e?d)?|stop(?:ped|ping)?|hold|held|holding|prescri(?:be|bed|ption)|rx|refill"
-    r"|give|gave|given|receiv(?:e|ed|ing)|us(?:e|es|ed|ing)|doses?|trial|course|add(?:ed)?|increas(?:e|ed)|decreas(?:e|ed)"
-    r"|reduc(?:e|ed)|taper(?:ed)?|titrat(?:e|ed)|switch(?:ed)?|change[d]?|fail(?:ed)?|tr(?:y|ied)|appl(?:y|ied)|inject(?:ed)?"
-    r"|administer(?:ed)?|infus(?:e|ed)|treat(?:ed)?|therapy|avoid|allerg(?:ic|y)|intoleran(?:t|ce)|reaction|keep|iv|oral|topical"
-    r"|medications?|meds|drugs?|consider|declined|discussed|placed|replaced|anesthetized|sedat(?:ed|ion)|irrigat(?:ed|ion)"
-)
-_USED_BEFORE = re.compile(rf"\b(?:{_DRUG_VERB})\b[^;]{{0,120}}$", re.IGNORECASE)
-_USED_AFTER = re.compile(
-    r"^\W*(?:[\w.%/-]+\W+){0,2}?(?:\d[\d.,]*\s?(?:mg|mcg|g|ml|cc|units?|%|tab\w*|puffs?)"
-    r"|p\.?o|p\.?r\.?n|q\.?d|q\.?h\.?s|[bt]\.?i\.?d|daily|nightly|cream|ointment|drops?|inhaler|tablets?|capsules?|patch|iv"
-    r"|therapy|allergy|causes|must\s+not|may\s+be|is\s+working|is\s+on\s+hold"
-    r"|(?:is|was|were|has\s+been|will\s+be|be|being)\s+(?:\w+ly\s+)?(?:started|stopped|discontinued|given|added|held|continued"
-    r"|increased|decreased|reduced|tapered|replaced|prescribed|administered|used|applied|instilled|injected|infused|placed|switched|changed|doubled|on\s+hold))\b",
-    re.IGNORECASE,
-)
-_DRUG_HEADING = re.compile(
-    r"\b(?:medications?|meds|medicines?|drugs?|allerg\w+|prescriptions?|an(?:a)?esthe\w+|treatments?|rx)\b"
-)
-
-
 _TOLD_OF_A_RELATIVE = re.compile(
     rf"\b(?<!with )(?:{_RELATIVES}|grand\w{{1,12}}|partner|family)\b"
     r"(?![^.;]{0,80}\b(?:patient|pt|he|she)\b)[^.;,]{0,60}$",
@@ -386,12 +383,3 @@ def says_none_listed(entries: str) -> bool:
     """
     first = re.split(r"[.;\n]", entries.lstrip(" .;\n"), maxsplit=1)[0]
     return _SAYS_NONE.search(first) is not None and _BUT.search(first) is None
-
-
-def used_like_a_drug(mention: Mention) -> bool:
-    """Whether the words around a name are those around a drug: a dose, "start", "allergic to", a medication list."""
-    return bool(
-        _DRUG_HEADING.search(mention.heading)
-        or _USED_BEFORE.search(mention.before)
-        or _USED_AFTER.search(mention.after)
-    )

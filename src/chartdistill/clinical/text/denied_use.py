@@ -1,7 +1,8 @@
-"""Whether a drug is taken, told by a verb and its denial -> the same in one word, for the cues of `context.py`.
+"""Wordings of several words -> the same in one word, for the cues of `context.py`.
 
-In: what stands before a mention. Out: the text with "denies taking", "has not been taking", "no longer uses", "denies
-missing any doses of" replaced. Must hold: pure; all else stays, so that the length of a text changes little.
+In: what stands before a mention. Out: the text with "denies taking", "has not been taking", "denies missing any doses
+of", "is unable to continue", "without aura," replaced. Must hold: pure; all else stays, so that the length of a text
+changes little.
 """
 
 from __future__ import annotations
@@ -24,3 +25,39 @@ _NOT_MISSED = re.compile(
 def use_told(before: str) -> str:
     """Denied use reads "denies use of"; use that is over, or not now, "stopped"; a dose not left out, "takes"."""
     return _NOT_NOW.sub(" stopped ", _DENIED.sub(" denies use of ", _NOT_MISSED.sub(" takes ", before)))
+
+
+_UNABLE = re.compile(
+    r"\b(?:unable\s+to|(?:not|never)\s+(?:be\s+|been\s+)?able\s+to|can\s?not|could\s+not|(?:ca|could)n['\u2019]?t)\s+(?:(?:really|longer|fully|otherwise)\s+)?"
+    r"(?P<verb>continue|tolerate)(?:\s+(?:on|with|taking))?",
+    re.IGNORECASE,
+)
+"""What cannot go on has ended: "unable to continue with X"; what is not borne is an intolerance."""
+_WITHOUT_ONE = re.compile(r"\bwithout\s+(?:[\w-]+\s+){0,2}[\w-]+,(?![^.;]*\b(?:or|nor)\b)", re.IGNORECASE)
+"""A part of one name in a list: "migraine without aura, gout, and pain"; "without fever, chills or cough" is none."""
+_OR = re.compile(r"\b(?:or|nor)\b", re.IGNORECASE)
+_AT_FIRST = re.compile(r"\b(?:initially|originally|first|at\s+first|previously|formerly)\b[^.;]*$", re.IGNORECASE)
+_WENT_ON = re.compile(
+    r"^[^.]{0,80}?\b(?:but|which|then|later|subsequently|and|however)\b[^.]{0,60}?\b(?:reactions?|rash|hives|caused|switched|chang(?:ed|ing)\s+to"
+    r"|stopped|stopping|discontinu\w+|without\s+(?:relief|improvement|success|benefit)|fail(?:ed|s)?|returned|worse\w*|became"
+    r"|no\s+(?:relief|improvement|better)|(?:did|does|could)(?:\s+not|n['\u2019]t)\s+(?:help|work|tolerate|improve|take|respond)|had\s+to)\b",
+    re.IGNORECASE,
+)
+"""What the same sentence tells of a drug after it was begun: the beginning is not its last word."""
+
+
+def ability_told(before: str) -> str:
+    """What cannot be continued reads "discontinue"; what cannot be tolerated, "intolerant of"."""
+    return _UNABLE.sub(
+        lambda match: " discontinue " if match["verb"].casefold() == "continue" else " intolerant of ", before
+    )
+
+
+def without_told(before: str, after: str) -> str:
+    """Without the "without" that belongs to one name of a list; `after`: the rest of the sentence."""
+    return before if _OR.search(after) else _WITHOUT_ONE.sub(" _,", before)
+
+
+def went_on(before: str, after: str) -> bool:
+    """Whether the sentence tells more of a drug than that it was begun: "first", or what came of it."""
+    return _AT_FIRST.search(before) is not None or _WENT_ON.search(after) is not None

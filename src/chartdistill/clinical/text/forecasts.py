@@ -48,13 +48,17 @@ _FORECAST = re.compile(
     | \b(?:chances?|likelihood|probability|odds)\s+(?:\w+\s+){{0,3}}(?:of|for|that)\s+(?:\w+\s+){{0,3}}
         (?:cure|recovery|survival|recurrence|success|healing|improvement|relapse|return)
     | \b(?:can|do|may)\s+expect\b
+    | \b(?:expect|anticipate|foresee)(?:s|ed)?\s+no\s+(?:[\w-]+\s+){{0,3}}(?:complications?|problems?|sequelae
+        |deficits?|difficult(?:y|ies)|issues?|recurrence
+        |residual\w*|limitations?|disabilit(?:y|ies)|impairments?)\b
     | \b(?:recovery|recurrence|improvement|resolution|healing|cure|survival|remission|relapse|deterioration)
         \s+(?:is|was)\s+(?:(?:not|very|quite|highly|generally)\s+)?(?:expected|anticipated|likely|unlikely|probable|foreseen)\b
     """,
     re.VERBOSE | re.IGNORECASE,
 )
 _NO_FORECAST = re.compile(
-    r"""\b(?: risks? | complications?\s+(?:includ\w+|such) | informed | consent(?:ed)? | explain(?:ed|ing)?
+    r"""\b(?: risks? | complications?\s+(?:includ\w+|such) | informed | consent(?:ed)?
+    | explain(?:ed|ing)?(?!\s+(?:to\s+(?:\w+\s+){1,3})?that\b)
     | hop(?:es?|ing|eful)
         | wish(?:es)? | wants?\s+to | goal | would\s+like | if | unless
         | should\s+(?:he|she|they|you|any|there|symptoms) | until

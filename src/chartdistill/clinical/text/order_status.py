@@ -41,7 +41,7 @@ _DECLINES = re.compile(
 )
 _DECLINED = re.compile(
     r"^\s*(?:scans?|stud(?:y|ies)|tests?|imaging)?\s*(?:(?:is|are|was|were|will\s+be|has\s+been|need)\s+)?(?:not|n['’]t|deferred|declined"
-    r"|refused|cancell?ed|held|unnecessary|no\s+longer)\b|^\s*(?:only\s+)?(?:if(?!\s+(?:not\s+(?:already|yet|done|recently)|possible|available|able))|unless|should)\b"
+    r"|refused|cancell?ed|held|unnecessary|no\s+longer)\b|^\s*(?:only\s+)?(?:if(?!\s+(?:not\s+(?:already|yet|done|recently)|possible|available|able))|unless|should(?!\s+(?:also\s+|then\s+)?be\b))\b"
     r"|^\s*(?:\w+\s+){0,3}(?:may|might|could)\s+(?:also\s+|still\s+|eventually\s+)?be\s+(?:needed|required|necessary|considered|ordered"
     r"|indicated|warranted|useful|helpful|obtained)\b",
     re.IGNORECASE,
@@ -53,6 +53,28 @@ _DEPENDS = re.compile(
     re.IGNORECASE,
 )
 """Before a test: what makes it wait for something ("if the fever comes back, get ...", "she may need ...")."""
+
+
+_DECIDED = re.compile(
+    r"\b(?:will|shall|going\s+to|plans?\s+(?:are\s+)?(?:to|for)|agree[sd]?\s+to|agreeable\s+to|decided\s+(?:to|on)|elected\s+to|opted\s+(?:to|for)|want(?:s|ed)?\s+(?:him|her|them)\s+to"
+    r"|(?:is|was|are|be)\s+(?:being\s+)?scheduled\s+(?:to|for)|asked\s+(?:him|her)\s+to|i\s+am|we\s+are"
+    r"|(?:i|we)\s+(?:have\s+|had\s+|also\s+)*(?:ordered|requested|scheduled|arranged(?:\s+for)?|sent(?:\s+for)?))\s+"
+    r"(?:(?:also|then|now|just|proceed(?:ing)?\s+(?:with|to)|go\s+ahead\s+(?:with|and))\s+)*"
+    r"(?:(?:obtain|order|check|re-?check|get|do|undergo|have|perform|send|schedule|repeat|pursue|arrange|set\s+up|be\s+sent\s+for)(?:ing)?(?:\s+for)?\s+)?"
+    r"(?:(?:an?|the|another|repeat|new|some|further|follow-?up|his|her)\s+)*(?:[\w-]+\s+(?:and\s+|or\s+)?){0,1}$",
+    re.IGNORECASE,
+)
+"""Right before a test: somebody decides on it. What else the sentence tells is the reason, or what follows."""
+_AWAITED = re.compile(
+    r"^\s*(?:results?\s+|reports?\s+)?(?:(?:is|are|was|were|remains?)\s+(?:still\s+)?|[:,-]\s*)(?:pending|awaited|outstanding)\b",
+    re.IGNORECASE,
+)
+_VALUE = re.compile(r"\s*(?:is|was|=|:)\s*(?:\d|(?:A|B|AB|O)[\s-](?:pos|neg))", re.IGNORECASE)
+"""A result right behind the name."""
+_IF_THEN = re.compile(r"(?<=_)(?P<kept>[^_]*?)\b(?:and\s+)?if\b.*$", re.IGNORECASE | re.DOTALL)
+"""What follows once a result is there: "a CT, and if it is positive we operate"."""
+_PENDING = re.compile(r"\s*[:,.-]*\s*(?:is\s+|are\s+)?(?:pending|awaited)\b", re.IGNORECASE)
+"""Behind a heading: "PATHOLOGY: pending"."""
 
 
 Use = Literal["ordered", "done", "considered", "mentioned", "absent"]
@@ -83,18 +105,21 @@ def uses_of(name: str, chart: str) -> list[TestUse]:
 
 
 def _use(mention: Mention, plan: Outline) -> Literal["ordered", "done", "considered", "mentioned"]:
-    if plan.in_heading(mention.start):
-        return "done"
     sentence = mention.sentence.text
     before = mention.told_before
+    if plan.in_heading(mention.start) and not _PENDING.match(plan.text, mention.end):
+        return "done"
+    decided = _DECIDED.search(before) is not None
     if (
-        ONLY_CONSIDERED.search(sentence)
+        (not decided and ONLY_CONSIDERED.search(sentence))
         or _DECLINES.search(before)
         or _DEPENDS.search(before)
         or _DECLINED.search(mention.after)
     ):
         return "considered"
-    done = DONE.search(mention.clause) is not None
+    done = DONE.search(_IF_THEN.sub(r"\g<kept>", mention.clause)) is not None or _VALUE.match(mention.after) is not None
+    if decided or _AWAITED.search(mention.told_after):
+        return "ordered"
     if _PLAN_SECTION.search(mention.heading) and not done:
         return "ordered"
     if _orders(mention):
@@ -108,14 +133,14 @@ def _orders(mention: Mention) -> bool:
     """Whether the sentence orders: an order's verb before the test, or "is ordered" after it, and no result."""
     ordered = re.search(
         r"\b(?:order(?:ed)?|schedul\w+|request(?:ed)?|recommend\w*|plan(?:ned)?|pending|arranged|to\s+be\s+\w+|will\s+be|sent"
-        r"|advised|suggested|needed)\b",
+        r"|advised|suggested|needed|required|should\s+(?:also\s+|then\s+)?be)\b",
         mention.after,
         re.IGNORECASE,
     )
     asked = ORDER.search(mention.told_before)
     if ordered and not re.search(r"\b(?:showed|revealed|normal|negative)\b", mention.after, re.IGNORECASE):
         return True
-    return asked is not None and DONE.search(mention.clause) is None
+    return asked is not None and DONE.search(_IF_THEN.sub(r"\g<kept>", mention.clause)) is None
 
 
 def _scattered(name: str, plan: Outline) -> list[Mention]:

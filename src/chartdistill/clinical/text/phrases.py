@@ -8,6 +8,9 @@ answered by the head of the phrase ("failure of a liver graft" is a failure), no
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
+
+from chartdistill.clinical.text.test_names import is_listed_test
 
 _CUT = re.compile(
     r"\s+(?:of|in|on|at|for|with|without|from|to|by|due|secondary|status\s+post|s/p|causing|involving|following|after"
@@ -89,6 +92,15 @@ _DISEASE = re.compile(
     r"|bleeding|swelling|sweats|infarction|lesions?|mass(?:es)?|tumors?|injury|wound|ulcers?)$",
     re.IGNORECASE,
 )
+_COMPLAINT = re.compile(
+    r"(?:(?:hyper|hypo)tension|asthma|copd|chf|cad|cva|tia|gerd|depression|anxiety|diabetes(?:\s+mellitus)?|dementia|insomnia|[a-z]{3,}phagia|[a-z]{3,}cardia"
+    r"|[a-z]{3,}phasia|[a-z]{3,}thymia|spasms?|nodules?|attacks?|allergies|burns?|dizziness|lightheaded(?:ness)?|abuse|dependence|addiction|seizures?|strokes?"
+    r"|epilepsy|palpitations?|syncope|edema|rash(?:es)?|constipation|diarrhea|headaches?|fatigue|obesity|cramp(?:s|ing)|numbness|tingling|hernias?|gout|bleed"
+    r"|insufficiency|deficiency|abscess(?:es)?|cysts?|polyps?|effusions?|thrombus|embolism|thromboembolism|hemorrhages?|hematomas?|contusions?|lacerations?"
+    r"|sprains?|strains?|dislocations?|deformity|defects?|dysfunction|obstruction|retention|incontinence|infertility|menopause|pregnancy|prematurity|arrest"
+    r"|distress|sepsis|shock|trauma|intoxication|overdose|withdrawal|psychosis|schizophrenia|autism|retardation|palsy|dystonia|tremors?|vertigo|tinnitus)",
+    re.IGNORECASE,
+)
 _SPECIALTY = re.compile(
     r"""(?:\W*(?:general|medicine|cardiovascular|cardiology|pulmonary|respiratory|gastrointestinal|gastroenterology
     |integumentary|neurologic(?:al)?|neurology|urology|oncology|h(?:a)?ematology|h(?:a)?ematopoietic|radiology|surgery
@@ -103,6 +115,11 @@ _NORMAL = re.compile(
     re.IGNORECASE,
 )
 _CURE = re.compile(r"\b(?:therap(?:y|ies)|treatments?|regimen|medical management|protocol)$", re.IGNORECASE)
+
+
+def first_of(judges: Sequence[tuple[Callable[[str], bool], str]], text: str) -> str | None:
+    """What the first judge that says yes calls the text."""
+    return next((what for says, what in judges if says(text)), None)
 
 
 def head_of(phrase: str) -> str:
@@ -121,7 +138,7 @@ def names_procedure(phrase: str) -> bool:
 
 def names_test(phrase: str) -> bool:
     """Whether the phrase has a word for a test, an image or a laboratory value."""
-    return _TEST.search(phrase) is not None
+    return _TEST.search(phrase) is not None or is_listed_test(phrase)
 
 
 def names_imaging_or_study(phrase: str) -> bool:
@@ -142,6 +159,11 @@ def names_care(phrase: str) -> bool:
 def names_disease(phrase: str) -> bool:
     """Whether the head of the phrase has an ending of diseases and complaints."""
     return _DISEASE.search(head_of(phrase)) is not None
+
+
+def names_complaint(phrase: str) -> bool:
+    """Whether the head of the phrase is a common disease or complaint whose ending does not show it."""
+    return _COMPLAINT.fullmatch(head_of(phrase)) is not None
 
 
 def names_specialty(phrase: str) -> bool:

@@ -7,7 +7,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from chartdistill.clinical.entities import ENTITY_TYPES
+from chartdistill.clinical.entities import ENTITY_TYPES, entity_of
+from chartdistill.clinical.text.free_text import is_sentence
+from chartdistill.clinical.text.grounding import occurrences
 from chartdistill.curation.filters.items import ItemFilter
 from chartdistill.curation.label_statistics import NO_STATISTICS, LabelStatistics
 from chartdistill.schema import Item, Label, Record, Rejection, Task
@@ -19,7 +21,7 @@ _LIST_MARK = re.compile(r"^(?:[-*•]|\(?\d{1,2}[.)])\s")
 class Aberration(ItemFilter):
     """Reason codes: `wrong_shape`, an item that is too long, a question, begins with a list mark, has no letter or
     holds an artefact of the prompt; `outlier_length` and `outlier_count`, an item's words or a label's number of items
-    far above the median of the run's labels for the task."""
+    far above the median of the run's labels for the task; a long list whose items each stand in the record is none."""
 
     type: Literal["aberration"] = "aberration"
     max_words: int = Field(default=12, ge=1)
@@ -45,12 +47,13 @@ class Aberration(ItemFilter):
         limit = self.max_words_by_task.get(task.name, self.max_words)
         findings = []
         for item in items or ():
-            if evidence := _objection(item.text, limit):
+            if evidence := _objection(item.text, limit, record.text):
                 findings.append(self.finding("wrong_shape", item, evidence))
             elif evidence := self._outlier("words", len(item.text.split()), task.name, run):
                 findings.append(self.finding("outlier_length", item, evidence))
         rejections = self.verdict(findings, len(items or ()))
-        if evidence := self._outlier("items", len(items or ()), task.name, run):
+        evidence = self._outlier("items", len(items or ()), task.name, run)
+        if evidence and not _all_stand_in(items or (), record, task):
             rejections.append(self.objection("outlier_count", evidence))
         return rejections
 
@@ -61,8 +64,19 @@ class Aberration(ItemFilter):
         return f"{value} {what}; the median of the run is {norm.median:g}, robust z {norm.score(value):.1f}"
 
 
-def _objection(text: str, limit: int) -> str | None:
-    """What is wrong with the shape of an item; None when nothing is."""
+def _all_stand_in(items: tuple[Item, ...], record: Record, task: Task) -> bool:
+    """Whether each item has a place of its own in the record: a long list of a long chart is no outlier."""
+    places = [entity_of(task).locate(item.text, record.text) for item in items]
+    return len({place.start for place in places if place is not None}) == len(items)
+
+
+def _objection(text: str, limit: int, record: str) -> str | None:
+    """What is wrong with the shape of an item; None when nothing is.
+
+    A phrase that the record has word for word may be half as long again, unless it is a sentence.
+    """
+    copied = len(text.split()) > limit and not is_sentence(text) and any(occurrences(text, record))
+    limit += limit // 2 if copied else 0
     if len(text.split()) > limit:
         return f"{len(text.split())} words; at most {limit} are allowed"
     if text.endswith("?"):
