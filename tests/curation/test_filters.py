@@ -61,9 +61,15 @@ def label(completion: str | None, gate: Literal["yes", "no", "unclear"] | None =
     )
 
 
-def check(one: AnyFilter, given: Label, task: Task = DRUGS, run: LabelStatistics = NO_STATISTICS) -> list[Rejection]:
+def check(
+    one: AnyFilter,
+    given: Label,
+    task: Task = DRUGS,
+    run: LabelStatistics = NO_STATISTICS,
+    record: Record = RECORD,
+) -> list[Rejection]:
     items = None if given.completion is None else parse_answer(given.completion, task)
-    return one.check(given, items, RECORD, task, run)
+    return one.check(given, items, record, task, run)
 
 
 def reasons(found: list[Rejection]) -> list[str]:
@@ -343,3 +349,22 @@ def test_free_text_is_grounded_by_its_words_where_that_is_asked_for() -> None:
     assert reasons(Grounding(word_share=0.7, on_item="drop_item").check(label("x"), other, record, OUTLOOK)) == [
         "invented"
     ]
+
+
+def test_a_long_list_whose_items_stand_in_the_record_is_no_outlier() -> None:
+    names = [f"Item{letter} agent" for letter in "abcdefghijklmnopqrst"]
+    run = survey((f"r{number}", "prognosis", (Item(text="one two"),) * 2) for number in range(60))
+    told = RECORD.model_copy(update={"text": "MEDICATIONS:\n" + "\n".join(names)})
+    assert reasons(check(Aberration(), label("\n".join(names)), OUTLOOK, run)) == ["outlier_count"]
+    assert check(Aberration(), label("\n".join(names)), OUTLOOK, run, told) == []
+    assert reasons(check(Aberration(), label("\n".join([*names[:-1], "one more"])), OUTLOOK, run, told)) == [
+        "outlier_count"
+    ]
+
+
+def test_a_phrase_copied_from_the_record_may_be_longer() -> None:
+    phrase = "mild swelling that runs along the deep surface of the long muscle of the thumb"
+    limit = Aberration(max_words_by_task={}, max_words=12)
+    assert reasons(check(limit, label(phrase), OUTLOOK))[0] == "wrong_shape"
+    told = RECORD.model_copy(update={"text": f"FINDINGS: There is {phrase}."})
+    assert check(limit, label(phrase), OUTLOOK, record=told) == []

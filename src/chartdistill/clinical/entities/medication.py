@@ -67,6 +67,12 @@ _DIRECTIONS = re.compile(
 )
 """Dose, route and frequency at a name's end: they do not name the drug."""
 _JOINED = re.compile(r"\s*(?:,|/|and|or|plus|with|,\s*and)\s*(?:\d[\d.]*\s?\S*\s+)?", re.IGNORECASE)
+_NO = re.compile(
+    r"(?:^|[.;,:)]|\band|\bbut|\d[.)])\s*no\s+(?:more\s+)?(?:[\w-]+(?:,?\s+(?:or|nor|and\s+no)\s+"
+    r"|,\s*))*$",
+    re.IGNORECASE,
+)
+_USE = re.compile(r"\s*(?:use|usage|intake|allerg\w+|history|intoleranc\w+|abuse|reported|taken|was)\b", re.IGNORECASE)
 _ENTRY = re.compile(r"\s*(?:(?:\d{1,2}[.)]|[-*\u2022])\s*)?")
 _ENTRY_WORDS = 12
 _NO_DRUGS = (
@@ -80,7 +86,7 @@ _NO_DRUGS = (
 )
 
 _EXCLUDES: Mapping[Cue, frozenset[str]] = {
-    "stopped": frozenset({"continue", "start", "given-once", "avoid", "hold"}),
+    "stopped": frozenset({"continue", "start", "hold"}),
     "held": frozenset({"continue", "start", "past", "avoid", "given-once"}),
     "started": frozenset({"stop", "hold", "past", "avoid"}),
     "continued": frozenset({"start", "stop", "hold", "past", "avoid", "given-once"}),
@@ -241,7 +247,8 @@ class Medication(DrugNamed):
             return None
         said, first, denied = found
         if denied is not None:
-            return denied
+            told_off = denied.reason in ("negated", "declined") and item.status == "avoid"
+            return None if told_off and _told_not_to_take(item.text, chart) else denied
         # Each mention may speak against the item in its own way: stopped in one place, to be avoided in another.
         against = [_alone(one, lambda cue: _speaks_against(cue, item.status, bool(statuses))) for one in said]
         if None in against:
@@ -325,6 +332,13 @@ class Medication(DrugNamed):
         listed = drugs.find(sentence) if drugs is not None else []
         used = [match.span(1) for pattern in (_BEFORE_A_DOSE, _PRESCRIBED) for match in pattern.finditer(sentence)]
         return [*super()._candidates(sentence, known), *listed, *used]
+
+
+def _told_not_to_take(name: str, chart: str) -> bool:
+    """Whether an order denies the drug: "No aspirin for two weeks."; "no aspirin use" is no order."""
+    return any(
+        _NO.search(one.told_before) and not _USE.match(one.told_after) for one in outline(chart).mentions([name])
+    )
 
 
 def _alone(said: frozenset[Cue], counts: Callable[[Cue], bool]) -> Cue | None:

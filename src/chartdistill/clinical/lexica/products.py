@@ -76,6 +76,14 @@ _STOMACH_AND_BOWEL = """
     migraine cocktail; multivitamin infusion; mvi; goody bag
 """
 _OTHERS = """
+    sulfa; sulfa drugs = sulfa; sulfas = sulfa; sulfa antibiotics = sulfa; folfirinox; mfolfox6; mfolfox; darvocet-n
+    = darvocet; claritin-d; zyrtec-d; allegra-d; pnv; pnvs = pnv; vanc = vancomycin; doxy = doxycycline; clinda =
+    clindamycin; curosurf; survanta; infasurf; surfactant; diuril = chlorothiazide; meridia = sibutramine; redux;
+    xenical = orlistat; alli = orlistat; soma = carisoprodol; b12 = cyanocobalamin; vitamin b12 shots =
+    cyanocobalamin; hep b vaccine; prevagen; unisom = doxylamine; benadryl cream; toprol xl = metoprolol; toprol-xl
+    = metoprolol; inderal la = propranolol; cardizem cd = diltiazem; ambien cr = zolpidem; wellbutrin sr =
+    bupropion; wellbutrin xl = bupropion; effexor xr = venlafaxine; glucophage xr = metformin; glucotrol xl =
+    glipizide; paxil cr = paroxetine; depakote er = divalproex; seroquel xr = quetiapine; lasix drip = furosemide;
     versed = midazolam; amidate = etomidate; actiq = fentanyl; nimbex = cisatracurium; bloxiverz = neostigmine;
     prostigmin = neostigmine; exparel = bupivacaine; nesacaine = chloroprocaine; brevibloc = esmolol; angiomax =
     bivalirudin; tpa; neulasta = filgrastim; oxytocin; hemabate = carboprost; prepidil = dinoprostone; ortho

@@ -36,6 +36,9 @@ monitoring; scoping; spectroscopy; elastography; densitometry; dexa; ophthalmosc
 utox; uds; chemistries; chemistry; cystogram; sialogram; dacryocystogram; fistulogram; sinogram; discogram;
 myelogram; sonohysterogram; endoscopic; laryngoscopic; bronchoscopic; fundus; refraction; pachymetry; keratometry;
 topography; biometry; audiometry; tympanometry; posturography; electroretinogram; nasopharyngoscopy; capillaroscopy
+; antigen; antigens; analysis; genotype; genotyping; sequencing; microarray; trough; mapping; clearance; capacity;
+brca; brca1/2; lhc; rhc; hvf; anc; bx; bxs; qft; dsa; clotest; immunostains; hus; strobe; panorex; videofluoroscopy;
+cystourethrogram; uds; mibg; pet-ct; ldct
 """
 TEST_WORDS = frozenset(" ".join(name.split()) for name in _TEST_WORDS.split(";"))
 """Words, abbreviations mostly, that make a test of any phrase they stand in; from general clinical usage."""
@@ -61,7 +64,10 @@ recorder; king of hearts; ekg monitor; ambulatory blood pressure; tilt table; up
 small bowel series; small bowel follow-through; barium swallow; gastric emptying; flat plate; flat and upright;
 acute abdominal series; obstructive series; abdominal series; skeletal survey; bone survey; bone age; c-spine
 series; cervical spine series; lateral; ap and lateral; two views; oblique view; panorex; bitewings; mammo;
-mammograms; dopplers; carotids; carotid; venous; arterial
+mammograms; dopplers; carotids; carotid; venous; arterial ; viral load; bone density; bone densities; prothrombin
+time; protime; bleeding time; clotting time; thrombin time; eye exam; eye examination; hearing; path; permanent
+sections; frozen section; bili; bilis; 24-hour urine; 24 hour urine; 24-hour urine collection; stool sample; sputum
+sample; bladder scan; post-void residual; fragile x dna; vitamin d level; 25-hydroxyvitamin d; 25-oh vitamin d
 """
 MEASURED = frozenset(" ".join(name.split()) for name in _MEASURED.replace("\n", " ").split(";"))
 """Names that are a test where they are the whole item: what is measured, what is imaged, a function."""

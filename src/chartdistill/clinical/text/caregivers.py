@@ -33,8 +33,18 @@ _OWN = re.compile(
 )
 
 
+_HANDED = re.compile(
+    r"\b(?:cousin|wife|husband|spouse|friend|neighbor|brother|sister|mother|mom|father|dad|son|daughter|aunt|uncle|parents?|family)\s+"
+    r"(?:(?:ha[sd]|have|is|was|also|been)\s+)*(?:giv(?:es?|ing|en)|gave|hand(?:s|ed|ing)|bought|brought)\s+(?:him|her|them|me|the\s+patient|pt|patient)\b"
+    r"[^.;]*$",
+    re.IGNORECASE,
+)
+
+
 def given_by_a_parent(mention: Mention, chart: str) -> bool:
-    """Whether a parent gives the patient, a child, what the mention names."""
+    """Whether a parent gives the patient, a child, what the mention names; or any relative hands it to the patient."""
+    if _HANDED.search(mention.told_before):
+        return True
     if not _GIVES.search(mention.told_before) or _OWN.search(mention.sentence.text):
         return False
     child, grown_up = _CHILD.search(chart, 0, _OPENING), _GROWN_UP.search(chart, 0, _OPENING)

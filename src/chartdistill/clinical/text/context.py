@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from chartdistill.clinical.text.denied_use import ability_told, use_told, went_on, without_told
+from chartdistill.clinical.text.denied_use import ability_told, resumes, use_told, went_on, without_told
 from chartdistill.clinical.text.sections import Mention
 
 Cue = Literal[
@@ -111,7 +111,7 @@ _BEFORE: dict[Cue, tuple[re.Pattern[str], ...]] = {
         _right_before(
             r"(?:in|de)creas(?:e|ed|ing)|reduc(?:e|ed|ing)|titrat(?:e|ed|ing)|taper(?:ed|ing)?|adjust(?:ed)?", 3
         ),
-        _right_before(r"dose\s+of", 1),
+        _right_before(r"(?:new|higher|lower|increased|decreased|reduced|different|full|half)\s+dose\s+of", 1),
     ),
     "tried": (
         _right_before(r"failed|previously\s+(?:\w+\s+)?(?:treated\s+with|on|took|tried)", 2),
@@ -160,7 +160,9 @@ _AFTER: dict[Cue, tuple[re.Pattern[str], ...]] = {
     ),
     "allergy": (
         re.compile(
-            r"^\W*(?:allergy|intolerance|causes|caused|gives\s+(?:him|her|me)|makes\s+(?:him|her))\b", re.IGNORECASE
+            r"^[^\w,;]*(?:allergy|intolerance)\b(?!\s+(?:shots?|injections?|pills?|medic))|^\W*(?:causes|caused"
+            r"|gives\s+(?:him|her|me)|makes\s+(?:him|her))\b",
+            re.IGNORECASE,
         ),
         _after(r"must\s+not\s+be\s+(?:given|used)|contraindicated", 2),
     ),
@@ -304,8 +306,10 @@ def cues(mention: Mention) -> frozenset[Cue]:
         or (listed and not _BREAKS_A_LIST.search(listed["list"]))
     ):
         found.add("negated")
-    if "started" in found and went_on(mention.before, mention.told_after):
+    if found & {"started", "continued"} and went_on(mention.before, mention.told_after):
         found.add("tried")
+    if "stopped" in found and resumes(mention.told_after):
+        found = (found - {"stopped"}) | {"held"}
     return frozenset(found)
 
 
@@ -339,7 +343,8 @@ ORDER = re.compile(
 """A sentence that orders or plans."""
 
 DONE = re.compile(
-    r"""\b(?: show(?:ed|s|n|ing) | reveal(?:ed|s|ing) | demonstrat(?:ed|es|ing) | (?:was|were|is|are)\s+(?:\w+ly\s+)?(?:
+    r"""\b(?: show(?:ed|s|n|ing)? | reveal(?:ed|s|ing) | demonstrat(?:ed|es|ing)
+        | (?:was|were|is|are)\s+(?:\w+ly\s+)?(?:
             normal|negative|positive|unremarkable|reviewed|obtained|performed|done|taken|carried\s+out|made|completed
             |noted|elevated|within|consistent|not\s+remarkable|drawn|accomplished|used|introduced|inserted)
         | (?:we|i)\s+(?:performed|obtained|did) | underwent | had\s+(?:an?|his|her|the) | status\s+post | s/p

@@ -36,14 +36,29 @@ _UNABLE = re.compile(
 _WITHOUT_ONE = re.compile(r"\bwithout\s+(?:[\w-]+\s+){0,2}[\w-]+,(?![^.;]*\b(?:or|nor)\b)", re.IGNORECASE)
 """A part of one name in a list: "migraine without aura, gout, and pain"; "without fever, chills or cough" is none."""
 _OR = re.compile(r"\b(?:or|nor)\b", re.IGNORECASE)
-_AT_FIRST = re.compile(r"\b(?:initially|originally|first|at\s+first|previously|formerly)\b[^.;]*$", re.IGNORECASE)
+_AT_FIRST = re.compile(
+    r"\b(?:initially|originally|first|at\s+first|previously|formerly|had\s+been|(?:finished|completed|after)\s+(?:an?|his|her|the)\s+(?:\w+\s+)?(?:course|trial)"
+    r"|while\s+(?:\w+\s+){0,2}(?:taking|on))\b[^.;]*$",
+    re.IGNORECASE,
+)
 _WENT_ON = re.compile(
     r"^[^.]{0,80}?\b(?:but|which|then|later|subsequently|and|however)\b[^.]{0,60}?\b(?:reactions?|rash|hives|caused|switched|chang(?:ed|ing)\s+to"
     r"|stopped|stopping|discontinu\w+|without\s+(?:relief|improvement|success|benefit)|fail(?:ed|s)?|returned|worse\w*|became"
-    r"|no\s+(?:relief|improvement|better)|(?:did|does|could)(?:\s+not|n['\u2019]t)\s+(?:help|work|tolerate|improve|take|respond)|had\s+to)\b",
+    r"|given\s+up|quit|ended|no\s+longer|has\s+taken\s+none|no\s+(?:relief|improvement|better)|(?:did|does|could)(?:\s+not|n['\u2019]t)\s+(?:help|work|tolerate|improve|take|respond)|had\s+to)\b",
     re.IGNORECASE,
 )
 """What the same sentence tells of a drug after it was begun: the beginning is not its last word."""
+
+
+_RESUMES = re.compile(
+    r"(?<!not\s)(?<!not\sbe\s)(?<!never\s)(?<!n['\u2019]t\s)\b(?:re-?start\w*|resum\w+|until|(?:used|taken|given)\s+again|back\s+(?:on|to)|go(?:es)?\s+back)\b",
+    re.IGNORECASE,
+)
+
+
+def resumes(after: str) -> bool:
+    """Whether what is stopped or held is to begin again: "was stopped two days ago, restart tomorrow"."""
+    return _RESUMES.search(after) is not None
 
 
 def ability_told(before: str) -> str:

@@ -27,7 +27,7 @@ _USED_AFTER = re.compile(
     r"|p\.?o|p\.?r\.?n|q\.?d|q\.?h\.?s|[bt]\.?i\.?d|daily|nightly|cream|ointment|drops?|inhaler|tablets?|capsules?|patch|iv"
     r"|injections?|instillations?|infusions?|immuni[sz]ations?|vaccin\w+|shots?|boosters?|toxoid|series|eye\W?drops|gel|lotion|spray"
     r"|mouth\W?wash|rinse|solution|suspension|dye|contrast|powder|syrup|samples?|refills?|prescription|dos(?:e|es|age)"
-    r"|therapy|allergy|causes|must\s+not|may\s+be|is\s+working|is\s+on\s+hold"
+    r"|therapy|allergy|causes|gives?\s+(?:him|her)|makes?\s+(?:him|her)|upset\w*|kept\s+(?:him|her)|raised|caused|helped|must\s+not|may\s+be|is\s+working|is\s+on\s+hold"
     r"|(?:is|was|were|has\s+been|will\s+be|be|being)\s+(?:\w+ly\s+)?(?:started|stopped|discontinued|given|added|held|continued"
     r"|increased|decreased|reduced|tapered|replaced|prescribed|administered|used|applied|instilled|injected|infused|placed|switched|changed|doubled|on\s+hold))\b",
     re.IGNORECASE,

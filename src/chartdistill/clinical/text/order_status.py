@@ -77,6 +77,21 @@ _PENDING = re.compile(r"\s*[:,.-]*\s*(?:is\s+|are\s+)?(?:pending|awaited)\b", re
 """Behind a heading: "PATHOLOGY: pending"."""
 
 
+_ENTRY = re.compile(
+    r"\s*(?:(?:\d{1,2}[.)]|[-*\u2022]|\[\s*\])\s*)*(?:(?:an?|the|his|her|one\s+more|weekly|daily|fasting|serial|final)\s+)*"
+    r"(?:[\w/.-]+(?:\s+[\w/.-]+){0,3}(?:,\s*(?:and\s+)?|\s+and\s+|\s+with\s+|\s*&\s*)(?:an?\s+|the\s+)?){0,4}\s*"
+)
+_TIME_TO_COME = re.compile(
+    r"^[^.;]{0,60}?\b(?:(?:in|at|after|every|for\s+the\s+next|within)\s+(?:(?:about|another|the\s+next)\s+)?(?:\d+|an?|one|two|three|four|five|six|eight"
+    r"|ten|twelve|several|a\s+few)(?:\s*(?:-|to|or)\s*\w+)?\s*(?:hours?|days?|weeks?|wks?|months?|mos?|years?|yrs?)\b(?!\s+(?:ago|earlier|later\s+(?:was|show)))"
+    r"|weekly|biweekly|monthly|yearly|annually|q\.?\s?\d+\s?(?:h|hours?|weeks?|months?)|tomorrow|tonight|next\s+(?:week|month|visit|year|time"
+    r"|mon|tue|wed|thu|fri)\w*|(?:on|this)\s+(?:mon|tues|wednes|thurs|fri|satur|sun)day|(?:before|prior\s+to|with)\s+(?:each|every|the\s+next|his\s+next"
+    r"|her\s+next|discharge|surgery)|the\s+(?:week|day)\s+before|in\s+the\s+(?:morning|a\.?m)|at\s+(?:that|the\s+next|his\s+next|her\s+next)\s+visit"
+    r"|on\s+(?:arrival|admission)|is\s+(?:set|due|booked)|booked|due\b|being\s+(?:drawn|scheduled|sent|arranged|done|set\s+up))",
+    re.IGNORECASE,
+)
+
+
 Use = Literal["ordered", "done", "considered", "mentioned", "absent"]
 
 
@@ -118,7 +133,7 @@ def _use(mention: Mention, plan: Outline) -> Literal["ordered", "done", "conside
     ):
         return "considered"
     done = DONE.search(_IF_THEN.sub(r"\g<kept>", mention.clause)) is not None or _VALUE.match(mention.after) is not None
-    if decided or _AWAITED.search(mention.told_after):
+    if decided or _AWAITED.search(mention.told_after) or (not done and _scheduled(mention)):
         return "ordered"
     if _PLAN_SECTION.search(mention.heading) and not done:
         return "ordered"
@@ -129,11 +144,16 @@ def _use(mention: Mention, plan: Outline) -> Literal["ordered", "done", "conside
     return "mentioned"
 
 
+def _scheduled(mention: Mention) -> bool:
+    """Whether an entry that begins with the test, or with a list of tests, gives it a time: "CBC in two weeks"."""
+    return _ENTRY.fullmatch(mention.told_before) is not None and _TIME_TO_COME.search(mention.told_after) is not None
+
+
 def _orders(mention: Mention) -> bool:
     """Whether the sentence orders: an order's verb before the test, or "is ordered" after it, and no result."""
     ordered = re.search(
         r"\b(?:order(?:ed)?|schedul\w+|request(?:ed)?|recommend\w*|plan(?:ned)?|pending|arranged|to\s+be\s+\w+|will\s+be|sent"
-        r"|advised|suggested|needed|required|should\s+(?:also\s+|then\s+)?be)\b",
+        r"|advised|suggested|needed|required|being\s+(?:drawn|scheduled|sent|arranged|done|set\s+up)|(?:is|are)\s+(?:set\s+for|due|awaited|booked)|awaited|should\s+(?:also\s+|then\s+)?be)\b",
         mention.after,
         re.IGNORECASE,
     )

@@ -35,7 +35,8 @@ _SENTENCE_END = re.compile(
 )
 _CLAUSE_END = re.compile(
     r";|\s+-{1,2}\s+|,?\s+\b(?:but(?!\s+also)|however|although|though|whereas|while|except|then|therefore|so that)\b"
-    r"|,\s+(?=(?:and|or|which|who|he|she|we|i|it|they|the patient|with(?!\s+or\b))\b)"
+    r"|,\s+(?=so\s+(?!\w+\s+(?:is|as)\b))|,\s+(?=(?:and|or|which|who|he|she|we|i|it|they|the patient"
+    r"|with(?!\s+or\b))\b)"
     r"|,?\s+\band\s+(?=(?:then\s+|will\s+|we\s+|was\s+|to\s+)?(?:try|start|begin|begun|initiate|continue|resume|stop"
     r"|stopped|discontinue|hold|held|add|added|switch|switched|change|increase|decrease|reduce|use|take|give|gave|placed)"
     r"\w*\b)",
