@@ -40,7 +40,7 @@ class _Answer:
             self._read += 1
 
 
-class SpanProcessor(LogitsProcessor):  # type: ignore[misc]
+class SpanProcessor(LogitsProcessor):  # type: ignore[misc]  # vLLM says no types
     """Holds each request that has spans to them; leaves the others alone."""
 
     def __init__(self, vllm_config: VllmConfig, device: torch.device, is_pin_memory: bool) -> None:
