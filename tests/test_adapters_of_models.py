@@ -124,7 +124,7 @@ def facts(folder: Path) -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.vllm
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("engine", ["transformers", "vllm"])
 def test_a_whole_run_with_both(tmp_path: Path, users_environment: dict[str, str], engine: str) -> None:
     make_adapter(MODELS / "teacher", tmp_path / "t", rank=3, **SMALL)
