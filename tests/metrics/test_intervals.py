@@ -81,6 +81,14 @@ def test_one_cluster_that_differs_never_gives_a_tighter_difference_than_none(
     assert mirrored == pytest.approx((-other_high, -other_low))
 
 
+@pytest.mark.parametrize("differing", [0, 1, 2, 6, 9, 30, 100])
+def test_a_difference_the_other_way_round_has_the_mirrored_interval(differing: int) -> None:
+    ones, more = [1.0] * 100, [1.0] * differing + [0.0] * (100 - differing)
+    low, high = of_gap(more, [0.0] * 100, ones, ones)
+    assert of_gap([0.0] * 100, more, ones, ones) == pytest.approx((-high, -low))
+    assert (low > 0) is (differing >= 6), "what six clusters say in one direction leaves out 0, either way"
+
+
 def test_more_events_move_both_ends_up_and_there_is_no_leap_where_few_ends() -> None:
     ends = np.array([of_share([1] * hits + [0] * (120 - hits), [1] * 120) for hits in range(61)])
     assert (np.diff(ends, axis=0) > -1e-12).all()

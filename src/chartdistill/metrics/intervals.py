@@ -112,8 +112,9 @@ def difference_intervals(first: Shares, second: Shares) -> tuple[FloatArray, Flo
     low = value - np.sqrt(down**2 + up**2 - 2 * correlation * down * up)
     down, up = losses.value - low_loss, high_gain - gains.value
     high = value + np.sqrt(down**2 + up**2 - 2 * correlation * down * up)
-    none = np.where(differ <= 1, np.minimum(high_gain, high_loss), 0.0)  # what no cluster that differs would leave open
-    low, high = np.minimum(low, np.where(differ <= 1, -none, low)), np.maximum(high, none)
+    none = np.minimum(high_gain, high_loss)  # what no cluster that differs would leave open
+    low = np.minimum(low, np.where(differ <= 1, -none, low))
+    high = np.maximum(high, np.where(differ <= 1, none, high))
     leaning = _leaning_limits(value, first.residuals - second.residuals)
     return (
         np.clip(np.where(few, low, np.minimum(leaning[0], value)), -1, value),
