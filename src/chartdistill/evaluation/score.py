@@ -39,6 +39,7 @@ from chartdistill.clinical.vocabulary_file import with_vocabulary
 from chartdistill.errors import InputError
 from chartdistill.evaluation.adjudication import JudgedPair, as_lines, same_as, unmatched_pairs
 from chartdistill.metrics.comparison import compare_arms
+from chartdistill.metrics.harm import DRUG_STATUSES
 from chartdistill.prompting.answer_format import format_answer, parse_answer
 from chartdistill.records import cluster_records, id_text
 from chartdistill.runtime.json_lines import read_json_lines
@@ -127,8 +128,8 @@ def score_files(
 ) -> dict[str, Any]:
     """Score all arms in the files of predictions, and all pairs of them, in the order they first occur.
 
-    `tasks`: None takes them from the gold: every status that occurs there is allowed, and a task called medication
-    (or drug) is about drugs. `reference`: the arm that agreement is measured with, for records without gold.
+    `tasks`: None takes them from the gold: every status that occurs there is allowed, with one of a drug's usual
+    statuses all of them, and a task called medication (or drug) is about drugs. `reference`: the arm that agreement is measured with, for records without gold.
     `vocabulary`: a file of names, see docs/vocabulary.md. `judged`: pairs of names that a person judged; `unmatched`:
     where to write those that are left to judge (both as in adjudication.py).
 
@@ -240,7 +241,11 @@ def _item(item: Item | str) -> Item:
 
 
 def _infer_tasks(records: Mapping[str, Record]) -> list[Task]:
-    """One task per name in the gold, in the order of first occurrence."""
+    """One task per name in the gold, in the order of first occurrence.
+
+    With one of a drug's usual statuses go all of them, or an answer with one that gold happens to lack would be broken,
+    and the harm in it not counted.
+    """
     statuses: dict[str, dict[str, None]] = {}
     for record in records.values():
         for name, items in (record.gold or {}).items():
@@ -252,7 +257,7 @@ def _infer_tasks(records: Mapping[str, Record]) -> list[Task]:
             Task(
                 name=name,
                 item=name,
-                statuses=tuple(sorted(found)),
+                statuses=tuple(sorted(set(found) | (DRUG_STATUSES if DRUG_STATUSES & set(found) else set()))),
                 gate_question="-",
                 extraction_question="-",
                 question="-",

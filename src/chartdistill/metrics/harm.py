@@ -16,6 +16,9 @@ HARMFUL: Mapping[str, frozenset[str]] = {
 }
 """Gold status -> emitted statuses that can do harm."""
 
+DRUG_STATUSES = TAKEN | HARMFUL.keys()
+"""What a drug's status usually is."""
+
 
 def harmful_statuses(status: str | None) -> frozenset[str]:
     """The emitted statuses that can do harm where gold has this one; none where it has another or none."""
