@@ -143,3 +143,15 @@ def test_a_teacher_without_errors_makes_no_gate_on_zero() -> None:
     none = figure(0.0, 0.0, 0.3, n=9)
     assert judged(gate, none, none).state == "cannot be judged"
     assert judged(gate.model_copy(update={"least_n": 9}), none, none).state == "passed"
+
+
+@pytest.mark.parametrize(("named", "harm", "state"), [(0, 0.0, "cannot be judged"), (19, 0.0, "cannot be judged"),
+                                                       (20, 0.0, "passed"), (5, 0.1, "missed")])  # fmt: skip
+def test_silence_passes_no_gate_on_harm(named: int, harm: float, state: str) -> None:
+    """A student of broken answers alone, or that says "None found" throughout, calls no stopped drug taken."""
+    of_named = figure(0.0, 0.0, 0.1, named) if named else undefined("no gold items", 0)
+    figures = {STOPPED.metric: figure(harm, 0.0, 0.2), STOPPED.metric + "_of_named": of_named}
+    scores = Scores(gold={"tests": True}, arms={"student": {"all": figures}}, costs={}, differences={})
+    (verdict,) = judge_gates([STOPPED], scores)
+    assert verdict.state == state, verdict.sentence
+    assert (f"only {named} of these" in verdict.sentence) == (state == "cannot be judged")

@@ -19,6 +19,7 @@ from chartdistill.metrics import AGREEMENT, ALL_TASKS
 from chartdistill.metrics import METRICS as MEASURED
 from chartdistill.metrics.bootstrap import Estimate
 from chartdistill.metrics.catalogue import BY_NAME, MetricInfo, metric_in_text, task_title, write_figure, write_n
+from chartdistill.metrics.status import OF_NAMED
 from chartdistill.schema import LABELS_OF
 
 STUDENT = "student"
@@ -176,12 +177,26 @@ def _judge(gate: TrustGate, scores: Scores | None) -> GateVerdict:
                 "give the gate a least_n, or by: bound"
             )
             return _unjudged(gate, why, limit, own)
-        return _verdict(gate, own.value, limit, own, _student_has(gate, own))
+        silent = _passes_by_silence(gate, limit, own.value, scores)
+        return (
+            _unjudged(gate, silent, limit, own)
+            if silent
+            else _verdict(gate, own.value, limit, own, _student_has(gate, own))
+        )
     bound = own.low if gate.sign > 0 else own.high
     if bound is None:
         return _unjudged(gate, own.reason or "its figure has no interval", limit, own)
     said = f"{_student_has(gate, own)}, and {_end(gate)} counts"
     return _verdict(gate, bound, limit, own, said)
+
+
+def _passes_by_silence(gate: TrustGate, limit: float, value: float, scores: Scores) -> str:
+    """Why a rate of harm within its limit is none: the student lists the drugs of too few of these gold items, and what
+    it does not list, or lists in a broken answer, cannot be called taken. Empty where that is not so."""
+    named = scores.estimate(STUDENT, gate.task, gate.metric + OF_NAMED)
+    if named is None or gate.least_n is None or named.n >= gate.least_n or gate.sign * (value - limit) < -_ROUNDING:
+        return ""
+    return f"the student lists the drug of only {named.n} of these, below the least n of {gate.least_n}"
 
 
 def _arm_of(gate: TrustGate, scores: Scores) -> str:
