@@ -10,6 +10,8 @@ from chartdistill.metrics import score_arm
 from chartdistill.schema import Item, Prediction, Record, Task
 
 SAME = [
+    ("life expectancy less than 6 months", "life expectancy is less than six months"),
+    ("life expectancy of weeks to months", "life expectancy is weeks to months"),
     ("his prognosis is poor", "prognosis is poor"),
     ("The patient's prognosis is extremely poor", "overall prognosis is extremely poor"),
     ("expected to recover fully", "a full recovery is expected"),
@@ -26,6 +28,12 @@ SAME = [
     ("outcome should be excellent", "an excellent outcome is expected"),
 ]
 NEVER = [
+    ("life expectancy less than 6 months", "life expectancy more than 6 months"),
+    ("life expectancy is at most six months", "life expectancy is at least six months"),
+    ("<6 months to live", ">6 months to live"),
+    ("life expectancy of months", "life expectancy of years"),
+    ("life expectancy of days to weeks", "life expectancy of weeks to months"),
+    ("risk of recurrence is negligible", "risk of recurrence is substantial"),
     ("expected to recover", "not expected to recover"),
     ("prognosis is good", "prognosis is poor"),
     ("expected to improve in 6 weeks", "expected to improve in 6 months"),

@@ -12,6 +12,11 @@ from chartdistill.clinical.lexica.tests import TEST_NAMES
 from chartdistill.clinical.same_as import SameAs
 
 SAME = [
+    ("diagnosis", "hypertension (HTN)", "hypertension"),
+    ("diagnosis", "CAD (coronary artery disease)", "coronary artery disease"),
+    ("diagnosis", "gastroesophageal reflux disease", "GERD"),
+    ("diagnosis", "gastro-oesophageal reflux disease", "gastro-esophageal reflux disease"),
+    ("diagnosis", "ER+ breast cancer", "breast cancer, ER positive"),
     ("diagnosis", "infection with hepatitis A", "hepatitis A infection"),
     ("diagnosis", "Fx of L femur", "left femoral fracture"),
     ("test", "head CT w/o contrast", "CT of the head without contrast"),
@@ -66,6 +71,12 @@ SAME = [
     ("procedure", "repair of left inguinal hernia", "left inguinal hernia repair"),
 ]
 APART = [
+    ("diagnosis", "ER+ breast cancer", "ER- breast cancer"),
+    ("diagnosis", "ER+/PR- breast cancer", "ER-/PR- breast cancer"),
+    ("diagnosis", "HIV+", "HIV-"),
+    ("diagnosis", "bone cancer (metastatic)", "bone cancer"),
+    ("test", "CT abdomen with and without contrast", "CT abdomen without contrast"),
+    ("test", "CT abdomen w/ and w/o contrast", "CT abdomen with contrast"),
     ("diagnosis", "hepatitis A", "hepatitis"),
     ("diagnosis", "hepatitis A", "hepatitis B"),
     ("diagnosis", "group A strep", "group B strep"),

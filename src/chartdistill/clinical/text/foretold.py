@@ -7,7 +7,8 @@ before any figure was computed with them.
 to", "very" go), by stem; each is affirmed or denied. Two statements match when the Dice coefficient of their content
 words, 2 * shared / (words of one + words of the other), is at least `forecasts.SUPPORT_SHARE`, the share by which a
 forecast already counts as borne out by a chart's sentence, and nothing speaks against it: no word that one affirms and
-the other denies, no two opposites (recover, die; good, poor), not two sets of numbers or of spans of time.
+the other denies, no two opposites (recover, die; good, poor), not two sets of numbers, of spans of time or of units of
+time, not a time that is at most so long and one that is at least so long.
 
 `foretold`: the first of these that a statement has: a rating (good, fair, guarded, poor, uncertain), also by outcome
 ("will recover" is good, "not expected to recover" poor); a risk (high, low or of no degree); a time.
@@ -47,7 +48,7 @@ _OPPOSITES = (
     ("recover recovery improve improvement resolve resolution heal survive survival better cure curable remission well",
      "die death deteriorate deterioration worsen worse decline progress progression relapse recur recurrence incurable"
      " fail failure poorly"),
-    ("high increased elevated significant", "low decreased minimal small slight"),
+    ("high increased elevated significant substantial", "low decreased minimal small slight negligible"),
     ("temporary transient reversible", "permanent irreversible lifelong"),
     ("full complete fully completely", "partial incomplete partially incompletely"),
     ("short early soon rapid quick rapidly quickly", "prolonged late slow slowly"),
@@ -87,8 +88,21 @@ _DAYS = {"day": ("day", 1), "week": ("day", 7), "month": ("month", 1), "year": (
 _ANY_TIME = re.compile(
     r"\b(?:hours?|days?|weeks?|months?|years?|life\s+expectancy|lifetime|permanent\w*|lifelong|span\w+)\b"
 )
+_UNITS = re.compile(r"\b(hour|day|week|month|year)s?\b")
+_BEFORE_TIME = r"\s*(?:an?\s+)?(?=\d|span|hour|day|week|month|year)"
+_BOUND = {
+    "at most": re.compile(
+        r"(?:\b(?:(?<!no )(?<!not )(?:less|fewer|shorter) than|(?:no|not) (?:more|longer) than|under|up to"
+        r"|at (?:the )?most)|<)" + _BEFORE_TIME
+    ),
+    "at least": re.compile(
+        r"(?:\b(?:(?<!no )(?<!not )(?:more|longer|greater) than|(?:no|not) (?:less|fewer) than|beyond"
+        r"|at (?:the )?least)|>)" + _BEFORE_TIME
+    ),
+}
+"""Of a time or a number."""
 _RISK = re.compile(r"\b(?:risk|chances?|likelihood|probability|odds|complications?|recurrence|relapse)\b")
-_LOW = re.compile(r"\b(?:low|small|minimal|slight|little|no|decreased|unlikely|not)\b")
+_LOW = re.compile(r"\b(?:low|small|minimal|negligible|slight|little|no|decreased|unlikely|not)\b")
 _HIGH = re.compile(r"\b(?:high|higher|great|significant|increased|elevated|substantial|considerable)\b")
 _WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
 _SUFFIXES = ("ements", "ement", "ments", "ment", "ingly", "ings", "ing", "edly", "ed", "ies", "es", "s", "ly", "y", "e")
@@ -107,7 +121,8 @@ def say_the_same(one: str, other: str) -> bool:
 def content_key(text: str) -> str:
     """The content words of a forecast in a fixed order, the denied ones marked; the empty string where it has none."""
     words = (f"{'' if affirmed else 'not '}{stem}" for stem, affirmed in content(text) if not stem.startswith(":"))
-    return " ".join(sorted(words))
+    key = " ".join(sorted(words))
+    return key and " ".join([key, *(f"<{bound}>" for bound in _bounds(text))])
 
 
 @lru_cache(maxsize=1 << 14)
@@ -198,10 +213,16 @@ def _opposed(one: frozenset[Word], other: frozenset[Word]) -> bool:
 
 
 def _other_time(one: str, other: str) -> bool:
-    """Whether both have spans of time, or both other numbers, and not the same."""
+    """Whether both have spans of time, or other numbers, units or bounds, and not the same."""
     spans = [sorted(re.findall(r"\bspan\w+", _folded(text))) for text in (one, other)]
     counts = [sorted(re.findall(r"\b\d+", _folded(text))) for text in (one, other)]
-    return any(all(pair) and pair[0] != pair[1] for pair in (spans, counts))
+    units = [sorted(set(_UNITS.findall(_folded(text)))) for text in (one, other)]
+    bounds = [_bounds(text) for text in (one, other)]
+    return any(all(pair) and pair[0] != pair[1] for pair in (spans, counts, units, bounds))
+
+
+def _bounds(text: str) -> list[str]:
+    return [name for name, pattern in _BOUND.items() if pattern.search(_folded(text))]
 
 
 def _stem(word: str) -> str:

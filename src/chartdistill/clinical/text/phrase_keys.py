@@ -40,10 +40,20 @@ _IRREGULAR = {
     "biopsies": "biopsy", "axes": "axis", "indices": "index", "appendices": "appendix",
 }  # fmt: skip
 _BRITISH = (
-    ("aem", "em"), ("oed", "ed"), ("oea", "ea"), ("oeso", "eso"), ("oest", "est"), ("paed", "ped"), ("foet", "fet"),
+    ("aem", "em"), ("oed", "ed"), ("oea", "ea"), ("oest", "est"), ("paed", "ped"), ("foet", "fet"),
     ("tumour", "tumor"), ("odour", "odor"), ("colour", "color"), ("labour", "labor"), ("fibre", "fiber"),
     ("centre", "center"), ("leuk\u00e6", "leuke"), ("\u00e6", "e"), ("\u0153", "e"),
 )  # fmt: skip
+_OESO = re.compile(r"\b(gastro)?oeso")
+"""British, at the head of a word only: "gastroesophageal" has these letters by chance."""
+_SIGNED = re.compile(
+    r"(?<![^\W_])(?!(?:k|na|cl|ca|mg|h)[+-])([a-z][a-z0-9]*)([+-])(?=$|[\s/,;)])(?!\s+(?:and|or|to)\b)"
+)
+"""A marker with its result, "HER2+"; no ions, no "pre- and postoperative"."""
+_RESULTS = {"+": "positive", "-": "negative"}
+_BOTH_WAYS = re.compile(r"\b(?:with|w)\b/?\s*(?:and|or|&|/)\s*(?:without\b|w/o\b|wo\b)")
+_SECOND_BEHIND = re.compile(r"([^()]+?)\s*\(([^()]+)\)")
+"""A name with another one behind it, "hypertension (HTN)"."""
 _SIDED = re.compile(r"\b(left|right|l|r)[\s-]+(?:sided|side)\b")
 _ONE_LETTER_SIDE = re.compile(r"(?:(?<=^)|(?<=\s)|(?<=\())([lr])\.?(?=[\s)]|$)")
 _POSSESSIVE = re.compile(r"['\u2019\u2018`]s?\b")
@@ -64,6 +74,11 @@ _LEAD = re.compile(r"^(?:the\s+)?(?:diagnos[ie]s|dx|impression|assessment)\s*(?:
 def phrase_key(plain: str, kind: str) -> str:
     """The key of a name. `plain`: see `answer_format.plain_key`; `kind`: a name of `SECOND_NAMES`, for its own second
     names, or any other. A phrase of nothing but function words is its own key."""
+    doubled = _SECOND_BEHIND.fullmatch(plain.strip())
+    if doubled is not None:
+        key = phrase_key(doubled[1], kind)
+        if phrase_key(doubled[2], kind) == key:
+            return key
     parts: list[list[str]] = [[]]
     relations: list[str] = []
     for word in _written_out(_folded(plain), SECOND_NAMES.get(kind, ANY_KIND)):
@@ -82,6 +97,9 @@ def _folded(plain: str) -> str:
     text = " ".join(plain.casefold().split()).strip(EDGE)
     for british, american in _BRITISH:
         text = text.replace(british, american)
+    text = _OESO.sub(lambda match: f"{match[1] or ''}eso", text)
+    text = _SIGNED.sub(lambda match: f"{match[1]} {_RESULTS[match[2]]}", text)
+    text = _BOTH_WAYS.sub("bothways", text)
     text = _POSSESSIVE.sub("", _LEAD.sub("", text))
     text = _SIDED.sub(lambda match: {"l": "left", "r": "right"}.get(match[1], match[1]), text)
     text = _ONE_LETTER_SIDE.sub(lambda match: {"l": "left", "r": "right"}[match[1]], text)
