@@ -253,7 +253,7 @@ def test_what_nothing_matched_is_listed_for_a_person_and_comes_back_judged(tmp_p
 @pytest.mark.parametrize(
     ("pair", "problem"),
     [
-        ({"kind": "shoes", "a": "x", "b": "y"}, "kind 'shoes' is neither a task of these"),
+        ({"kind": "shoes", "a": "x", "b": "y"}, r"pairs\.jsonl:1: kind 'shoes' is neither a task of these"),
         ({"kind": "tests", "a": "x"}, r"pairs\.jsonl:1: b: Field required"),
         ({"kind": "tests", "a": "x", "b": "y", "sane": True}, r"pairs\.jsonl:1: sane: unknown key"),
     ],
@@ -262,6 +262,18 @@ def test_pairs_that_cannot_be_used_are_named(tmp_path: Path, pair: Any, problem:
     gold, answers = write(tmp_path / "gold.jsonl", *JUDGED_GOLD), write(tmp_path / "p.jsonl", *JUDGED_SAID)
     with pytest.raises(InputError, match=problem):
         score_files([answers], gold, judged=write(tmp_path / "pairs.jsonl", pair))
+
+
+def test_pairs_that_contradict_each_other_are_named_and_judgements_are_not_overwritten(tmp_path: Path) -> None:
+    gold, answers = write(tmp_path / "gold.jsonl", *JUDGED_GOLD), write(tmp_path / "p.jsonl", *JUDGED_SAID)
+    rows = [("x", "y", True), ("y", "z", True), ("x", "w", False), ("z", "x", False)]
+    pairs = write(tmp_path / "pairs.jsonl", *({"kind": "tests", "a": a, "b": b, "same": is_} for a, b, is_ in rows))
+    with pytest.raises(InputError, match=r"pairs\.jsonl:4: judged not the same"):
+        score_files([answers], gold, judged=pairs)
+    before = pairs.read_text()
+    with pytest.raises(InputError, match="would be overwritten"):
+        score_files([answers], gold, judged=pairs, unmatched=tmp_path / "." / "pairs.jsonl")
+    assert pairs.read_text() == before
 
 
 def test_broken_answers_stand_beside_confabulation(tmp_path: Path) -> None:

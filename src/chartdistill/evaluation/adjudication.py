@@ -41,20 +41,34 @@ class JudgedPair(BaseModel):
     same: bool | None = True
 
 
-def same_as(pairs: Iterable[JudgedPair], tasks: Sequence[Task]) -> SameAs:
-    """The equivalences of the pairs that were judged the same.
+def same_as(pairs: Mapping[str, JudgedPair], tasks: Sequence[Task]) -> SameAs:
+    """The equivalences of the pairs that were judged the same. `pairs`: where each stands -> pair.
 
     Raises:
-        InputError: a kind that is no task and no kind of finding.
+        InputError: a kind that is no task and no kind of finding; a pair that is judged not the same and, by others of
+            the file, the same. Each with where it stands.
     """
-    return SameAs.of((_kind(pair.kind, tasks), pair.a, pair.b) for pair in pairs if pair.same)
+    kinds = {place: _kind(pair.kind, tasks, place) for place, pair in pairs.items()}
+    found = SameAs.of((kinds[place], pair.a, pair.b) for place, pair in pairs.items() if pair.same)
+    for place, pair in pairs.items():
+        entity = entity_named(kinds[place])
+        keys = [entity.match_key(name) for name in (pair.a, pair.b)]
+        known = found.keys(entity)
+        if pair.same is False and keys[0] != keys[1] and known.get(keys[0], keys[0]) == known.get(keys[1], keys[1]):
+            raise InputError(
+                f"{place}: judged not the same, but other lines make these two the same (being the same carries over: "
+                "a and b, b and c, so a and c). Correct one of them."
+            )
+    return found
 
 
-def _kind(name: str, tasks: Sequence[Task]) -> str:
+def _kind(name: str, tasks: Sequence[Task], place: str) -> str:
     kinds = {task.name: entity_of(task).name for task in tasks}
     kind = kinds.get(name, entity_named(name).name)
     if not kind and name not in kinds:
-        raise InputError(f"kind {name!r} is neither a task of these ({', '.join(kinds)}) nor a kind of finding.")
+        raise InputError(
+            f"{place}: kind {name!r} is neither a task of these ({', '.join(kinds)}) nor a kind of finding."
+        )
     return kind
 
 

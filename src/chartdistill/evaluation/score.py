@@ -147,7 +147,13 @@ def score_files(
     arms: dict[str, dict[tuple[str, str], Prediction]] = {}
     for path in predictions:
         _read_predictions(path, records, tasks, arms)
-    judgements = [] if judged is None else [pair for _, pair in _lines(judged, JudgedPair.model_validate)]
+    if judged is not None and unmatched is not None and judged.resolve() == unmatched.resolve():
+        raise InputError(f"{judged} would be overwritten by what is left to judge; give --unmatched another file.")
+    judgements = (
+        {}
+        if judged is None
+        else {f"{judged}:{number}": pair for number, pair in _lines(judged, JudgedPair.model_validate)}
+    )
     known = same_as(judgements, tasks)
     if unmatched is not None:
         pairs = unmatched_pairs((found.values() for found in arms.values()), records, tasks, known)
