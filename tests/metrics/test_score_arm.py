@@ -59,6 +59,7 @@ def test_metrics_of_a_case_worked_by_hand() -> None:
             for end in ("", "_of_named")
         },
         "foretold_f1": "no forecasts",
+        "from_example_rate": "no emitted items behind prompts with worked examples",
         **dict.fromkeys(dosage.METRICS, "gold gives"),
     }
     assert set(expected) | set(undefined) == set(METRICS)

@@ -32,7 +32,7 @@ METRICS: dict[str, Metric] = {
         needs_text=True,
     ),
     "from_example_rate": Ratio(
-        "emitted items",
+        "emitted items behind prompts with worked examples",
         lambda outcome: None if outcome.from_example is None else (outcome.from_example, outcome.emitted),
         needs_text=True,
     ),
