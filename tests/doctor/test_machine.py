@@ -105,7 +105,7 @@ def test_training_may_have_what_others_left_of_a_card(
 
 
 def test_fsdp_loads_the_student_once_for_each_card(tmp_path: Path, tiny_model: Path) -> None:
-    run = run_with(tmp_path, tiny_model, train={"parallel": "fsdp"})
+    run = run_with(tmp_path, tiny_model, train={"parallel": "fsdp", "dtype": "bfloat16"})
     shape = read_shape(tiny_model)
     one = shape.weight_bytes("bfloat16") or 0
     assert diagnosis.check_host_memory(shape, run.config.train, 8, int(8 * one) + 1).state == "ok"

@@ -97,7 +97,7 @@ def train(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     return write_manifest(
         folder, mark, started,
-        model=str(model_folder), options=run.config.train.model_dump(), dtype=options.dtype, sharing=sharing,
+        model=str(model_folder), options=run.train_options().model_dump(), dtype=options.dtype, sharing=sharing,
         trainable_parameters=trainable, mix=examples.mix, template_departures=builder.cut.departures,
         examples=builder.examples_mark,
         versions=versions_of("chartdistill", "torch", "transformers", "peft", "accelerate"),
