@@ -129,9 +129,9 @@ def score_files(
     """Score all arms in the files of predictions, and all pairs of them, in the order they first occur.
 
     `tasks`: None takes them from the gold: every status that occurs there is allowed, with one of a drug's usual
-    statuses all of them, and a task called medication (or drug) is about drugs. `reference`: the arm that agreement is measured with, for records without gold.
-    `vocabulary`: a file of names, see docs/vocabulary.md. `judged`: pairs of names that a person judged; `unmatched`:
-    where to write those that are left to judge (both as in adjudication.py).
+    statuses all of them, and a task called medication (or drug) is about drugs. `reference`: the arm that agreement is
+    measured with, for records without gold. `vocabulary`: a file of names, see docs/vocabulary.md. `judged`: pairs of
+    names that a person judged; `unmatched`: where to write those that are left to judge (both as in adjudication.py).
 
     Returns:
         The figures of `metrics.comparison.compare_arms`, and `records`, `tasks`, `missing` (arm -> record-task pairs
