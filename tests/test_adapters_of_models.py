@@ -163,7 +163,10 @@ def test_a_whole_run_with_both(tmp_path: Path, users_environment: dict[str, str]
 
     asked = [(record, task) for record in records for task in run.tasks]
     requests = [
-        Request(builder.prompt(r.text, t.question), 160, builder.end_id, pattern=answer_pattern(t)) for r, t in asked
+        Request(
+            builder.prompt(r.text, t.question), 160, builder.end_id, pattern=answer_pattern(t), ends_repetition=True
+        )
+        for r, t in asked
     ]
     with TransformersEngine(dtype="float32").open(MODELS / "student") as generator:
         told = [answer.text for answer in generator.generate(requests, start)]
