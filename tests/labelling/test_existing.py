@@ -236,7 +236,7 @@ def test_gold_is_never_guessed_nor_given_twice(tmp_path: Path, tiny_model: Path)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(540)
 def test_without_labels_of_held_out_records_there_is_no_such_arm(tmp_path: Path, tiny_model: Path) -> None:
     write_rows(tmp_path / "House_Labels.jsonl", ("train", "validation"))
     run = load_run(config(tmp_path, tiny_model, {"labels": "House_Labels.jsonl"}))
@@ -253,7 +253,7 @@ def test_without_labels_of_held_out_records_there_is_no_such_arm(tmp_path: Path,
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(540)
 def test_labels_of_held_out_records_are_an_arm_named_after_the_file(tmp_path: Path, tiny_model: Path) -> None:
     path = write_rows(tmp_path / "House_Labels.jsonl", ("train", "test"))
     gate = {"metric": "joint_f1", "at_least": 0.9, "of": "teacher"}
