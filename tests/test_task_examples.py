@@ -114,6 +114,13 @@ def test_the_teacher_has_them_and_the_student_only_where_it_says_so(run: Run) ->
     assert not nobody.prompt_builder("teacher").turns and not nobody.tasks[0].shown_charts
 
 
+def test_where_labels_exist_only_the_student_can_be_shown_examples(run: Run) -> None:
+    values = yaml.safe_load((run.base / "run.yaml").read_text())
+    (run.base / "run.yaml").write_text(yaml.safe_dump({**values, "teacher": {"labels": "labels.jsonl"}}))
+    assert not load_run(run.base / "run.yaml").tasks[0].shown_charts, "nobody saw them, so no answer takes from them"
+    assert changed(run.base, student={"examples": True}).tasks[0].shown_charts == (CHART, BARE)
+
+
 def test_labels_depend_on_the_examples_of_all_tasks_and_on_none_that_are_not_shown(run: Run) -> None:
     def labelled(run: Run) -> dict[tuple[str, str], str]:
         manifest = label(run, silent)

@@ -220,6 +220,8 @@ class Run:
 
     def _shows_examples(self, role: Role) -> bool:
         options: ModelOptions = getattr(self.config, role)
+        if role == "teacher" and self.config.teacher.labels is not None:
+            return False  # nobody is prompted
         return role == "teacher" if options.examples is None else options.examples
 
     def prompt_builder(self, role: Role, folder: Path | None = None) -> PromptBuilder:
