@@ -47,11 +47,12 @@ def decode_answer(request: Request, answer: Generation, tokenizer: Any, opened: 
         given = replace(answer, text=text)
     elif given.text is not None:
         given = _only_of(given, tokenizer, len(written))
-    return given if given.text is None else kept_or_failed(request, _as_wanted(request, given))
+    return given if given.text is None else kept_or_failed(request, _as_wanted(request, given, tokenizer))
 
 
-def _as_wanted(request: Request, answer: Generation) -> Generation:
+def _as_wanted(request: Request, answer: Generation, tokenizer: Any) -> Generation:
     """Of the log-probabilities, what was asked for; of the first one the probability."""
+    answer = _ids_of(request, answer, tokenizer)
     chosen = answer.logprobs
     return replace(
         answer,
@@ -59,6 +60,25 @@ def _as_wanted(request: Request, answer: Generation) -> Generation:
         probability=min(1.0, math.exp(chosen[0])) if chosen else None,
         logprobs=chosen if request.logprobs else None,
     )
+
+
+def _ids_of(request: Request, answer: Generation, tokenizer: Any) -> Generation:
+    """Where `bare` takes a line off, without its ids; the id that ends the answer stays."""
+    whole, ids = str(answer.text), answer.token_ids
+    text = request.bare(whole)
+    if request.spans is None or text == whole.strip(" "):
+        return answer
+    written = _without_end(request, ids, tokenizer)
+    for cut in range(len(written), 0, -1):
+        if str(tokenizer.decode(written[:cut], skip_special_tokens=True)).strip(" ") == text:
+            kept = [*range(cut), *range(len(written), len(ids))]
+            return replace(
+                answer,
+                token_ids=tuple(ids[i] for i in kept),
+                logprobs=answer.logprobs and tuple(answer.logprobs[i] for i in kept),
+                top_logprobs=answer.top_logprobs and tuple(answer.top_logprobs[i] for i in kept),
+            )
+    return replace(answer, token_ids=(), logprobs=None, top_logprobs=None)  # a token holds more than the line
 
 
 def without_thought(

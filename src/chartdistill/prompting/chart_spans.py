@@ -3,7 +3,10 @@
 In: a chart in the spellings its words may be given, and the statuses of a task. Out: `Line` states, one character at a
 time. Must hold: pure Python, no library; what is admitted is `None found` alone, or lines `item` (or `item | status`)
 where each item is a stretch of the chart from a word's beginning to a word's end, in any case, with one space for any
-white space, none twice and none that says "none"; from every state that is given an answer can be ended.
+white space, and none says "none"; from every state that is given an answer can be ended.
+
+No item stands twice in an answer: a line that repeats one is the last, and taken off (`without_repeat`). To forbid it
+instead would make a model that has no more to say write something else: the same name with the next words of the chart.
 
 A stretch never begins or ends inside a number ("5 mg" is not in "2.5 mg"), nor behind "non-". It may begin with an
 opening mark and end with closing ones that touch it: "(PA)", "50%", "b.i.d.". The chart's own `|` ends a stretch.
@@ -79,8 +82,16 @@ class SpanGrammar:
         item, name = values["names"]
         return cls(tuple(values["texts"]), tuple(values["statuses"]), (item, name))
 
+    def without_repeat(self, text: str) -> str:
+        """An answer without its last line, where that repeats an item."""
+        above, newline, last = text.rpartition("\n")
+        return above if newline and self._item(last) in map(self._item, above.split("\n")) else text
+
+    def _item(self, line: str) -> str:
+        return plain_key(fold(line.rpartition(FIELD_SEPARATOR)[0] if self.statuses else line))
+
     def admits(self, text: str) -> bool:
-        """Whether a whole answer is one of these."""
+        """Whether a whole answer is one of these, with or without a last line that repeats an item."""
         state: Line | None = Lines(self, chart_words(self.texts)).begin()
         for character in text:
             state = None if state is None else state.then(character)
@@ -161,25 +172,18 @@ class Lines:
 
     def begin(self) -> Line:
         """Nothing is written yet."""
-        return Line(self, self.words.starts if self._any_left(frozenset()) else (), lead=True, none=0)
+        return Line(self, self.words.starts, lead=True, none=0)
 
-    def next_line(self, seen: frozenset[str]) -> Line | None:
-        """Behind a line's end; None where every item of the chart is listed."""
-        return Line(self, self.words.starts, lead=True, seen=seen) if self._any_left(seen) else None
+    def is_item(self, text: str) -> bool:
+        """Whether a stretch is an item, and does not say that there is none."""
+        return not says_none_of(text, self._names)
 
-    def is_item(self, text: str, seen: frozenset[str]) -> bool:
-        """Whether a stretch is an item that has not been listed."""
-        return plain_key(text) not in seen and not says_none_of(text, self._names)
-
-    def can_end(self, start: int, at: int, seen: frozenset[str]) -> bool:
+    def can_end(self, start: int, at: int) -> bool:
         """Whether a stretch from `start` on, written up to `at`, can still become an item."""
         words = self.words
-        if words.ends_left[at] > len(seen) + MOST_REFUSED:  # each end is another item
+        if words.ends_left[at] > MOST_REFUSED:  # each end is another stretch
             return True
-        return any(end > start and self.is_item(words.text[start:end], seen) for end in words.ends_from(at))
-
-    def _any_left(self, seen: frozenset[str]) -> bool:
-        return any(self.can_end(start, start, seen) for start in self.words.starts)
+        return any(end > start and self.is_item(words.text[start:end]) for end in words.ends_from(at))
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +213,7 @@ class Line:
         """Whether what is written of the item is an item."""
         if not self.length or self.pending or not any(map(self.lines.words.is_end, self.places)):
             return False
-        return self.lines.is_item(self.written, self.seen)
+        return self.lines.is_item(self.written)
 
     @property
     def written(self) -> str:
@@ -235,7 +239,9 @@ class Line:
             return None
         if character == "\n":
             key = plain_key(self.item if self.lines.tails else self.written) if self.line_ends else None
-            return None if key is None else self.lines.next_line(self.seen | {key})
+            if key is None or key in self.seen:
+                return None
+            return Line(self.lines, self.lines.words.starts, lead=True, seen=self.seen | {key})
         if self.lead and character == " ":
             return replace(self, lead=False)
         places = self._alive(at + 1 for at in self._places_of(fold(character)))
@@ -255,7 +261,7 @@ class Line:
 
     def _alive(self, places: Iterable[int]) -> tuple[int, ...]:
         length = self.length + 1
-        return tuple(at for at in places if self.lines.can_end(at - length, at, self.seen))
+        return tuple(at for at in places if self.lines.can_end(at - length, at))
 
     def _tail(self, character: str) -> tuple[str | None, str]:
         if self.tail is not None:

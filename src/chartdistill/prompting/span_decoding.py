@@ -16,8 +16,6 @@ from chartdistill.prompting.answer_format import NONE_FOUND
 from chartdistill.prompting.chart_spans import MOST_REFUSED, ChartWords, Line, Lines, SpanGrammar, chart_words
 from chartdistill.prompting.token_table import Crossing, TokenTable
 
-_SEEN_FORESEEN = 64
-"""Items of an answer up to which the first tokens of its items are not looked for again."""
 _CHARTS_REMEMBERED = 256
 
 
@@ -45,18 +43,17 @@ class FirstTokens:
     def __init__(self, words: ChartWords, table: TokenTable) -> None:
         bare, spaced = set[int](), set[int]()
         near: set[int] = set()
-        sure = _SEEN_FORESEEN + MOST_REFUSED
         for start in words.starts:
             for before, ids in (("", bare), (" ", spaced)):
                 for at, found in table.along(words.text, start, before):
-                    if words.ends_left[at] > sure:
+                    if words.ends_left[at] > MOST_REFUSED:
                         ids.update(found)
                     else:
                         near.add(start)
         self.bare = IdSet(bare)
         self.spaced = IdSet(bare | spaced)
         self.near = tuple(sorted(near))
-        """Beginnings so near the end of a text that what is listed already decides whether they lead to an item."""
+        """Beginnings so near the end of a text that it depends on the task whether they lead to an item."""
 
 
 class SpanVocabulary:
@@ -144,7 +141,7 @@ class SpanMatcher:
     def _item_tokens(self, state: Line, found: set[int]) -> IdSet | None:
         """Tokens inside an item."""
         lines, places, shared = state.lines, state.places, None
-        if not state.length and not state.pending and places and len(state.seen) <= _SEEN_FORESEEN:
+        if not state.length and not state.pending and places:
             first = self._vocabulary.first_tokens(self._grammar.texts)
             shared, places = (first.spaced if state.lead else first.bare), first.near
         text, table = lines.words.text, self._vocabulary.table
@@ -156,7 +153,7 @@ class SpanMatcher:
                 ways = [table.along(text, place, before) for before in (("", " ") if state.lead else ("",))]
             for way in ways:
                 for at, ids in way:
-                    if not found.issuperset(ids) and lines.can_end(start, at, state.seen):
+                    if not found.issuperset(ids) and lines.can_end(start, at):
                         found.update(ids)
         return shared
 
