@@ -208,7 +208,7 @@ def test_spans_are_words_of_the_chart_whatever_the_model_wants(
         assert answer.failure is None
         if request.spans is not None and answer.finish_reason == "stop":
             assert request.spans.admits(answer.text or ""), answer.text
-            assert request.spans.without_repeat(answer.text or "") == answer.text
+            assert request.spans.without_repeats(answer.text or "") == answer.text
             ids = [i for i in answer.token_ids if i != request.stop_id]
             assert not ids or tokenizer.decode(ids).strip(" ") == answer.text
             finished += 1

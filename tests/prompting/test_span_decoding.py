@@ -117,7 +117,7 @@ def test_words_of_the_chart_are_admitted(answer: str) -> None:
         "Coumarol  2.5 mg | stop",
         "Coumarol | stop\n",
         "Coumarol | stop\n\nTry | start",
-        "Coumarol | stop\ncoumarol | start\nTry | start",
+        "Coumarol | stop\ncoumarol | start\nCoumarol | stop\nCOUMAROL | stop\nTry | start",
         "Coumar | stop",
         "oumarol | stop",
         "5 mg | stop",  # of 2.5 mg
@@ -141,7 +141,7 @@ def test_nothing_else_is_admitted(answer: str) -> None:
 def test_a_task_without_statuses_lists_items_alone() -> None:
     lines = grammar("Has gout. No gout in the hand; asthma", DIAGNOSIS)
     assert lines.admits("gout\nasthma") and lines.admits("gout.\nGout in the hand")
-    assert not lines.admits("gout | past") and not lines.admits("gout\nGOUT.\nasthma") and not lines.admits("No")
+    assert not lines.admits("gout | past") and not lines.admits("gout" + "\nGOUT." * 4) and not lines.admits("No")
 
 
 @pytest.mark.parametrize(
@@ -149,14 +149,15 @@ def test_a_task_without_statuses_lists_items_alone() -> None:
     [
         ("Coumarol | stop\nTry | start\ncoumarol | start", "Coumarol | stop\nTry | start"),
         ("b.i.d. | stop\nB.I.D | stop", "b.i.d. | stop"),
+        ("Coumarol | stop\ncoumarol | hold\n Try | start\nTRY | start", "Coumarol | stop\n Try | start"),
         ("Coumarol | stop\nCoumarol 2.5 mg | stop", "Coumarol | stop\nCoumarol 2.5 mg | stop"),
         ("Coumarol | stop", "Coumarol | stop"),
         (NONE_FOUND, NONE_FOUND),
     ],
 )
-def test_a_last_line_that_repeats_an_item_is_taken_off(answer: str, left: str) -> None:
+def test_lines_that_repeat_an_item_are_taken_off(answer: str, left: str) -> None:
     """So a model that has no more to say need not go on with the next words of the chart."""
-    assert grammar(CHART).admits(answer) and grammar(CHART).without_repeat(answer) == left
+    assert grammar(CHART).admits(answer) and grammar(CHART).without_repeats(answer) == left
     assert grammar(CHART).admits(left)
 
 
@@ -166,10 +167,11 @@ def test_where_no_item_is_left_only_none_or_the_end_is() -> None:
     tried = SpanMatcher(grammar("Aspirin", DIAGNOSIS), of_texts(["A", "spirin", "\n", "None found", "N"]), [99])
     assert tried.allowed()[1] | set(tried.allowed()[0].ids if tried.allowed()[0] else ()) == {0, 3, 4}
     tried.accept(0), tried.accept(1)
-    assert allowed(tried) == {2, 99}
-    for token in (2, 0, 1):
-        tried.accept(token)
-    assert allowed(tried) == {99}, "a line that repeats an item is the last"
+    for _ in range(3):
+        assert allowed(tried) == {2, 99}
+        for token in (2, 0, 1):
+            tried.accept(token)
+    assert allowed(tried) == {99}, "the third line that repeats an item is the last"
 
 
 def of_texts(texts: Sequence[str]) -> SpanVocabulary:
@@ -244,7 +246,7 @@ def test_a_random_model_can_only_quote(
         return
     text = tokenizer.decode(ids[:-1]).strip(" ")
     assert grammar(chart, task).admits(text)
-    items = parse_lines(grammar(chart, task).without_repeat(text), task)
+    items = parse_lines(grammar(chart, task).without_repeats(text), task)
     assert items is not None
     assert len({plain_key(item.text) for item in items}) == len(items)
     for item in items:
@@ -304,8 +306,6 @@ def test_every_word_of_a_chart_can_be_listed_and_then_the_answer_ends() -> None:
     for token in (1, 90, 2, 90):
         again.accept(token)
     assert allowed(again) == {1, 2, 91}, "one space may begin a line"
-    again.accept(2)
-    assert allowed(again) == {999}
 
 
 def test_a_token_table_knows_tokens_by_their_beginnings() -> None:

@@ -63,7 +63,8 @@ def _as_wanted(request: Request, answer: Generation, tokenizer: Any) -> Generati
 
 
 def _ids_of(request: Request, answer: Generation, tokenizer: Any) -> Generation:
-    """Where `bare` takes a line off, without its ids; the id that ends the answer stays."""
+    """Where `bare` takes the last lines off, without their ids; the id that ends the answer stays. None where it takes
+    others."""
     whole, ids = str(answer.text), answer.token_ids
     text = request.bare(whole)
     if request.spans is None or text == whole.strip(" "):
@@ -78,7 +79,7 @@ def _ids_of(request: Request, answer: Generation, tokenizer: Any) -> Generation:
                 logprobs=answer.logprobs and tuple(answer.logprobs[i] for i in kept),
                 top_logprobs=answer.top_logprobs and tuple(answer.top_logprobs[i] for i in kept),
             )
-    return replace(answer, token_ids=(), logprobs=None, top_logprobs=None)  # a token holds more than the line
+    return replace(answer, token_ids=(), logprobs=None, top_logprobs=None)
 
 
 def without_thought(

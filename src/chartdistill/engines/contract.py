@@ -72,9 +72,9 @@ class Request:
         return None if self.pattern is None else f" ?({self.pattern})"
 
     def bare(self, text: str) -> str:
-        """A constrained answer without the space before it, or a last line that repeats an item."""
+        """A constrained answer without the space before it, or lines that repeat an item."""
         if self.spans is not None:
-            return self.spans.without_repeat(text.strip(" "))
+            return self.spans.without_repeats(text.strip(" "))
         return text.strip(" ") if self.is_constrained else text
 
     def keeps(self, text: str) -> bool:

@@ -5,8 +5,9 @@ time. Must hold: pure Python, no library; what is admitted is `None found` alone
 where each item is a stretch of the chart from a word's beginning to a word's end, in any case, with one space for any
 white space, and none says "none"; from every state that is given an answer can be ended.
 
-No item stands twice in an answer: a line that repeats one is the last, and taken off (`without_repeat`). To forbid it
-instead would make a model that has no more to say write something else: the same name with the next words of the chart.
+No item stands twice in an answer: lines that repeat one are taken off (`without_repeats`), and the third of them is the
+last line. To forbid them instead would make a model that has no more to say write something else: the same name with
+the next words of the chart.
 
 A stretch never begins or ends inside a number ("5 mg" is not in "2.5 mg"), nor behind "non-". It may begin with an
 opening mark and end with closing ones that touch it: "(PA)", "50%", "b.i.d.". The chart's own `|` ends a stretch.
@@ -33,6 +34,9 @@ BARRIER = "\0"
 
 MOST_REFUSED = 12
 """Ends of stretches with one beginning that say "none" ("no", "no known", "no known drugs in this chart"), and more."""
+
+MOST_REPEATS = 3
+"""Lines that repeat an item, after which an answer must end."""
 
 _BARRED = re.compile("[|\x00-\x08\x0e-\x1f\x7f-\x9f\ufffd\ud800-\udfff]")
 _UNIT = re.compile(r"\w+(?:(?<=\d)[.,/](?=\d)\w+)*")
@@ -82,16 +86,18 @@ class SpanGrammar:
         item, name = values["names"]
         return cls(tuple(values["texts"]), tuple(values["statuses"]), (item, name))
 
-    def without_repeat(self, text: str) -> str:
-        """An answer without its last line, where that repeats an item."""
-        above, newline, last = text.rpartition("\n")
-        return above if newline and self._item(last) in map(self._item, above.split("\n")) else text
+    def without_repeats(self, text: str) -> str:
+        """An answer without the lines that repeat an item."""
+        lines: dict[str, str] = {}
+        for line in text.split("\n"):
+            lines.setdefault(self._item(line), line)
+        return "\n".join(lines.values())
 
     def _item(self, line: str) -> str:
         return plain_key(fold(line.rpartition(FIELD_SEPARATOR)[0] if self.statuses else line))
 
     def admits(self, text: str) -> bool:
-        """Whether a whole answer is one of these, with or without a last line that repeats an item."""
+        """Whether a whole answer is one of these, with or without lines that repeat an item."""
         state: Line | None = Lines(self, chart_words(self.texts)).begin()
         for character in text:
             state = None if state is None else state.then(character)
@@ -207,6 +213,8 @@ class Line:
     """The item before `tail`."""
     seen: frozenset[str] = frozenset()
     """Items of the lines above."""
+    repeats: int = 0
+    """Lines above that repeat an item."""
 
     @property
     def item_ends(self) -> bool:
@@ -239,9 +247,10 @@ class Line:
             return None
         if character == "\n":
             key = plain_key(self.item if self.lines.tails else self.written) if self.line_ends else None
-            if key is None or key in self.seen:
+            repeats = self.repeats + (key in self.seen)
+            if key is None or repeats == MOST_REPEATS:
                 return None
-            return Line(self.lines, self.lines.words.starts, lead=True, seen=self.seen | {key})
+            return Line(self.lines, self.lines.words.starts, lead=True, seen=self.seen | {key}, repeats=repeats)
         if self.lead and character == " ":
             return replace(self, lead=False)
         places = self._alive(at + 1 for at in self._places_of(fold(character)))
@@ -249,7 +258,7 @@ class Line:
         tail, item = self._tail(character)
         if not places and none < 0 and tail is None:
             return None
-        return Line(self.lines, places, self.length + 1, False, none, tail, "", item, self.seen)
+        return Line(self.lines, places, self.length + 1, False, none, tail, "", item, self.seen, self.repeats)
 
     def _places_of(self, folded: str) -> Iterable[int]:
         words = self.lines.words
@@ -277,10 +286,10 @@ class Line:
         begun = tuple(at for at in self.places if any(one.startswith(pending) for one in spellings(text[at])))
         whole = self._alive(at + 1 for at in begun if pending in spellings(text[at]))
         if whole:
-            return Line(self.lines, whole, self.length + 1, seen=self.seen)
+            return Line(self.lines, whole, self.length + 1, seen=self.seen, repeats=self.repeats)
         if not self._alive(at + 1 for at in begun):
             return None
-        return Line(self.lines, begun, self.length, pending=pending, seen=self.seen)
+        return Line(self.lines, begun, self.length, pending=pending, seen=self.seen, repeats=self.repeats)
 
 
 @cache
