@@ -161,6 +161,27 @@ def test_lines_that_repeat_an_item_are_taken_off(answer: str, left: str) -> None
     assert grammar(CHART).admits(left)
 
 
+@pytest.mark.parametrize(
+    ("written", "left"),
+    [
+        ("gout\nasth", "gout"),
+        ("gout\nGout in", "gout\nGout in"),
+        ("gout\n", "gout"),
+        ("gou", ""),
+        ("None fou", ""),
+        ("gout", "gout"),
+        (NONE_FOUND, NONE_FOUND),
+    ],
+)
+def test_half_an_item_where_an_answer_was_cut_is_no_item(written: str, left: str) -> None:
+    """ "asth" stands nowhere in the chart as a word, and would count as invented."""
+    assert grammar("Has gout. No gout in the hand; asthma", DIAGNOSIS).without_half_item(written) == left
+
+
+def test_half_a_line_with_a_status_stays_an_answer_that_breaks_the_format() -> None:
+    assert grammar(CHART).without_half_item("Coumarol | stop\nTry | sta") == "Coumarol | stop\nTry | sta"
+
+
 def test_where_no_item_is_left_only_none_or_the_end_is() -> None:
     assert grammar("").admits(NONE_FOUND) and not grammar("").admits("")
     assert grammar("Aspirin", DIAGNOSIS).admits("aspirin")

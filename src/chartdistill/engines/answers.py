@@ -56,7 +56,7 @@ def _as_wanted(request: Request, answer: Generation, tokenizer: Any) -> Generati
     chosen = answer.logprobs
     return replace(
         answer,
-        text=request.bare(str(answer.text)),
+        text=request.bare(str(answer.text), answer.finish_reason in CUT),
         probability=min(1.0, math.exp(chosen[0])) if chosen else None,
         logprobs=chosen if request.logprobs else None,
     )
@@ -66,7 +66,7 @@ def _ids_of(request: Request, answer: Generation, tokenizer: Any) -> Generation:
     """Where `bare` takes the last lines off, without their ids; the id that ends the answer stays. None where it takes
     others."""
     whole, ids = str(answer.text), answer.token_ids
-    text = request.bare(whole)
+    text = request.bare(whole, answer.finish_reason in CUT)
     if request.spans is None or text == whole.strip(" "):
         return answer
     written = _without_end(request, ids, tokenizer)

@@ -71,10 +71,11 @@ class Request:
             return " ?(" + "|".join(literal_pattern(choice) for choice in self.choices) + ")"
         return None if self.pattern is None else f" ?({self.pattern})"
 
-    def bare(self, text: str) -> str:
-        """A constrained answer without the space before it, or lines that repeat an item."""
+    def bare(self, text: str, cut: bool) -> str:
+        """A constrained answer without the space before it, lines that repeat an item, or half an item at its cut."""
         if self.spans is not None:
-            return self.spans.without_repeats(text.strip(" "))
+            text = text.strip(" ")
+            return self.spans.without_repeats(self.spans.without_half_item(text) if cut else text)
         return text.strip(" ") if self.is_constrained else text
 
     def keeps(self, text: str) -> bool:

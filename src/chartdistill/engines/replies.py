@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from chartdistill.engines.answers import THOUGHT_CUT, THOUGHT_ONLY, decode_answer, no_answer, without_thought
 from chartdistill.engines.contract import LOWEST_LOGPROB, Generation, Request
+from chartdistill.schema import CUT
 
 
 class _Part(BaseModel):
@@ -183,7 +184,7 @@ def _as_told(request: Request, answer: Generation, is_all: bool) -> Generation:
     chosen = answer.logprobs if is_all else None
     return replace(
         answer,
-        text=request.bare(str(answer.text)),
+        text=request.bare(str(answer.text), answer.finish_reason in CUT),
         probability=min(1.0, math.exp(chosen[0])) if chosen else None,
         logprobs=chosen if request.logprobs else None,
     )

@@ -26,7 +26,7 @@ from typing import Any
 from chartdistill.prompting.answer_format import FIELD_SEPARATOR, NONE_FOUND, plain_key, says_none_of
 from chartdistill.schema import Task
 
-GRAMMAR_VERSION = 1
+GRAMMAR_VERSION = 2
 """Raised with every change of what is admitted: answers that are stored are then asked for again."""
 
 BARRIER = "\0"
@@ -85,6 +85,13 @@ class SpanGrammar:
         """From what `as_plain` gave."""
         item, name = values["names"]
         return cls(tuple(values["texts"]), tuple(values["statuses"]), (item, name))
+
+    def without_half_item(self, text: str) -> str:
+        """The beginning of an answer, without an item at its end that is not whole: it would read as an invented one.
+
+        Half a line with a status stays. It reads as an answer that breaks the format, as it would without spans.
+        """
+        return text if self.statuses or self.admits(text) else text.rpartition("\n")[0]
 
     def without_repeats(self, text: str) -> str:
         """An answer without the lines that repeat an item."""
