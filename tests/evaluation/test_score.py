@@ -71,6 +71,18 @@ def test_the_forms_of_a_prediction_are_one(tmp_path: Path) -> None:
     assert one["arms"]["student"]["tests"]["recall"]["unscored"] == 1
 
 
+@pytest.mark.parametrize(("items", "valid"), [(None, 0), ([{"text": "Yasadol", "status": "stop"}], 1), ([], 1)])
+def test_items_win_over_the_completion_they_were_made_of(tmp_path: Path, items: Any, valid: int) -> None:
+    """The filtered arm of a run: what the filters rejected as a whole keeps the completion that was rejected."""
+    row = {**said("a", "Yasadol | stop\nZoloft | start"), "items": items}
+    found = score_files(
+        [write(tmp_path / "p.jsonl", row)], write(tmp_path / "gold.jsonl", GOLD[0]), resamples=100
+    )["arms"]["student"]["medication"]  # fmt: skip
+    assert found["format_valid_rate"]["value"] == valid
+    assert found["recall"]["value"] == (1 if items else 0)
+    assert found["invented_rate"]["value"] == (0 if items else None)
+
+
 def test_what_an_arm_leaves_out_is_counted(tmp_path: Path) -> None:
     gold = write(tmp_path / "gold.jsonl", *GOLD)
     found = score_files([write(tmp_path / "p.jsonl", said("a", "Yasadol | stop"))], gold, resamples=100)

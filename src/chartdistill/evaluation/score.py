@@ -18,10 +18,11 @@ PREDICTIONS, either one answer per line, as `evaluate` writes them, or one recor
     {"record": "chart-1", "task": "medication", "items": [{"text": "aspirin", "status": "stop"}]}
     {"id": "chart-1", "tasks": {"medication": {"items": [...]}, "tests": {"items": null, "failure": "bad_format"}}}
 
-`items` are read as the completion that lists them would be. `items: null` is an answer that does not follow the format
-(a wrong answer); `failure` without `completion` is an engine that failed (unscored). Without `arm` the arm is called as
-its file. Every record and task of the gold that an arm has no line for is unscored too, and counted: an arm that skips
-hard records must not look better unnoticed. PAIRS and FILE: see adjudication.py.
+`items` are read as the completion that lists them would be, and win over one. `items: null` is an answer that does not
+follow the format, or that filters rejected (a wrong answer); `failure` without `completion` is an engine that failed
+(unscored). Without `arm` the arm is called as its file. Every record and task of the gold that an arm has no line for
+is unscored too, and counted: an arm that skips hard records must not look better unnoticed. PAIRS and FILE: see
+adjudication.py.
 
 Must hold: a line that cannot be used is an error that names file and line, never skipped; no record text in errors.
 """
@@ -354,7 +355,7 @@ def _prediction(
         listed = [_item(item) for item in answer.items]
         listing = format_answer([item.model_copy(update={"text": " ".join(item.text.split())}) for item in listed])
         items = parse_answer(listing, task)
-    elif answer.completion is not None:
+    elif answer.completion is not None and "items" not in answer.model_fields_set:  # null: rejected as a whole
         items = parse_answer(answer.completion, task)
     failed = answer.failure is not None and not broken and answer.completion is None and answer.items is None
     cut = answer.finish_reason in CUT or (broken and str(answer.failure).startswith("truncated"))
