@@ -68,7 +68,7 @@ def label_time(
 def evaluate_time(
     shape: ModelShape, card: Card, cards: int, work: Work, weight_bytes: float, cache_tokens: int, held_out: float
 ) -> TimePlan | None:
-    """Floor of asking base and tuned student the consolidated question on the held-out share of the records; the
+    """Floor of asking base and distilled student the consolidated question on the held-out share of the records; the
     teacher's answers are its labels. None when the card's figures are not known."""
     records = max(1, round(2 * held_out * work.records))
     asked = replace(work, records=records, prompts_per_task=1, samples=1)

@@ -1,4 +1,4 @@
-"""`evaluate`: teacher, base student and tuned student on the same held-out records. Writes predictions/.
+"""`evaluate`: teacher, base student and distilled student on the same held-out records. Writes predictions/.
 
 The teacher's answers are its labels for these records, already made by `label`; where they come from a file that labels
 none of them, there is no such arm. The base student is the student as it was before training: the model alone, or with
