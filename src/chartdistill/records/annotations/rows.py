@@ -6,7 +6,8 @@
     {"id": "c1", "tasks": {"medication": {"items": []}}}
 
 The last two are gold as sources and `score` read it, and what `predict` writes. A `text` beside them helps to find the
-record. `[]` and the completion `None found` say that there is none.
+record. `[]` and the completion `None found` say that there is none. A key of an item that nobody knows is a fault: it
+may be the status in other letters, and the item would get another one.
 """
 
 from __future__ import annotations
@@ -15,15 +16,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
-from chartdistill.prompting.answer_format import parse_answer
+from chartdistill.clinical.text.dosage import ATTRIBUTES
+from chartdistill.prompting.answer_format import parse_answer, says_none_of
 from chartdistill.records.annotations.answer import Finding, Said
 from chartdistill.records.annotations.entries import read_entries
 from chartdistill.records.sources.entry import id_text
 from chartdistill.schema import Item, Origin, Task
 
-_ITEMS: TypeAdapter[tuple[Item | str, ...]] = TypeAdapter(tuple[Item | str, ...])
+_OF_PREDICT = frozenset(("span", "grounded", "match", "not_in_chart", *ATTRIBUTES))
+"""Keys of an item that `predict` writes, and that no label holds."""
+_SHOWN = 30
+"""Characters of a key in an error."""
 
 
 def fits(row: Mapping[str, Any]) -> bool:
@@ -81,19 +86,32 @@ def _said(origin: Origin, key: str, text: str | None, name: str, answer: Any, ta
             return Said(origin, key, text, name, parsed, completion)
     else:
         items = answer
-    return Said(origin, key, text, name, _items(items))
+    return Said(origin, key, text, name, _items(items, ("item", name) if task is None else task.called))
 
 
-def _items(values: Any) -> tuple[Item, ...]:
-    """Items as gold has them; what `predict` adds to them is left aside."""
-    known = [
-        {name: value for name, value in one.items() if name in Item.model_fields} if isinstance(one, dict) else one
-        for one in (values if isinstance(values, list) else [None])
-    ]
+def _items(values: Any, names: tuple[str, str]) -> tuple[Item, ...]:
+    """Items as gold has them. `names`: what an item of the task is called."""
+    if not isinstance(values, list):
+        raise ValueError(f"items: a JSON {type(values).__name__}, not a list")
+    items = []
+    for number, value in enumerate(values):
+        try:
+            items.append(_item(value, names))
+        except ValueError as error:
+            raise ValueError(f"items: entry {number} {error}") from None
+    return tuple(items)
+
+
+def _item(value: Any, names: tuple[str, str]) -> Item:
+    """One entry; what `predict` adds to an item is left aside."""
+    fields = value if isinstance(value, dict) else {"text": value}
+    known = {name: of for name, of in fields.items() if name in Item.model_fields}
+    if unknown := [name for name in fields if name not in known and name not in _OF_PREDICT]:
+        raise ValueError(f"has the unknown key {unknown[0][:_SHOWN]!r}; allowed: {', '.join(Item.model_fields)}")
     try:
-        found = _ITEMS.validate_python(known)
-    except ValidationError as error:
-        at = error.errors(include_input=False, include_context=False, include_url=False)[0]["loc"]
-        raise ValueError(f"items: entry {at[0] if at else 0} is not a text, nor {{text, status}}") from None
-    items = [Item(text=one) if isinstance(one, str) else one for one in found]
-    return tuple(item.model_copy(update={"text": " ".join(item.text.split())}) for item in items)
+        item = Item.model_validate(known)
+    except ValidationError:
+        raise ValueError("is not a text, nor {text, status}, or its text is blank") from None
+    if says_none_of(item.text, names):
+        raise ValueError("says none; where there is none, write the list `[]`")
+    return item.model_copy(update={"text": " ".join(item.text.split())})

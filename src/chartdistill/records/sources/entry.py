@@ -19,6 +19,7 @@ from typing import Self, get_args
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from chartdistill.errors import InputError
+from chartdistill.prompting.answer_format import says_none_of
 from chartdistill.records.annotations.options import AnnotationFile
 from chartdistill.records.decoding import foreign_format
 from chartdistill.runtime.json_lines import parse_json
@@ -286,6 +287,10 @@ def _parse_gold(field: str, value: object) -> Gold | None:
         raise _FieldError("bad_gold", field, _gold_fault(error)) from None
     if not all(is_encodable(task + item.text + (item.status or "")) for task in gold for item in gold[task]):
         raise _FieldError("bad_gold", field, _HALF_PAIR)
+    for task, items in gold.items():
+        if any(says_none_of(item.text, (task, task)) for item in items):
+            none = "has an item that says none; where there is none, the list is empty"
+            raise _FieldError("bad_gold", field, f"{none} (task {task[:_SHOWN]!r})")
     return gold
 
 
