@@ -54,6 +54,8 @@ def read_annotations(options: AnnotationFile, tasks: Sequence[Task]) -> Reading:
     known = _format_of(path) if options.format == "auto" else options.format
     if path.is_dir() and known != "brat":
         raise InputError(f"{path} is a folder, which only the format brat is; name one file.")
+    if known == "brat" and path.is_file() and path.suffix.lower() != ".ann":
+        raise InputError(f"{path} is no .ann file, as the format brat has them; name one, or their folder.")
     reading = Reading(path.resolve().name, annotations_sha256(path), known)
     meanings = Meanings(options, tasks)
     documents: list[Document] = []
@@ -82,14 +84,26 @@ def read_annotations(options: AnnotationFile, tasks: Sequence[Task]) -> Reading:
 
 def annotations_sha256(path: Path) -> str:
     """Of a file its sha256, as `sha256sum` prints it; of a folder that of the names and hashes of its .ann and .txt
-    files."""
-    if path.is_file():
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    whole = hashlib.sha256()
-    for file in sorted(one for one in path.rglob("*") if one.suffix in (".ann", ".txt") and one.is_file()):
-        whole.update(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.relative_to(path).as_posix()}\n".encode())
+    files.
+
+    Raises:
+        InputError: one of them cannot be read.
+    """
+    try:
+        if path.is_file():
+            return _sha256(path)
+        whole = hashlib.sha256()
+        for file in sorted(one for one in path.rglob("*") if one.suffix in (".ann", ".txt") and one.is_file()):
+            whole.update(f"{_sha256(file)}  {file.relative_to(path).as_posix()}\n".encode())
+    except OSError as error:
+        what = error.filename or path
+        raise InputError(f"{what} cannot be read: {error.strerror}. Give labels that you may read.") from None
     return whole.hexdigest()
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _take(said: Sequence[Said], tasks: Sequence[Task], reading: Reading) -> None:
@@ -117,6 +131,8 @@ def _format_of(path: Path) -> str:
             found = next((name for name, fits in _BY_ENTRY if fits(entry.value)), None)
             if found is not None:
                 return found
+    if not path.stat().st_size:
+        raise InputError(f"{path} is empty; it holds no label.")
     raise InputError(
         f"{path}: its format is not known. Read are keyed rows, fine-tuning lines, Prodigy, doccano and Label Studio "
         "(JSONL or an array), and brat (a folder of .ann files); examples stand in docs/existing-labels.md. Where "

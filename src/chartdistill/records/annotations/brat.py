@@ -4,7 +4,9 @@
     A1<tab>Status T1 stop                          an attribute with its value; `A2<tab>Negated T1` without
     E1<tab>Drug:T1                                 an event; its attributes count as those of its trigger
 
-Relations, notes, normalisations and equivalences are left aside. The id is the path below the folder, without suffix.
+Relations, notes, normalisations and equivalences are left aside; any other line, an id that stands twice and an
+attribute of a span that is not there make the file unreadable, since a list that lacks something is a wrong one. The
+id is the path below the folder, without suffix.
 Format: https://brat.nlplab.org/standoff.html
 """
 
@@ -20,8 +22,11 @@ from chartdistill.records.annotations.answer import Document, Finding, Span
 from chartdistill.records.decoding import Unreadable, decode
 from chartdistill.schema import Origin
 
-_SPAN = re.compile(r"(T\S+)\t(\S+) (\d+ \d+(?:;\d+ \d+)*)(?:\t(.*))?")
+_SPAN = re.compile(r"(T\S+)\t(\S+) ([0-9]{1,9} [0-9]{1,9}(?:;[0-9]{1,9} [0-9]{1,9})*)(?:\t(.*))?")
 _ATTRIBUTE = re.compile(r"[AM]\S+\t(\S+) (\S+)(?: (.+))?")
+_LEFT_ASIDE = ("R", "N", "#", "*")
+_SHOWN = 20
+"""Characters of an id in an error."""
 _EVENT = re.compile(r"(E\S+)\t[^\s:]+:(T\S+).*")
 
 
@@ -31,12 +36,16 @@ def read(path: Path) -> Iterator[Document | Finding]:
     Raises:
         InputError: there is none.
     """
-    files = sorted(path.rglob("*.ann")) if path.is_dir() else [path]
+    files = sorted(one for one in path.rglob("*.ann") if not one.is_dir()) if path.is_dir() else [path]
     if not files:
         raise InputError(f"{path} holds no .ann file, nor do its sub-folders.")
     for file in files:
         name = file.relative_to(path) if path.is_dir() else Path(file.name)
-        data = file.read_bytes()
+        try:
+            data = file.read_bytes()
+        except OSError as error:
+            yield Finding(code="bad_line", place=name.as_posix(), detail=f"cannot be read: {error.strerror}")
+            continue
         origin = Origin(file=name.as_posix(), sha256=hashlib.sha256(data).hexdigest(), place="")
         found = decode(data) if data.strip() else None
         key = name.with_suffix("").as_posix()
@@ -47,14 +56,22 @@ def read(path: Path) -> Iterator[Document | Finding]:
         if problem is not None:
             yield Finding(code="bad_line", place=f"{origin.file}: {problem[0]}", record=key, detail=problem[1])
             continue
-        yield Document(origin, key, _text(file.with_suffix(".txt")), spans)
+        text = _text(file.with_suffix(".txt"))
+        if isinstance(text, Unreadable):
+            yield Finding(code="no_text", place=f"{origin.file}: the .txt", record=key, detail=text.detail)
+            continue
+        yield Document(origin, key, text, spans)
 
 
-def _text(path: Path) -> str | None:
+def _text(path: Path) -> str | Unreadable | None:
+    """None where there is no such file."""
     if not path.is_file():
         return None
-    found = decode(path.read_bytes())
-    return None if isinstance(found, Unreadable) else found.text
+    try:
+        found = decode(path.read_bytes())
+    except OSError as error:
+        return Unreadable("unreadable", f"cannot be read: {error.strerror}")
+    return found if isinstance(found, Unreadable) else found.text
 
 
 def _spans(lines: list[str]) -> tuple[tuple[str, str] | None, tuple[Span, ...]]:
@@ -62,20 +79,37 @@ def _spans(lines: list[str]) -> tuple[tuple[str, str] | None, tuple[Span, ...]]:
     bound: dict[str, tuple[str, str, str | None]] = {}
     attributes: dict[str, list[tuple[str, str | None]]] = {}
     trigger: dict[str, str] = {}
+    named_at: dict[str, int] = {}
+    """What attributes and events are about -> the last line that says so."""
     for number, raw in enumerate(lines, 1):
         line = raw.rstrip("\r")
         if line.startswith("T"):
             match = _SPAN.fullmatch(line)
             if match is None:
                 return (f"line {number}", "is no text-bound annotation `T1<tab>Label START END<tab>text`"), ()
+            if match[1] in bound:
+                return (
+                    f"line {number}",
+                    f"{match[1][:_SHOWN]} stands twice; give each annotation an id of its own",
+                ), ()
             bound[match[1]] = (match[2], match[3], match[4])
         elif line.startswith(("A", "M")):
             match = _ATTRIBUTE.fullmatch(line)
             if match is None:
                 return (f"line {number}", "is no attribute `A1<tab>Name T1 value`"), ()
             attributes.setdefault(match[2], []).append((match[1], match[3]))
-        elif line.startswith("E") and (match := _EVENT.fullmatch(line)):
+            named_at[match[2]] = number
+        elif line.startswith("E"):
+            match = _EVENT.fullmatch(line)
+            if match is None:
+                return (f"line {number}", "is no event `E1<tab>Label:T1`"), ()
             trigger[match[1]] = match[2]
+            named_at[match[2]] = number
+        elif line.strip() and not line.startswith(_LEFT_ASIDE):
+            return (f"line {number}", "is nothing that brat writes; repair the line, or export the file again"), ()
+    for of, number in named_at.items():
+        if of.startswith(("T", "E")) and of not in bound and of not in trigger:
+            return (f"line {number}", f"is about {of[:_SHOWN]}, which the file does not have"), ()
     for event, of in trigger.items():
         attributes.setdefault(of, []).extend(attributes.get(event, ()))
     spans = []

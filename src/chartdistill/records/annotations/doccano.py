@@ -36,10 +36,13 @@ def read(path: Path, sha256: str) -> Iterator[Document | Finding]:
             if not isinstance(row, dict) or not isinstance(_text(row), str):
                 raise ValueError("holds no `text`")
             key = record_id({name: of for name, of in row.items() if name != "id"}, row.get("meta"))
-            values = next((row[name] for name in _SPANS if isinstance(row.get(name), list)), None)
-            if values is None:
+            lists = [name for name in _SPANS if isinstance(row.get(name), list)]
+            if not lists:
                 raise ValueError(f"holds no list of spans; it stands in one of {', '.join(_SPANS)}")
-            spans = tuple(map(_span, values))
+            marked = [name for name in lists if row[name]] or lists[:1]
+            if len(marked) > 1:
+                raise ValueError(f"holds spans in {' and '.join(marked)}; leave one of them")
+            spans = tuple(map(_span, row[marked[0]]))
         except ValueError as error:
             yield Finding(code="bad_line", place=f"{path.name}: {origin.place}", record=key, detail=str(error))
             continue

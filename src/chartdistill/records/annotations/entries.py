@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import codecs
+import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from chartdistill.records.sources.entry import id_text
+from chartdistill.errors import InputError
+from chartdistill.records.sources.entry import id_text, is_encodable
 from chartdistill.runtime.json_lines import JsonLine, parse_json, read_json_lines
 
 _ID_FIELDS = ("record", "record_id", "note_id", "chart_id", "doc_id", "document_id", "external_id", "filename", "id")
 """Where tools keep the id that a text had before it was imported; `id` last, since it may be the tool's own."""
-_SPACE = b" \t\r\n"
+_SPACE = " \t\r\n"
+_MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+"""Byte order mark -> encoding."""
+_ARRAY_OF_OBJECTS = re.compile(r"\[\s*\{")
 _LOOKED_AT = 200
 _TEXT_FIELDS = ("text", "data", "note", "document", "content")
 
@@ -50,20 +56,39 @@ def read_entries(path: Path) -> Iterator[tuple[str, JsonLine]]:
     if members is None:
         yield from ((f"line {line.number}", line) for line in read_json_lines(path))
     else:
-        yield from ((f"entry {number}", JsonLine(number, value)) for number, value in enumerate(members, 1))
+        yield from ((f"entry {number}", _member(number, value)) for number, value in enumerate(members, 1))
 
 
 def _array(path: Path) -> list[Any] | None:
-    """The objects of a file that is one JSON array; None where it is none, so that lines are read."""
+    """The members of a file that is one JSON array; None where it is none, so that lines are read.
+
+    Raises:
+        InputError: it begins as an array of objects, and is cut or broken: no line of it would say so.
+    """
     try:
         with path.open("rb") as stream:
-            if stream.read(_LOOKED_AT).lstrip(codecs.BOM_UTF8 + _SPACE)[:1] not in (b"[", b""):
+            beginning = stream.read(_LOOKED_AT)
+            mark = next((mark for mark in _MARKS if beginning.startswith(mark)), b"")
+            text = beginning[: len(beginning) // 2 * 2].decode(_MARKS.get(mark, "latin-1"), "ignore")
+            if text.removeprefix("\ufeff").lstrip(_SPACE)[:1] not in ("[", ""):
                 return None
             stream.seek(0)
-            value = parse_json(stream.read().decode("utf-8-sig"))
+            whole = stream.read().decode(_MARKS.get(mark, "utf-8")).removeprefix("\ufeff").strip(_SPACE)
     except (OSError, ValueError):  # said by the reader of lines, with the line
         return None
-    return value if isinstance(value, list) and value and all(isinstance(one, dict) for one in value) else None
+    try:
+        value = parse_json(whole)
+    except ValueError as error:
+        if not _ARRAY_OF_OBJECTS.match(whole):
+            return None
+        raise InputError(
+            f"{path} is a JSON array that cannot be read as a whole ({error}). It was cut or changed; export it again."
+        ) from None
+    return value if isinstance(value, list) and any(isinstance(one, dict) for one in value) else None
+
+
+def _member(number: int, value: Any) -> JsonLine:
+    return JsonLine(number, value, has_half_pair=not is_encodable(json.dumps(value, ensure_ascii=False)))
 
 
 def is_offset(value: object) -> bool:

@@ -14,13 +14,15 @@ from typing import Any
 
 from chartdistill.clinical.entities import entity_of
 from chartdistill.clinical.free_answers import parse_free_answer
-from chartdistill.prompting.answer_format import parse_answer
+from chartdistill.prompting.answer_format import FIELD_SEPARATOR, parse_answer
 from chartdistill.prompting.prompts import QUESTION_SEPARATOR
 from chartdistill.records.annotations.answer import Finding, Said
 from chartdistill.records.annotations.entries import read_entries
 from chartdistill.records.annotations.fine_tuning_lines import Endings, prompt_and_completion
 from chartdistill.records.annotations.question_place import chart_and_kind
 from chartdistill.schema import Origin, Task
+
+_JSON = "the completion is JSON; write one item a line, or keyed rows with `items`"
 
 
 def fits(row: Mapping[str, Any]) -> bool:
@@ -52,9 +54,14 @@ def read(path: Path, sha256: str, tasks: Sequence[Task]) -> Iterator[Said | Find
             yield Finding(code="no_answer", place=place, task=task.name, detail="the completion is empty")
             continue
         items = parse_answer(completion, task)
-        if items is None:
-            items = parse_free_answer(completion, task).items
-        yield Said(origin, None, chart, task.name, items)
+        if items is not None or FIELD_SEPARATOR.strip() not in completion:
+            if _is_json(completion):
+                yield Finding(code="no_answer", place=place, task=task.name, detail=_JSON)
+                continue
+            items = parse_free_answer(completion, task).items if items is None else items
+            yield Said(origin, None, chart, task.name, items)
+        else:  # meant to be in the answer format, and is not: read freely, its statuses would be parts of names
+            yield Said(origin, None, chart, task.name, None, completion.strip())
 
 
 def _chart_and_task(prompt: str, tasks: Sequence[Task]) -> tuple[str, Task | str]:
@@ -72,3 +79,9 @@ def _asked_and_taught(path: Path) -> Iterator[tuple[str, str]]:
     for _, line in read_entries(path):
         with suppress(ValueError):
             yield prompt_and_completion(line.parsed())
+
+
+def _is_json(completion: str) -> bool:
+    """Whether an answer is an object or a list of JSON, whole or cut."""
+    text = completion.strip()
+    return text.startswith(("{", "[")) and text[1:].lstrip()[:1] in ('"', "{", "[", "]", "}")

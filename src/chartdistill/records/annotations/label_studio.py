@@ -22,6 +22,10 @@ from chartdistill.records.annotations.answer import Document, Finding, Span
 from chartdistill.records.annotations.entries import is_offset, read_entries, record_id, text_of
 from chartdistill.schema import Origin
 
+_NO_LABEL = "(no label)"
+"""What a region without one counts as."""
+_SHOWN = 20
+"""Characters of a name in an error."""
 _VALUE_KEYS = ("choices", "taxonomy", "text", "number", "rating")
 
 
@@ -41,10 +45,12 @@ def fits(row: Mapping[str, Any]) -> bool:
 def read(path: Path, sha256: str) -> Iterator[Document | Finding]:
     """One document for each annotation of each task."""
     for at, line in read_entries(path):
-        task = line.value
-        if not isinstance(task, dict):
-            detail = line.problem or "is no task; export as JSON or JSON_MIN"
-            yield Finding(code="bad_line", place=f"{path.name}: {at}", detail=detail)
+        try:
+            task = line.parsed()
+            if not isinstance(task, dict):
+                raise ValueError("is no task; export as JSON or JSON_MIN")
+        except ValueError as error:
+            yield Finding(code="bad_line", place=f"{path.name}: {at}", detail=str(error))
             continue
         origin = Origin(file=path.name, sha256=sha256, place=f"task {task['id']}" if "id" in task else at)
         place = f"{path.name}: {origin.place}"
@@ -56,7 +62,7 @@ def read(path: Path, sha256: str) -> Iterator[Document | Finding]:
             yield Finding(code="no_text", place=place, record=key, detail=detail)
             continue
         results = _results(task)
-        if not results:
+        if not results:  # an annotation without a list of regions was never submitted
             yield Finding(code="not_finished", place=place, record=key, detail="nobody has submitted an annotation")
         for result in results:
             try:
@@ -72,7 +78,8 @@ def _results(task: Mapping[str, Any]) -> list[list[Any]]:
         fields = [value for value in task.values() if isinstance(value, list) and value]
         regions = [one for value in fields for one in value if isinstance(one, dict) and "start" in one]
         done = bool(regions) or any(name in task for name in ("annotator", "annotation_id", "completed_by"))
-        return [[{"type": "labels", "id": str(at), "value": one} for at, one in enumerate(regions)]] if done else []
+        kinds = ["choices" if "choices" in one else "labels" for one in regions]
+        return [[{"type": kinds[at], "id": str(at), "value": one} for at, one in enumerate(regions)]] if done else []
     submitted = [one for one in annotations if isinstance(one, dict) and not one.get("was_cancelled")]
     chosen = [one for one in submitted if one.get("ground_truth")] or submitted
     return [one["result"] for one in chosen if isinstance(one.get("result"), list)]
@@ -81,14 +88,20 @@ def _results(task: Mapping[str, Any]) -> list[list[Any]]:
 def _spans(result: list[Any]) -> Iterator[Span]:
     attributes: dict[str, list[tuple[str, str | None]]] = {}
     regions: list[tuple[str, Mapping[str, Any], list[str]]] = []
-    for one in result:
+    for number, one in enumerate(result):
+        if isinstance(one, dict) and one.get("type") == "relation":
+            continue
         value = one.get("value") if isinstance(one, dict) else None
         if not isinstance(value, dict):
-            continue  # relations between regions
-        kind, region = str(one.get("type", "")), str(one.get("id", ""))
-        labels = value.get(kind) if kind.endswith("labels") else None
-        if isinstance(labels, list):
-            regions.append((region, value, [str(label) for label in labels]))
+            raise _UnreadableError(f"result {number} has no `value`; export the project again")
+        kind = str(one.get("type") or next((key for key in value if key.endswith("labels")), ""))
+        # Without an id a choice belongs to what is marked at its offsets.
+        region = str(one.get("id") or (value.get("start"), value.get("end")))
+        if kind.endswith("labels"):
+            labels = value.get(kind, []) or [_NO_LABEL]
+            if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+                raise _UnreadableError(f"result {number} has `{kind[:_SHOWN]}` that are no list of names")
+            regions.append((region, value, labels))
         else:
             said = next((value[key] for key in _VALUE_KEYS if key in value), None)
             named = str(one.get("from_name", kind))

@@ -203,7 +203,9 @@ class _DocumentReader:
             return
         if self._document.text is not None and cuts_word(self._document.text, *place):
             self._tell("cuts_word", task, f"the span at {at} begins or ends within a word; it is used as it stands")
-        status, optional = use.status, False
+        optional = False
+        told: dict[bool, dict[str, None]] = {True: {}, False: {}}
+        """Statuses, by whether the attribute's name says that it is one."""
         for name, value in span.attributes:
             if self._meanings.rules_out(name, value):
                 return
@@ -211,10 +213,16 @@ class _DocumentReader:
                 optional = True
                 continue
             found = self._meanings.status(value if value is not None else name, task)
-            status = found or status
-            if found is None and value is not None and task.statuses and _is_about_status(name):
+            if found is not None:
+                told[_is_about_status(name)][found] = None
+            elif value is not None and task.statuses and _is_about_status(name):
                 detail = f"status {value!r} is not one of {', '.join(task.statuses)}; name it in status_meaning"
                 self._tell("unknown_status", task, detail, spoils=True)
+        statuses = tuple(told[True] or told[False])
+        if len(statuses) > 1:
+            detail = f"the span at {at} has the statuses {' and '.join(statuses)}; leave one"
+            self._tell("unknown_status", task, detail, spoils=True)
+        status = statuses[0] if statuses else use.status
         self._marks.setdefault(task.name, []).append((place, Item(text=marked, status=status, optional=optional)))
 
     def _tell_shared(self) -> None:
@@ -230,8 +238,11 @@ class _DocumentReader:
 
     def _items(self, name: str, task: Task) -> tuple[Item, ...]:
         """Each thing once, in the order of the text; of one that is said again with another status the later holds."""
-        marks = sorted(self._marks.get(name, ()), key=lambda mark: mark[0])
-        outer = [mark for mark in marks if not any(_within(mark[0], other[0]) for other in marks)]
+        marks = sorted(self._marks.get(name, ()), key=lambda mark: (mark[0][0], -mark[0][1]))
+        outer: list[tuple[tuple[int, int], Item]] = []
+        for mark in marks:  # the longest that begin before it come before it
+            if not outer or mark[0] == outer[-1][0] or mark[0][1] > outer[-1][0][1]:
+                outer.append(mark)
         if inner := len(marks) - len(outer):
             self._tell("nested_span", task, f"{inner} spans within longer ones of the same task; the longer count")
         entity = entity_of(task)
@@ -245,10 +256,6 @@ class _DocumentReader:
                     self._tell("statuses_differ", task, detail)
                 items[key] = before.model_copy(update={"status": item.status})
         return tuple(items.values())
-
-
-def _within(inner: tuple[int, int], outer: tuple[int, int]) -> bool:
-    return inner != outer and outer[0] <= inner[0] and inner[1] <= outer[1]
 
 
 def _is_about_status(name: str) -> bool:

@@ -1,16 +1,18 @@
 """Where the spans of a tool stand in a text: offsets are counted in several ways, and only one of them is right.
 
 Counted are characters (Python, brat), UTF-16 code units (JavaScript: a sign beyond U+FFFF is two), bytes of UTF-8, and
-line ends as one or as two (a text that was CRLF when it was annotated and is LF now, or the other way round). Where the
-tool wrote the marked text beside the offsets it decides which count is right; where it did not, a count is right that
-cuts no words where plain characters cut several. What then still does not match is told, never moved by search: a span
-found elsewhere may be another mention.
+line ends as one or as two (a text that was CRLF when it was annotated and is LF now, or the other way round), and what
+a reader sees as one sign (doccano's grapheme mode: a letter with its accent, an emoji of several). Where the tool
+wrote the marked text beside the offsets it decides which count is right; where it did not, a count is right that cuts
+no words where plain characters cut several; where they cut one, which of the two is right cannot be told, and the span
+is none. What then still does not match is told, never moved by search: a span found elsewhere may be another mention.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chartdistill.records.annotations.answer import Span
 
@@ -43,7 +45,15 @@ def place_spans(text: str, spans: Sequence[Span]) -> Placed:
         told = any(span.said is not None for span in spans)
         if fit[0] < best_fit[0] or (not told and fit == (0, 0) and best_fit[1] >= _LEAST_CUT):
             best, best_fit = other, fit
+        elif not told and fit == (0, 0) and best_fit[0] == 0 and best_fit[1]:
+            best = _without_cut(text, best)
     return best
+
+
+def _without_cut(text: str, placed: Placed) -> Placed:
+    """The same, with nothing where a span cuts a word."""
+    whole = zip(placed.texts, placed.places, strict=True)
+    return replace(placed, texts=tuple(None if cuts_word(text, *place) else said for said, place in whole))
 
 
 def one_line(text: str) -> str:
@@ -97,6 +107,11 @@ def _other_counts(text: str) -> Iterator[tuple[str, dict[int, int]]]:
             lambda at, char: 0 if char == "\r" and text.startswith("\n", at + 1) else 1,
         ),
         ("UTF-16 code units", any(char > "\uffff" for char in text), lambda at, char: 2 if char > "\uffff" else 1),
+        (
+            "signs as a reader sees them",
+            any(_goes_on(text, at) for at in range(len(text))),
+            lambda at, char: 0 if _goes_on(text, at + 1) else 1,
+        ),
         ("bytes of UTF-8", not text.isascii(), lambda at, char: len(char.encode("utf-8", "surrogatepass"))),
     ]
     for name, differs, size in counts:
@@ -108,3 +123,17 @@ def _other_counts(text: str) -> Iterator[tuple[str, dict[int, int]]]:
                 offset += size(at, char)
             starts.setdefault(offset, len(text))
             yield name, starts
+
+
+def _goes_on(text: str, at: int) -> bool:
+    """Whether a character is part of the sign before it: the common cases of Unicode's grapheme clusters (UAX #29)."""
+    if not 0 < at < len(text):
+        return False
+    char, before = text[at], text[at - 1]
+    if char.isascii():
+        return before == "\r" and char == "\n"
+    return (
+        unicodedata.category(char) in ("Mn", "Me")
+        or "\u200d" in (char, before)
+        or "\U0001f3fb" <= char <= "\U0001f3ff"  # skin tones
+    )

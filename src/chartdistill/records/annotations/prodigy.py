@@ -42,7 +42,9 @@ def read(path: Path, sha256: str) -> Iterator[Document | Finding]:
                 detail = f"its answer is {str(answer)[:20]!r}; only `accept` counts"
                 yield Finding(code="not_finished", place=place, record=key, detail=detail)
                 continue
-            spans = tuple(map(_span, row.get("spans") or ()))
+            if not isinstance(row.get("spans", [] if "answer" in row else None), list):
+                raise ValueError("holds no list `spans`; where there is none, Prodigy writes `[]`")
+            spans = tuple(map(_span, row.get("spans", ())))
         except ValueError as error:
             yield Finding(code="bad_line", place=place, record=key, detail=str(error))
             continue
@@ -54,10 +56,17 @@ def _span(value: Any) -> Span:
         raise ValueError("a span has no start and end in characters")
     if not isinstance(value.get("label"), str):
         raise ValueError("a span has no label")
-    attributes = tuple(
-        (name, of if isinstance(of, str) else None)
-        for name, of in value.items()
-        if name not in _OWN and (isinstance(of, str) or of is True)
-    )
+    attributes = tuple(found for name, of in value.items() if name not in _OWN for found in _attributes(name, of))
     said = value.get("text") if isinstance(value.get("text"), str) else None
     return Span(value["label"], ((value["start"], value["end"]),), said, attributes)
+
+
+def _attributes(name: str, value: Any) -> Iterator[tuple[str, str | None]]:
+    """A field of a span: a text, a switch, a number, or a list of them; nothing where it is off or empty."""
+    if isinstance(value, list):
+        for one in value:
+            yield from _attributes(name, one)
+    elif value is True:
+        yield name, None
+    elif isinstance(value, str | int | float) and value is not False:
+        yield name, str(value)
