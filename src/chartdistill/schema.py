@@ -39,13 +39,6 @@ class Item(Row):
     optional: bool = Field(default=False, exclude_if=lambda optional: not optional)
     """Of gold: counts neither way, whether an arm emits it or not. Written only where it is true."""
 
-    @field_validator("text")
-    @classmethod
-    def _says_something(cls, text: str) -> str:
-        if text.isspace():
-            raise ValueError("is blank; an item is the words that name it")
-        return text
-
     @field_validator("optional", mode="before")
     @classmethod
     def _empty_is_no(cls, optional: object) -> object:

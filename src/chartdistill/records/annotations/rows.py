@@ -111,7 +111,9 @@ def _item(value: Any, names: tuple[str, str]) -> Item:
     try:
         item = Item.model_validate(known)
     except ValidationError:
-        raise ValueError("is not a text, nor {text, status}, or its text is blank") from None
+        raise ValueError("is not a text, nor {text, status}") from None
+    if item.text.isspace():
+        raise ValueError("is blank; leave it out")
     if says_none_of(item.text, names):
         raise ValueError("says none; where there is none, write the list `[]`")
     return item.model_copy(update={"text": " ".join(item.text.split())})

@@ -288,6 +288,8 @@ def _parse_gold(field: str, value: object) -> Gold | None:
     if not all(is_encodable(task + item.text + (item.status or "")) for task in gold for item in gold[task]):
         raise _FieldError("bad_gold", field, _HALF_PAIR)
     for task, items in gold.items():
+        if any(item.text.isspace() for item in items):
+            raise _FieldError("bad_gold", field, f"has an item that is blank (task {task[:_SHOWN]!r}); leave it out")
         if any(says_none_of(item.text, (task, task)) for item in items):
             none = "has an item that says none; where there is none, the list is empty"
             raise _FieldError("bad_gold", field, f"{none} (task {task[:_SHOWN]!r})")
