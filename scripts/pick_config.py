@@ -1,4 +1,10 @@
-"""Print the config that fits the hardware, and on stderr which and why. Used by `make distill`."""
+"""Print the config that fits the hardware, and on stderr which and why. Used by `make distill`.
+
+    python scripts/pick_config.py [RECORDS]
+
+With charts of the user's own, a machine without a large GPU gets a real model, if a very small one: the demo's models
+know nothing of medicine.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +18,11 @@ LARGE, SMALL = 76 * GIB, 21 * GIB
 """What the driver reports of cards sold as 80 GB and as 24 GB is a little more."""
 
 
-def pick(cards: Sequence[Card]) -> tuple[str, str]:
+def pick(cards: Sequence[Card], own_charts: bool = False) -> tuple[str, str]:
     """Config path and reason."""
+    small, what = ("cpu-smollm2", "SmolLM2-135M, the smallest real model") if own_charts else ("demo", "the demo")
     if not cards:
-        return "configs/demo.yaml", "no CUDA GPU found, so the embedded demo runs on the CPU"
+        return f"configs/{small}.yaml", f"no CUDA GPU found, so {what} runs on the CPU"
     smallest = min(card.memory_bytes for card in cards)
     found = f"{len(cards)} GPU(s), the smallest with {smallest / GIB:.0f} GiB"
     if smallest >= LARGE and len(cards) >= 8:
@@ -24,12 +31,12 @@ def pick(cards: Sequence[Card]) -> tuple[str, str]:
         return "configs/gpu-80gb.yaml", f"{found}: 80 GB class"
     if smallest >= SMALL:
         return "configs/gpu-24gb.yaml", f"{found}: 24 GB class"
-    return "configs/demo.yaml", f"{found}: under 24 GB, so the embedded demo"
+    return f"configs/{small}.yaml", f"{found}: under 24 GB, so {what}"
 
 
 if __name__ == "__main__":
     try:
-        config, reason = pick(find_cards())
+        config, reason = pick(find_cards(), own_charts=any(sys.argv[1:]))
     except EngineError as error:
         sys.exit(f"distill: {error} To choose by hand: CONFIG=configs/...")
     print(f"distill: {config} ({reason}); choose another with CONFIG=configs/...", file=sys.stderr)

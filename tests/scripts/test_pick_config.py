@@ -19,6 +19,10 @@ def test_make_distill_picks_the_config_of_the_smallest_card(cards: str, config: 
     found = machine.parse_cards(cards) if cards else []
     assert pick_config.pick(found)[0] == f"configs/{config}.yaml"
     assert (ROOT / f"configs/{config}.yaml").is_file()
+    own = "cpu-smollm2" if config == "demo" else config
+    assert pick_config.pick(found, own_charts=True)[0] == f"configs/{own}.yaml"
+    assert (ROOT / f"configs/{own}.yaml").is_file()
     if found:
-        small = machine.Card("small", 8 * GIB)
-        assert pick_config.pick([*found, small])[0] == "configs/demo.yaml"
+        small = [*found, machine.Card("small", 8 * GIB)]
+        assert pick_config.pick(small)[0] == "configs/demo.yaml"
+        assert pick_config.pick(small, own_charts=True)[0] == "configs/cpu-smollm2.yaml"
