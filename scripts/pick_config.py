@@ -20,7 +20,7 @@ LARGE, SMALL = 76 * GIB, 21 * GIB
 
 def pick(cards: Sequence[Card], own_charts: bool = False) -> tuple[str, str]:
     """Config path and reason."""
-    small, what = ("cpu-smollm2", "SmolLM2-135M, the smallest real model") if own_charts else ("demo", "the demo")
+    small, what = ("cpu-smollm2", "the very small SmolLM2-135M") if own_charts else ("demo", "the demo")
     if not cards:
         return f"configs/{small}.yaml", f"no CUDA GPU found, so {what} runs on the CPU"
     smallest = min(card.memory_bytes for card in cards)

@@ -90,7 +90,7 @@ def import_gguf(
             "right_answers": right,
         }
         (work / IMPORT_NOTE).write_text(json.dumps(note, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    say(f"{folder} is ready; {right} of {len(answers)} answers are right: {answers}")
+    say(f"{folder} is ready; {right} of {len(answers)} answers are right: {' '.join(answers.values())}")
     return note
 
 
