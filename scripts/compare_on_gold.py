@@ -23,6 +23,7 @@ from typing import Any
 from chartdistill.config import Run, load_run
 from chartdistill.curation.filters import DEFAULT_FILTERS
 from chartdistill.errors import ChartDistillError, InputError
+from chartdistill.evaluation.contamination import ids_seen
 from chartdistill.evaluation.generation import Sheet, ask_sheets, plain_questions, stored_answers
 from chartdistill.evaluation.rule_baseline import ARM as RULES
 from chartdistill.evaluation.rule_baseline import known_names, predict_by_rules
@@ -130,10 +131,7 @@ def refuse_seen(run_dir: Path, taught_ids: set[str], records: Sequence[Record]) 
         InputError: which.
     """
     seen = [row for row in read_rows(run_dir / "records" / "records.jsonl", Record) if row.id in taught_ids]
-    clusters = cluster_records([*(row.text for row in seen), *(row.text for row in records)])
-    known = set(clusters[: len(seen)])
-    leaked = [row.id for row, cluster in zip(records, clusters[len(seen) :], strict=True) if cluster in known]
-    if leaked:
+    if leaked := ids_seen(seen, records):
         raise InputError(
             f"{len(leaked)} of {len(records)} charts are near-duplicates of charts the student has seen "
             f"({', '.join(leaked[:5])}): figures on them would be worthless. Leave them out."

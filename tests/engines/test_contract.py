@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import math
 import re
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,6 +24,7 @@ from chartdistill.engines import Generation, Generator, OpenAIEngine, Request, T
 from chartdistill.errors import ConfigError, EngineError
 from chartdistill.prompting.chart_spans import SpanGrammar
 from chartdistill.runtime.model_folder import load_tokenizer
+from killed_engine import Asking, kill_engine_processes
 from places import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.vllm]
@@ -354,39 +354,6 @@ def test_chat_gives_what_its_prompt_gives(
     wrong = running.model_copy(update={"model_name": "another"})
     with pytest.raises(ConfigError, match=r"no model 'another'.*one of: model"), wrong.open(served_model):
         pass
-
-
-class Asking(threading.Thread):
-    """Asks in the background, so that a test can fail where an engine would keep it waiting for ever."""
-
-    def __init__(self, generator: Generator, requests: list[Request]) -> None:
-        super().__init__(daemon=True)
-        self._generator, self._requests = generator, requests
-        self.error = ""
-        self.start()
-
-    def run(self) -> None:
-        try:
-            self._generator.generate(self._requests)
-        except EngineError as error:
-            self.error = str(error)
-
-    def words(self) -> str:
-        """Of the EngineError; empty if there was none."""
-        self.join(timeout=120)
-        assert not self.is_alive(), "still waiting for the answers of a dead engine"
-        return self.error
-
-
-def kill_engine_processes() -> None:
-    """As the kernel does when memory is out: no time for last words."""
-    import psutil
-
-    running = [p for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE]
-    killed = [process for process in running if "EngineCor" in process.name()]  # names are cut at 15 characters
-    for process in killed:
-        process.kill()
-    assert killed
 
 
 @pytest.mark.parametrize("generator", ["vllm", "openai"], indirect=True)

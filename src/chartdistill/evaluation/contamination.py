@@ -72,6 +72,13 @@ def example_records(tasks: Sequence[Task]) -> list[Record]:
     ]
 
 
+def ids_seen(known: Sequence[Record], records: Sequence[Record]) -> list[str]:
+    """Of `records`, the ids of those that are, or are near-duplicates of, a known one."""
+    clusters = cluster_records(record.text for record in (*known, *records))
+    seen = set(clusters[: len(known)])
+    return [one.id for one, cluster in zip(records, clusters[len(known) :], strict=True) if cluster in seen]
+
+
 def refuse_shown_records(records: Sequence[Record], tasks: Sequence[Task]) -> None:
     """Refuse worked examples that are held-out records, or near-duplicates of one.
 
@@ -81,10 +88,7 @@ def refuse_shown_records(records: Sequence[Record], tasks: Sequence[Task]) -> No
     examples = example_records(tasks)
     if not examples:
         return
-    clusters = cluster_records(record.text for record in (*examples, *records))
-    shown = set(clusters[: len(examples)])
-    leaked = [one.id for one, cluster in zip(records, clusters[len(examples) :], strict=True) if cluster in shown]
-    if leaked:
+    if leaked := ids_seen(examples, records):
         raise ConfigError(
             f"examples: {len(leaked)} of {len(records)} held-out records are worked examples of a task file, or near-"
             f"duplicates of one ({', '.join(leaked[:5])}): a score on them would be worthless. Take other charts as "
