@@ -8,6 +8,9 @@ SFTTrainer: this dtype, no gradient checkpointing, logits at the trained tokens 
 `trl_stock` (SFTTrainer as it comes, but for max_length, which would cut the answers off), `hf_loop` (a plain loop over
 padded rows). TRL is not a dependency: `pip install --no-deps "trl==1.16.*"` into the environment.
 
+`--vary` gives records of many lengths, as charts have, to our own arms: what a kernel does for every new shape, one
+length hides.
+
 What keeps it fair: every arm has the same tokens per pass and optimizer steps; records are of one length, so rows are
 never padded, packing would save nothing, and transformers takes its fast causal kernel in every arm. The learning rate
 is so small that nothing is learned: all arms then have the same mean loss over a round, and one that differs (that
@@ -27,6 +30,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -146,11 +150,15 @@ def main() -> None:
     parser.add_argument("--record-tokens", type=int, nargs="+", default=[256, 900])
     parser.add_argument("--records-per-step", type=int, default=1)
     parser.add_argument("--tokens-per-pass", type=int, default=4096, help="room of one forward pass, for every arm")
-    parser.add_argument("--attention", choices=("split", "dense", "flex"), default="split", help="of our arms")
+    parser.add_argument(
+        "--attention", choices=("split", "varlen", "dense", "flex"), default="split", help="of our arms"
+    )
     parser.add_argument("--steps", type=int, default=1, help="timed steps per round; one more goes before them")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
+    parser.add_argument("--vary", action="store_true", help="records of half to twice as many tokens; our arms alone")
+    parser.add_argument("--checkpointing", action="store_true", help="gradient checkpointing; our arms alone")
     parser.add_argument("--apart", action="store_true", help="one arm after the other: where two do not fit on a GPU")
     parser.add_argument("--out", type=Path, default=Path("runs/bench/train.json"))
     parser.add_argument("--serve", choices=ARMS, help=argparse.SUPPRESS)
@@ -158,6 +166,11 @@ def main() -> None:
     if arguments.serve:
         serve(arguments.serve, arguments.threads)
         return
+    if (arguments.vary or arguments.checkpointing) and not all(name.startswith("ours") for name in arguments.arms):
+        parser.error("--vary and --checkpointing are for our own arms: add --arms ours ours_separate")
+    if any(name.startswith("trl") for name in arguments.arms) and find_spec("trl") is None:
+        print('bench_train: TRL is not installed, so its arms are left out: pip install --no-deps "trl==1.16.*"')
+        arguments.arms = [name for name in arguments.arms if not name.startswith("trl")]
     setting = {name: value for name, value in vars(arguments).items() if name not in ("out", "serve")}
     begin, points = time.monotonic(), []
     together = [] if arguments.apart else [Arm(name, arguments.threads) for name in arguments.arms]
@@ -165,7 +178,8 @@ def main() -> None:
         for tasks in arguments.tasks:
             point = Point(
                 arguments.shape, arguments.dtype, arguments.attention, tasks, record_tokens,
-                arguments.records_per_step, arguments.tokens_per_pass, arguments.steps,
+                arguments.records_per_step, arguments.tokens_per_pass, arguments.steps, arguments.vary,
+                arguments.checkpointing,
             )  # fmt: skip
             arms = measure(point, together, arguments.rounds)
             for name in arguments.arms if arguments.apart else ():

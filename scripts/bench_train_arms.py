@@ -40,6 +40,9 @@ class Point:
     records_per_step: int
     tokens_per_pass: int
     steps: int
+    vary: bool = False
+    """Records of half to twice as many tokens, no two of one length; else all of one."""
+    checkpointing: bool = False
 
     @property
     def row_tokens(self) -> int:
@@ -78,27 +81,39 @@ def make_model(shape: str, dtype: str, ours: bool) -> Any:
 
     from chartdistill.training import LoraOptions, TrainOptions
     from chartdistill.training.attention import ATTENTION, register_attention
+    from chartdistill.training.lora_products import fuse_lora_products
     from chartdistill.training.model import add_adapter
 
     register_attention()
-    layers, width, heads, kv_heads, mlp, vocabulary = SHAPES[shape]
     config = Qwen2Config(
-        num_hidden_layers=layers, hidden_size=width, num_attention_heads=heads, num_key_value_heads=kv_heads,
-        intermediate_size=mlp, vocab_size=vocabulary, max_position_embeddings=8192, tie_word_embeddings=True,
-        pad_token_id=0, eos_token_id=2, bos_token_id=None,
+        **config_values(shape),
         initializer_range=0.1,  # losses of random tokens then differ enough to show which of them are scored
-    )  # fmt: skip
+    )
     torch.manual_seed(0)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with torch.device(device):
         model = AutoModelForCausalLM.from_config(
             config, attn_implementation=ATTENTION if ours else "sdpa", dtype=getattr(torch, dtype)
         )
-    return add_adapter(model, TrainOptions(lora=LoraOptions(rank=16))).to(device)
+    model = add_adapter(model, TrainOptions(lora=LoraOptions(rank=16))).to(device)
+    if ours:
+        fuse_lora_products(model)
+    return model
 
 
-def make_examples(count: int, record_tokens: int, tasks: int, vocabulary: int) -> list[Any]:
-    """Records and answers of random token ids, always the same."""
+def config_values(shape: str) -> dict[str, Any]:
+    """What a Qwen2 config says of a shape."""
+    layers, width, heads, kv_heads, mlp, vocabulary = SHAPES[shape]
+    return {
+        "num_hidden_layers": layers, "hidden_size": width, "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads, "intermediate_size": mlp, "vocab_size": vocabulary,
+        "max_position_embeddings": 8192, "tie_word_embeddings": True, "pad_token_id": 0, "eos_token_id": 2,
+        "bos_token_id": None,
+    }  # fmt: skip
+
+
+def make_examples(count: int, record_tokens: int, tasks: int, vocabulary: int, vary: bool = False) -> list[Any]:
+    """Records and answers of random token ids, always the same; `vary`: from half to twice `record_tokens`."""
     import torch
 
     from chartdistill.training.packing import Branch, Example
@@ -112,13 +127,16 @@ def make_examples(count: int, record_tokens: int, tasks: int, vocabulary: int) -
     def branches() -> tuple[Branch, ...]:
         return tuple(Branch(f"t{i}", ids(QUESTION_TOKENS), ids(ANSWER_TOKENS)) for i in range(tasks))
 
-    return [Example(f"r{i}", ids(record_tokens), branches()) for i in range(count)]
+    def size(i: int) -> int:
+        return round(record_tokens * 2 ** (2 * (i * 0.618 % 1) - 1)) + i % 7 if vary else record_tokens
+
+    return [Example(f"r{i}", ids(size(i)), branches()) for i in range(count)]
 
 
 def examples_of(point: Point) -> list[Any]:
     """As many records as a round takes: its timed steps, and one before."""
     count = (point.steps + 1) * point.records_per_step
-    return make_examples(count, point.record_tokens, point.tasks, SHAPES[point.shape][-1])
+    return make_examples(count, point.record_tokens, point.tasks, SHAPES[point.shape][-1], point.vary)
 
 
 def rows_of(examples: list[Any]) -> list[dict[str, list[int]]]:
@@ -140,6 +158,7 @@ def ours(point: Point, shared: bool) -> Trained:
     options = TrainOptions(
         epochs=1, records_per_step=point.records_per_step, validation_passes=0, checkpoints=1, keep="last",
         tokens_per_pass=point.tokens_per_pass, dtype=point.dtype, learning_rate=LEARNING_RATE,
+        gradient_checkpointing=point.checkpointing,
     )  # fmt: skip
     ends: list[float] = []
 

@@ -1,11 +1,12 @@
 """A run's student, held against charts with gold that are none of the run's: every arm, with intervals.
 
-    python scripts/compare_on_gold.py CONFIG GOLD.jsonl OUT_FOLDER [--run-dir DIR]
+    python scripts/compare_on_gold.py CONFIG GOLD.jsonl OUT_FOLDER [--run-dir DIR] [--without base ...]
 
 GOLD: a chart a line, as for `chartdistill score`, with its text: {"id": ..., "text": ..., "gold": {task: [items]}}.
 Arms: the model as it comes (`base`), or with the config's `student.adapter`; `student`; `student constrained`, which
-can only quote the chart; `student filtered`, behind the config's filters; `rules`, names of the training labels and
-words nearby, no model. Answers are kept in OUT_FOLDER: interrupted, it goes on.
+can only quote the chart; `student filtered` and `student constrained filtered`, these two behind the config's filters;
+`rules`, names of the training labels and words nearby, no model. Answers are kept in OUT_FOLDER: interrupted, it goes
+on.
 
 Written: OUT_FOLDER/*.jsonl, one per arm; scores.json, as `chartdistill score` gives it; table.md, which is printed too.
 Refused: charts that are near-duplicates of any that the student has seen.
@@ -36,7 +37,8 @@ from chartdistill.runtime.json_lines import read_json_lines
 from chartdistill.runtime.run_folder import RowWriter, read_rows, require_manifest, write_text
 from chartdistill.schema import Item, Record, Task, TrainExample, content_hash
 
-ARMS = ("rules", "base", "student", "student constrained", FILTERED)
+CONSTRAINED = "student constrained"
+ARMS = (RULES, "base", "student", CONSTRAINED, FILTERED, f"{CONSTRAINED} filtered")
 COLUMNS = {
     "precision": "precision",
     "recall": "recall",
@@ -59,10 +61,11 @@ def main() -> int:
     parser.add_argument("gold", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--run-dir", type=Path, help="where the run wrote, if not where the config says")
+    parser.add_argument("--without", nargs="+", choices=("base", CONSTRAINED), default=[], help="arms not to ask")
     args = parser.parse_args()
     try:
         run = load_run(args.config, run_dir=args.run_dir)
-        table = compare(run, args.gold, args.out)
+        table = compare(run, args.gold, args.out, args.without)
     except ChartDistillError as error:
         print(f"compare_on_gold: {error}", file=sys.stderr)
         return error.exit_code
@@ -70,8 +73,8 @@ def main() -> int:
     return 0
 
 
-def compare(run: Run, gold: Path, out: Path) -> str:
-    """Every arm's answers and figures into the folder `out`; returns the table in Markdown."""
+def compare(run: Run, gold: Path, out: Path, without: Sequence[str] = ()) -> str:
+    """Every arm's answers and figures into the folder `out`, but for those `without`; returns the table in Markdown."""
     adapter = run.dir / "adapter"
     trained = require_manifest(adapter, "train")
     out.mkdir(parents=True, exist_ok=True)
@@ -83,18 +86,23 @@ def compare(run: Run, gold: Path, out: Path) -> str:
     mark = content_hash(trained["fingerprint"])
     sheets = [
         Sheet("student", out / arm_file("student"), "student", adapter, mark, questions),
-        Sheet(ARMS[3], out / arm_file(ARMS[3]), ARMS[3], adapter, mark, questions, SPANS),
+        Sheet(CONSTRAINED, out / arm_file(CONSTRAINED), CONSTRAINED, adapter, mark, questions, SPANS),
         Sheet("base", out / arm_file("base"), "base", run.start(), None, questions),  # last: it may ramble
     ]
+    sheets = [sheet for sheet in sheets if sheet.arm not in without]
     ask_sheets(run, sheets, lambda done, total, _: print(f"{done}/{total} charts", file=sys.stderr))
     filters = run.config.filters or DEFAULT_FILTERS  # gold that taught was not judged; answers are
     by_id = {record.id: record for record in records}
-    with RowWriter(out / arm_file(FILTERED)) as rows:
-        rows.write(*filtered(stored_answers(out / arm_file("student")), by_id, run.tasks, filters))
+    for arm in ("student", CONSTRAINED):
+        if arm not in without:
+            kept = filtered(stored_answers(out / arm_file(arm)), by_id, run.tasks, filters)
+            with RowWriter(out / arm_file(f"{arm} filtered")) as rows:
+                rows.write(*(row.model_copy(update={"arm": f"{arm} filtered"}) for row in kept))
     with RowWriter(out / arm_file(RULES)) as rows:
         by_rules = predict_by_rules(records, run.tasks, known_names(taught(examples, run.tasks)))
         rows.write(*(row for row in by_rules if row.task in (by_id[row.record].gold or {})))
-    scores = score_files([out / arm_file(arm) for arm in ARMS], out / "gold.jsonl", run.tasks)
+    asked = [arm for arm in ARMS if arm.removesuffix(" filtered") not in without]
+    scores = score_files([out / arm_file(arm) for arm in asked], out / "gold.jsonl", run.tasks)
     write_text(out / "scores.json", json.dumps(scores, indent=1) + "\n")
     table = as_table(scores, run.tasks)
     write_text(out / "table.md", table + "\n")

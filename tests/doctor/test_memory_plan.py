@@ -35,18 +35,15 @@ CASES = [
 
 @pytest.mark.parametrize(("kind", "options", "sizes"), CASES)
 def test_training_takes_the_memory_that_is_planned(
-    kind: str, options: dict[str, Any], sizes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, options: dict[str, Any], sizes: dict[str, Any], tmp_path: Path
 ) -> None:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from chartdistill.training import lora_products
     from chartdistill.training.losses import micro_batch_loss
     from chartdistill.training.model import compute_dtype, load_model
     from chartdistill.training.packing import Branch, Example, collate
 
-    # The plan is for a card, where a LoRA layer computes as PEFT does; as one operation, on a CPU, it keeps less.
-    monkeypatch.setattr(lora_products, "fuse_lora_products", lambda model: 0)
     values = {**decoder(kind, 256, 768, 4, 8, 4, 4096, tie_word_embeddings=True, head_dim=32), **sizes}
     AutoModelForCausalLM.from_config(AutoConfig.for_model(**values)).save_pretrained(tmp_path)
     chosen = TrainOptions.model_validate(options)
@@ -81,15 +78,13 @@ def test_training_takes_the_memory_that_is_planned(
     ("kind", "dtype", "prompt", "room"), [("qwen3", "float32", 400, 16), ("llama", "bfloat16", 700, 40)]
 )
 def test_validation_takes_the_memory_that_is_planned(
-    kind: str, dtype: str, prompt: int, room: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, dtype: str, prompt: int, room: int, tmp_path: Path
 ) -> None:
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from chartdistill.training import lora_products
     from chartdistill.training.generate import generate_everywhere
     from chartdistill.training.model import load_model
 
-    monkeypatch.setattr(lora_products, "fuse_lora_products", lambda model: 0)  # as on a card
     values = decoder(kind, 256, 768, 6, 8, 4, 4096, tie_word_embeddings=True, head_dim=32)
     AutoModelForCausalLM.from_config(AutoConfig.for_model(**values)).save_pretrained(tmp_path)
     tokens = 8 * (prompt + room)

@@ -28,6 +28,7 @@ from chartdistill.reporting.report import report
 from chartdistill.runtime.run_folder import RowWriter, make_folder, read_manifest, read_rows, write_text
 from chartdistill.schema import Gate, Label, Prediction, Record, TrainExample
 from places import ROOT
+from training_run import write_adapter
 
 SOURCES = (
     SyntheticSource(pool="train", count=2, seed=1, split="train"),
@@ -94,14 +95,6 @@ def anew(run: Run, *gates: TrustGate) -> Run:
 def finish(folder: Path) -> None:
     make_folder(folder)
     write_text(folder / "manifest.json", json.dumps({"fingerprint": folder.name, "seconds": 1.0}))
-
-
-def write_adapter(folder: Path, model: Path) -> None:
-    from peft import LoraConfig, get_peft_model
-    from transformers import AutoModelForCausalLM
-
-    config = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False, task_type="CAUSAL_LM")
-    get_peft_model(AutoModelForCausalLM.from_pretrained(model), config).save_pretrained(folder)
 
 
 def stored(run: Run, name: str) -> list[Prediction]:

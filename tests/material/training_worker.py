@@ -33,7 +33,8 @@ def main() -> Any:
 
     from chartdistill.training.generate import generate_everywhere
     from chartdistill.training.model import load_model
-    from chartdistill.training.trainer import Rows, run_training
+    from chartdistill.training.rows import Rows, check_rows
+    from chartdistill.training.trainer import run_training
 
     torch.set_num_threads(1)
     model, folder, values = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
@@ -51,9 +52,17 @@ def main() -> Any:
 
     options = TrainOptions.model_validate(json.loads(values))
     student = load_model(model, options)
-    facts = run_training(student, examples(), examples()[:3], options, folder, Rows("split", True, 0), progress, score)
+    rows, sharing = Rows("split", True, 0), dict[str, Any]()
+
+    def check(student: Any) -> Rows:
+        sharing["checked"] = sorted({type(parameter.data).__name__ for parameter in student.parameters()})
+        return check_rows(student, rows, examples(), options, sharing)
+
+    facts = run_training(
+        student, examples(), examples()[:3], options, folder, rows, progress, score, check=check
+    )  # fmt: skip
     if os.environ.get("RANK", "0") == "0":
-        (folder / "facts.json").write_text(json.dumps(facts))
+        (folder / "facts.json").write_text(json.dumps(facts | sharing))
     return student
 
 

@@ -12,7 +12,7 @@ def test_answers_are_generated_in_batches_that_fit_and_are_the_same(tiny_model: 
     from chartdistill.training import generate
 
     lengths = [40, 900, 7, 300, 41, 42, 43] + [5] * 70
-    batches = list(generate._batches(lengths, 10, 400))
+    batches = list(generate._batches(lengths, 10, 400, 32))
     assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
     for batch in batches:
         padded = len(batch) * (max(lengths[i] for i in batch) + 10)
@@ -22,3 +22,18 @@ def test_answers_are_generated_in_batches_that_fit_and_are_the_same(tiny_model: 
     prompts = [[3 + i + k for k in range(4 + 9 * i)] for i in range(6)]
     one, all_together = (generate.generate_everywhere(model, prompts, 2, 8, room) for room in (1, 10_000))
     assert one == all_together
+
+
+def test_on_a_card_a_batch_has_the_room_that_is_free() -> None:
+    """128 prompts of 1,000 tokens at once on 80 GB, where a training pass of 8,192 tokens would hold 7."""
+    from transformers import Qwen3Config
+
+    from chartdistill.training.memory import answer_tokens_at_once
+
+    student = Qwen3Config(
+        num_hidden_layers=28, hidden_size=2048, num_attention_heads=16, num_key_value_heads=8, head_dim=128,
+        intermediate_size=6144,
+    )  # fmt: skip
+    # 2 bytes x (2 x 1,024 x 29 + 3 x 6,144 + 4 x 2,048): 172,032 a token.
+    assert answer_tokens_at_once(student, 172_032 * 2 * 1000, 2) == 1000
+    assert answer_tokens_at_once(student, 60 * 2**30, 2) > 128 * 1100

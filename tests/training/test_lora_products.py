@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from chartdistill.training import LoraOptions, TrainOptions
 from chartdistill.training.lora_products import fuse_lora_products
 from chartdistill.training.losses import micro_batch_loss
+from chartdistill.training.model import load_model
 from chartdistill.training.packing import collate
 from training_shapes import FAMILIES, make_example, make_model
 
@@ -54,6 +57,29 @@ def test_under_bfloat16_weights_as_near_to_the_exact_gradient_as_pefts() -> None
         return sum(float((gradients[n] - g).norm() / g.norm()) for n, g in exact.items()) / len(exact)
 
     assert away(found) <= 1.2 * away(theirs)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_over_4bit_weights_the_same_as_pefts(dtype: str, tiny_model: Path) -> None:
+    options = TrainOptions(load_in_4bit=True, dtype=dtype, lora=LoraOptions(rank=4))  # type: ignore[arg-type]
+    kind = getattr(torch, dtype)
+    model = load_model(tiny_model, options)
+    draw = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.copy_(torch.randn(parameter.shape, generator=draw) * 0.1)
+    loss, found = loss_and_gradients(model, kind)
+    model.zero_grad()
+    layers = [m for m in model.modules() if type(m).__name__ == "Linear4bit" and "forward" in vars(m)]
+    assert len(layers) == 14
+    for layer in layers:
+        del layer.forward  # PEFT's own again
+    expected, wanted = loss_and_gradients(model, kind)
+    allowed = 1e-5 if dtype == "float32" else 5e-2
+    assert loss == pytest.approx(expected, rel=allowed)
+    for name, value in wanted.items():
+        assert (found[name] - value).norm() <= 2 * allowed * value.norm(), name
 
 
 def test_layers_that_compute_more_stay_as_they_are() -> None:

@@ -10,8 +10,9 @@ import pytest
 from chartdistill.errors import ConfigError, ModelError
 from chartdistill.training import LoraOptions, TrainOptions
 from chartdistill.training.losses import micro_batch_loss
-from chartdistill.training.model import load_model, why_not_packed
+from chartdistill.training.model import compute_dtype, load_model, why_not_packed
 from chartdistill.training.packing import collate
+from chartdistill.training.self_check import self_check
 from training_worker import examples
 
 LORA = LoraOptions(rank=4)
@@ -52,3 +53,25 @@ def test_models_that_cannot_share_say_why(tmp_path: Path) -> None:
         loss = micro_batch_loss(model, one)
         loss.backward()
         assert loss.isfinite(), name
+
+
+def test_a_deep_4bit_student_computes_in_16_bits_and_passes_its_self_check(tmp_path: Path) -> None:
+    """As on a card: bfloat16 between the layers, tolerance of bfloat16. In float32, which PEFT's own preparation turns
+    norms and embeddings to, eight layers differ by more than float32 may."""
+    import torch
+    from transformers import AutoModelForCausalLM, Qwen2Config
+
+    torch.manual_seed(0)
+    config = Qwen2Config(hidden_size=128, num_hidden_layers=8, num_attention_heads=4, num_key_value_heads=2,
+                         intermediate_size=256, vocab_size=97, pad_token_id=0, bos_token_id=None)  # fmt: skip
+    AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).save_pretrained(tmp_path)
+    model = load_model(tmp_path, options_of(load_in_4bit=True, dtype="bfloat16"))
+    assert compute_dtype(model) == torch.bfloat16
+    kinds = {p.dtype for p in model.parameters() if not p.requires_grad and p.dtype.is_floating_point}
+    assert kinds == {torch.bfloat16} and {p.dtype for p in model.parameters() if p.requires_grad} == {torch.float32}
+    self_check(model, examples(), "split", True, 0)
+    between: list[torch.dtype] = []
+    for layer in model.get_base_model().model.layers:
+        layer.register_forward_hook(lambda module, given, output: between.append(output[0].dtype))
+    micro_batch_loss(model, collate(examples()[:2], "split", dtype=torch.bfloat16)[0]).backward()
+    assert len(between) == 8 and set(between) == {torch.bfloat16}

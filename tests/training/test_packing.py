@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -11,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chartdistill.errors import TrainingError
-from chartdistill.training.attention import RowLayout, visible
+from chartdistill.training.attention import RowLayout, register_attention, shared_prefix_attention, visible
 from chartdistill.training.losses import micro_batch_loss, trained_logits
 from chartdistill.training.packing import Branch, Example, RowForm, collate, plan_micro_batches, sharing_gain
 from chartdistill.training.self_check import self_check
@@ -87,6 +90,51 @@ def test_packed_rows_equal_separate_rows(family: str, checkpointing: bool, exact
 @pytest.mark.parametrize("shared", [True, False])
 def test_every_form_of_row_is_the_same(form: RowForm, shared: bool) -> None:
     assert_same(make_model("qwen3_tied"), make_model("qwen3_tied", attention="sdpa"), MIXED, form=form, shared=shared)
+
+
+def varlen_by_the_book(
+    query: Any, key: Any, value: Any, cu_seq_q: Any, cu_seq_k: Any, max_q: int, max_k: int, **options: Any
+) -> Any:
+    """What the documentation of torch.nn.attention.varlen says, run by run; the kernel itself needs a card."""
+    assert options["window_size"] == (-1, 0) and cu_seq_q.dtype == cu_seq_k.dtype == torch.int32
+    times = query.shape[1] // key.shape[1] if options["enable_gqa"] else 1
+    parts = []
+    for (a, b), (c, d) in zip(pairwise(cu_seq_q.tolist()), pairwise(cu_seq_k.tolist()), strict=True):
+        assert 0 < b - a <= max_q and b - a <= d - c <= max_k
+        q = query[a:b].transpose(0, 1)
+        k, v = (one[c:d].transpose(0, 1).repeat_interleave(times, 0) for one in (key, value))
+        scores = q @ k.transpose(1, 2) * options["scale"]
+        unseen = torch.ones(b - a, d - c, dtype=torch.bool).triu(1 + (d - c) - (b - a))
+        parts.append((scores.masked_fill(unseen, -math.inf).softmax(2) @ v).transpose(0, 1))
+    return torch.cat(parts)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("shared", [True, False])
+def test_rows_of_runs_are_the_same(family: str, shared: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", varlen_by_the_book)
+    plain = make_model(family, attention="sdpa")
+    assert_same(make_model(family), plain, MIXED, form="varlen", shared=shared)
+    without = replace(MIXED[0], branches=(replace(MIXED[0].branches[0], question_ids=(), answer_ids=(7,)),))
+    assert_same(make_model(family), plain, [without, MIXED[2]], form="varlen", shared=shared)  # a branch of no column
+    assert_same(make_model(family), plain, [without], form="varlen", shared=shared)
+
+
+def test_torch_takes_the_runs_forward_and_backward() -> None:
+    """The call as a card would see it, shapes alone: the meta device computes nothing."""
+    layout = RowLayout([(17, 6, 5), (1, 2), (30, 8, 0)], "varlen", torch.bfloat16).to(torch.device("meta"))
+    sizes = ((1, 4, layout.width, 8), (1, 2, layout.width, 8), (1, 2, layout.width, 8))
+    q, k, v = (torch.empty(size, device="meta", dtype=torch.bfloat16, requires_grad=True) for size in sizes)
+    output, _ = shared_prefix_attention(torch.nn.Identity(), q, k, v, None, scaling=0.3, row_layout=layout)
+    assert output.shape == (1, layout.width, 4, 8)
+    output.sum().backward()
+    assert all(one.grad is not None and one.grad.shape == one.shape for one in (q, k, v))
+
+
+def test_no_kernel_that_plans_for_each_shape() -> None:
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    register_attention()
+    assert not torch.backends.cuda.cudnn_sdp_enabled()
 
 
 @pytest.mark.parametrize("tasks", range(1, 9))

@@ -78,6 +78,9 @@ def runs(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def test_two_processes_train_the_adapter_that_one_trains(kind: str, runs: Path) -> None:
     facts = {name: json.loads((runs / name / "facts.json").read_text()) for name in ("one", kind)}
     assert (facts["one"]["processes"], facts[kind]["processes"]) == (1, 2)
+    # Sharded weights are checked as they are: no process holds the whole student.
+    assert facts[kind]["checked"] == (["DTensor"] if kind == "fsdp" else ["Tensor"])
+    assert facts[kind]["first_step_difference"] == pytest.approx(facts["one"]["first_step_difference"], abs=1e-5)
     assert_same_adapter(runs / "one", runs / kind)
     one, two = curve(runs / "one"), curve(runs / kind)
     assert len(one) == len(two) == 10

@@ -15,7 +15,7 @@ from chartdistill.doctor.machine import GIB, Card
 from chartdistill.doctor.model_shape import ModelShape
 from chartdistill.doctor.workload import Work
 from chartdistill.engines import TransformersEngine, VllmEngine
-from chartdistill.training import TrainOptions
+from chartdistill.training import TrainOptions, answer_bytes_per_token
 
 CARD_RESERVE_BYTES = 1.5 * GIB
 """CUDA context, kernels' workspaces, CUDA graphs, the allocator's gaps. Typical, not computed."""
@@ -156,7 +156,7 @@ def training_memory(
         ways: cards that weights, gradients and optimizer are distributed over.
     """
     tokens = sum(prefix + branches for prefix, branches in sizes)
-    act = _between_layers(options, dtype_bytes)
+    act = dtype_bytes
     layer = saved_bytes_per_token(shape, options, act, on_card)
     mask = sum(branches * (prefix + branches) for prefix, branches in sizes) * act
     backward = tokens * (8.0 * shape.intermediate + 2 * shape.hidden * act)
@@ -184,14 +184,15 @@ def validation_memory(
     shape: ModelShape, options: TrainOptions, dtype_bytes: int, room_bytes: float, on_card: bool, ways: int = 1
 ) -> MemoryPlan:
     """Peak memory while the student that is being trained generates answers (see training/generate.py): a batch of
-    `tokens_per_pass` padded tokens, or the one longest prompt. Arguments as for `training_memory`."""
-    tokens, act = max(options.tokens_per_pass, options.max_tokens), _between_layers(options, dtype_bytes)
-    # Where the feed-forward part opens: gate and up, and in 32 bits the adapter's product, its sum with theirs and, but
-    # on a card, a copy for that sum; beside them the layer's input, also in 32 bits, and what it was made from.
-    wide = (12 if act == 2 and on_card else 16) * shape.intermediate + (12 if act == 2 else 16) * shape.hidden
-    held, last = _held(shape, options, act, on_card, ways)
-    generating = _generating(shape, tokens, tokens, act, wide)
-    return MemoryPlan((*held, *generating, *last), room_bytes)
+    `tokens_per_pass` padded tokens, or the one longest prompt; a card takes more at once only where memory is free.
+    Arguments as for `training_memory`."""
+    tokens = max(options.tokens_per_pass, options.max_tokens)
+    each = answer_bytes_per_token(
+        shape.layers, shape.kv_heads * shape.head_dim, shape.intermediate, shape.hidden, dtype_bytes
+    )
+    held, last = _held(shape, options, dtype_bytes, on_card, ways)
+    generating = Part("prompts and answers", float(tokens * each), f"{tokens:,} tokens x {each:,} bytes")
+    return MemoryPlan((*held, generating, *last), room_bytes)
 
 
 def generate_plan(
@@ -221,12 +222,6 @@ def _generating(shape: ModelShape, tokens: int, prompts: int, act: int, wide: in
     ]  # fmt: skip
 
 
-def _between_layers(options: TrainOptions, dtype_bytes: int) -> int:
-    """Bytes of a number that flows between layers: QLoRA's preparation turns embeddings and norms to 32 bits, and with
-    them all of these."""
-    return 4 if options.load_in_4bit else dtype_bytes
-
-
 def _held(
     shape: ModelShape, options: TrainOptions, act: int, on_card: bool, ways: int
 ) -> tuple[list[Part], list[Part]]:
@@ -250,23 +245,20 @@ def saved_bytes_per_token(shape: ModelShape, options: TrainOptions, act: int, on
     """What autograd keeps of one token in one layer, in bytes.
 
     Two RMSNorm inputs in 32 bits; queries, keys, values and the result of attention (on a card also keys and values
-    repeated for every head, for the branches); gate, its activation and up; each adapted layer's input in 32 bits (a
-    copy each, unless all is 32 bits: then layers with the same input share it) and its product with A. Weights are
-    frozen, so nothing else is needed.
+    repeated for every head, for the branches); gate, its activation and up; the input of the adapted layers, once for
+    those that have the same (see training/lora_products.py), and each one's product with A. Weights are frozen, so
+    nothing else is needed.
     """
     h, f = shape.hidden, shape.intermediate
     a, kv = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     targets = options.lora.target_modules
     names = set(shape.linear_widths) if isinstance(targets, str) else set(targets) & set(shape.linear_widths)
     inputs = {"o_proj": a, "down_proj": f}
-    if act == 4:
-        same = {"o_proj": "o", "down_proj": "down", "gate_proj": "mlp", "up_proj": "mlp"}
-        copies = sum({same.get(name, "attention"): inputs.get(name, h) for name in names}.values())
-    else:
-        copies = sum(inputs.get(name, h) for name in names)
+    same = {"o_proj": "o", "down_proj": "down", "gate_proj": "mlp", "up_proj": "mlp"}
+    copies = sum({same.get(name, "attention"): inputs.get(name, h) for name in names}.values())
     attention = 2 * a + 2 * kv + (2 * a if on_card and a != kv else 0)
     norms = 2 * h + (a + kv if shape.query_key_norm else 0)
-    return 4 * norms + act * attention + 3 * act * f + 4 * copies + 4 * options.lora.rank * len(names)
+    return 4 * norms + act * (attention + 3 * f + copies + options.lora.rank * len(names))
 
 
 def _count(parameters: int) -> str:

@@ -1,6 +1,7 @@
 """The trainer's parts: examples and shared-prefix rows, the collator, the LoRA loop."""
 
 from chartdistill.training.launch import launch_options
+from chartdistill.training.memory import answer_bytes_per_token
 from chartdistill.training.options import DistillationOptions, LoraOptions, Parallel, TrainOptions
 from chartdistill.training.servable import check_adapter
 from chartdistill.training.starting_adapter import go_on_from
@@ -10,6 +11,7 @@ __all__ = [
     "LoraOptions",
     "Parallel",
     "TrainOptions",
+    "answer_bytes_per_token",
     "check_adapter",
     "go_on_from",
     "launch_options",

@@ -3,13 +3,14 @@
 Registered with transformers under the name `ATTENTION`; a model loaded with it behaves as under `sdpa` until a
 `row_layout` is passed to its forward, as transformers hands unknown keyword arguments down to the attention function.
 `split` needs two calls per record: the record with itself, causally, and its branches with record and branches, under
-a mask of that size; no mask of the whole row is ever made.
+a mask of that size; no mask of the whole row is ever made. `varlen`, on a card, needs two calls for a whole row and no
+mask: all records causally, then all branches, each with the keys and values of its record and its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
@@ -26,7 +27,7 @@ class RowLayout:
 
     Args:
         sizes: per record, the tokens of its prefix and of each branch (0 where a branch adds none).
-        form: `split`, `dense` or `flex`.
+        form: `split`, `varlen`, `dense` or `flex`.
         dtype: of the additive masks; the model's.
     """
 
@@ -35,10 +36,14 @@ class RowLayout:
         self.record_sizes = [sum(record) for record in sizes]
         self.width = sum(self.record_sizes)
         self.masks: list[torch.Tensor | None] = []
+        self.runs: BranchRuns | None = None
         self.record_of = self.branch_of = torch.empty(0)
         self._block_mask: Any = None
         if form == "split":
             self.masks = [_branch_mask(record, dtype) for record in sizes]
+            return
+        if form == "varlen":
+            self.runs = branch_runs(sizes)
             return
         if form == "flex":
             self.width = -(-self.width // _FLEX_BLOCK) * _FLEX_BLOCK
@@ -55,6 +60,8 @@ class RowLayout:
     def to(self, device: torch.device, non_blocking: bool = False) -> RowLayout:
         """Move the masks to a device, in place."""
         self.masks = [None if mask is None else mask.to(device, non_blocking=non_blocking) for mask in self.masks]
+        if self.runs is not None:
+            self.runs = self.runs.to(device, non_blocking)
         self.record_of = self.record_of.to(device, non_blocking=non_blocking)
         self.branch_of = self.branch_of.to(device, non_blocking=non_blocking)
         return self
@@ -75,6 +82,61 @@ class RowLayout:
                 sees, B=None, H=None, Q_LEN=self.width, KV_LEN=self.width, device=record_of.device
             )
         return self._block_mask
+
+
+class BranchRuns(NamedTuple):
+    """A row as the two calls of `varlen` see it; numbers of columns, and where each run of them starts and ends."""
+
+    records: torch.Tensor
+    """Columns of all records [record tokens]."""
+    record_ends: torch.Tensor
+    """0 and the end of each record among them [records + 1], int32, as those below."""
+    branches: torch.Tensor
+    """Columns of all branches [branch tokens]; may be none."""
+    branch_ends: torch.Tensor
+    """[branches + 1]"""
+    seen: torch.Tensor
+    """For each branch the columns of its record, then its own [seen tokens]."""
+    seen_ends: torch.Tensor
+    """[branches + 1]"""
+    back: torch.Tensor
+    """Where each column of the row stands in records + branches [columns]."""
+    longest: tuple[int, int, int]
+    """Record, branch, seen run."""
+
+    def to(self, device: torch.device, non_blocking: bool) -> BranchRuns:
+        """The same on a device."""
+        *tensors, longest = self
+        return BranchRuns(*(tensor.to(device, non_blocking=non_blocking) for tensor in tensors), longest)
+
+
+def branch_runs(sizes: Sequence[tuple[int, ...]]) -> BranchRuns:
+    """Where records and branches lie, from their sizes as in `RowLayout`."""
+    records, branches, seen = list[torch.Tensor](), list[torch.Tensor](), list[torch.Tensor]()
+    column = 0
+    for prefix, *others in sizes:
+        record = torch.arange(column, column + prefix)
+        records.append(record)
+        column += prefix
+        for size in filter(None, others):
+            own = torch.arange(column, column + size)
+            branches.append(own)
+            seen.append(torch.cat([record, own]))
+            column += size
+    order = torch.cat([*records, *branches])
+    return BranchRuns(
+        *_joined(records), *_joined(branches), *_joined(seen), order.argsort(),
+        (_longest(records), _longest(branches), _longest(seen)),
+    )  # fmt: skip
+
+
+def _joined(runs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    ends = torch.tensor([0, *(len(run) for run in runs)]).cumsum(0).to(torch.int32)
+    return torch.cat(list(runs)) if runs else torch.empty(0, dtype=torch.long), ends
+
+
+def _longest(runs: Sequence[torch.Tensor]) -> int:
+    return max(map(len, runs), default=0)
 
 
 def visible(record_of: torch.Tensor, branch_of: torch.Tensor) -> torch.Tensor:
@@ -125,6 +187,8 @@ def shared_prefix_attention(
         output = _flex(query, key, value, row_layout.block_mask(), scaling)
     elif row_layout.form == "dense":
         output = _masked(query, key, value, row_layout.masks[0], options)
+    elif row_layout.runs is not None:
+        output = _varlen(query, key, value, row_layout.runs, scaling)
     else:
         output = _split(query, key, value, row_layout, options)
     return output.transpose(1, 2).contiguous(), None
@@ -150,6 +214,23 @@ def _split(
         )
         parts.append(_masked(tail, k, v, mask, options))
     return torch.cat(parts, 2)
+
+
+def _varlen(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, runs: BranchRuns, scaling: float | None
+) -> torch.Tensor:
+    from torch.nn.attention.varlen import varlen_attn
+
+    q, k, v = (tensor[0].transpose(0, 1) for tensor in (query, key, value))  # [columns, heads, width]
+    record, branch, seen = runs.longest
+    # Causal with fewer queries than keys is aligned to the end: a branch sees its whole record and itself up to here.
+    options: dict[str, Any] = {"scale": scaling, "window_size": (-1, 0), "enable_gqa": q.shape[1] != k.shape[1]}
+    at, ends = runs.records, runs.record_ends
+    parts = [varlen_attn(q[at], k[at], v[at], ends, ends, record, record, **options)]
+    if branch:
+        own, at = runs.branches, runs.seen
+        parts.append(varlen_attn(q[own], k[at], v[at], runs.branch_ends, runs.seen_ends, branch, seen, **options))
+    return torch.cat(parts)[runs.back].transpose(0, 1)[None]
 
 
 def _masked(
@@ -183,7 +264,12 @@ def _flex(
 
 
 def register_attention() -> None:
-    """Make `ATTENTION` known to transformers. Masks for calls without a layout are those of `sdpa`."""
+    """Make `ATTENTION` known to transformers. Masks for calls without a layout are those of `sdpa`.
+
+    Also switches cuDNN's kernels for it off in this process: they make a plan for every new shape, which takes longer
+    than the step, and every record is a new shape (an H200: 2,900 tokens a second with them, 21,000 without).
+    """
+    torch.backends.cuda.enable_cudnn_sdp(False)
     from transformers import AttentionInterface
     from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 

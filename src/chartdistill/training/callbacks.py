@@ -77,6 +77,17 @@ class LogCallback(TrainerCallback):  # type: ignore[misc]
             self._events.close()
 
 
+class CheckCallback(TrainerCallback):  # type: ignore[misc]
+    """Checks the model once it is distributed over the processes, before the first step."""
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        self._check = check
+
+    def on_train_begin(self, arguments: Any, state: Any, control: Any, **rest: Any) -> None:
+        """On every process."""
+        self._check()
+
+
 class EndCallback(TrainerCallback):  # type: ignore[misc]
     """Looks at the validation records after the last step too, wherever the rhythm of validations ends."""
 

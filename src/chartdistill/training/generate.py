@@ -6,13 +6,37 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from chartdistill.training.model import is_sharded
+from chartdistill.training.memory import answer_tokens_at_once
+from chartdistill.training.model import compute_dtype, is_sharded
 
 _PROMPTS_PER_BATCH = 32
+"""Where the room is a training pass's, as on a CPU."""
+_PROMPTS_PER_BATCH_ON_A_CARD = 128
+
+
+def room_for_answers(model: Any, tokens_per_pass: int) -> tuple[int, int]:
+    """Padded tokens, and prompts, of a batch of answers.
+
+    A training pass's tokens on a CPU. On a card as many as half of the memory holds that is free now: nothing is kept
+    for a backward pass, and a batch of 7 prompts would leave the card waiting for the next launch.
+    """
+    import torch
+
+    if model.device.type != "cuda":
+        return tokens_per_pass, _PROMPTS_PER_BATCH
+    free, _ = torch.cuda.mem_get_info(model.device)
+    free += torch.cuda.memory_reserved(model.device) - torch.cuda.memory_allocated(model.device)
+    fit = answer_tokens_at_once(model.config.get_text_config(), free, compute_dtype(model).itemsize)
+    return max(fit, tokens_per_pass), _PROMPTS_PER_BATCH_ON_A_CARD
 
 
 def generate_everywhere(
-    model: Any, prompts: Sequence[Sequence[int]], end_id: int, max_tokens: int, tokens_at_once: int
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    end_id: int,
+    max_tokens: int,
+    tokens_at_once: int,
+    prompts_at_once: int = _PROMPTS_PER_BATCH,
 ) -> list[list[int]]:
     """Answers to all prompts, on every process. Each process generates its share; where the model's weights are
     distributed over the processes (FSDP), all generate all, as they gather each layer together.
@@ -20,6 +44,7 @@ def generate_everywhere(
     Args:
         max_tokens: of an answer.
         tokens_at_once: room of a batch, for padded prompts with their answers; a longer prompt is a batch of its own.
+        prompts_at_once: most prompts of a batch.
 
     Returns:
         Token ids, without the end id; an answer that did not end within `max_tokens` is as it stands then.
@@ -30,11 +55,11 @@ def generate_everywhere(
 
         # The first process's answers count: were they to differ, so would the processes' decisions to stop.
         same: list[list[int]] = broadcast_object_list(
-            _generate(model, prompts, end_id, max_tokens, tokens_at_once, together=True)
+            _generate(model, prompts, end_id, max_tokens, (tokens_at_once, prompts_at_once), together=True)
         )
         return same
     mine = range(process, len(prompts), processes)
-    given = _generate(model, [prompts[i] for i in mine], end_id, max_tokens, tokens_at_once)
+    given = _generate(model, [prompts[i] for i in mine], end_id, max_tokens, (tokens_at_once, prompts_at_once))
     answers = dict(zip(mine, given, strict=True))
     if processes > 1:
         from accelerate.utils import gather_object
@@ -48,7 +73,7 @@ def _generate(
     prompts: Sequence[Sequence[int]],
     end_id: int,
     max_tokens: int,
-    tokens_at_once: int,
+    room: tuple[int, int],
     together: bool = False,
 ) -> list[list[int]]:
     """`together`: all processes are in here, and go on until the last of them is done."""
@@ -59,7 +84,7 @@ def _generate(
         max_new_tokens=max_tokens, do_sample=False, eos_token_id=end_id, pad_token_id=end_id, use_cache=True
     )
     answers: list[list[int]] = [[] for _ in prompts]
-    for chosen in _batches([len(prompt) for prompt in prompts], max_tokens, tokens_at_once):
+    for chosen in _batches([len(prompt) for prompt in prompts], max_tokens, *room):
         width = len(prompts[chosen[-1]])
         ids = [[end_id] * (width - len(prompts[i])) + list(prompts[i]) for i in chosen]
         seen = [[0] * (width - len(prompts[i])) + [1] * len(prompts[i]) for i in chosen]
@@ -75,12 +100,12 @@ def _generate(
     return answers
 
 
-def _batches(lengths: Sequence[int], max_tokens: int, tokens_at_once: int) -> Iterator[list[int]]:
+def _batches(lengths: Sequence[int], max_tokens: int, tokens_at_once: int, prompts_at_once: int) -> Iterator[list[int]]:
     """Numbers of the prompts that are answered together, short ones first: none is padded much, none fills a card."""
     chosen: list[int] = []
     for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
         full = (len(chosen) + 1) * (lengths[i] + max_tokens) > tokens_at_once
-        if chosen and (full or len(chosen) == _PROMPTS_PER_BATCH):
+        if chosen and (full or len(chosen) == prompts_at_once):
             yield chosen
             chosen = []
         chosen.append(i)

@@ -1,8 +1,10 @@
 """LoRA linear layers as one operation: the frozen product and the adapter's two small ones, in the frozen dtype.
 
 PEFT computes the adapter's products in the dtype of its matrices, float32, and adds them to the frozen product: under
-bfloat16 weights every layer casts its input and its output, twice, and on a CPU the small products take longer than
-the large ones. Here the matrices stay float32 (the masters that the optimizer changes) and are cast for each pass.
+bfloat16 weights every layer casts its input and its output, twice, keeps a copy of its input in 32 bits, and on a CPU
+the small products take longer than the large ones. Here the matrices stay float32 (the masters that the optimizer
+changes) and are cast for each pass. Over 4-bit weights the frozen product is bitsandbytes' own, and the adapter's two
+are one operation beside it.
 
     y = x W^T + b + s (x A^T) B^T,   dx = dy W + s (dy B) A,   dA = s (dy B)^T x,   dB = s dy^T (x A^T)
 
@@ -21,15 +23,15 @@ from torch.nn.functional import linear
 def fuse_lora_products(model: Any) -> int:
     """Let a model's LoRA layers compute in one operation where they can; returns how many do.
 
-    A layer can when what it adapts is a plain linear layer, frozen, without dropout and without DoRA. The others stay
-    as PEFT makes them.
+    A layer can when what it adapts is a plain or a 4-bit linear layer, frozen, without dropout and without DoRA. The
+    others stay as PEFT makes them.
     """
-    from peft.tuners.lora import Linear
+    from peft.tuners.lora import LoraLayer
 
     fused = 0
     for layer in model.modules():
-        if type(layer) is Linear and _is_plain(layer):
-            layer.forward = partial(_forward, layer)
+        if isinstance(layer, LoraLayer) and (forward := _FORWARDS.get(type(layer).__name__)) and _is_plain(layer):
+            layer.forward = partial(forward, layer)
             fused += 1
     return fused
 
@@ -37,7 +39,7 @@ def fuse_lora_products(model: Any) -> int:
 def _is_plain(layer: Any) -> bool:
     base, adapters = layer.base_layer, list(layer.lora_A)
     return (
-        type(base) is torch.nn.Linear
+        type(base).__name__ == type(layer).__name__
         and not base.weight.requires_grad
         and len(adapters) == 1
         and not layer.lora_variant
@@ -50,12 +52,26 @@ def _forward(layer: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Te
     if args or kwargs or layer.disable_adapters or layer.merged:
         plain: torch.Tensor = type(layer).forward(layer, x, *args, **kwargs)
         return plain
-    (name,) = layer.lora_A
-    base, a, b = layer.base_layer, layer.lora_A[name].weight, layer.lora_B[name].weight
-    y: torch.Tensor = _LoraProduct.apply(  # type: ignore[no-untyped-call]
-        x, base.weight, base.bias, a, b, layer.scaling[name]
-    )
+    base, (a, b, scale) = layer.base_layer, _matrices(layer)
+    y: torch.Tensor = _LoraProduct.apply(x, base.weight, base.bias, a, b, scale)  # type: ignore[no-untyped-call]
     return y
+
+
+def _forward_beside(layer: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+    if args or kwargs or layer.disable_adapters or layer.merged:
+        plain: torch.Tensor = type(layer).forward(layer, x, *args, **kwargs)
+        return plain
+    y: torch.Tensor = layer.base_layer(x)
+    return y + _AdapterProduct.apply(x, *_matrices(layer))  # type: ignore[no-untyped-call]
+
+
+_FORWARDS = {"Linear": _forward, "Linear4bit": _forward_beside}
+"""By the name of PEFT's class, which is that of the layer it adapts (bitsandbytes need not be installed)."""
+
+
+def _matrices(layer: Any) -> tuple[torch.Tensor, torch.Tensor, float]:
+    (name,) = layer.lora_A
+    return layer.lora_A[name].weight, layer.lora_B[name].weight, layer.scaling[name]
 
 
 class _LoraProduct(torch.autograd.Function):
@@ -90,3 +106,24 @@ class _LoraProduct(torch.autograd.Function):
             dx = (dy @ weight).addmm_(dinner, a).view(ctx.shape).to(ctx.dtype)
         da, db = (dinner.T @ rows).to(ctx.masters), (dy.T @ inner).to(ctx.masters) * ctx.scale
         return dx, None, None, da, db, None
+
+
+class _AdapterProduct(torch.autograd.Function):
+    """x [..., in], a [rank, in], b [out, rank] -> s (x A^T) B^T [..., out], computed in the dtype of x."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, a: torch.Tensor, b: torch.Tensor, scale: float) -> torch.Tensor:
+        ctx.masters, ctx.scale = a.dtype, scale
+        a, b = a.to(x.dtype), (b * scale).to(x.dtype)
+        inner = linear(x, a)
+        ctx.save_for_backward(x, inner, a, b)
+        return linear(inner, b)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        x, inner, a, b = ctx.saved_tensors
+        dinner = grads[0] @ b
+        dx = dinner @ a if ctx.needs_input_grad[0] else None
+        dy, flat = grads[0].flatten(0, -2), inner.flatten(0, -2)
+        da = (dinner.flatten(0, -2).T @ x.flatten(0, -2)).to(ctx.masters)
+        return dx, da, (dy.T @ flat).to(ctx.masters) * ctx.scale, None

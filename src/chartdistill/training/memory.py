@@ -1,9 +1,10 @@
-"""Memory that runs out, said in terms of the options that decide how much is needed."""
+"""Memory of validation, and memory that runs out, said in terms of the options that decide how much is needed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from chartdistill.errors import TrainingError
 from chartdistill.training.options import TrainOptions
@@ -29,3 +30,26 @@ def memory_errors(options: TrainOptions) -> Iterator[None]:
             f"{'' if options.gradient_checkpointing else ', or set train.gradient_checkpointing to true (slower)'}"
             f"{'' if options.load_in_4bit else ', or train.load_in_4bit to true'}."
         ) from error
+
+
+def answer_bytes_per_token(layers: int, kv_width: int, intermediate: int, hidden: int, number_bytes: int) -> int:
+    """What transformers' generate holds for one padded token of a prompt, beside the weights.
+
+    Keys and values of all layers, one layer's once more while they grow; and while prompts are computed, where the
+    feed-forward part is widest, gate, up and their product, the layer's input and what it was made from.
+
+    Args:
+        kv_width: of one layer's keys (heads for keys and values x their width).
+        number_bytes: of a number between layers.
+    """
+    return number_bytes * (2 * kv_width * (layers + 1) + 3 * intermediate + 4 * hidden)
+
+
+def answer_tokens_at_once(config: Any, free_bytes: float, number_bytes: int) -> int:
+    """Padded tokens of prompts and answers that half of the free memory holds; `config` is the text model's."""
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    each = answer_bytes_per_token(
+        config.num_hidden_layers, heads * width, config.intermediate_size, config.hidden_size, number_bytes
+    )
+    return int(free_bytes / 2 / each)

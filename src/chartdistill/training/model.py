@@ -27,7 +27,6 @@ def load_model(folder: Path, options: TrainOptions, start: Path | None = None) -
             "train.load_in_4bit is true, but FSDP cannot distribute 4-bit weights. Launch with configs/accelerate/"
             "ddp.yaml (each GPU holds the 4-bit student), or set train.load_in_4bit to false."
         )
-    import torch
     from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
 
     from chartdistill.training.attention import ATTENTION, register_attention
@@ -56,21 +55,24 @@ def load_model(folder: Path, options: TrainOptions, start: Path | None = None) -
     except (OSError, ValueError, ImportError) as error:
         raise ModelError(f"the student in {folder} cannot be loaded for training: {error}") from error
     model = add_adapter(model, options, start)
-    if not torch.cuda.is_available():
-        fuse_lora_products(model)
+    fuse_lora_products(model)
     return model
 
 
 def add_adapter(model: Any, options: TrainOptions, start: Path | None = None) -> Any:
-    """Freeze a model and put a LoRA adapter on it: a fresh one, or the one in the folder `start`."""
+    """Freeze a model and put a LoRA adapter on it: a fresh one, or the one in the folder `start`.
+
+    4-bit weights stay in their compute dtype all around. PEFT's `prepare_model_for_kbit_training` would turn norms and
+    embeddings to float32, and with them all that flows between layers: twice the memory, and attention on a card falls
+    back to a kernel that holds whole score matrices.
+    """
     import torch
-    from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+    from peft import LoraConfig, get_peft_model
     from transformers import GenerationConfig
 
     model.config.use_cache = False
     model.generation_config = GenerationConfig()  # the folder's may sample, or punish repetition
     if options.load_in_4bit:
-        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
         for module in model.modules():
             # Or bitsandbytes repacks the weights for good, and rounds their scales, at the first validation on a CPU.
             if hasattr(module, "support_avx512bf16_for_cpu"):

@@ -55,17 +55,18 @@ class TrainOptions(BaseModel):
     """Records (with all their tasks) per optimizer step, over all processes."""
     tokens_per_pass: int = Field(default=8192, ge=16)
     """Room of one forward pass: so many tokens of a step's records are packed into one row. Lower it when memory runs
-    out; the result stays the same. A record that is longer has a pass of its own. Also the room of a batch of
-    answers that are generated for validation."""
+    out; the result stays the same. A record that is longer has a pass of its own. On a CPU also the room of a batch of
+    answers that are generated for validation; on a card that is half of the free memory."""
     max_tokens: int = Field(default=4096, ge=16)
     """Longest example (record, question and answer). A longer one stops the run before the first step."""
     max_grad_norm: float = Field(default=1.0, gt=0)
     shared_prefix: bool = True
     """Compute a record once for all of its answers. Same gradients as separate rows, several times faster."""
-    attention: Literal["auto", "split", "dense", "flex", "plain"] = "auto"
-    """How a packed row is attended to. split: two calls per record, no full mask; dense: one call with a full mask;
-    flex: FlexAttention (CUDA). plain: no packing, one padded row per answer. auto: split, or plain where the model
-    needs it (recurrent layers, sliding windows)."""
+    attention: Literal["auto", "split", "varlen", "dense", "flex", "plain"] = "auto"
+    """How a packed row is attended to. split: two calls per record, no full mask; varlen: two calls per row, no mask
+    (CUDA, 16 bits); dense: one call with a full mask; flex: FlexAttention (CUDA). plain: no packing, one padded row per
+    answer. auto: varlen on a card where it passes the self-check, else split; plain where the model needs it
+    (recurrent layers, sliding windows). The manifest says which."""
     load_in_4bit: bool = False
     """QLoRA: the frozen student in NF4 (bitsandbytes)."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from chartdistill.training.distillation import TeacherTokens
 
-RowForm = Literal["split", "dense", "flex", "plain"]
+RowForm = Literal["split", "varlen", "dense", "flex", "plain"]
 """How a row is laid out and attended to; plain: padded rows and transformers' own masks."""
 
 
@@ -74,17 +74,25 @@ def sharing_gain(examples: Sequence[Example]) -> float:
 
 
 def plan_micro_batches(examples: Sequence[Example], tokens_per_pass: int) -> list[list[Example]]:
-    """Distribute examples over as few passes as go: the longest first, each into the first pass with room for it."""
+    """Distribute examples over as few passes as first fit decreasing needs, and evenly over those: two passes of four
+    records launch as many kernels as one of seven and one of one, and need less memory."""
+    by_size = sorted(examples, key=lambda one: -one.size)
     passes: list[list[Example]] = []
     room: list[int] = []
-    for example in sorted(examples, key=lambda one: -one.size):
+    for example in by_size:
         place = next((i for i, left in enumerate(room) if left >= example.size), len(passes))
         if place == len(passes):
             passes.append([])
             room.append(tokens_per_pass)
         passes[place].append(example)
         room[place] -= example.size
-    return passes
+    even: list[list[Example]] = [[] for _ in passes]
+    taken = [0] * len(passes)
+    for example in by_size:  # the longest first, each into the emptiest
+        place = taken.index(min(taken))
+        even[place].append(example)
+        taken[place] += example.size
+    return even if max(taken, default=0) <= tokens_per_pass - min(room, default=0) else passes
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from chartdistill.errors import TrainingError
+from chartdistill.training.model import compute_dtype
 from chartdistill.training.options import TrainOptions
 from chartdistill.training.packing import Example, RowForm, sharing_gain
 from chartdistill.training.self_check import self_check, some_of_each
@@ -32,13 +34,10 @@ class Rows:
 def choose_rows(
     model: Any, unfit: str | None, examples: Sequence[Example], options: TrainOptions, pad_id: int
 ) -> tuple[Rows, dict[str, Any]]:
-    """The rows of a training, and what the manifest says about sharing.
+    """The rows of a training, and what the manifest says about sharing. They are not checked yet.
 
     Args:
         unfit: why the architecture cannot follow a row layout (`model.why_not_packed`); None when it can.
-
-    Raises:
-        TrainingError: packed rows do not give what plain rows give.
     """
     gain = sharing_gain(examples)
     reason = None
@@ -50,13 +49,48 @@ def choose_rows(
         reason = unfit
     elif gain < _LEAST_GAIN:
         reason = f"sharing would save a factor of {gain:.2f} only, under {_LEAST_GAIN}"
-    form: RowForm = "split" if options.attention == "auto" else options.attention
+    form: RowForm = options.attention if options.attention != "auto" else "varlen" if _has_varlen(model) else "split"
     if unfit is not None:
         form = "plain"
     if reason is not None and os.environ.get("RANK", "0") == "0":
         print(f"train: separate rows, because {reason}", file=sys.stderr)
     sharing = {"shared": reason is None, "reason": reason, "form": form, "gain": round(gain, 3)}
-    if form != "plain":
-        some = some_of_each(examples)
-        sharing["first_step_difference"] = self_check(model, some, form, reason is None, pad_id)
     return Rows(form, reason is None, pad_id), sharing
+
+
+def check_rows(
+    model: Any, rows: Rows, examples: Sequence[Example], options: TrainOptions, sharing: dict[str, Any]
+) -> Rows:
+    """Compare these rows with plain ones; where `train.attention: auto` chose `varlen` and this card does not compute
+    it right, take `split`. What was found goes into `sharing`.
+
+    Raises:
+        TrainingError: packed rows do not give what plain rows give.
+    """
+    if rows.form == "plain":
+        return rows
+    some = some_of_each(examples)
+    if rows.form == "varlen" and options.attention == "auto":
+        try:
+            sharing["first_step_difference"] = self_check(model, some, rows.form, rows.shared, rows.pad_id)
+        except (TrainingError, RuntimeError, ImportError) as error:
+            if isinstance(error, MemoryError) or "out of memory" in str(error):
+                raise
+            rows = replace(rows, form="split")
+            sharing |= {"form": "split", "not_varlen": str(error).splitlines()[0][:200]}
+        else:
+            return rows
+    sharing["first_step_difference"] = self_check(model, some, rows.form, rows.shared, rows.pad_id)
+    return rows
+
+
+def _has_varlen(model: Any) -> bool:
+    """Whether flash attention over runs of any length is likely to work: it takes 16-bit numbers, heads of up to 256,
+    and a card of the Ampere generation or later (the documentation of torch.nn.attention.varlen)."""
+    import torch
+
+    if model.device.type != "cuda" or compute_dtype(model) == torch.float32:
+        return False
+    config = model.config.get_text_config()
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return width <= 256 and width % 8 == 0 and torch.cuda.get_device_capability(model.device) >= (8, 0)

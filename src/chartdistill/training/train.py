@@ -40,7 +40,7 @@ from chartdistill.training.examples import check_lengths, read_examples
 from chartdistill.training.memory import memory_errors
 from chartdistill.training.model import is_sharded, load_model, why_not_packed
 from chartdistill.training.options import TrainOptions
-from chartdistill.training.rows import choose_rows
+from chartdistill.training.rows import Rows, check_rows, choose_rows
 
 
 def train(run: Run, progress: ProgressCallback) -> dict[str, Any]:
@@ -80,6 +80,12 @@ def train(run: Run, progress: ProgressCallback) -> dict[str, Any]:
         model = load_model(model_folder, options, run.start())
         unfit = why_not_packed(model)
         rows, sharing = choose_rows(model, unfit, examples.train, options, builder.end_id)
+
+        def checked(student: Any) -> Rows:
+            return check_rows(student, rows, examples.train, options, sharing)
+
+        if not is_sharded():
+            rows = checked(model)
     # They import what only training needs.
     from chartdistill.training.trainer import run_training
     from chartdistill.training.validation import AnswerScorer
@@ -89,7 +95,11 @@ def train(run: Run, progress: ProgressCallback) -> dict[str, Any]:
         score = AnswerScorer(run.tasks, options, builder, examples.validation, examples.validated)
     base = BaseName(run.public_name("student"), student.revision)
     shown = progress if _first_process() else _silent
-    facts = run_training(model, examples.train, examples.validation, options, folder, rows, shown, score, base)
+    facts = run_training(
+        model, examples.train, examples.validation, options, folder, rows, shown, score, base,
+        # A sharded student is whole on no card: it is checked once it is distributed.
+        check=checked if is_sharded() else None,
+    )  # fmt: skip
     _wait_for_all()
     if not _first_process():
         return {}

@@ -25,7 +25,7 @@ from chartdistill.training.adapter import (
     save_adapter,
     save_tensors,
 )
-from chartdistill.training.callbacks import EndCallback, LogCallback, StopCallback, is_better
+from chartdistill.training.callbacks import CheckCallback, EndCallback, LogCallback, StopCallback, is_better
 from chartdistill.training.losses import micro_batch_loss
 from chartdistill.training.memory import memory_errors
 from chartdistill.training.model import compute_dtype
@@ -199,10 +199,14 @@ def run_training(
     progress: ProgressCallback,
     score: Score | None = None,
     base: BaseName | None = None,
+    check: Callable[[Any], Rows] | None = None,
 ) -> dict[str, Any]:
     """Tune the adapter and write it to `folder`, with training_log.jsonl. Returns facts for the manifest.
 
     A run that was killed goes on from the last whole checkpoint under `folder`, to the same weights.
+
+    Args:
+        check: called with the model as it trains (distributed over the cards), before the first step; gives the rows.
 
     Raises:
         TrainingError: loss or gradient not finite, or out of memory (names the options to change).
@@ -215,6 +219,8 @@ def run_training(
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(LogCallback(folder, options.tensorboard, lambda done: progress(done, total)))
     trainer.add_callback(EndCallback(bool(validation) and options.validation_passes > 0))
+    if check is not None:
+        trainer.add_callback(CheckCallback(lambda: setattr(trainer, "rows", check(trainer.model_wrapped))))
     if options.stop_after_worse is not None:
         trainer.add_callback(StopCallback(options.stop_after_worse))
     resume = last_checkpoint(folder / "checkpoints")

@@ -30,7 +30,7 @@ class AnswerScorer:
         self._builder, self._tasks = builder, {task.name: task for task in tasks}
         chosen = list(examples[: options.validation_records])
         self._asked = [(example, branch) for example in chosen for branch in example.branches]
-        self._tokens_at_once = options.tokens_per_pass
+        self._tokens_per_pass = options.tokens_per_pass
         self._room = max(len(branch.answer_ids) for _, branch in self._asked) + 16
         self._records = {example.record: records[example.record] for example in chosen}
         labels: dict[str, dict[str, Any]] = {}
@@ -47,10 +47,11 @@ class AnswerScorer:
         return str(self._builder.tokenizer.decode(list(ids), skip_special_tokens=True))
 
     def __call__(self, model: Any) -> dict[str, float]:
-        from chartdistill.training.generate import generate_everywhere
+        from chartdistill.training.generate import generate_everywhere, room_for_answers
 
         prompts = [[*example.prefix_ids, *branch.question_ids] for example, branch in self._asked]
-        answers = generate_everywhere(model, prompts, self._builder.end_id, self._room, self._tokens_at_once)
+        room = room_for_answers(model, self._tokens_per_pass)
+        answers = generate_everywhere(model, prompts, self._builder.end_id, self._room, *room)
         predictions = [
             Prediction(
                 key="", record=example.record, task=branch.task, arm="student", completion=text,
