@@ -1,6 +1,6 @@
 # make distill            the main job: the demo on a CPU box, configs/gpu-*.yaml on a CUDA box
 # make distill RECORDS=path/to/charts     your own charts: without a GPU configs/cpu-smollm2.yaml
-# make distill CONFIG=configs/demo.yaml RECORDS=path/to/charts RUN_DIR=runs/mine
+# make distill CONFIG=configs/gpu-24gb.yaml RECORDS=path/to/charts RUN_DIR=runs/mine
 # make test               the tests (sets up first if needed)
 # make check              format, lint, types, structure
 # make teacher-adapter    train the adapter of the teacher in configs/cpu-smollm2.yaml again (about 90 minutes on 2 cores)

@@ -17,7 +17,7 @@ from typing import Any
 
 from chartdistill.config import Run
 from chartdistill.curation.curate import curate
-from chartdistill.doctor import needed_share, require_free_cards
+from chartdistill.doctor import embedded_model_warning, needed_share, require_free_cards
 from chartdistill.errors import ChartDistillError
 from chartdistill.evaluation import REGISTERED, refuse_shown_records, register
 from chartdistill.evaluation.evaluate import evaluate
@@ -51,6 +51,8 @@ def run_verb(run: Run, verb: str) -> dict[str, Any]:
     """Run one verb here, holding the run folder, and return its manifest."""
     # Under `accelerate launch` the first process holds the folder for all of them.
     is_first = os.environ.get("RANK", "0") == "0"
+    if verb == "label" and (warning := embedded_model_warning(run)):
+        print(f"chartdistill: warning: {warning}", file=sys.stderr)
     held = lock(run.dir) if is_first else nullcontext()
     with held, StageBar(verb, unit="steps" if verb == "train" else "records") as bar:
         manifest = VERBS[verb](run, bar)

@@ -362,3 +362,27 @@ def test_the_command_says_it_with_its_exit_code() -> None:
     assert answer.returncode == 9, answer.stderr
     assert json.loads(answer.stdout)["go"] is False
     assert "Traceback" not in answer.stderr
+
+
+EMBEDDED = ROOT / "src/chartdistill/demo/models"
+
+
+@pytest.mark.parametrize("records", [{"type": "folder", "path": "charts"}, {"type": "written"}])
+def test_the_demo_s_models_are_no_go_for_other_charts_than_synthetic(tmp_path: Path, records: dict[str, str]) -> None:
+    (tmp_path / "charts").mkdir()
+    (tmp_path / "charts" / "a.txt").write_text("Seen for a cough. Chest film ordered. Start codeine at night.")
+    run = run_with(tmp_path, EMBEDDED / "teacher", records=[records], student={"model": str(EMBEDDED / "student")})
+    check = named(diagnose(run), "models for charts")
+    assert check.state == "no"
+    assert "the teacher and the student are embedded models of the demo" in check.found
+    assert "configs/cpu-smollm2.yaml" in check.remedy
+
+
+def test_a_copy_of_a_demo_model_is_known_again_and_synthetic_charts_are_a_go(tmp_path: Path, tiny_model: Path) -> None:
+    copy = tmp_path / "my-model"
+    shutil.copytree(EMBEDDED / "student", copy)
+    mixed = [{"type": "synthetic", "count": 2}, {"type": "written"}]
+    run = run_with(tmp_path, tiny_model, records=mixed, student={"model": str(copy)})
+    assert "the student is an embedded model" in named(diagnose(run), "models for charts").found
+    alone = diagnose(run_with(tmp_path, copy, records=[{"type": "synthetic", "count": 2}]))
+    assert "models for charts" not in [check.name for check in alone.checks]

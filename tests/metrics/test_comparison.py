@@ -34,6 +34,6 @@ def test_compared_arms_are_named_or_refused() -> None:
     records = {"a": note("a", "Yasadol | stop")}
     arms = {"x": [said("a", "Yasadol | stop", "x")], "y": [said("a", "None found", "y")]}
     found = compare_arms(arms, records, [DRUGS], [("x", "y")], resamples=100, reference="y")
-    assert set(found["arms"]["x"]["medication"]) == {*METRICS, "teacher_f1", "teacher_joint_f1"}
+    assert set(found["arms"]["x"]["medication"]) == {*METRICS, "teacher_recall", "teacher_f1", "teacher_joint_f1"}
     with pytest.raises(ValueError, match="no predictions of an arm 'z'"):
         compare_arms(arms, records, [DRUGS], [("x", "z")])

@@ -52,7 +52,7 @@ def test_the_adapter_and_all_reports_say_what_became_of_the_gates(run: Path) -> 
     for sentence in approval["gates"]:
         assert sentence in text
         assert sentence in first_screen
-    assert "Not approved: 2 of 3 trust gates not passed." in first_screen
+    assert "Not approved: 2 of 3 limits of the config not passed." in first_screen
     with pytest.raises(TrustGateError, match=r"^2 of 3 trust gates not passed:\n  - Missed: confabulation") as stop:
         require_approval(made)
     assert "Passed" not in str(stop.value)
@@ -77,7 +77,7 @@ def test_gates_are_judged_anew_when_they_change_and_forgotten_when_they_go(run: 
     approval = (read_manifest(run / "adapter") or {})["approval"]
     assert (approval["status"], approval["missed"]) == ("approved", 0)
     page = (run / "report" / "report.html").read_text()
-    assert "Approved: 1 of 1 trust gates passed." in page
+    assert "Passed the one limit of the config (not a clinical approval)." in page
     (run / REGISTRATIONS).unlink()
     require_approval(report(run, TASKS, "Gated"))
     assert "approval" not in (read_manifest(run / "adapter") or {})
@@ -88,7 +88,8 @@ def test_an_approval_without_gold_says_nothing_of_correctness(tmp_path: Path) ->
     run, gate = write_run(tmp_path, gold=False), TrustGate(metric="invented_rate", at_most=0.9)
     set_in_time(run, gate)
     report(run, TASKS, "No gold", [gate])
-    assert "Approved: 1 of 1 trust gates passed, none about correctness." in (run / "report" / "report.md").read_text()
+    said = "Passed the one limit of the config (not about correctness; not a clinical approval)."
+    assert said in (run / "report" / "report.md").read_text()
     made = report(run, TASKS, "No gold", [JOINT])
     with pytest.raises(TrustGateError, match="Cannot be judged, so not passed: joint F1"):
         require_approval(made)
@@ -128,7 +129,7 @@ def test_report_on_the_command_line_ends_with_its_own_exit_code_each_time(run: P
         assert "1 of 1 trust gates not passed" in answer.stderr
         assert "Missed: stopped, called taken" in answer.stderr
         assert "Traceback" not in answer.stderr
-        assert "trust gates: NOT-APPROVED" in answer.stdout
+        assert "Not approved: 1 of 1 limit of the config not passed." in answer.stdout
         assert "format_valid" in answer.stdout, "broken answers stand beside confabulation"
         assert (run / "report" / "report.html").exists()
         assert (read_manifest(run / "report") or {})["trust_gates"]["status"] == "not-approved"
@@ -151,3 +152,19 @@ def test_advice_after_a_missed_gate_is_not_given_where_approval_is_withheld() ->
     with pytest.raises(TrustGateError, match=r"^approval withheld:\n  - Gates changed\.") as stop:
         require_approval({"trust_gates": late})
     assert "Better labels" not in str(stop.value)
+
+
+def test_limits_passed_on_synthetic_charts_are_no_clinical_approval_anywhere(run: Path) -> None:
+    records = run / "records" / "records.jsonl"
+    rows = [json.loads(line) for line in records.read_text().splitlines()]
+    write_text(records, "".join(json.dumps(row | {"source": "synthetic:train:1:0"}) + "\n" for row in rows))
+    gates = [TrustGate(metric="joint_f1", at_least=0.1), TrustGate(metric="recall", at_least=0.1)]
+    set_in_time(run, *gates)
+    report(run, TASKS, "Gated", gates)
+    said = "Passed the 2 limits of the config (synthetic charts; not a clinical approval)."
+    for path in ("report/report.md", "report/report.html", "adapter/README.md"):
+        assert said in (run / path).read_text(), path
+        assert "Approved" not in (run / path).read_text(), path
+    assert json.loads((run / "report" / "report.json").read_text())["trust_gates"]["sentence"] == said
+    (told,) = doubts(gates, read_manifest(run / "adapter") or {}, evaluation_mark(run))
+    assert told.startswith("the adapter was approved on synthetic charts only")

@@ -21,6 +21,7 @@ from chartdistill.doctor.models import (
     ROLES,
     Models,
     Role,
+    check_embedded,
     check_vocabularies,
     engine_here,
     first_sentence,
@@ -97,6 +98,7 @@ def diagnose(run: Run, planned: list[Card] | None = None, hashes: bool = False) 
     absent: State = "no" if planned is None else "warning"  # what another machine has is not known here
     for role in ROLES:
         found.checks.extend(look_at_model(run, role, cards, hashes, models, absent))
+    found.checks.extend(check_embedded(run))
     if not found.planned:
         found.checks.extend(check_nvcc(cards, models.shapes.values()))
     counted_by: Role = "teacher" if run.teacher_labels is None else "student"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from chartdistill.config import Run
+from chartdistill.demo.embedded import is_embedded
 from chartdistill.doctor.check import Check, State
 from chartdistill.doctor.machine import Card
 from chartdistill.doctor.model_shape import ModelShape, read_shape
@@ -32,6 +33,29 @@ class Models:
     """In the engine's memory."""
     missing_bytes: float = 0.0
     """Still to be downloaded."""
+
+
+def embedded_model_warning(run: Run) -> str:
+    """Which of the run's models are the demo's, where it is to read other charts than synthetic ones; else empty."""
+    if all(source.type == "synthetic" for source in run.config.records):
+        return ""
+    roles = []
+    for role in ROLES:
+        try:
+            roles += [role] if is_embedded(run.model_folder(role)) else []
+        except (ConfigError, ModelError):  # labels that exist, or a model that is not here: said elsewhere
+            continue
+    if not roles:
+        return ""
+    are = "is an embedded model" if len(roles) == 1 else "are embedded models"
+    return f"the {' and the '.join(roles)} {are} of the demo: they know synthetic charts only, and make up the rest"
+
+
+def check_embedded(run: Run) -> Iterator[Check]:
+    """That models which only know the demo's own charts are not asked about others."""
+    if found := embedded_model_warning(run):
+        remedy = "take a config with real models; without a GPU configs/cpu-smollm2.yaml, else a configs/gpu-*.yaml"
+        yield Check("models for charts", "no", found, remedy)
 
 
 def look_at_model(

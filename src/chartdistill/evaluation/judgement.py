@@ -28,6 +28,8 @@ class Judgement:
 
     verdicts: tuple[GateVerdict, ...] = ()
     timing: Timing = NO_TIMING
+    synthetic: bool = False
+    """Whether all held-out charts are synthetic: nothing is known of others then."""
 
     def __bool__(self) -> bool:
         return bool(self.verdicts or self.timing.withheld)
@@ -55,18 +57,32 @@ class Judgement:
         number, why = len(self.verdicts), "; ".join(self.timing.withheld)
         if self.missed:
             also = f"; {why}" if why else ""
-            return f"Not approved: {len(self.missed)} of {number} trust gates not passed{also}."
+            return f"Not approved: {len(self.missed)} of {limits(number)} not passed{also}."
         if why:
-            return f"Not approved: {why} ({number} of {number} trust gates passed)."
+            return f"Not approved: {why} ({number} of {limits(number)} passed)."
         about_gold = any(BY_NAME[verdict.gate.metric].needs_gold for verdict in self.verdicts)
-        return f"Approved: {number} of {number} trust gates passed{'' if about_gold else ', none about correctness'}."
+        held = "" if about_gold else "not about correctness; "
+        charts = "synthetic charts; " if self.synthetic else ""
+        which = f"the {limits(number)}" if number > 1 else "the one limit of the config"
+        return f"Passed {which} ({held}{charts}not a clinical approval)."
 
     def as_json(self) -> dict[str, Any] | None:
         """Plain values for report.json and the report's manifest; None where there is nothing to judge."""
         if not self:
             return None
         verdicts = [verdict.as_json() for verdict in self.verdicts]
-        return {"status": self.status, "verdicts": verdicts, **self.timing.as_json()}
+        return {
+            "status": self.status,
+            "sentence": self.sentence,
+            "synthetic": self.synthetic,
+            "verdicts": verdicts,
+            **self.timing.as_json(),
+        }
+
+
+def limits(number: int) -> str:
+    """So many limits, in words."""
+    return f"{number} limit{'' if number == 1 else 's'} of the config"
 
 
 NOT_JUDGED = Judgement()
@@ -82,6 +98,7 @@ def approval(judgement: Judgement, gates: Sequence[TrustGate], evaluation: str |
         return None
     return {
         "status": judgement.status,
+        "synthetic": judgement.synthetic,
         "gates": [verdict.sentence for verdict in judgement.verdicts],
         "missed": len(judgement.missed),
         "missed_gates": list(judgement.missed),
@@ -91,7 +108,8 @@ def approval(judgement: Judgement, gates: Sequence[TrustGate], evaluation: str |
 
 
 def doubts(gates: Sequence[TrustGate], manifest: Mapping[str, Any], evaluation: str | None) -> list[str]:
-    """What to say before an adapter is used: first the outcome, then each gate. Empty when approved, or without gates.
+    """What to say before an adapter is used: first the outcome, then each gate. Empty without gates, and where they are
+    passed on charts that are not synthetic.
 
     `manifest`: the adapter's. `evaluation`: fingerprint of the scores there are now; None when there are none.
     """
@@ -107,7 +125,11 @@ def doubts(gates: Sequence[TrustGate], manifest: Mapping[str, Any], evaluation: 
             "the adapter has not been judged yet by these trust gates and scores: one of them changed; report again"
         ]
     if found["status"] == APPROVED:
-        return []
+        only = (
+            "the adapter was approved on synthetic charts only: how it reads other charts was not measured. Check its "
+            "answers against charts with gold (`chartdistill score`) before anyone relies on them"
+        )
+        return [only] if found.get("synthetic") else []
     late = found.get("warnings", []) if found.get("withheld") else []
     return ["the adapter is NOT APPROVED by the trust gates of this config", *found["missed_gates"], *late]
 

@@ -23,6 +23,7 @@ from typing import Any
 from chartdistill.clinical.entities import entity_of
 from chartdistill.config import Run
 from chartdistill.curation import AnyFilter, screen
+from chartdistill.demo.embedded import is_embedded
 from chartdistill.engines import Generation, Request, require_fit
 from chartdistill.errors import InputError
 from chartdistill.evaluation.generation import require_same_examples
@@ -36,6 +37,10 @@ from chartdistill.runtime.run_folder import disk_errors, read_manifest, require_
 from chartdistill.schema import Item, Record, RejectedRecord, Task
 
 _RECORDS_PER_WINDOW = 256
+_EMBEDDED = (
+    "the student is an embedded model of the demo. It knows synthetic charts only; of other charts it makes up drugs, "
+    "diagnoses and tests. Use its answers for nothing but a look at their form"
+)
 
 
 def predict(run: Run, records: Path | None, out: Path, with_filters: bool = False) -> int:
@@ -55,6 +60,8 @@ def predict(run: Run, records: Path | None, out: Path, with_filters: bool = Fals
     for line in doubts(run.config.gates, trained, evaluated.get("fingerprint")):
         print(f"chartdistill predict: warning: {line}", file=sys.stderr)
     model, adapter = run.model_folder("student"), run.dir / "adapter"
+    if is_embedded(model):
+        print(f"chartdistill predict: warning: {_EMBEDDED}", file=sys.stderr)
     student = run.config.student
     builder = run.prompt_builder("student")
     require_same_examples(adapter, builder)

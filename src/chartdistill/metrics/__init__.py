@@ -38,6 +38,7 @@ METRICS: dict[str, Metric] = {
 """Metric name -> metric, in the order of a report."""
 
 AGREEMENT: dict[str, Metric] = {
+    "teacher_recall": extraction.METRICS["recall"],
     "teacher_f1": extraction.METRICS["f1"],
     "teacher_joint_f1": extraction.METRICS["joint_f1"],
 }

@@ -148,6 +148,13 @@ CATALOGUE = (
     ),
     MetricInfo("items_per_record", "Items per record", "emitted items, mean over records", "neither", "number", False),
     MetricInfo(
+        "teacher_recall",
+        "Teacher's items listed",
+        "items of the teacher that the arm lists too (text); not correctness",
+        "neither",
+        needs_gold=False,
+    ),
+    MetricInfo(
         "teacher_f1",
         "F1 to teacher",
         "agreement with the teacher's items (text); not correctness",

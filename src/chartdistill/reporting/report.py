@@ -98,7 +98,7 @@ def report(
     results = read_results(run_dir, tasks, title)
     findings = state_findings(results)
     timing = compare_timing(read_registrations(run_dir), gates, results.scored_records.values())
-    judgement = Judgement(judge_gates(gates, results.scores), timing)
+    judgement = Judgement(judge_gates(gates, results.scores), timing, results.scored_on_synthetic)
     shows_text = 0 < results.num_records == results.num_synthetic if include_text is None else include_text
     write_text(folder / "report.json", _as_json(build_figures(results, findings, judgement)))
     write_text(folder / "report.md", render_markdown(results, findings, judgement))

@@ -72,6 +72,12 @@ class RunResults:
     num_synthetic: int
     num_records: int
 
+    @property
+    def scored_on_synthetic(self) -> bool:
+        """Whether nobody's chart is among the records that the arms were scored on, only made-up ones."""
+        sources = [record.source for record in self.scored_records.values()]
+        return bool(sources) and all(source.startswith(("synthetic:", "written:")) for source in sources)
+
     def counts(self, stage: str) -> dict[str, Any] | None:
         """What a stage counted: its manifest's `counts`, else the manifest itself; None when it has not finished."""
         manifest = self.manifests.get(stage)

@@ -79,7 +79,9 @@ def print_summary(run: Run, with_report: bool = True) -> None:
         console.print(arms)
     judged = report.get("trust_gates")
     if judged:
-        console.print(f"trust gates: {judged['status'].upper()}")
+        console.print(
+            judged.get("sentence") or f"trust gates: {judged['status']}", markup=False
+        )  # or of an older report
         for sentence in (*(verdict["sentence"] for verdict in judged["verdicts"]), *judged.get("warnings", [])):
             console.print(f"  - {sentence}", markup=False)
     console.print(f"report: {run.dir / 'report' / 'report.html'}")
