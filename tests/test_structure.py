@@ -26,9 +26,11 @@ LEVELS = [
     ["metrics", "demo"],
     *[[stage] for stage in STAGES],
     ["config"],
+    ["run_file"],
     ["doctor"],
     ["pipeline"],
-    ["study"],
+    ["study", "reader"],
+    ["command_line"],
     ["cli"],
     ["__main__"],
 ]
@@ -68,7 +70,8 @@ def imports(path: Path) -> Iterator[list[str]]:
 def test_imports_go_one_way(path: Path) -> None:
     own = room(path)
     if own == "__init__":
-        assert list(imports(path)) == [["runtime", "privacy"]]
+        light, lazy = [["runtime", "privacy"], ["runtime", "quiet"]], [["reader"]] * 3  # for type checkers alone
+        assert sorted(imports(path)) == sorted([*light, *lazy])
         return
     is_verb = path.stem in VERBS.get(own, ())
     for parts in imports(path):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -35,7 +36,7 @@ from chartdistill.prompting.worked_examples import Turn, example_turns
 from chartdistill.records import AnnotationFile, AnySource, PrepareOptions, source_for
 from chartdistill.runtime.adapter_folder import Adapter, read_adapter, require_fit
 from chartdistill.runtime.model_folder import load_tokenizer, model_fingerprint, resolve_model
-from chartdistill.runtime.yaml_file import checked, read_yaml
+from chartdistill.runtime.yaml_file import checked, read_yaml, require_kind
 from chartdistill.schema import LABELS_OF, Split, Task, content_hash
 from chartdistill.training import TrainOptions, check_adapter, go_on_from
 
@@ -190,18 +191,12 @@ class RunConfig(_Section):
 class Run:
     """A config with its tasks and folders: what the verbs take."""
 
-    def __init__(self, config: RunConfig, base: Path) -> None:
+    def __init__(self, config: RunConfig, base: Path, tasks: Sequence[Task] | None = None) -> None:
         self.config = config
         self.base = base
         self.dir = config.run_dir
         self._adapters: dict[Role, Adapter] = {}
-        tasks = [load_task(base / path) for path in config.tasks]
-        named = None if config.vocabulary is None else base / config.vocabulary
-        tasks = tasks if named is None else with_vocabulary(tasks, named)
-        for path, task in zip(config.tasks, tasks, strict=True):
-            if faults := example_faults(task):
-                raise ConfigError(f"{base / path}:\n" + "\n".join(f"  - {fault}" for fault in faults))
-        self.tasks = self._with_shown_charts(tasks)
+        self.tasks = self._read_tasks(config, base) if tasks is None else list(tasks)
         names = [task.name for task in self.tasks]
         if len(set(names)) < len(names):
             raise ConfigError(f"tasks: two task files have the same name among {names}. Task names must differ.")
@@ -210,6 +205,15 @@ class Run:
                 near = difflib.get_close_matches(gate.task, names, n=1, cutoff=0.5)
                 hint = f"did you mean `{near[0]}`?" if near else f"allowed: {', '.join((ALL_TASKS, *names))}"
                 raise ConfigError(f"gates.{number}.task: this run has no such task; {hint} (got {gate.task!r})")
+
+    def _read_tasks(self, config: RunConfig, base: Path) -> list[Task]:
+        tasks = [load_task(base / path) for path in config.tasks]
+        named = None if config.vocabulary is None else base / config.vocabulary
+        tasks = tasks if named is None else with_vocabulary(tasks, named)
+        for path, task in zip(config.tasks, tasks, strict=True):
+            if faults := example_faults(task):
+                raise ConfigError(f"{base / path}:\n" + "\n".join(f"  - {fault}" for fault in faults))
+        return self._with_shown_charts(tasks)
 
     def _with_shown_charts(self, tasks: list[Task]) -> list[Task]:
         """The tasks, each knowing the example charts that stand in prompts of this run."""
@@ -355,6 +359,7 @@ def load_run(path: Path, records: Path | None = None, run_dir: Path | None = Non
         ConfigError: naming file, option and what is allowed.
     """
     values = read_yaml(path)
+    require_kind(path, values, "a config of one run")
     base = path.resolve().parent
     if run_dir is not None:
         values["run_dir"] = str(run_dir)

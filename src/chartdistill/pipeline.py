@@ -25,9 +25,10 @@ from chartdistill.labelling import Shard
 from chartdistill.labelling.label import label, label_shard
 from chartdistill.records.prepare import prepare
 from chartdistill.reporting.report import report_run
+from chartdistill.run_file import write_run
 from chartdistill.runtime.processes import run_to_end
 from chartdistill.runtime.progress import ProgressCallback, StageBar
-from chartdistill.runtime.run_folder import amend_manifest, lock, read_rows
+from chartdistill.runtime.run_folder import amend_manifest, lock, read_manifest, read_rows
 from chartdistill.schema import Record
 from chartdistill.training import Parallel, launch_options
 from chartdistill.training.train import train
@@ -42,6 +43,11 @@ VERBS: dict[str, Verb] = {
     "evaluate": evaluate,
     "report": lambda run, bar: report_run(run),
 }
+FOLDERS = {
+    "prepare": "records", "label": "labels", "curate": "curated", "train": "adapter", "evaluate": "predictions",
+    "report": "report",
+}  # fmt: skip
+"""Where each verb writes, in the run folder."""
 REGISTERING = ("prepare", "train")
 """Verbs after which the gates and the held-out records are registered; `evaluate` does so before it asks."""
 OWN_PROCESS = ("label", "train", "evaluate")
@@ -54,8 +60,13 @@ def run_verb(run: Run, verb: str) -> dict[str, Any]:
     if verb == "label" and (warning := embedded_model_warning(run)):
         print(f"chartdistill: warning: {warning}", file=sys.stderr)
     held = lock(run.dir) if is_first else nullcontext()
-    with held, StageBar(verb, unit="steps" if verb == "train" else "records") as bar:
+    with held, StageBar(verb, unit="steps" if verb == "train" else "records", muted=not is_first) as bar:
+        before = read_manifest(run.dir / FOLDERS[verb])
         manifest = VERBS[verb](run, bar)
+        if before is not None and before == read_manifest(run.dir / FOLDERS[verb]):
+            bar.end("was done before, nothing to do")
+        if is_first and verb == "train":
+            write_run(run)
         if is_first and verb in REGISTERING:
             _register(run, verb)
         return manifest

@@ -150,7 +150,7 @@ def test_who_predicts_with_an_adapter_that_is_not_approved_is_warned(
     assert "warning: Missed: joint F1 (all tasks) must be at least 0.999" in said
     assert "invented" not in said
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 1, "it answers all the same"
-    predict(run, tmp_path, tmp_path / "out.jsonl")
+    predict(run, tmp_path, tmp_path / "out.jsonl", overwrite=True)
     assert "warning" not in capsys.readouterr().err, "no gates, no warning"
 
 

@@ -145,7 +145,10 @@ def test_the_same_input_is_not_read_again(tmp_path: Path) -> None:
     stricter = PrepareOptions(min_words=100)
     with pytest.raises(InputError, match="none of the 2 entries became a record \\(2 too_short\\)"):
         prepare([source], tmp_path / "out", stricter)
-    assert not (tmp_path / "out" / "manifest.json").exists()
+    again = prepare([source], tmp_path / "out", OPTIONS)
+    assert again["counts"]["kept"] == 2 and len(results(tmp_path / "out")[0]) == 2, "a slip costs nothing finished"
+    refused = read_rows(tmp_path / "out" / "refused.jsonl", RejectedRecord)
+    assert [row.reason for row in refused] == ["too_short", "too_short"]
 
 
 def test_a_missing_source_leaves_a_finished_folder_alone(tmp_path: Path) -> None:

@@ -77,8 +77,29 @@ def test_manifest_means_complete(tmp_path: Path) -> None:
     assert not is_done(tmp_path, fingerprint("inputs", {"a": 2}))
     (tmp_path / ".rows.jsonl.77.partial").write_text("left by a killed run")
     begin(tmp_path)
-    assert not is_done(tmp_path, mark)
     assert not list(tmp_path.glob(".*.partial"))
+
+
+def test_what_was_complete_stays_until_the_first_file_changes(tmp_path: Path) -> None:
+    mark = fingerprint("inputs")
+    with RowWriter(tmp_path / "rows.jsonl") as out:
+        out.write(row("a"))
+    write_manifest(tmp_path, mark, begin(tmp_path))
+    begin(tmp_path)
+    assert is_done(tmp_path, mark), "begun is not changed"
+    why = tmp_path / "refused.jsonl"
+    with pytest.raises(InputError), RowWriter(tmp_path / "rows.jsonl", refused=why) as out:
+        out.write(row("b"))
+        raise InputError("a slip")
+    assert is_done(tmp_path, mark)
+    assert [r.key for r in read_rows(tmp_path / "rows.jsonl", Prediction)] == ["a"]
+    assert [r.key for r in read_rows(why, Prediction)] == ["b"], "what explains the refusal"
+    with Journal(tmp_path / "rows.jsonl", Prediction) as journal:
+        journal.add([row("c")])
+    assert is_done(tmp_path, mark), "a journal is begun with a copy"
+    with RowWriter(tmp_path / "rows.jsonl") as out:
+        out.write(row("d"))
+    assert not is_done(tmp_path, mark)
 
 
 def test_a_second_writer_is_refused_by_name(tmp_path: Path) -> None:

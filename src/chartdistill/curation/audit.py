@@ -38,7 +38,7 @@ from chartdistill.errors import InputError
 from chartdistill.prompting.answer_format import FIELD_SEPARATOR, plain_key
 from chartdistill.records import NO_ENDINGS, Endings, chart_and_kind, clean, prompt_and_completion
 from chartdistill.runtime.json_lines import read_json_lines
-from chartdistill.runtime.run_folder import RowWriter
+from chartdistill.runtime.outputs import require_writable, whole_file
 from chartdistill.schema import Item, Label, Record, Rejection, Row, Task, Vocabulary, content_hash
 
 AUDIT_FILTERS: tuple[AnyFilter, ...] = (
@@ -260,24 +260,32 @@ def _items(completion: str, task: Task) -> tuple[Item, ...]:
     return parse_free_answer(text, task).items
 
 
-def run_audit(path: Path, out: Path | None = None, as_json: bool = False, vocabulary: Path | None = None) -> None:
+def run_audit(
+    path: Path,
+    out: Path | None = None,
+    as_json: bool = False,
+    vocabulary: Path | None = None,
+    overwrite: bool = False,
+) -> None:
     """Audit a file for the command line: a table per task, or one JSON line per verdict (`as_json`).
 
     The terminal shows counts and reason codes; items only with `as_json`, a record's text never. `out` gets every
-    finding, with its item, evidence and span. `vocabulary`: a file of names, see docs/vocabulary.md.
+    finding, with its item, evidence and span; `overwrite`: it may be replaced. `vocabulary`: a file of names, see
+    docs/vocabulary.md.
 
     Raises:
         InputError: the vocabulary is wrong; the file cannot be read; or, after all other lines were judged, some are
             broken.
     """
+    if out is not None:
+        require_writable("--out", out, overwrite, read=(path, vocabulary))
     summary = AuditSummary()
     names = None if vocabulary is None else read_vocabulary(vocabulary)
-    writer = RowWriter(out) if out is not None else None
-    with writer or nullcontext():
+    with nullcontext() if out is None else whole_file(out) as stream:
         for row in audit(path, vocabulary=names):
             summary.add(row)
-            if writer is not None:
-                writer.write(row)
+            if stream is not None:
+                stream.write(f"{row.line()}\n")
             if as_json:
                 print(row.model_dump_json(by_alias=True, exclude={"findings"}))
             if isinstance(row, BrokenLine):

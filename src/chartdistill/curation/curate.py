@@ -30,6 +30,8 @@ from chartdistill.schema import CuratedLabel, Item, Label, Record, Rejection, Ro
 
 READMISSIONS = "readmissions.json"
 """What a person re-admitted: kept beside the labels, so that a later run re-admits it again."""
+REFUSED = "refused.jsonl"
+"""The rejected labels of a call that was refused as a whole; what was complete before it stays."""
 
 _PROGRESS_EVERY = 500
 _MIN_LABELS_FOR_SHARE = 20
@@ -85,8 +87,7 @@ def curate(
     records = {record.id: record for record in run_folder.read_rows(records_dir / "records.jsonl", Record)}
     labels, num_superseded = _read_labels(labels_dir / "labels.jsonl", records, tasks)
     work = _Work(records, {task.name: task for task in tasks}, filters, Readmissions(wanted))
-    tally = _write_curated(folder, labels, work, progress)
-    _refuse(folder, labels_dir, tally, work)
+    tally = _write_curated(folder, labels_dir, labels, work, progress)
     if readmit:
         run_folder.write_text(folder / READMISSIONS, json.dumps(list(wanted)) + "\n")
     return run_folder.write_manifest(
@@ -244,14 +245,19 @@ def _read_labels(path: Path, records: dict[str, Record], tasks: Sequence[Task]) 
 
 
 def _write_curated(
-    folder: Path, labels: Sequence[Label], work: _Work, progress: Callable[[int, int | None], None] | None
+    folder: Path,
+    labels_dir: Path,
+    labels: Sequence[Label],
+    work: _Work,
+    progress: Callable[[int, int | None], None] | None,
 ) -> _Tally:
+    """Judge all labels; their files appear together, and not at all where the outcome cannot be meant."""
     tally = _Tally()
     last_taught: tuple[str, str] | None = None
     run = survey((label.record, label.task, _items(label, work.tasks[label.task])) for label in labels)
     with (
         run_folder.RowWriter(folder / "kept.jsonl") as kept,
-        run_folder.RowWriter(folder / "rejected.jsonl") as rejected,
+        run_folder.RowWriter(folder / "rejected.jsonl", refused=folder / REFUSED) as rejected,
         run_folder.RowWriter(folder / "train.jsonl") as train,
         run_folder.RowWriter(folder / "train_messages.jsonl") as train_chats,
         run_folder.RowWriter(folder / "validation_messages.jsonl") as validation_chats,
@@ -272,6 +278,8 @@ def _write_curated(
                 last_taught = place
             if progress and (number % _PROGRESS_EVERY == 0 or number == len(labels)):
                 progress(number, len(labels))
+        _refuse(folder, labels_dir, tally, work)
+    (folder / REFUSED).unlink(missing_ok=True)
     return tally
 
 
@@ -282,7 +290,6 @@ def _items(label: Label, task: Task) -> tuple[Item, ...] | None:
 def _wanted_readmissions(folder: Path, asked: Sequence[str]) -> tuple[str, ...]:
     """What to re-admit: what was asked for earlier and what is asked for now; `nothing` forgets it all."""
     if list(asked) == ["nothing"]:
-        (folder / READMISSIONS).unlink(missing_ok=True)
         return ()
     path = folder / READMISSIONS
     return merged(json.loads(path.read_text(encoding="utf-8")) if path.exists() else (), asked)
@@ -313,7 +320,7 @@ def _nothing_kept(folder: Path, labels_dir: Path, tally: _Tally) -> str:
         )
     reasons = ", ".join(f"{reason} {count}" for reason, count in tally.by_reason.most_common())
     return (
-        f"{folder}: all {tally.read} labels were rejected ({reasons}). Look at rejected.jsonl there: `failed` points "
+        f"{folder}: all {tally.read} labels were rejected ({reasons}). Look at {REFUSED} there: `failed` points "
         "to the engine, format reasons to a teacher that does not follow the answer format (try `strategy: direct` or "
         "a larger model), `truncated` to label.max_answer_tokens, `invented` to the teacher or to `fuzzy_threshold`."
     )
@@ -325,7 +332,7 @@ def _chat(example: TrainExample) -> ChatExample:
 
 
 def _refuse(folder: Path, labels_dir: Path, tally: _Tally, work: _Work) -> None:
-    """Stop where the outcome cannot be meant. Ids, reasons and counts only: what was said is in rejected.jsonl."""
+    """Stop where the outcome cannot be meant. Ids, reasons and counts only: what was said is in `REFUSED`."""
     if not tally.kept:
         raise InputError(_nothing_kept(folder, labels_dir, tally))
     too_strict = [
@@ -337,7 +344,7 @@ def _refuse(folder: Path, labels_dir: Path, tally: _Tally, work: _Work) -> None:
     if too_strict and tally.read >= _MIN_LABELS_FOR_SHARE:
         raise InputError(
             f"{folder}: of {tally.read} labels too many were rejected by {', '.join(too_strict)}. All reasons: "
-            f"{_reasons(tally)}. Look at rejected.jsonl there, then change the filter's options, leave the filter out, "
+            f"{_reasons(tally)}. Look at {REFUSED} there, then change the filter's options, leave the filter out, "
             "raise its max_rejected_fraction, or label with another teacher."
         )
     if unmet := work.readmissions.unmet():

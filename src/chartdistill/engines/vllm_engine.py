@@ -27,6 +27,7 @@ from chartdistill.engines.watch import descendants, ended_with_us, socket_folder
 from chartdistill.errors import ConfigError, EngineError
 from chartdistill.runtime.cpu_products import prefers_bfloat16
 from chartdistill.runtime.model_folder import load_tokenizer
+from chartdistill.runtime.processes import children_without_interrupts
 from chartdistill.schema import CUT
 
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
@@ -108,7 +109,8 @@ class VllmEngine(BaseModel):
                 os.environ["VLLM_USE_V2_MODEL_RUNNER"] = "0"  # each of vLLM's two runners has its own interface
                 arguments["logits_processors"] = [_SPAN_PROCESSOR]
             try:
-                engine = LLM(model=str(model), use_tqdm_on_load=False, **arguments)
+                with children_without_interrupts():  # theirs would be tracebacks
+                    engine = LLM(model=str(model), use_tqdm_on_load=False, **arguments)
             except (RuntimeError, ValueError, OSError) as error:
                 raise EngineError(f"vLLM did not start on {model}: {error}") from error
             client = engine.llm_engine.engine_core

@@ -55,6 +55,7 @@ from chartdistill.runtime.run_folder import (
     finished,
     read_rows,
     require_manifest,
+    unfinish,
     versions_of,
     write_manifest,
     write_text,
@@ -106,11 +107,11 @@ def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     teacher = teacher_predictions(labels, run.tasks, whose)
     if run.teacher_labels is not None:
         teacher = with_unlabelled(teacher, records, run.tasks, whose)
-    with RowWriter(folder / "teacher.jsonl") as out:
-        out.write(*teacher)
     changed = _changed(folder, records, run.tasks, teacher, changes)
     registered = register(run.dir, run.config.gates, records, "evaluate", answering=True)
     seconds = _ask_student(run, folder, records, changed, upstream, progress)
+    with RowWriter(folder / "teacher.jsonl") as out:
+        out.write(*teacher)
     for arm in {*get_args(StudentArm)}.difference(options.also):
         (folder / arm_file(arm)).unlink(missing_ok=True)  # of an earlier run, about other answers
     if FILTERED in options.also:
@@ -239,6 +240,7 @@ def _changed(
     options: InterventionOptions,
 ) -> list[Asking]:
     """The records in changed form; none, and the folder of earlier ones gone, where the options ask for none."""
+    unfinish(folder)
     if not options.records:
         shutil.rmtree(folder / VARIANTS, ignore_errors=True)
         return []

@@ -114,7 +114,8 @@ def ask_sheets(run: Run, sheets: Sequence[Sheet], progress: ProgressCallback) ->
     ranks = [adapter_rank(sheet.adapter) for sheet in sheets if sheet.adapter is not None]
     with_spans = SPANS in (_students(run), *(sheet.constrain for sheet in sheets))
     seconds: dict[str, float | None] = {}
-    total, done = sum(len(sheet.questions) for sheet in sheets), 0
+    total, done, tokens = sum(len(sheet.questions) for sheet in sheets), 0, 0
+    tasks = max(1, len(run.tasks))
     with ExitStack() as stack:
         generator: Generator | None = None
         for sheet in sheets:
@@ -130,9 +131,9 @@ def ask_sheets(run: Run, sheets: Sequence[Sheet], progress: ProgressCallback) ->
                     opened = student.engine.open(model, lora_rank=max(ranks, default=None), with_spans=with_spans)
                     generator = stack.enter_context(opened)
                     begun += time.monotonic() - waited  # no arm's cost: it starts once for all
-                tokens = _answer(sheet, missing, generator, journal) if missing and generator is not None else 0
+                    progress(done // tasks, total // tasks)
+                tokens += _answer(sheet, missing, generator, journal) if missing and generator is not None else 0
                 done += len(window)
-                tasks = max(1, len(run.tasks))
                 progress(done // tasks, total // tasks, tokens)
             journal.finish(keys)
             seconds[sheet.name] = None if num_stored else time.monotonic() - begun

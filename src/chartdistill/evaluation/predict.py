@@ -15,91 +15,165 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
+from chartdistill import __version__
 from chartdistill.clinical.entities import entity_of
 from chartdistill.config import Run
 from chartdistill.curation import AnyFilter, screen
 from chartdistill.demo.embedded import is_embedded
-from chartdistill.engines import Generation, Request, require_fit
+from chartdistill.engines import Generation, Generator, Request, require_fit
 from chartdistill.errors import InputError
 from chartdistill.evaluation.generation import require_same_examples
 from chartdistill.evaluation.judgement import doubts
 from chartdistill.evaluation.student_arms import student_constraint
 from chartdistill.labelling import SPANS, constrained
 from chartdistill.prompting.answer_format import parse_answer
-from chartdistill.records import Cleaned, clean, source_for
+from chartdistill.records import Cleaned, SourceEntry, clean, source_for
 from chartdistill.runtime.adapter_folder import adapter_rank
-from chartdistill.runtime.run_folder import disk_errors, read_manifest, require_manifest
-from chartdistill.schema import Item, Record, RejectedRecord, Task
+from chartdistill.runtime.outputs import ResumableLines, require_writable
+from chartdistill.runtime.progress import ProgressCallback
+from chartdistill.runtime.run_folder import read_manifest, require_manifest
+from chartdistill.schema import Item, Record, RejectedRecord, Task, content_hash
 
-_RECORDS_PER_WINDOW = 256
+_FIRST_WINDOW, _LARGEST_WINDOW = 16, 256
+"""Charts that go to the engine together: what a kill can lose. They become more while that costs no minute."""
+_QUICK_S = 30.0
 _EMBEDDED = (
     "the student is an embedded model of the demo. It knows synthetic charts only; of other charts it makes up drugs, "
     "diagnoses and tests. Use its answers for nothing but a look at their form"
 )
 
 
-def predict(run: Run, records: Path | None, out: Path, with_filters: bool = False) -> int:
+class Student:
+    """A run's trained student, to be asked about charts. Its engine starts with the first question, and ends with the
+    block.
+
+    Answers are held to what the student's are in `evaluate` (`evaluate.constrain`), so that what is used is what was
+    measured. `with_filters`: the config's filters are put on them.
+
+    Raises:
+        ArtefactError: the run has no finished adapter.
+        ModelError: the student's model is not here.
+    """
+
+    def __init__(self, run: Run, with_filters: bool = False) -> None:
+        trained = require_manifest(run.dir / "adapter", "train")
+        evaluated = read_manifest(run.dir / "predictions") or {}
+        self._run, self._adapter, self._model = run, run.dir / "adapter", run.model_folder("student")
+        self.warnings = doubts(run.config.gates, trained, evaluated.get("fingerprint"))
+        """What to say before it is used."""
+        if is_embedded(self._model):
+            self.warnings.insert(0, _EMBEDDED)
+        self._builder = run.prompt_builder("student")
+        require_same_examples(self._adapter, self._builder)
+        self._held_to = student_constraint(run.config.evaluate.constrain, run.config.label.constrain)
+        require_fit(run.config.student.engine, self._builder, "student", constrained=bool(self._held_to))
+        self._filters = run.config.filters if with_filters else None
+        self._open = ExitStack()
+        self._engine: Generator | None = None
+        self.mark = content_hash(
+            trained["fingerprint"], run.model_mark("student"), [task.model_dump() for task in run.tasks],
+            run.config.model_dump(mode="json", include={"system", "student", "evaluate", "label", "filters"}),
+            with_filters,
+        )  # fmt: skip
+        """Changes with whatever decides an answer."""
+
+    def __enter__(self) -> Student:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._engine = None
+        self._open.__exit__(kind, error, trace)
+
+    def read(self, texts: Sequence[str]) -> list[dict[str, dict[str, Any]]]:
+        """For each chart: task -> `items` (or None with a `failure`), as `predict` writes them."""
+        charts = [clean(text) for text in texts]
+        options, tasks = self._run.config, self._run.tasks
+        requests = [
+            constrained(
+                Request(
+                    self._builder.prompt(chart.text, task.question),
+                    options.evaluate.max_answer_tokens,
+                    self._builder.end_id,
+                ),
+                self._held_to,
+                task,
+                chart.text,
+            )
+            for chart in charts
+            for task in tasks
+        ]
+        if self._engine is None and requests:
+            opened = options.student.engine.open(
+                self._model, lora_rank=adapter_rank(self._adapter), with_spans=self._held_to == SPANS
+            )
+            self._engine = self._open.enter_context(opened)
+        answers = iter(self._engine.generate(requests, self._adapter) if self._engine is not None else ())
+        return [{task.name: _answer(next(answers), task, chart, self._filters) for task in tasks} for chart in charts]
+
+
+def predict(
+    run: Run,
+    records: Path | None,
+    out: Path,
+    with_filters: bool = False,
+    overwrite: bool = False,
+    progress: ProgressCallback | None = None,
+) -> int:
     """Answer all charts under `records` into the JSONL file `out`; returns the number of records answered.
 
-    Answers are held to what the student's are in `evaluate` (`evaluate.constrain`). `with_filters`: the config's
-    filters are put on them.
+    The file appears when it is complete. What a kill left of it is taken up by the same command: only charts that have
+    no line yet are asked about. `with_filters`: the config's filters are put on the answers. `overwrite`: `out` may be
+    replaced, then.
 
     Raises:
         InputError: no records given, or none readable.
-        ArtefactError: the run has no finished adapter.
+        ArtefactError: the run has no finished adapter, or `out` cannot be written.
     """
     if records is None:
         raise InputError("predict needs --records PATH: a folder of .txt charts, or a .jsonl, .csv or .parquet file.")
-    trained = require_manifest(run.dir / "adapter", "train")
-    evaluated = read_manifest(run.dir / "predictions") or {}
-    for line in doubts(run.config.gates, trained, evaluated.get("fingerprint")):
-        print(f"chartdistill predict: warning: {line}", file=sys.stderr)
-    model, adapter = run.model_folder("student"), run.dir / "adapter"
-    if is_embedded(model):
-        print(f"chartdistill predict: warning: {_EMBEDDED}", file=sys.stderr)
-    student = run.config.student
-    builder = run.prompt_builder("student")
-    require_same_examples(adapter, builder)
-    held_to = student_constraint(run.config.evaluate.constrain, run.config.label.constrain)
-    require_fit(student.engine, builder, "student", constrained=bool(held_to))
-    filters = run.config.filters if with_filters else None
-    entries = iter(source_for(records).read())
-    answered = 0
-    with (
-        disk_errors(out),
-        out.open("w", encoding="utf-8") as stream,
-        student.engine.open(model, lora_rank=adapter_rank(adapter), with_spans=held_to == SPANS) as engine,
-    ):
-        while window := list(islice(entries, _RECORDS_PER_WINDOW)):
-            charts = [(e, clean(e.text)) for e in window if not isinstance(e, RejectedRecord)]
-            for entry in window:
-                if isinstance(entry, RejectedRecord):
-                    stream.write(json.dumps({"id": entry.id, "source": entry.source, "failure": entry.reason}) + "\n")
-            requests = [
-                constrained(
-                    Request(
-                        builder.prompt(cleaned.text, task.question),
-                        run.config.evaluate.max_answer_tokens,
-                        builder.end_id,
-                    ),
-                    held_to,  # as in `evaluate`, so that what is used is what was measured
-                    task,
-                    cleaned.text,
-                )
-                for _, cleaned in charts
-                for task in run.tasks
-            ]
-            answers: Iterator[Generation] = iter(engine.generate(requests, adapter))
-            for entry, cleaned in charts:
-                tasks = {task.name: _answer(next(answers), task, cleaned, filters) for task in run.tasks}
-                stream.write(json.dumps({"id": entry.id, "source": entry.source, "tasks": tasks}) + "\n")
-                answered += 1
+    charts_there = records if records.is_file() or out.suffix == ".txt" else None
+    require_writable("--out", out, overwrite, read=(charts_there, run.dir))
+    source = source_for(records)
+    charts = iter(source.read())
+    with Student(run, with_filters) as student:
+        for line in student.warnings:
+            print(f"chartdistill predict: warning: {line}", file=sys.stderr)
+        size = _FIRST_WINDOW
+        window = list(islice(charts, size))  # is there anything? said before `out` is touched
+        mark = content_hash(student.mark, [source.stamp(), source.model_dump(mode="json")], __version__)
+        answered = done = 0
+        with ResumableLines(out, mark) as lines:
+            if lines.num_lines:
+                print(f"chartdistill predict: {lines.num_lines} charts were answered before, going on", file=sys.stderr)
+            while window:
+                begun, missing = time.monotonic(), window[max(0, lines.num_lines - done) :]
+                lines.write([json.dumps(line) for line in _lines(missing, student)])
+                done += len(window)
+                answered += sum(not isinstance(entry, RejectedRecord) for entry in window)
+                if progress is not None:
+                    progress(done)
+                size = min(2 * size, _LARGEST_WINDOW) if time.monotonic() - begun < _QUICK_S else size
+                window = list(islice(charts, size))
+            lines.finish()
     return answered
+
+
+def _lines(entries: Sequence[SourceEntry | RejectedRecord], student: Student) -> Iterator[dict[str, Any]]:
+    """What is written of each entry of a source, in order."""
+    answers = iter(student.read([entry.text for entry in entries if not isinstance(entry, RejectedRecord)]))
+    for entry in entries:
+        said = {"failure": entry.reason} if isinstance(entry, RejectedRecord) else {"tasks": next(answers)}
+        yield {"id": entry.id, "source": entry.source, **said}
 
 
 def _answer(

@@ -44,7 +44,7 @@ from chartdistill.metrics.harm import DRUG_STATUSES
 from chartdistill.prompting.answer_format import format_answer, parse_answer
 from chartdistill.records import cluster_records, id_text
 from chartdistill.runtime.json_lines import read_json_lines
-from chartdistill.runtime.run_folder import write_text
+from chartdistill.runtime.outputs import whole_file
 from chartdistill.schema import CUT, Item, Prediction, Record, Task
 
 _ERRORS_SHOWN = 20
@@ -158,7 +158,8 @@ def score_files(
     known = same_as(judgements, tasks)
     if unmatched is not None:
         pairs = unmatched_pairs((found.values() for found in arms.values()), records, tasks, known)
-        write_text(unmatched, as_lines(pairs))
+        with whole_file(unmatched) as stream:
+            stream.write(as_lines(pairs))
     missing = {arm: _add_missing(arm, found, records, tasks) for arm, found in arms.items()}
     figures = compare_arms(
         {arm: list(found.values()) for arm, found in arms.items()},

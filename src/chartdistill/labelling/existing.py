@@ -51,6 +51,7 @@ def take_labels(
     folder: Path,
     scored: Split,
     progress: Callable[[int, int | None], None],
+    require: Callable[[Collection[str]], None] = lambda tasks: None,
 ) -> Taken:
     """Write the labels of a file for the records of a run.
 
@@ -58,6 +59,7 @@ def take_labels(
         records: the folder that `prepare` wrote.
         folder: labels/.
         scored: the split that arms are compared on.
+        require: called with the tasks of which held-out records have a label, before any file changes; may refuse.
 
     Raises:
         InputError: the file cannot be read, a task of this run has no label in it, or labels differ.
@@ -73,7 +75,7 @@ def take_labels(
     held_out: set[str] = set()
     by_task: Counter[str] = Counter()
     without = optional = total = 0
-    with RowWriter(folder / LABELS) as out:
+    with RowWriter(folder / FINDINGS, refused=folder / FINDINGS) as findings, RowWriter(folder / LABELS) as out:
         for total, record in enumerate(read_rows(records / "records.jsonl", Record), 1):
             same_words = also.get(record.id, ())
             answers = index.of_record(record.id, body_hash(record.text), record.text, same_words)
@@ -89,10 +91,10 @@ def take_labels(
             if lacking:
                 index.findings.append(_without_label(record, lacking, tasks))
             progress(total, None)
-    index.finish(rejected)
-    with RowWriter(folder / FINDINGS) as findings:
+        index.finish(rejected)
         findings.write(*index.findings)
-    _require_each_task(tasks, by_task, options, index, reading.unmapped)
+        _require_each_task(tasks, by_task, options, index, reading.unmapped)
+        require(held_out)
     counts = {
         "labels": by_task.total(),
         "failures": 0,

@@ -61,8 +61,8 @@ def label(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     if (done := finished(folder, mark)) is not None:
         return done
     started = begin(folder)
-    (folder / FINDINGS).unlink(missing_ok=True)  # of labels that existed, for which this run was first made
     work = _label_into(folder / "labels.jsonl", run, model, builder, asked_with, progress)
+    (folder / FINDINGS).unlink(missing_ok=True)  # of labels that existed, for which this run was first made
     remove_shards(folder)  # all that is wanted of them is in labels.jsonl now
     facts = _counts(read_rows(folder / "labels.jsonl", Label), builder.num_example_tokens)
     if builder.turns:
@@ -103,8 +103,10 @@ def _take_existing(run: Run, existing: AnnotationFile, progress: ProgressCallbac
         require_held_out_labels(run, done["tasks_held_out"])
         return done
     started = begin(folder)
-    taken = take_labels(existing, run.tasks, records, folder, run.config.evaluate.split, progress)
-    require_held_out_labels(run, taken.held_out)
+    taken = take_labels(
+        existing, run.tasks, records, folder, run.config.evaluate.split, progress,
+        lambda held_out: require_held_out_labels(run, held_out),
+    )  # fmt: skip
     remove_shards(folder)
     return write_manifest(
         folder, mark, started, tasks_held_out=sorted(taken.held_out), options=existing.model_dump(mode="json"),
@@ -233,6 +235,7 @@ class _Work:
             EngineError: more labels failed than allowed.
         """
         done = 0
+        self._progress(0, self.total)  # the engine is there: what the rate counts begins
         most, room = self._labeler.options.records_per_window, generator.cache_tokens
         room = None if room is None else room - self._labeler.num_example_tokens
         for window in cache_windows(records, self._labeler.num_tokens, room, most):

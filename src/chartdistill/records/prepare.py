@@ -40,6 +40,8 @@ Progress = Callable[[int, int | None], None]
 """Called with (entries done, all entries or None while that is not known)."""
 
 RECORDS, REJECTED = "records.jsonl", "rejected.jsonl"
+REFUSED = "refused.jsonl"
+"""The rejections of a call of which no record was left; what was complete before it stays."""
 _STAGED = ".staged.jsonl"
 """Cleaned entries between the two passes; removed at the end."""
 _PROGRESS_EVERY = 200
@@ -102,7 +104,7 @@ def prepare(
         return done
     started = begin(folder)
     _remove_leftovers(folder)
-    with RowWriter(folder / REJECTED) as rejected:
+    with RowWriter(folder / REJECTED, refused=folder / REFUSED) as rejected, RowWriter(folder / RECORDS) as records:
         first_pass = _FirstPass(options, rejected, progress)
         try:
             with RowWriter(folder / _STAGED) as staged:
@@ -113,28 +115,34 @@ def prepare(
             clusters = join_groups(near, ((c.body, c.group) for c in first_pass.candidates if c.group is not None))
             splits = _reject_crossing(first_pass.candidates, clusters, near, options)
             ids = _reject_duplicates(first_pass.candidates) if options.keep_duplicates == "one" else {}
-            kept = _write_records(folder, first_pass, clusters, splits, ids)
+            kept = _write_records(folder / _STAGED, records, first_pass, clusters, splits, ids)
         finally:
             (folder / _STAGED).unlink(missing_ok=True)
-    counts = first_pass.counts(kept, clusters, splits) | {
-        "passed_over": sum(source.num_passed_over() for source in sources)
-    }
+        counts = first_pass.counts(kept, clusters, splits) | {
+            "passed_over": sum(source.num_passed_over() for source in sources)
+        }
+        _require_some(folder, counts)
+    (folder / REFUSED).unlink(missing_ok=True)
     by_group = any(source.grouped_by() is not None for source in sources)
     counts |= _group_counts(kept, near, clusters) if by_group else {}
-    if counts["read"] != counts["kept"] + counts["rejected"]:
-        raise AssertionError(f"prepare lost entries: {counts}")
-    if not kept:
-        reasons = ", ".join(f"{number} {reason}" for reason, number in counts["by_reason"].items())
-        raise InputError(
-            f"none of the {counts['read']} entries became a record ({reasons or 'the sources are empty'}). "
-            f"See {folder / REJECTED} for each, then change the sources or the limits under `prepare`."
-        )
     facts = {"counts": counts, "options": options.model_dump(), "sources": described}
     if golds:
         with RowWriter(folder / FINDINGS) as out:
             facts["gold"] = [gold.finish(first_pass.rejected, out) for gold in gold_files if gold is not None]
     facts[SPLIT_BY] = "group" if by_group else "near_duplicates"
     return write_manifest(folder, state, started, **facts, versions={"chartdistill": version("chartdistill")})
+
+
+def _require_some(folder: Path, counts: dict[str, Any]) -> None:
+    """That all entries are accounted for and some became records."""
+    if counts["read"] != counts["kept"] + counts["rejected"]:
+        raise AssertionError(f"prepare lost entries: {counts}")
+    if not counts["kept"]:
+        reasons = ", ".join(f"{number} {reason}" for reason, number in counts["by_reason"].items())
+        raise InputError(
+            f"none of the {counts['read']} entries became a record ({reasons or 'the sources are empty'}). "
+            f"See {folder / REFUSED} for each, then change the sources or the limits under `prepare`."
+        )
 
 
 def _remove_leftovers(folder: Path) -> None:
@@ -335,30 +343,34 @@ def _reject_duplicates(candidates: list[_Candidate]) -> dict[str, str]:
 
 
 def _write_records(
-    folder: Path, first_pass: _FirstPass, clusters: dict[str, str], splits: dict[str, Split], ids: dict[str, str]
+    staging: Path,
+    records: RowWriter,
+    first_pass: _FirstPass,
+    clusters: dict[str, str],
+    splits: dict[str, Split],
+    ids: dict[str, str],
 ) -> list[_Candidate]:
     """The second pass: staged entries -> records or rejections. Returns the kept ones."""
     kept = []
-    with RowWriter(folder / RECORDS) as records:
-        staged = read_rows(folder / _STAGED, _StagedEntry)
-        for done, (candidate, entry) in enumerate(zip(first_pass.candidates, staged, strict=True), 1):
-            first_pass.report(done)
-            if candidate.rejected is not None:
-                reason, detail = candidate.rejected
-                row = RejectedRecord(source=candidate.source, id=candidate.id, reason=reason, detail=detail)
-                first_pass.reject(row)
-                continue
-            kept.append(candidate)
-            cluster = clusters[candidate.body]
-            records.write(
-                Record(
-                    id=ids.get(entry.id, entry.id),
-                    source=entry.source,
-                    text=entry.text,
-                    cluster=cluster,
-                    split=splits[cluster],
-                    segments=entry.segments,
-                    gold=entry.gold,
-                )
+    staged = read_rows(staging, _StagedEntry)
+    for done, (candidate, entry) in enumerate(zip(first_pass.candidates, staged, strict=True), 1):
+        first_pass.report(done)
+        if candidate.rejected is not None:
+            reason, detail = candidate.rejected
+            row = RejectedRecord(source=candidate.source, id=candidate.id, reason=reason, detail=detail)
+            first_pass.reject(row)
+            continue
+        kept.append(candidate)
+        cluster = clusters[candidate.body]
+        records.write(
+            Record(
+                id=ids.get(entry.id, entry.id),
+                source=entry.source,
+                text=entry.text,
+                cluster=cluster,
+                split=splits[cluster],
+                segments=entry.segments,
+                gold=entry.gold,
             )
+        )
     return kept

@@ -48,6 +48,7 @@ from chartdistill.runtime.run_folder import (
     fingerprint,
     is_done,
     require_manifest,
+    unfinish,
     write_manifest,
     write_text,
 )
@@ -100,9 +101,14 @@ def report(
     timing = compare_timing(read_registrations(run_dir), gates, results.scored_records.values())
     judgement = Judgement(judge_gates(gates, results.scores), timing, results.scored_on_synthetic)
     shows_text = 0 < results.num_records == results.num_synthetic if include_text is None else include_text
-    write_text(folder / "report.json", _as_json(build_figures(results, findings, judgement)))
-    write_text(folder / "report.md", render_markdown(results, findings, judgement))
-    write_text(folder / "report.html", render_page(results, findings, judgement, shows_text))
+    pages = {
+        "report.json": _as_json(build_figures(results, findings, judgement)),
+        "report.md": render_markdown(results, findings, judgement),
+        "report.html": render_page(results, findings, judgement, shows_text),
+    }
+    unfinish(folder)
+    for name, text in pages.items():
+        write_text(folder / name, text)
     if "adapter" in results.manifests:
         write_text(adapter / CARD, render_card(results, findings, judgement, models, adapter))
         amend_manifest(adapter, APPROVAL, approval(judgement, gates, evaluation_mark(run_dir)))

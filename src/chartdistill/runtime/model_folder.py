@@ -23,7 +23,7 @@ _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 def resolve_model(name: str, base: Path, revision: str | None = None, with_weights: bool = True) -> Path:
     """The folder of a model: a path (relative to `base`, the config's folder), or a hub name that was downloaded,
-    to `models/` in the current folder (under the last part of its name) or to the local cache.
+    to `models/` in the current folder or beside the config's (under the last part of its name) or to the local cache.
 
     `with_weights=False` where an endpoint has them: then the tokenizer is enough.
 
@@ -35,9 +35,9 @@ def resolve_model(name: str, base: Path, revision: str | None = None, with_weigh
         check_model(folder, with_weights)
         return folder
     if name.count("/") == 1 and not name.startswith((".", "/")):
-        folder = MODELS / name.split("/")[1]
-        if folder.is_dir():
-            folder = folder.resolve()
+        places = [place / name.split("/")[1] for place in (MODELS, base.parent / MODELS)]
+        if found := next((place for place in places if place.is_dir()), None):
+            folder = found.resolve()
             _check_revision(folder, revision)
         else:
             folder = _in_hub_cache(name, revision, with_weights)

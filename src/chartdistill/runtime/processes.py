@@ -9,8 +9,9 @@ import ctypes
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
-from contextlib import suppress
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _GRACE_S = 40.0
@@ -26,6 +27,22 @@ def end_with_launcher() -> None:
     """The same for a process of `accelerate launch`, which has no say in how it is started."""
     if "LOCAL_RANK" in os.environ:
         end_with_parent()
+
+
+@contextmanager
+def children_without_interrupts() -> Iterator[None]:
+    """Processes that are started in this block never get Ctrl-C, which a terminal sends to all of them at once: this
+    one does, and ends them in order. A child inherits which signals its starter holds back, whatever handlers it
+    sets."""
+    # Ctrl-C must still reach us: the kernel gives it to any thread that does not hold it back.
+    stop = threading.Event()
+    threading.Thread(target=stop.wait, daemon=True).start()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        stop.set()
 
 
 def run_to_end(command: Sequence[str]) -> int:

@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -42,6 +43,13 @@ def make_folder(path: Path) -> Path:
     return path
 
 
+_NO_PLACE = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT, errno.ENAMETOOLONG,
+    errno.ELOOP,
+)  # fmt: skip
+"""What is wrong with the place where something is to be written."""
+
+
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
     """Turn a full disk or a forbidden folder into an error that says what to do."""
@@ -53,9 +61,9 @@ def disk_errors(path: Path) -> Iterator[None]:
                 f"the disk is full while writing {path}. What was finished is kept: free space and run the same "
                 "command again to go on."
             ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+        if error.errno in _NO_PLACE:
             raise ArtefactError(
-                f"cannot write {path}: {error.strerror}. Choose another folder with --run-dir, or fix its permissions."
+                f"cannot write {path}: {error.strerror}. Choose another place, or fix its permissions."
             ) from error
         raise
 
@@ -65,7 +73,7 @@ def write_text(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     with disk_errors(path):
         try:
-            with open(temporary, "w", encoding="utf-8", opener=_private_opener) as stream:
+            with open(temporary, "w", encoding="utf-8", opener=private_opener) as stream:
                 stream.write(text)
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -74,7 +82,8 @@ def write_text(path: Path, text: str) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def _private_opener(path: str, flags: int) -> int:
+def private_opener(path: str, flags: int) -> int:
+    """For `open`: a file that it makes is 0600."""
     return os.open(path, flags, 0o600)
 
 
@@ -82,12 +91,14 @@ class RowWriter:
     """Write rows to a JSONL file.
 
     `append=False` builds the file beside its final place and renames it on a clean exit, so readers never see half
-    of it. `append=True` adds to the file, each `write` durable (fsync) before it returns: for resumable stages.
+    of it; with the rename its folder is no longer complete, until the verb writes the manifest. After an error nothing
+    has changed; `refused`: where the rows go then, for what explains the error. `append=True` adds to the file, each
+    `write` durable (fsync) before it returns: for resumable stages.
     """
 
-    def __init__(self, path: Path, append: bool = False) -> None:
+    def __init__(self, path: Path, append: bool = False, refused: Path | None = None) -> None:
         self.path = path
-        self._append = append
+        self._append, self._refused = append, refused
         self._target = path if append else path.with_name(f".{path.name}.{os.getpid()}.partial")
         self._stream: IO[str] | None = None
         self.num_rows = 0
@@ -98,7 +109,7 @@ class RowWriter:
             if self._append:
                 cut_torn_line(self.path)
             mode = "a" if self._append else "w"
-            self._stream = open(self._target, mode, encoding="utf-8", newline="\n", opener=_private_opener)
+            self._stream = open(self._target, mode, encoding="utf-8", newline="\n", opener=private_opener)
         return self
 
     def write(self, *rows: Row) -> None:
@@ -123,7 +134,11 @@ class RowWriter:
                 finally:
                     self._stream.close()
                 if not self._append and kind is None:
+                    if not self.path.name.startswith("."):  # a hidden file is the verb's own, and no result
+                        unfinish(self.path.parent)
                     os.replace(self._target, self.path)
+                elif self._refused is not None and kind is not None and issubclass(kind, InputError):
+                    os.replace(self._target, self._refused)
         finally:
             if not self._append:
                 self._target.unlink(missing_ok=True)
@@ -222,12 +237,21 @@ def finished(folder: Path, fingerprint: str) -> dict[str, Any] | None:
 
 
 def begin(folder: Path) -> float:
-    """Mark a folder as in progress (its manifest goes away) and return the start time."""
+    """Make a verb's folder ready to be written and return the start time.
+
+    What an earlier run completed there stays complete: only the first file that changes unfinishes it (`RowWriter`, or
+    `unfinish` by verbs that write otherwise). So a slip that a verb refuses costs nothing that was finished.
+    """
     make_folder(folder)
-    (folder / MANIFEST).unlink(missing_ok=True)
     for leftover in folder.glob(".*.partial"):  # of a killed run: record text that nobody reads again
         leftover.unlink(missing_ok=True)
     return time.monotonic()
+
+
+def unfinish(folder: Path) -> None:
+    """Mark a folder as in progress: what is in it changes from here on."""
+    with disk_errors(folder):
+        (folder / MANIFEST).unlink(missing_ok=True)
 
 
 def fingerprint(*parts: Any) -> str:
@@ -251,7 +275,7 @@ def lock(run_dir: Path) -> Iterator[None]:
     """Hold the run folder; a second writer is refused at once. Released by the system if we are killed."""
     make_folder(run_dir)
     path = run_dir / ".lock"
-    with disk_errors(path), open(path, "a+", encoding="utf-8", opener=_private_opener) as stream:
+    with disk_errors(path), open(path, "a+", encoding="utf-8", opener=private_opener) as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -290,8 +314,8 @@ class Journal(Generic[KeyedRowT]):
     """Finished rows of an interruptible verb, by content key.
 
     While the verb runs, rows are appended, durably, to a file beside the target; `finish` writes the target in a
-    given order and drops the journal. An earlier target of other options is taken up as the journal, so whatever
-    is still wanted from it is not computed again. Memory: one key and one file offset per row.
+    given order and drops the journal. An earlier target of other options begins the journal, so whatever is still
+    wanted from it is not computed again; it stays as it is until then. Memory: one key and one file offset per row.
     """
 
     def __init__(self, target: Path, kind: type[KeyedRowT]) -> None:
@@ -299,7 +323,10 @@ class Journal(Generic[KeyedRowT]):
         self._kind: type[KeyedRowT] = kind
         self._path = target.with_name(f"{target.stem}.journal.jsonl")
         if not self._path.exists() and target.exists():
-            os.replace(target, self._path)
+            beside = self._path.with_name(f".{self._path.name}.{os.getpid()}.partial")
+            with disk_errors(self._path):
+                shutil.copyfile(target, beside)
+                os.replace(beside, self._path)
         self._offsets: dict[str, int] = {}
         self._writer = RowWriter(self._path, append=True)
 

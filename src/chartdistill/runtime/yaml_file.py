@@ -12,6 +12,8 @@ from pydantic import BaseModel, ValidationError
 from chartdistill.errors import ConfigError
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
+_CLONE = Path(__file__).resolve().parents[3]
+"""Where the shipped configs are, when this is run from a clone."""
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -41,7 +43,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
             values = yaml.load(stream, _UniqueKeys)
     except FileNotFoundError:
         known = sorted(str(p) for p in path.parent.glob("*.yaml"))[:8] if path.parent.is_dir() else []
-        raise ConfigError(f"{path} does not exist. Files there: {', '.join(known) or 'none'}.") from None
+        shipped = _CLONE / "configs" / path.name
+        there = f" The one that is shipped: {shipped}" if shipped.is_file() else ""
+        raise ConfigError(f"{path} does not exist. Files there: {', '.join(known) or 'none'}.{there}") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path} is a folder, not a YAML file. Name a file, for example configs/demo.yaml.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}.") from error
     except yaml.YAMLError as error:
@@ -49,6 +55,27 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must hold `key: value` lines, not {type(values).__name__}.")
     return values
+
+
+_KINDS = {
+    "a config of one run": ({"teacher", "student"}, "chartdistill run {path}"),
+    "a study": ({"arms", "sizes", "compared_size"}, "chartdistill study {path}"),
+    "a task": ({"gate_question", "extraction_question"}, "name it under `tasks:` of a config, and run that"),
+}
+"""What a YAML file can be -> keys that only it has, and what to do with it."""
+
+
+def require_kind(path: Path, values: dict[str, Any], wanted: str) -> None:
+    """That a file is what a verb takes, where its keys say that it is something else.
+
+    Raises:
+        ConfigError: what it is, and which verb takes it.
+    """
+    if _KINDS[wanted][0] & values.keys():
+        return
+    for kind, (keys, remedy) in _KINDS.items():
+        if kind != wanted and keys & values.keys():
+            raise ConfigError(f"{path} is {kind}, not {wanted}. Instead: {remedy.format(path=path)}")
 
 
 def checked(kind: type[ModelT], values: dict[str, Any], path: Path) -> ModelT:

@@ -9,7 +9,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from chartdistill.evaluation import InterventionOptions
-from chartdistill.runtime.yaml_file import checked, read_yaml
+from chartdistill.runtime.yaml_file import checked, read_yaml, require_kind
 
 TrainedArm = Literal[
     "distilled_raw", "distilled_filtered", "self_raw", "self_filtered", "imported_raw", "audited", "gold_trained"
@@ -170,7 +170,9 @@ def load_study(path: Path) -> StudyConfig:
     Raises:
         ConfigError: naming file, option and what is wrong.
     """
-    study = checked(StudyConfig, read_yaml(path), path)
+    values = read_yaml(path)
+    require_kind(path, values, "a study")
+    study = checked(StudyConfig, values, path)
     base = path.resolve().parent
     changes: dict[str, object] = {"config": base / study.config}
     if study.imported is not None and study.imported.path is not None:

@@ -24,18 +24,26 @@ def is_better(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 class LogCallback(TrainerCallback):  # type: ignore[misc]
-    """Writes each logged row to training_log.jsonl, and calls `progress` after each step.
+    """Writes each logged row to training_log.jsonl and gives it to `show`, and calls `progress` at the beginning and
+    after each step.
 
     Rows that a killed run wrote after its last checkpoint are dropped when it goes on.
     """
 
-    def __init__(self, folder: Path, tensorboard: bool, progress: Callable[[int], None]) -> None:
-        self._path, self._progress = folder / "training_log.jsonl", progress
+    def __init__(
+        self,
+        folder: Path,
+        tensorboard: bool,
+        progress: Callable[[int], None],
+        show: Callable[[Mapping[str, float]], None] | None = None,
+    ) -> None:
+        self._path, self._progress, self._show = folder / "training_log.jsonl", progress, show
         self._events_folder = folder / "tensorboard" if tensorboard else None
         self._events: Any = None
 
     def on_train_begin(self, arguments: Any, state: Any, control: Any, **rest: Any) -> None:
         """Start or take up the log."""
+        self._progress(state.global_step)
         if not state.is_world_process_zero:
             return
         resumed = self._path.exists() and state.global_step > 0
@@ -63,6 +71,8 @@ class LogCallback(TrainerCallback):  # type: ignore[misc]
         row = {"step": state.global_step, "epoch": round(state.epoch or 0.0, 4), **numbers}
         with self._path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(row) + "\n")
+        if self._show is not None:
+            self._show(numbers)
         if self._events is not None:
             for name, value in numbers.items():
                 self._events.add_scalar(name, value, state.global_step)

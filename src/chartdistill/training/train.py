@@ -30,6 +30,7 @@ from chartdistill.runtime.run_folder import (
     make_folder,
     private_umask,
     require_manifest,
+    unfinish,
     versions_of,
     write_manifest,
 )
@@ -69,13 +70,14 @@ def train(run: Run, progress: ProgressCallback) -> dict[str, Any]:
         return done
     require_answer_place(builder)
     run.require_usable_adapter()
-    started = _begin(folder, mark, options)
-    options = with_dtype(options, folder)
+    # All that can be refused is, before the adapter that is there goes.
     teacher = None if options.distillation is None else load_tokenizer(run.model_folder("teacher"))
     if teacher is not None:
         check_vocabularies(teacher, builder.tokenizer)
     examples = read_examples(run.dir, run.tasks, options, builder)
     check_lengths([*examples.train, *examples.validation], options.max_tokens, context)
+    started = _begin(folder, mark, options)
+    options = with_dtype(options, folder)
     with memory_errors(options):
         model = load_model(model_folder, options, run.start())
         unfit = why_not_packed(model)
@@ -120,6 +122,7 @@ def _begin(folder: Path, mark: str, options: TrainOptions) -> float:
     _wait_for_all()  # before the first process takes the old manifest away
     if _first_process():
         _drop_stale(folder, mark)
+        unfinish(folder)
         choose_dtype(options, folder)
     started = begin(folder)
     _wait_for_all()

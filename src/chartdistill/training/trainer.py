@@ -217,7 +217,8 @@ def run_training(
     best = folder / "checkpoints" / BEST
     trainer = LoraTrainer(model, arguments, train, validation, options, rows, score, best)
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(LogCallback(folder, options.tensorboard, lambda done: progress(done, total)))
+    show = getattr(progress, "show", None)  # a bar shows the loss; a plain function does not
+    trainer.add_callback(LogCallback(folder, options.tensorboard, lambda done: progress(done, total), show))
     trainer.add_callback(EndCallback(bool(validation) and options.validation_passes > 0))
     if check is not None:
         trainer.add_callback(CheckCallback(lambda: setattr(trainer, "rows", check(trainer.model_wrapped))))

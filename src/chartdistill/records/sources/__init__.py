@@ -69,6 +69,11 @@ def source_for(path: Path) -> AnySource:
         return JsonlSource(path=path)
     if path.is_file() and suffix in (".csv", ".tsv", ".parquet"):
         return TableSource(path=path)
+    if path.is_file() and suffix == ".txt":
+        raise InputError(
+            f"{path} is one chart. Name the folder that holds it, {path.parent}, or one that holds nothing else: "
+            f"mkdir charts && cp {path} charts/"
+        )
     what = "is a file of another kind" if path.exists() else "does not exist"
     raise InputError(
         f"{path} {what}. Records can be a folder of .txt files, a .jsonl, .csv, .tsv or .parquet file, or a folder "

@@ -29,6 +29,22 @@ from chartdistill.records.sources.entry import (
 )
 from chartdistill.schema import RejectedRecord
 
+_SET_PATTERN = (
+    "Where those are charts in plain text, say so in the config, with their own ending: "
+    "records: [{type: folder, path: ..., pattern: '*.TXT'}]"
+)
+_REMEDIES = {
+    ".pdf": "Make text of them first, for example with `pdftotext -layout chart.pdf chart.txt` (poppler-utils); "
+    "scans need OCR (ocrmypdf)",
+    ".docx": "Make text of them first, for example with `libreoffice --convert-to txt *.docx`",
+    ".doc": "Make text of them first, for example with `libreoffice --convert-to txt *.doc`",
+    ".jsonl": "Name the file itself, not its folder",
+    ".csv": "Name the file itself, not its folder",
+    ".tsv": "Name the file itself, not its folder",
+    ".parquet": "Name the file itself, not its folder",
+}
+"""Ending -> what makes charts of such files."""
+
 
 class FolderSource(Source):
     """Text files, one record each. The id is the path below the folder, without the suffix; with `group_folder` it is
@@ -70,8 +86,17 @@ class FolderSource(Source):
                 yield self._entry(path, max_bytes, names)
         if not num_matching:
             raise InputError(
-                f"{self.path} holds no file named {self.pattern!r}, nor do its sub-folders. Set `pattern`."
+                f"{self.path} holds no file named {self.pattern!r}, nor do its sub-folders. {self._advice()}"
             )
+
+    def _advice(self) -> str:
+        """What to do where no file matches, by what is there instead."""
+        others = [path for path in self._walk() if isinstance(path, Path) and not path.name.startswith(".")]
+        if not others:
+            return "It has no files at all: put one .txt file for each chart into it, or name another folder."
+        endings = Counter(path.suffix for path in others).most_common()
+        said = ", ".join(f"{number} named *{ending or ' (no ending)'}" for ending, number in endings[:5])
+        return f"It has {len(others)} other files: {said}. {_REMEDIES.get(endings[0][0].lower(), _SET_PATTERN)}"
 
     def stamp(self) -> list[list[str | int]]:
         """Changes when a matching file appears, goes or changes."""

@@ -1,0 +1,259 @@
+"""The grammar of the command line: verbs and options, each with a sentence and an example; what to say of a slip."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from chartdistill import __version__
+
+STAGES = {
+    "prepare": "read and clean the charts, find near-duplicates, split",
+    "label": "let the teacher answer every task for every record",
+    "curate": "keep good labels, reject the others with a reason",
+    "train": "tune the student's adapter on the kept labels",
+    "evaluate": "compare teacher, base and student on held-out records",
+    "report": "write report.json, report.md and report.html",
+}
+NO_GO = 9
+"""Exit code of `doctor` when the run cannot succeed here."""
+EXIT_CODES = {
+    0: "done",
+    1: "an error without a code of its own",
+    2: "wrong usage, or a config or task file is wrong",
+    3: "charts, labels or gold cannot be used",
+    4: "a model is missing or unfit",
+    5: "a folder or file cannot be written, is in use, or lacks an earlier stage",
+    6: "an engine did not start, died, or failed too often",
+    7: "training cannot start or had to stop",
+    8: "a connection to another machine was refused",
+    NO_GO: "no-go (doctor)",
+    10: "all is written, but a trust gate is not passed (run, report)",
+    130: "interrupted (Ctrl-C)",
+    143: "told to end (SIGTERM)",
+}
+
+_SCORED = """\
+GOLD.jsonl, one record a line ([]: there is none; no task: no gold):
+  {"id": "c1", "gold": {"medication": [{"text": "aspirin", "status": "stop"}], "tests": []}, "text": "..."}
+PREDICTIONS.jsonl, an answer or a record a line:
+  {"record": "c1", "task": "medication", "completion": "aspirin | stop"}
+  {"record": "c1", "task": "medication", "items": [{"text": "aspirin", "status": "stop"}]}
+  {"id": "c1", "tasks": {"medication": {"items": []}, "tests": {"items": null, "failure": "bad_format"}}}
+More of it: docs/evaluation.md, "Scoring files"."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says of a slip what was probably meant."""
+
+    verbs: Sequence[str] = ()
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does; of an unknown option the nearest one is named."""
+        found, rest = self.parse_known_args(args, namespace)
+        if rest:
+            verb = self._subparser(getattr(found, "command", None))
+            verb.error(f"unknown: {' '.join(rest)}{_meant(rest[0], list(verb._option_string_actions))}")
+        return found
+
+    def _subparser(self, name: str | None) -> argparse.ArgumentParser:
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction) and name in action.choices:
+                verb: argparse.ArgumentParser = action.choices[name]
+                return verb
+        return self
+
+    def error(self, message: str) -> NoReturn:
+        """One line of what is wrong, one of where to look; exit code 2."""
+        if message.startswith("argument COMMAND: invalid choice: "):
+            name = message.split("'")[1]
+            message = f"there is no verb {name!r}{_meant(name, self.verbs)}. Verbs: {', '.join(self.verbs)}"
+        self.exit(2, f"{self.prog}: {message}.\nHelp: {self.prog} --help\n")
+
+
+def _meant(typed: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(typed.partition("=")[0], known, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line's grammar."""
+    parser = _Parser(
+        prog="chartdistill",
+        description="Distil a large open model's reading of patient charts into a small local model, offline.",
+        epilog="exit codes:\n" + "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
+        + "\n\nexample: chartdistill run configs/demo.yaml\nof one verb: chartdistill VERB --help",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", title="verbs", parser_class=_Parser
+    )
+    _add_run(commands)
+    for name, text in STAGES.items():
+        _add_stage(commands, name, text)
+    _add_predict(commands)
+    _add_doctor(commands)
+    _add_audit(commands)
+    _add_score(commands)
+    _add_import(commands)
+    _add_study(commands)
+    shell = _verb(
+        commands, "completion", "print a script that completes verbs and options in your shell",
+        'eval "$(chartdistill completion bash)"',
+    )  # fmt: skip
+    shell.add_argument("shell", choices=("bash", "zsh"), help="put the line of the example into ~/.bashrc or ~/.zshrc")
+    parser.verbs = list(commands.choices)
+    return parser
+
+
+def _verb(commands: Any, name: str, text: str, example: str, more: str = "") -> argparse.ArgumentParser:
+    """One verb: `text` is its sentence, `example` a command that works."""
+    verb: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}.",
+        epilog=f"example: {example}" + (f"\n\n{more}" if more else ""),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verb.add_argument("-v", "--verbose", action="store_true", help="times of day, and what the libraries say")
+    return verb
+
+
+def _of_a_config(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("config", type=Path, metavar="CONFIG", help="a YAML file, see configs/")
+    verb.add_argument("--records", type=Path, metavar="PATH", help="charts to use instead of the config's")
+    verb.add_argument("--run-dir", type=Path, metavar="DIR", help="where to write instead of the config's run_dir")
+    verb.add_argument("--quiet", action="store_true", help="no summary at the end")
+
+
+def _writes(verb: argparse.ArgumentParser, what: str, required: bool = False) -> None:
+    verb.add_argument("--out", type=Path, required=required, metavar="FILE", help=what)
+    verb.add_argument("--overwrite", action="store_true", help="replace FILE if it is there, once the new one is whole")
+
+
+def _add_run(commands: Any) -> None:
+    verb = _verb(
+        commands, "run", "run all verbs of a config, skipping what is done",
+        "chartdistill run configs/cpu-smollm2.yaml --records charts/ --run-dir runs/mine",
+    )  # fmt: skip
+    _of_a_config(verb)
+    verb.add_argument("--from", dest="first", choices=STAGES, default="prepare", help="start here")
+    verb.add_argument("--until", dest="last", choices=STAGES, default="report", help="stop after this")
+    verb.add_argument("--dry-run", action="store_true", help="print what would be done, with time and memory, and stop")
+    verb.add_argument(
+        "--json", action="store_true", help="events on standard output, one JSON object a line; of --dry-run the plan"
+    )
+
+
+def _add_stage(commands: Any, name: str, text: str) -> None:
+    verb = _verb(commands, name, text, f"chartdistill {name} configs/demo.yaml --run-dir runs/mine")
+    _of_a_config(verb)
+    if name == "label":
+        verb.add_argument(
+            "--shard",
+            metavar="I/N",
+            help="only shard I (from 0) of N, for N machines with one shared run folder; `label` without it then "
+            "takes all shards over and asks for what is missing",
+        )
+    if name == "curate":
+        verb.add_argument(
+            "--readmit",
+            action="append",
+            default=[],
+            metavar="REASON_OR_ID",
+            help="keep what was rejected for this reason code, or this record (`id` or `id:task`); repeatable, "
+            "remembered for later runs; `nothing` forgets",
+        )
+
+
+def _add_predict(commands: Any) -> None:
+    verb = _verb(
+        commands, "predict", "answer the tasks for new charts with a trained adapter",
+        "chartdistill predict configs/demo.yaml --run-dir runs/mine --records new_charts/ --out answers.jsonl",
+    )  # fmt: skip
+    _of_a_config(verb)
+    _writes(verb, "JSONL to write; a killed call is taken up by the same command", required=True)
+    verb.add_argument("--filters", action="store_true", help="put the config's filters on the answers")
+
+
+def _add_doctor(commands: Any) -> None:
+    verb = _verb(
+        commands, "doctor", "say whether a config will run on this machine: go or no-go",
+        "chartdistill doctor configs/gpu-80gb.yaml --cards h100:8",
+    )  # fmt: skip
+    _of_a_config(verb)
+    verb.add_argument("--json", action="store_true", help="everything as JSON")
+    verb.add_argument("--cards", metavar="NAME[:COUNT]", help="plan for these cards (h100:8), not for this machine's")
+    verb.add_argument("--hashes", action="store_true", help="compare the weights with the hashes of their download")
+
+
+def _add_audit(commands: Any) -> None:
+    verb = _verb(
+        commands, "audit", "judge an API version's fine-tuning file; no model, no config",
+        "chartdistill audit train.jsonl --out verdicts.jsonl",
+    )  # fmt: skip
+    verb.add_argument("file", type=Path, metavar="FILE.jsonl", help="lines with prompt and completion, or messages")
+    verb.add_argument("--json", action="store_true", help="one verdict per line on standard output, with the items")
+    _writes(verb, "JSONL to write: verdicts with every finding")
+    verb.add_argument("--vocabulary", type=Path, metavar="FILE", help="names of your house, see docs/vocabulary.md")
+
+
+def _add_score(commands: Any) -> None:
+    verb = _verb(
+        commands, "score", "every metric from two JSONL files, answers and gold; no engine",
+        "chartdistill score answers.jsonl gold.jsonl --out figures.json", _SCORED,
+    )  # fmt: skip
+    verb.add_argument("predictions", type=Path, metavar="PREDICTIONS.jsonl", help="answers of one or more arms")
+    verb.add_argument("gold", type=Path, metavar="GOLD.jsonl", help="records with gold; records.jsonl of a run fits")
+    verb.add_argument("--against", type=Path, nargs="+", default=[], metavar="FILE", help="more arms, for differences")
+    verb.add_argument("--tasks", type=Path, nargs="+", metavar="TASK.yaml", help="task files; else found in the gold")
+    verb.add_argument("--vocabulary", type=Path, metavar="FILE", help="names of your house, see docs/vocabulary.md")
+    verb.add_argument("--same-as", type=Path, metavar="PAIRS.jsonl", help="names that a person judged to be the same")
+    verb.add_argument(
+        "--unmatched", type=Path, metavar="FILE.jsonl", help="write the pairs that nothing matched, to be judged"
+    )
+    _writes(verb, "JSON to write")
+
+
+def _add_import(commands: Any) -> None:
+    verb = _verb(
+        commands, "import-model", "make a model folder of a GGUF file, as llama.cpp and Ollama use it",
+        "chartdistill import-model SmolLM2.gguf models/SmolLM2",
+    )  # fmt: skip
+    verb.add_argument("file", type=Path, metavar="FILE.gguf", help="an instruct model; any quantisation")
+    verb.add_argument("folder", type=Path, metavar="FOLDER", help="new; configs look in models/NAME")
+    verb.add_argument("--licence", type=Path, metavar="FILE", help="text of the licence, to go along")
+    verb.add_argument("--any-answers", action="store_true", help="take a model that answers simple questions wrongly")
+
+
+def _add_study(commands: Any) -> None:
+    verb = _verb(
+        commands, "study", "make many runs and one report: who can teach the student, from how much",
+        "chartdistill study configs/study-demo.yaml",
+    )  # fmt: skip
+    verb.add_argument("config", type=Path, metavar="STUDY.yaml", help="see configs/study-demo.yaml")
+
+
+def completion(shell: str) -> str:
+    """A script for bash, or for zsh by its bashcompinit, that completes verbs and options; files otherwise."""
+    parser = build_parser()
+    verbs = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction)).choices
+    cases = "\n".join(
+        f"    {name}) words='{' '.join(option for option in verb._option_string_actions if len(option) > 2)}' ;;"
+        for name, verb in verbs.items()
+    )
+    before = "autoload -U +X bashcompinit && bashcompinit\n" if shell == "zsh" else ""
+    return f"""{before}_chartdistill() {{
+  local words='{" ".join(verbs)} --help --version'
+  case "${{COMP_WORDS[1]}}" in
+{cases}
+  esac
+  local current="${{COMP_WORDS[COMP_CWORD]}}"
+  [ "$COMP_CWORD" -gt 1 ] && case "$current" in -*) ;; *) words='' ;; esac
+  COMPREPLY=($(compgen -W "$words" -- "$current"))
+}}
+complete -o default -F _chartdistill chartdistill"""
