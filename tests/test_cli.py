@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
+import subprocess
 from pathlib import Path
 
+import pytest
+
+from chartdistill.command_line import EXIT_CODES, build_parser, completion
 from command_line import chartdistill
 
 
@@ -22,7 +27,7 @@ def test_missing_weights_are_said_before_any_work(tmp_path: Path) -> None:
 
 
 def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path) -> None:
-    answer = chartdistill("run", "configs/demo.yaml", "--run-dir", str(tmp_path / "run"), "--dry-run")
+    answer = chartdistill("run", "configs/demo.yaml", "--run-dir", str(tmp_path / "run"), "--dry-run", "--json")
     plan = json.loads(answer.stdout)
     assert plan["tasks"] == ["medication", "prognosis", "diagnosis", "tests"]
     assert plan["config"]["train"]["lora"]["rank"] == 16
@@ -60,3 +65,124 @@ def test_score_shows_its_forms_and_how_many_pairs_are_left_to_judge(tmp_path: Pa
     assert f"1 unmatched pairs in {left}: for `same` write true or false" in answer.stdout
     forms = chartdistill("score", "--help").stdout
     assert '{"record": "c1", "task": "medication", "completion": "aspirin | stop"}' in forms
+
+
+def verbs() -> dict[str, str]:
+    """Verb -> its help page."""
+    parser = build_parser()
+    (found,) = [action for action in parser._actions if action.dest == "command"]
+    assert found.choices is not None
+    return {name: verb.format_help() for name, verb in dict(found.choices).items()}  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("name", sorted(verbs()))
+def test_each_verb_has_a_sentence_and_an_example_that_its_own_grammar_takes(name: str) -> None:
+    page = verbs()[name]
+    (example,) = [line.removeprefix("example: ") for line in page.splitlines() if line.startswith("example: ")]
+    words = shlex.split(example.removeprefix('eval "$(').removesuffix(')"'))
+    assert words[:2] == ["chartdistill", name]
+    assert build_parser().parse_args(words[1:]).command == name
+    assert page.count(".\n\n") >= 1 and "--verbose" in page
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (["predct", "x"], "did you mean 'predict'?"),
+        (["evalute"], "did you mean 'evaluate'?"),
+        (["reprot", "c.yaml"], "did you mean 'report'?"),
+        (["import_model"], "did you mean 'import-model'?"),
+        (["run", "c.yaml", "--rundir", "x"], "did you mean '--run-dir'?"),
+        (["zzz"], "Verbs: run, prepare, label"),
+    ],
+)
+def test_a_slip_is_answered_with_what_was_meant(
+    typed: list[str], meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        build_parser().parse_args(typed)
+    assert stop.value.code == 2
+    assert meant in capsys.readouterr().err
+
+
+def test_help_names_every_exit_code_that_errors_have() -> None:
+    import chartdistill.errors as errors
+
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and hasattr(kind, "exit_code")]
+    assert {kind.exit_code for kind in kinds} <= set(EXIT_CODES)
+    page = build_parser().format_help()
+    assert all(meaning in page for meaning in EXIT_CODES.values())
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_the_completion_script_completes_verbs_and_options(shell: str) -> None:
+    script = completion(shell)
+    assert script.startswith("autoload") is (shell == "zsh")
+    asked = "COMP_WORDS=(chartdistill {}); COMP_CWORD={}; _chartdistill; echo ${{COMPREPLY[@]}}"
+    body = script.removeprefix("autoload -U +X bashcompinit && bashcompinit\n")
+
+    def completed(words: str, place: int) -> list[str]:
+        command = ["bash", "-c", f"{body}\n{asked.format(words, place)}"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+
+    assert completed("pre", 1) == ["prepare", "predict"]
+    assert completed("predict --o", 2) == ["--out", "--overwrite"]
+    assert completed("predict char", 2) == []
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ([], "has no files at all: put one .txt file for each chart"),
+        (["A.TXT", "b.TXT"], "2 named *.TXT"),
+        (["a.pdf"], "pdftotext"),
+        (["a.docx"], "libreoffice --convert-to txt"),
+        (["charts.jsonl"], "Name the file itself"),
+    ],
+)
+def test_a_folder_without_charts_is_told_the_next_step(tmp_path: Path, files: list[str], said: str) -> None:
+    from chartdistill.errors import InputError
+    from chartdistill.records.sources import source_for
+
+    for name in files:
+        (tmp_path / name).write_text("x")
+    with pytest.raises(InputError) as stop:
+        list(source_for(tmp_path).read(1000))
+    assert said in str(stop.value)
+
+
+def test_a_single_chart_is_told_to_be_named_by_its_folder(tmp_path: Path) -> None:
+    from chartdistill.errors import InputError
+    from chartdistill.records.sources import source_for
+
+    (tmp_path / "one.txt").write_text("Takes Velorim.")
+    with pytest.raises(InputError, match="is one chart"):
+        source_for(tmp_path / "one.txt")
+
+
+def test_each_kind_of_yaml_file_is_sent_to_its_verb() -> None:
+    from chartdistill.config import load_run
+    from chartdistill.errors import ConfigError
+    from chartdistill.study.options import load_study
+    from places import ROOT
+
+    configs = ROOT / "configs"
+    for load, path, said in (
+        (load_run, configs / "study-demo.yaml", "is a study, not a config of one run. Instead: chartdistill study"),
+        (load_study, configs / "demo.yaml", "is a config of one run, not a study. Instead: chartdistill run"),
+        (load_run, configs / "tasks/tests.yaml", "is a task"),
+        (load_run, configs, "is a folder, not a YAML file"),
+        (load_run, Path("elsewhere/demo.yaml"), f"shipped: {configs / 'demo.yaml'}"),
+    ):
+        with pytest.raises(ConfigError) as stop:
+            load(path)
+        assert said in str(stop.value)
+
+
+def test_a_folder_that_cannot_be_made_is_said_without_traceback(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "file").write_text("x")
+    for place in ("loop", "file", "file/deeper", "x" * 300):
+        answer = chartdistill("prepare", "configs/demo.yaml", "--run-dir", str(tmp_path / place))
+        assert answer.returncode == 5, answer.stderr
+        assert "Traceback" not in answer.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import ipaddress
 import json
 import re
@@ -126,6 +127,41 @@ def test_the_libraries_themselves_say_that_they_are_off(users_environment: dict[
     answers = json.loads(done.stdout.splitlines()[-1])
     assert len(answers) == 9
     assert [said for said, true in answers.items() if not true] == []
+
+
+IMPORTS = """
+import json, sys
+seen, forced = [], []
+def trace(event, arguments):
+    if event == "import":
+        name = arguments[0]
+        if name == "bitsandbytes.backends.cpu.ops" and not forced:
+            forced.append(name)  # as on a processor with AVX512-BF16, whatever this one has
+            import bitsandbytes.functional
+            bitsandbytes.functional.has_avx512bf16 = lambda: True
+        if name.split(".")[0] in ("kernels", "hf_xet", "wandb", "sentry_sdk"):
+            seen.append(name.split(".")[0])
+    elif event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "urllib.Request"):
+        seen.append(f"{event} {arguments[:2]!r}")
+sys.addaudithook(trace)
+from chartdistill.runtime import privacy, quiet
+privacy.enforce()
+quiet.quieten()
+import bitsandbytes, transformers, peft, accelerate, datasets, safetensors, tokenizers, vllm
+print(json.dumps({"seen": sorted(set(seen)), "forced": forced}))
+"""
+
+
+@pytest.mark.timeout(900)
+def test_what_the_libraries_reach_for_when_they_are_imported(users_environment: dict[str, str]) -> None:
+    done = run([sys.executable, "-c", IMPORTS], users_environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["forced"], "bitsandbytes decides elsewhere now: read it again, and docs/privacy.md"
+    assert "kernels" in found["seen"], "the trace sees what it must see"
+    assert [one for one in found["seen"] if one not in ("kernels", "hf_xet")] == []
+    assert "kernels" not in done.stderr and "Triton" not in done.stderr, done.stderr[-3000:]
+    assert importlib.util.find_spec("kernels") is None, "none of the locked packages; it gets code from a hub"
 
 
 def test_names_are_not_looked_up_and_messages_not_sent() -> None:

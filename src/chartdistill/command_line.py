@@ -70,13 +70,13 @@ class _Parser(argparse.ArgumentParser):
         """One line of what is wrong, one of where to look; exit code 2."""
         if message.startswith("argument COMMAND: invalid choice: "):
             name = message.split("'")[1]
-            message = f"there is no verb {name!r}{_meant(name, self.verbs)}. Verbs: {', '.join(self.verbs)}"
-        self.exit(2, f"{self.prog}: {message}.\nHelp: {self.prog} --help\n")
+            message = f"there is no verb {name!r}{_meant(name, self.verbs)}\nVerbs: {', '.join(self.verbs)}"
+        self.exit(2, f"{self.prog}: {message}\nHelp: {self.prog} --help\n")
 
 
 def _meant(typed: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(typed.partition("=")[0], known, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    return f", did you mean {near[0]!r}?" if near else ""
 
 
 def build_parser() -> argparse.ArgumentParser:

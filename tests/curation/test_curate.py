@@ -277,6 +277,12 @@ def test_readmitting_what_was_never_rejected_names_the_reasons_there_are(run_dir
         curate(run_dir, [DRUGS, TESTS], DEFAULT_FILTERS, readmit=["no_such"])
     assert run_folder.read_manifest(run_dir / "curated") is None
     assert curate(run_dir, [DRUGS, TESTS], DEFAULT_FILTERS)["options"]["readmit"] == []
+    before = {path: path.read_bytes() for path in (run_dir / "curated").iterdir()}
+    for slip in (["no_such"], ["invented", "no_such"], ["d:no_task"], ["nothing", "no_such"]):
+        with pytest.raises(InputError):
+            curate(run_dir, [DRUGS, TESTS], DEFAULT_FILTERS, readmit=slip)
+        after = {path: path.read_bytes() for path in (run_dir / "curated").iterdir() if path.name != "refused.jsonl"}
+        assert after == before, "a slip leaves what was finished finished"
 
 
 def test_the_command_line_readmits(run_dir: Path) -> None:

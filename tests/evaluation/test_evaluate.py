@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import chartdistill
 from chartdistill.clinical.text.quoting import quotable
 from chartdistill.config import EvaluateOptions, ModelOptions, Run, RunConfig
 from chartdistill.engines import TransformersEngine
-from chartdistill.errors import InputError
+from chartdistill.errors import ArtefactError, InputError
 from chartdistill.evaluation import REGISTRATIONS
 from chartdistill.evaluation.evaluate import evaluate, held_out_records, teacher_predictions
 from chartdistill.evaluation.options import InterventionOptions
-from chartdistill.evaluation.predict import predict
+from chartdistill.evaluation.predict import Student, predict
 from chartdistill.evaluation.scores import read_scores
 from chartdistill.evaluation.trust_gates import TrustGate
 from chartdistill.metrics.matching import is_located
@@ -25,6 +29,7 @@ from chartdistill.prompting.chart_spans import SpanGrammar
 from chartdistill.records.prepare import prepare
 from chartdistill.records.sources.synthetic import SyntheticSource
 from chartdistill.reporting.report import report
+from chartdistill.run_file import write_run
 from chartdistill.runtime.run_folder import RowWriter, make_folder, read_manifest, read_rows, write_text
 from chartdistill.schema import Gate, Label, Prediction, Record, TrainExample
 from places import ROOT
@@ -152,6 +157,85 @@ def test_who_predicts_with_an_adapter_that_is_not_approved_is_warned(
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 1, "it answers all the same"
     predict(run, tmp_path, tmp_path / "out.jsonl", overwrite=True)
     assert "warning" not in capsys.readouterr().err, "no gates, no warning"
+
+
+def test_predict_goes_on_after_a_kill_and_gives_what_an_unbroken_call_gives(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    charts = tmp_path / "charts"
+    charts.mkdir()
+    for number in range(5):
+        (charts / f"{number}.txt").write_text(f"Takes Velorim {number} mg daily.")
+    whole, broken = tmp_path / "whole.jsonl", tmp_path / "broken.jsonl"
+    assert predict(run, charts, whole) == 5
+    with pytest.raises(ArtefactError, match="exists and stays as it is"):
+        predict(run, charts, whole)
+    monkeypatch.setattr("chartdistill.evaluation.predict._FIRST_WINDOW", 2)
+    monkeypatch.setattr("chartdistill.evaluation.predict._LARGEST_WINDOW", 2)
+    asked: list[int] = []
+
+    def count_and_stop(done: int, total: int | None = None, tokens: int = 0) -> None:
+        asked.append(done)
+        if done == 4 and len(asked) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        predict(run, charts, broken, progress=count_and_stop)
+    assert not broken.exists()
+    read: list[int] = []
+    unpatched = Student.read
+
+    def counted(self: Student, texts: Sequence[str]) -> Any:
+        read.append(len(texts))
+        return unpatched(self, texts)
+
+    monkeypatch.setattr(Student, "read", counted)
+    assert predict(run, charts, broken) == 5
+    assert sum(read) == 1, "only what had no line yet is asked"
+    assert broken.read_text() == whole.read_text()
+    assert not list(tmp_path.glob(".*.partial"))
+
+
+def test_predict_reads_first_and_leaves_the_file_that_is_there(run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    out.write_text("precious\n")
+    (tmp_path / "empty").mkdir()
+    for records in (tmp_path / "nowhere", tmp_path / "empty"):
+        with pytest.raises(InputError):
+            predict(run, records, out, overwrite=True)
+        assert out.read_text() == "precious\n"
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["empty", "out.jsonl"]
+
+
+def test_a_reader_gives_what_predict_writes(run: Run, tmp_path: Path) -> None:
+    write_run(run)
+    text = "Takes Velorim 20 mg daily. A CBC was ordered."
+    (tmp_path / "a.txt").write_text(text)
+    predict(run, tmp_path, tmp_path / "out.jsonl")
+    told = json.loads((tmp_path / "out.jsonl").read_text())["tasks"]
+    with chartdistill.Reader(run.dir) as reader:
+        reading, again = reader.read(text), reader.read_all([text, ""])
+    assert reader.tasks == ("medication", "tests")
+    assert again[0] == reading
+    for task, said in told.items():
+        assert [item.text for item in reading.of(task)] == [item["text"] for item in said["items"] or ()]
+        assert [item.span and list(item.span) for item in reading.of(task)] == [
+            item["span"] for item in said["items"] or ()
+        ]
+        assert (task in reading.failures) == (said["items"] is None)
+    with pytest.raises(TypeError, match="must be a str, not bytes"):
+        reader.read(b"bytes")  # type: ignore[arg-type]
+    with pytest.raises(ArtefactError, match="no run folder with a trained student"):
+        chartdistill.Reader(tmp_path)
+
+
+def test_importing_the_package_loads_no_library() -> None:
+    code = (
+        "import sys, chartdistill; assert 'Reader' in chartdistill.__all__; "
+        "print([name for name in ('torch', 'transformers', 'vllm', 'pydantic', 'numpy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_the_report_shows_all_of_it(run: Run) -> None:

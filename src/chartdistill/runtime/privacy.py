@@ -22,6 +22,7 @@ PROCESS_VARIABLES = {
     "TRANSFORMERS_OFFLINE": "1",
     "HF_DATASETS_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    "USE_HUB_KERNELS": "0",  # transformers: no compiled code from a hub, even where the package `kernels` is installed
     "DISABLE_TELEMETRY": "1",
     "DO_NOT_TRACK": "1",  # vLLM and others
     "VLLM_NO_USAGE_STATS": "1",
