@@ -16,7 +16,14 @@ from chartdistill.config import Run, load_run
 from chartdistill.errors import ConfigError, TrainingError
 from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.runtime.model_folder import load_tokenizer
-from chartdistill.runtime.run_folder import RowWriter, amend_manifest, read_rows, write_manifest
+from chartdistill.runtime.run_folder import (
+    RowWriter,
+    amend_manifest,
+    make_folder,
+    read_manifest,
+    read_rows,
+    write_manifest,
+)
 from chartdistill.schema import Label, Record, Split, TopLogprobs, TrainExample
 from chartdistill.training.examples import check_lengths, read_examples
 from chartdistill.training.packing import Branch, Example
@@ -174,6 +181,24 @@ def test_examples_that_would_be_cut_or_teach_nothing_are_refused_before_training
         check_lengths([long], 4096, 96)
     with pytest.raises(TrainingError, match=r"without a single token to train \(chart8"):
         check_lengths([Example("chart8", [3], (Branch("t", [4], []),))], 4096)
+
+
+@pytest.mark.parametrize(
+    "slip",
+    [{"task_weights": {"diagnoses": 2.0}}, {"source_weights": {"nroth/*": 2.0}}, {"max_tokens": 16},
+     {"distillation": {"weight": 0.5}}],
+)  # fmt: skip
+def test_a_slip_leaves_the_adapter_that_is_there(tiny_model: Path, tmp_path: Path, slip: dict[str, Any]) -> None:
+    run = make_run(tmp_path, tiny_model, **slip)
+    store_distributions(run, tiny_model, {"medication": "iron | stop", "diagnosis": "gout"})
+    adapter = make_folder(run.dir / "adapter")
+    for name in ("adapter_model.safetensors", "fingerprint"):
+        (adapter / name).write_text("of earlier options")
+    earlier = write_manifest(adapter, "earlier", 0.0)
+    with pytest.raises((ConfigError, TrainingError)):
+        train(run, silent)
+    assert read_manifest(adapter) == earlier
+    assert (adapter / "adapter_model.safetensors").read_text() == "of earlier options"
 
 
 def test_prompts_are_those_of_the_other_verbs(tiny_model: Path, tmp_path: Path) -> None:

@@ -2,10 +2,9 @@
 
 The teacher's answers are its labels for these records, already made by `label`; where they come from a file that labels
 none of them, there is no such arm. The base student is the student as it was before training: the model alone, or with
-the adapter it started from. Base and student answer the
-consolidated question in one engine life, the adapter switched on for the student; with `evaluate.interventions` some
-records are asked again in changed form (see `interventions.py`). Answers that are stored are not asked again, and when
-all are stored no engine is started: scores can be made anew at any time.
+the adapter it started from. Both answer the consolidated question in one engine life; with `evaluate.interventions`
+some records are asked again in changed form (see `interventions.py`). Answers that are stored are not asked again, and
+when all are stored no engine is started: scores can be made anew at any time.
 """
 
 from __future__ import annotations
