@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -66,3 +67,32 @@ def test_a_worker_ends_with_its_launcher(how: signal.Signals) -> None:
     while worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE and time.monotonic() < until:
         time.sleep(0.1)
     assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
+
+
+def test_ctrl_c_is_answered_by_the_first_process_alone(tmp_path: Path) -> None:
+    """A terminal sends it to every process of its group at once."""
+    own = tmp_path / "own.py"
+    own.write_text(
+        "import signal, subprocess, sys\n"
+        "from chartdistill.runtime.processes import children_without_interrupts, run_to_end\n"
+        "child = 'import signal, sys, time; signal.signal(signal.SIGINT, lambda *_: print(\"child\", flush=True)); '\n"
+        "child += 'print(\"ready\", flush=True); time.sleep(1.5)'\n"
+        "try:\n"
+        "    if sys.argv[1] == 'verb':\n"
+        "        run_to_end([sys.executable, '-c', child])\n"
+        "    else:\n"
+        "        with children_without_interrupts():\n"
+        "            engine = subprocess.Popen([sys.executable, '-c', child])\n"
+        "        engine.wait()\n"
+        "except KeyboardInterrupt:\n"
+        "    print('first', flush=True)\n"
+        "    if sys.argv[1] != 'verb':\n"
+        "        engine.wait()\n"
+    )
+    for what in ("verb", "engine"):
+        command = [sys.executable, str(own), what]
+        first = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+        assert first.stdout is not None
+        assert first.stdout.readline() == "ready\n"
+        os.killpg(first.pid, signal.SIGINT)
+        assert first.communicate(timeout=60)[0] == "first\n", what

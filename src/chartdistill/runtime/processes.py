@@ -45,10 +45,16 @@ def children_without_interrupts() -> Iterator[None]:
         stop.set()
 
 
+def _begin_child() -> None:
+    """Ends with us, and by us: Ctrl-C is ours alone, so that it is answered once."""
+    end_with_parent()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+
 def run_to_end(command: Sequence[str]) -> int:
     """Run a command and return its exit code. When this process is told to end meanwhile (SIGTERM, Ctrl-C), so is the
     command, and it is waited for; it is killed only when it does not end."""
-    process = subprocess.Popen(command, preexec_fn=end_with_parent)
+    process = subprocess.Popen(command, preexec_fn=_begin_child)
     try:
         return process.wait()
     finally:

@@ -65,6 +65,7 @@ class StageBar:
         self._begin = self._said = time.monotonic()
         self._first: tuple[float, int, int] | None = None
         """Time, done and tokens at the first call: what the rate counts from."""
+        self._last = 0
         self._figures: dict[str, float] = {}
         self._outcome = ""
         self._starting: threading.Timer | None = None
@@ -96,8 +97,9 @@ class StageBar:
         if self._muted:
             return
         now = time.monotonic()
-        if self._first is None:
+        if self._first is None or done < self._last:  # or another pass over the same begins
             self._first = now, done, tokens
+        self._last = done
         speed = ", ".join([*filter(None, [self._speed(done, tokens, now)]), *self._shown_figures()])
         if self._bar is not None:
             self._bar.update(self._task, completed=done, total=total, speed=speed)
