@@ -191,9 +191,9 @@ def test_everything_rejected_is_an_error_with_the_counts_and_no_manifest(tmp_pat
     make_run(tmp_path, [record(name) for name in "abc"], labels)
     with pytest.raises(InputError, match=r"all 3 labels were rejected \(invented 2, unknown_status 1\)") as caught:
         curate(tmp_path, [DRUGS], DEFAULT_FILTERS)
-    assert "rejected.jsonl" in str(caught.value)
+    assert "refused.jsonl" in str(caught.value)
     assert "Bisolukast" not in str(caught.value)
-    assert len(rows_of(tmp_path, "rejected.jsonl")) == 3
+    assert len(rows_of(tmp_path, "refused.jsonl")) == 3
     assert run_folder.read_manifest(tmp_path / "curated") is None
 
 
@@ -301,7 +301,7 @@ def test_a_filter_that_rejects_too_much_stops_the_run_without_record_text(tmp_pa
         curate(tmp_path, [DRUGS], DEFAULT_FILTERS)
     assert "Bisolukast" not in str(caught.value)
     assert run_folder.read_manifest(tmp_path / "curated") is None
-    assert len(rows_of(tmp_path, "rejected.jsonl")) == 23
+    assert len(rows_of(tmp_path, "refused.jsonl")) == 23
     lenient = [one.model_copy(update={"max_rejected_fraction": 1.0}) for one in DEFAULT_FILTERS]
     assert curate(tmp_path, [DRUGS], lenient)["counts"]["kept"] == 1
 
