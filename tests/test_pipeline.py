@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -12,7 +13,8 @@ import yaml
 
 from chartdistill.config import load_run
 from chartdistill.doctor import needed_share
-from chartdistill.pipeline import child_command
+from chartdistill.errors import InputError
+from chartdistill.pipeline import child_command, run_all, run_verb
 from chartdistill.training import Parallel, launch_options
 from places import ROOT
 
@@ -85,3 +87,30 @@ def test_only_what_a_verb_takes_of_a_card_must_be_free(tmp_path: Path) -> None:
     started = {"type": "openai", "serve": {"gpu_memory_utilization": 0.7}}
     config = config_with(tmp_path, teacher=started, student={"type": "transformers"})
     assert [needed_share(config, verb) for verb in ("label", "train", "evaluate")] == [0.7, 0.9, 0.9]
+
+
+@pytest.mark.parametrize("first", ["prepare", "label"])
+def test_a_split_that_no_record_is_in_is_said_before_the_teacher_is_asked(tmp_path: Path, first: str) -> None:
+    charts = tmp_path / "charts.jsonl"
+    rows = [{"id": f"n{i}", "text": f"Visit {i} of one patient; " + f"word{i} " * 20, "mrn": "one"} for i in range(8)]
+    charts.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run = load_run(config_beside(tmp_path, charts))
+    if first == "label":
+        run_verb(run, "prepare")
+    with pytest.raises(InputError, match=r"no record in the split '(test|train)'.*8 records form 1 clusters"):
+        run_all(run, [str(tmp_path / "run.yaml"), "--run-dir", str(run.dir)], first)
+    assert not (run.dir / "labels").exists()
+    if first == "prepare":
+        run_all(run, [], "prepare", "prepare")  # no later verb needs one
+
+
+def config_beside(folder: Path, charts: Path) -> Path:
+    values = yaml.safe_load((ROOT / "configs/demo.yaml").read_text(encoding="utf-8"))
+    values["run_dir"] = str(folder / "run")
+    values["records"] = [{"type": "jsonl", "path": str(charts), "group_field": "mrn"}]
+    values["tasks"] = [str(ROOT / "configs" / task) for task in values["tasks"]]
+    for role in ("teacher", "student"):
+        values[role]["model"] = str(ROOT / "configs" / values[role]["model"])
+    path = folder / "run.yaml"
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
+    return path

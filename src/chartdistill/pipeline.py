@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 from chartdistill.config import Run
 from chartdistill.curation.curate import curate
 from chartdistill.doctor import embedded_model_warning, needed_share, require_free_cards
-from chartdistill.errors import ChartDistillError
+from chartdistill.errors import ChartDistillError, InputError
 from chartdistill.evaluation import REGISTERED, refuse_shown_records, register
 from chartdistill.evaluation.evaluate import evaluate
 from chartdistill.labelling import Shard
@@ -100,11 +100,37 @@ def run_all(run: Run, arguments: list[str], first: str = "prepare", last: str = 
         run.adapter("student")
     if "train" in chosen:
         run.require_usable_adapter()
+    if "prepare" not in chosen:
+        _require_splits(run, chosen)
     for verb in chosen:
         if verb in OWN_PROCESS:
             _run_in_child(run, verb, arguments)
         else:
             run_verb(run, verb)
+        if verb == "prepare":
+            _require_splits(run, chosen)
+
+
+def _require_splits(run: Run, chosen: Sequence[str]) -> None:
+    """That there are records to train on and to score on, before a teacher is asked about any.
+
+    Raises:
+        InputError: a split that a later verb needs is empty.
+    """
+    prepared = read_manifest(run.dir / "records")
+    if prepared is None:
+        return  # as the first verb says
+    counts, needed = prepared["counts"], {"train": "train", "evaluate": run.config.evaluate.split}
+    lacking = [split for verb, split in needed.items() if verb in chosen and not counts["by_split"].get(split)]
+    if lacking:
+        splits = ", ".join(f"{split} {number}" for split, number in counts["by_split"].items())
+        raise InputError(
+            f"{run.dir / 'records'} has no record in the split {' and in '.join(map(repr, lacking))} ({splits}), so "
+            f"{'nothing could be trained' if 'train' in lacking else 'there would be nothing to score on'}. Its "
+            f"{counts['kept']} records form {counts['clusters']} clusters (near-duplicates, charts of one patient), "
+            "which are never parted. Give charts of more patients, change prepare.test_fraction, or set `split` of a "
+            "source."
+        )
 
 
 def _run_in_child(run: Run, verb: str, arguments: list[str]) -> None:

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from chartdistill.errors import InputError
-from chartdistill.records import AnySource, split_in_words
+from chartdistill.records import AnnotationFile, AnySource, split_in_words
 from chartdistill.records.groups import join_groups
 from chartdistill.records.prepare import prepare
 from chartdistill.records.sources import FolderSource, JsonlSource, PrepareOptions, SyntheticSource, TableSource
 from chartdistill.records.sources.entry import group_text
 from chartdistill.runtime.run_folder import read_rows
-from chartdistill.schema import Record, RejectedRecord
+from chartdistill.schema import Record, RejectedRecord, Task
 
 OPTIONS = PrepareOptions(test_fraction=0.4, validation_fraction=0.2)
 
@@ -97,19 +97,34 @@ def test_one_patient_of_two_sources_is_one_however_the_number_was_stored(tmp_pat
     assert len({record.cluster for record in records.values()}) == 4, "0077 is not 77, and no number is nobody's"
 
 
-@pytest.mark.parametrize("value", [None, "", "  ", float("nan"), "NaN", "N/A", "null", "<NA>", "None", "unknown", "-"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        None, "", "  ", float("nan"), "NaN", "N/A", "null", "<NA>", "None", "unknown", "-", "N.A.", "(blank)",
+        "Not  Available", "Missing", " \u200b", "\ufeff", ".", "___", "?!",
+    ],
+)  # fmt: skip
 def test_what_stands_for_nothing_makes_no_group(value: object) -> None:
     assert group_text(value) is None
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("P17", "p17 "), (17, "17.0"), (17.0, "17"), ("\uff11\uff17", "17"), ("A-1", "a-1")]
-)
+    ("one", "other"),
+    [
+        ("P17", "p17 "), (17, "17.0"), (17.0, "17"), ("\uff11\uff17", "17"), ("A-1", "a-1"),
+        ("17", "\ufeff17"), ("17", "1\u200b7"), ("17", "17\x00"), ("17", "\u00ad17\t"), ("17.0", "17.0\u200d"),
+        ("A-1", "A\u20111"), ("A-1", "A\u20131"), ("Ode, Mara", "ODE,\u00a0 Mara"), ("Ode\tMara", "Ode Mara"),
+        ("Stra\u00dfe", "STRASSE"), ("Jos\u00e9", "Jose\u0301"), ("\u01f0", "J\u030c"),
+    ],
+)  # fmt: skip
 def test_the_same_patient_in_other_letters(one: object, other: object) -> None:
     assert group_text(one) == group_text(other)
 
 
-@pytest.mark.parametrize(("one", "other"), [("007", "7"), ("A1", "A-1"), ("17.5x", "17"), ("no", "none at all")])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("007", "7"), ("A1", "A-1"), ("17.5x", "17"), ("no", "none at all"), ("1 7", "17"), ("n.a.1", "1")],
+)
 def test_other_patients(one: object, other: object) -> None:
     assert group_text(one) != group_text(other)
 
@@ -194,6 +209,63 @@ def test_values_of_fields_are_written_nowhere_and_ids_that_hold_them_are_refused
     assert len(prepared(tmp_path / "yes", allowed)[1]) == 9
     unnamed = jsonl(tmp_path / "b.jsonl", *telling, id_field="none")
     assert "b:1" in prepared(tmp_path / "rows", unnamed)[1]
+
+
+@pytest.mark.parametrize(
+    ("patient", "record_id"),
+    [
+        ("MRN00{}77123", "MRN00{}77123n1"), ("10{}0023", "10{}002320240101"), ("Quill{}mark", "note_quill{}mark2"),
+        ("77-{}-1", "v77\u2011{}\u20111"), ("P{}4-9", "P\u200b{}4-9"), ("{}9", "{}9-4"),
+    ],
+)  # fmt: skip
+def test_ids_that_hold_a_patient_within_a_longer_word_are_refused_too(
+    tmp_path: Path, patient: str, record_id: str
+) -> None:
+    rows = [{"id": record_id.format(i), "text": words(i), "patient": patient.format(i)} for i in range(1, 9)]
+    with pytest.raises(InputError, match="8 of 8 record ids hold the value"):
+        prepared(tmp_path / "out", jsonl(tmp_path / "a.jsonl", *rows))
+
+
+def test_short_values_within_longer_ids_are_chance(tmp_path: Path) -> None:
+    rows = [{"id": f"visit{1000 + i}", "text": words(i), "patient": str(i % 10)} for i in range(20)]
+    assert len(prepared(tmp_path / "out", jsonl(tmp_path / "a.jsonl", *rows))[1]) == 20
+
+
+def test_a_field_that_holds_no_plain_value_is_said_to_be_that(tmp_path: Path) -> None:
+    rows = [{"id": f"n{i}", "text": words(i), "patient": {"reference": f"Patient/{i}"}} for i in range(4)]
+    with pytest.raises(InputError, match="of 4 entries none has one that is text or a whole number, 4 have something"):
+        prepared(tmp_path / "out", jsonl(tmp_path / "a.jsonl", *rows))
+
+
+def test_a_source_that_gives_no_chart_is_not_blamed_on_its_groups(tmp_path: Path) -> None:
+    wrong = [{"id": f"n{i}", "note": words(i), "patient": f"p{i}"} for i in range(4)]
+    with pytest.raises(InputError, match="none of the 4 entries became a record"):
+        prepared(tmp_path / "no", jsonl(tmp_path / "a.jsonl", *wrong))
+    good = tmp_path / "b.jsonl"
+    good.write_text(json.dumps({"id": "b", "text": words(9)}) + "\n")
+    manifest, _, _ = prepared(tmp_path / "out", jsonl(tmp_path / "a.jsonl", *wrong), JsonlSource(path=good))
+    assert manifest["split_by"] == "near_duplicates", "no record has a group"
+
+
+def test_gold_finds_a_chart_by_the_path_that_its_id_must_not_show(tmp_path: Path) -> None:
+    gold = []
+    for i in range(6):
+        path = tmp_path / "charts" / f"quillfeather{i // 2}" / f"n{i}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(words(i))
+        gold.append({"record": f"quillfeather{i // 2}/n{i}", "task": "tests", "items": []})
+    (tmp_path / "gold.jsonl").write_text("".join(json.dumps(row) + "\n" for row in gold))
+    task = Task(name="tests", item="test", gate_question="g", extraction_question="e", question="q")
+    source = FolderSource(path=tmp_path / "charts", group_folder=1, gold=AnnotationFile(path=tmp_path / "gold.jsonl"))
+    manifest = prepare([source], tmp_path / "out", OPTIONS, tasks=[task])
+    assert manifest["gold"][0]["records_by_task"] == {"tests": 6} and not manifest["gold"][0]["records_without_gold"]
+    records = list(read_rows(tmp_path / "out" / "records.jsonl", Record))
+    assert all(record.gold == {"tests": ()} and "quillfeather" not in record.id for record in records)
+    assert "quillfeather" not in (tmp_path / "out" / "gold_findings.jsonl").read_text()
+    rows = [row | {"record": "elsewhere/" + row["record"]} for row in gold]
+    (tmp_path / "gold.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(InputError, match=r"gives no gold for the tasks of this run \(no_record 6\)"):
+        prepare([source], tmp_path / "none", OPTIONS, tasks=[task])
 
 
 def test_row_numbers_that_happen_to_be_patients_are_no_matter(tmp_path: Path) -> None:

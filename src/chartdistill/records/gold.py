@@ -32,13 +32,20 @@ class GoldFile:
         if not self._reading.answers:
             raise InputError(nothing_usable(options.path, "gold", self._reading.findings, self._reading.unmapped))
         self._index = AnswerIndex(self._reading, options, LEAVE_OUT)
+        self._path = options.path
         self._records: Counter[str] = Counter()
         self._without = 0
 
-    def of_record(self, record: str, body: str, text: str) -> dict[str, tuple[Item, ...]] | None:
-        """Task name -> items; None where the file has no gold of this record."""
+    def of_record(
+        self, record: str, body: str, text: str, filed_as: str | None = None
+    ) -> dict[str, tuple[Item, ...]] | None:
+        """Task name -> items; None where the file has no gold of this record.
+
+        `filed_as`: another id that the file may know it by.
+        """
         gold: dict[str, tuple[Item, ...]] = {}
-        for name, answer in self._index.of_record(record, body, text).items():
+        also = () if filed_as is None else (filed_as,)
+        for name, answer in self._index.of_record(record, body, text, also).items():
             problem = "does not follow the answer format" if answer.items is None else misfit(answer.items, answer.task)
             if problem is None and answer.items is not None:
                 gold[name] = answer.items
@@ -54,8 +61,15 @@ class GoldFile:
         return gold or None
 
     def finish(self, rejected: Mapping[str, str], out: RowWriter) -> dict[str, Any]:
-        """After the last chart: writes the findings and returns what the manifest says."""
+        """After the last chart: writes the findings and returns what the manifest says.
+
+        Raises:
+            InputError: the file has gold of none of these charts.
+        """
         self._index.finish(rejected)
+        if not self._records:
+            own = [one for one in self._index.findings if one.place is not None]
+            raise InputError(nothing_usable(self._path, "gold", own, self._reading.unmapped))
         out.write(*self._index.findings)
         return {
             **self._reading.facts(),

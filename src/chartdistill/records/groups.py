@@ -57,8 +57,9 @@ def split_in_words(manifest: Mapping[str, Any]) -> str:
         )
     without = counts.get("without_group", 0)
     alone = f"; {without} charts have no group, and each counts as one of its own" if without else ""
+    groups = "1 group" if counts.get("groups") == 1 else f"{counts.get('groups')} groups"
     return (
-        f"The split is by group (patient) and near-duplicate: {counts.get('groups')} groups, none on two sides, the "
+        f"The split is by group (patient) and near-duplicate: {groups}, none on two sides, the "
         f"largest cluster of {counts.get('largest_cluster')} charts{alone}. Intervals are over these clusters "
         f"({counts.get('clusters')})."
     )

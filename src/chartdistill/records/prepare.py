@@ -23,7 +23,7 @@ from chartdistill.records.cleaning import Cleaned, clean
 from chartdistill.records.gold import FINDINGS, GoldFile
 from chartdistill.records.groups import SPLIT_BY, group_key, join_groups
 from chartdistill.records.near_duplicates import ClusterBuilder, body_words
-from chartdistill.records.sources import AnySource, PrepareOptions, SourceEntry
+from chartdistill.records.sources import BAD_GROUP, AnySource, PrepareOptions, SourceEntry
 from chartdistill.records.sources.dataset import CACHE_PREFIX
 from chartdistill.runtime.run_folder import (
     RowWriter,
@@ -123,7 +123,7 @@ def prepare(
         }
         _require_some(folder, counts)
     (folder / REFUSED).unlink(missing_ok=True)
-    by_group = any(source.grouped_by() is not None for source in sources)
+    by_group = any(candidate.group is not None for candidate in first_pass.candidates)
     counts |= _group_counts(kept, near, clusters) if by_group else {}
     facts = {"counts": counts, "options": options.model_dump(), "sources": described}
     if golds:
@@ -182,15 +182,16 @@ class _FirstPass:
         Raises:
             InputError: the source names a group that no entry has, or its ids show the groups.
         """
-        grouped = shown = 0
-        begun = self._num_read
+        grouped = shown = taken = bad = 0
         for entry in entries:
             self._num_read += 1
             if self._progress is not None and self._num_read % _PROGRESS_EVERY == 0:
                 self._progress(self._num_read, None)
             if isinstance(entry, RejectedRecord):
                 self.reject(entry)
+                bad += entry.reason == BAD_GROUP
                 continue
+            taken += 1
             grouped, shown = grouped + (entry.group is not None), shown + entry.id_shows_group
             self._encodings[entry.encoding] += 1
             self._repaired += entry.repaired
@@ -202,7 +203,9 @@ class _FirstPass:
                 continue
             self._sources_of_ids[entry.id] = entry.source
             body = self.bodies.add(cleaned.text)
-            gold = entry.gold if gold_file is None else gold_file.of_record(entry.id, body, cleaned.text)
+            gold = (
+                entry.gold if gold_file is None else gold_file.of_record(entry.id, body, cleaned.text, entry.filed_as)
+            )
             worth = (bool(gold), len(cleaned.text))
             group = None if entry.group is None else group_key(entry.group)
             self.candidates.append(_Candidate(entry.id, entry.source, body, entry.split, worth, group))
@@ -210,7 +213,7 @@ class _FirstPass:
                 _StagedEntry(id=entry.id, source=entry.source, text=cleaned.text, segments=cleaned.segments, gold=gold)
             )
         if source.grouped_by() is not None:
-            _check_groups(source, self._num_read - begun, grouped, shown)
+            _check_groups(source, taken, bad, grouped, shown)
 
     def reject(self, row: RejectedRecord) -> None:
         """Write one rejection."""
@@ -263,19 +266,25 @@ def cluster_split(cluster: str, options: PrepareOptions) -> Split:
     return "validation" if position < options.test_fraction + options.validation_fraction else "train"
 
 
-def _check_groups(source: AnySource, read: int, grouped: int, shown: int) -> None:
+def _check_groups(source: AnySource, taken: int, bad: int, grouped: int, shown: int) -> None:
     """Refuse a source that names a group which nothing has, which would pass for a split by patient, and one whose ids
     give the groups away.
 
     Args:
-        read: entries of the source.
-        grouped: those with a group.
+        taken: entries of the source that have a text.
+        bad: those that have one too, and were rejected for what stands in the group's place.
+        grouped: of those taken, those with a group.
         shown: those whose id holds the value of its group.
     """
     where = f"{getattr(source, 'path', source.type)}: {source.grouped_by()}"
-    if read and not grouped:
+    if bad and not grouped:
         raise InputError(
-            f"{where}: none of the {read} entries has one. Name what says whose chart it is, or leave the option out: "
+            f"{where}: of {taken + bad} entries none has one that is text or a whole number, {bad} have something else "
+            "there (a list, an object, true or false). Name a field with the patient's number, or leave the option out."
+        )
+    if taken and not grouped:
+        raise InputError(
+            f"{where}: none of the {taken} entries has one. Name what says whose chart it is, or leave the option out: "
             "the split is then by near-duplicates alone."
         )
     if shown > _IDS_BY_CHANCE * grouped:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from chartdistill.errors import InputError
 from chartdistill.records.sources.dataset import SAVED_MARKS, DatasetSource
-from chartdistill.records.sources.entry import MAX_BYTES, SourceEntry
+from chartdistill.records.sources.entry import BAD_GROUP, MAX_BYTES, SourceEntry
 from chartdistill.records.sources.folder import FolderSource
 from chartdistill.records.sources.jsonl import JsonlSource
 from chartdistill.records.sources.synthetic import SyntheticSource
@@ -26,8 +26,8 @@ AnySource = Annotated[
 ]
 
 __all__ = [
-    "AnySource", "DatasetSource", "FolderSource", "JsonlSource", "PrepareOptions", "SourceEntry", "SyntheticSource",
-    "TableSource", "WrittenSource", "source_for",
+    "BAD_GROUP", "AnySource", "DatasetSource", "FolderSource", "JsonlSource", "PrepareOptions", "SourceEntry",
+    "SyntheticSource", "TableSource", "WrittenSource", "source_for",
 ]  # fmt: skip
 
 

@@ -33,6 +33,8 @@ _GOLD: TypeAdapter[Gold] = TypeAdapter(Gold)
 _EXACT_FLOATS = 2.0**53
 """From here on a float of 64 bits stands for several whole numbers."""
 _HALF_PAIR = "has half of a surrogate pair, which UTF-8 cannot hold; repair the export"
+BAD_GROUP = "bad_group"
+"""Reason of a row whose group is neither text nor a whole number."""
 _SHOWN = 30
 """Characters of a key in an error."""
 _SPLITS: dict[str, Split] = {split: split for split in get_args(Split)}
@@ -58,6 +60,8 @@ class SourceEntry:
     nobody known. May name a patient: it is never written."""
     id_shows_group: bool = False
     """Whether the id that the source gives holds the group's value."""
+    filed_as: str | None = None
+    """The id that a file of gold may know it by, where it has another one because this one shows its group."""
 
 
 class Source(BaseModel):
@@ -166,7 +170,7 @@ class FieldSource(Source):
         try:
             return None if self.group_field is None else group_text(row.get(self.group_field))
         except ValueError as error:
-            raise _FieldError("bad_group", self.group_field, str(error)) from None
+            raise _FieldError(BAD_GROUP, self.group_field, str(error)) from None
 
 
 class _FieldError(ValueError):
@@ -221,16 +225,19 @@ def id_text(value: object) -> str | None:
 
 
 _NOBODY = frozenset(
-    "#n/a #na -1.#ind -1.#qnan -nan -nat 1.#ind 1.#qnan <na> n/a na nan nat none null - -- ? unknown".split()
-)
-"""What stands for a missing value: pandas' list, and what people write."""
+    "#n/a #na -1.#ind -1.#qnan -nan -nat 1.#ind 1.#qnan <na> <null> (null) (blank) n/a n.a. na nan nat none null "
+    "unknown unk missing".split()
+) | {"not available", "not known", "#n/a n/a"}
+"""What stands for a missing value: pandas' list, and what people write. So does what has no letter and no digit."""
+_MARKS_ANYWHERE = 4
+"""Characters from which on a group's value inside a longer word of an id is no chance: see `_IDS_BY_CHANCE`."""
 
 
 def group_text(value: object) -> str | None:
     """Whose chart it is, as text that is the same however it was stored; None: not given ("", NaN, "N/A", "unknown").
 
-    More forgiving than `id_text`, since taking one patient for two would leak: space around it, letter case and width
-    are not told apart, and 1001.0 is 1001.
+    More forgiving than `id_text`, since taking one patient for two would leak: space, letter case and width, kinds of
+    dashes, and characters that nobody sees are not told apart, and 1001.0 is 1001.
 
     Raises:
         ValueError: as `id_text`.
@@ -238,13 +245,23 @@ def group_text(value: object) -> str | None:
     found = id_text(value)
     if found is None:
         return None
-    found = re.sub(r"(?<=\d)\.0+$", "", unicodedata.normalize("NFKC", found).strip().casefold())
-    return None if not found or found in _NOBODY else found
+    found = re.sub(r"(?<=\d)\.0+$", "", _as_seen(found))
+    return None if found in _NOBODY or not any(character.isalnum() for character in found) else found
+
+
+def _as_seen(text: str) -> str:
+    """Two texts that a reader takes for the same become the same."""
+    kinds = {"Cf": "", "Cc": "", "Pd": "-"}  # zero-width and control characters, dashes
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    spaced = " ".join(folded.split())  # before a tab goes as a control character
+    return "".join(kinds.get(unicodedata.category(one), one) for one in spaced).strip()
 
 
 def _names(record_id: str, group: str) -> bool:
-    """Whether an id holds a group's value as a word of its own."""
-    plain = unicodedata.normalize("NFKC", record_id).casefold()
+    """Whether an id holds a group's value: as a word of its own, or within one where that is no chance."""
+    plain = _as_seen(record_id)
+    if len(group) >= _MARKS_ANYWHERE and group in plain:
+        return True
     return re.search(rf"(?<![^\W_]){re.escape(group)}(?![^\W_])", plain) is not None
 
 

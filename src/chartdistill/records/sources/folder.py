@@ -186,7 +186,7 @@ class FolderSource(Source):
             record_id += f"-{names[record_id]}" if names[record_id] > 1 else ""
         return SourceEntry(
             record_id, _name(path), decoded.text, self.split, encoding=decoded.encoding, repaired=decoded.repaired,
-            group=self._group(path),
+            group=self._group(path), filed_as=_name(path.relative_to(self.path).with_suffix("")) if hidden else None,
         )  # fmt: skip
 
 
