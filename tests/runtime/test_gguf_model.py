@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import fcntl
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -15,6 +18,7 @@ import pytest
 
 from chartdistill import cli
 from chartdistill.errors import ChartDistillError, InputError, ModelError
+from chartdistill.runtime import gguf_model
 from chartdistill.runtime.gguf_file import DIGITS_APART, read_gguf
 from chartdistill.runtime.gguf_model import IMPORT_NOTE, import_gguf, sha256
 from chartdistill.runtime.model_folder import check_model, licence, load_tokenizer
@@ -180,6 +184,85 @@ def test_an_empty_folder_is_filled(file: Path, tmp_path: Path) -> None:
     (tmp_path / "Tiny").mkdir()
     import_gguf(file, tmp_path / "Tiny", any_answers=True)
     check_model(tmp_path / "Tiny")
+
+
+def test_a_link_to_an_empty_folder_and_the_current_folder_are_filled(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "Tiny").symlink_to(tmp_path / "disk")
+    import_gguf(file, tmp_path / "Tiny", any_answers=True)
+    check_model(tmp_path / "disk")
+    assert (tmp_path / "Tiny").is_symlink()
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    import_gguf(file, Path(), any_answers=True)
+    check_model(tmp_path / "here")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["Tiny", "disk", "here"]
+
+
+def test_who_ends_takes_nothing_of_who_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, later, replace = tmp_path / "Tiny", contextlib.ExitStack(), os.replace
+
+    def replaced(work: Path, place: Path) -> None:
+        replace(work, place)
+        monkeypatch.undo()
+        (later.enter_context(gguf_model._beside(folder)) / "begun").touch()  # another process, at once
+
+    with gguf_model._beside(folder) as work:
+        (work / "made").touch()
+        monkeypatch.setattr(os, "replace", replaced)
+    assert (tmp_path / ".Tiny.partial" / "begun").exists() and (folder / "made").exists()
+    with pytest.raises(InputError, match="another process is making"), gguf_model._beside(folder):
+        pass
+    with pytest.raises(OSError, match="not empty"):
+        later.close()
+    assert [path.name for path in folder.iterdir()] == ["made"]
+    assert [path.name for path in tmp_path.iterdir()] == ["Tiny"]
+
+
+def test_a_working_folder_that_becomes_the_finished_one_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, work, lock = tmp_path / "Tiny", tmp_path / ".Tiny.partial", fcntl.flock
+
+    def locked(held: int, how: int) -> None:
+        if not folder.exists():  # the other process ends between our look and our lock
+            (work / "made").touch()
+            os.replace(work, folder)
+        lock(held, how)
+
+    monkeypatch.setattr(fcntl, "flock", locked)
+    with contextlib.suppress(OSError), gguf_model._beside(folder) as ours:
+        assert list(ours.iterdir()) == []
+        (ours / "ours").touch()
+    assert [path.name for path in folder.iterdir()] == ["made"]
+
+
+def test_what_another_process_made_in_the_meantime_is_left(
+    imported: Any, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, said, hold = tmp_path / "Tiny", [], gguf_model._hold
+
+    def held(*arguments: Any) -> int:
+        shutil.copytree(imported[0], folder)
+        return hold(*arguments)
+
+    monkeypatch.setattr(gguf_model, "_hold", held)
+    assert import_gguf(file, folder, say=said.append) == imported[1]
+    assert "in the meantime" in said[-1] and [path.name for path in tmp_path.iterdir()] == ["Tiny"]
+
+
+def test_a_full_disk_is_said_and_nothing_is_left(file: Path, tmp_path: Path) -> None:
+    code = (
+        "import resource, sys; from pathlib import Path; from chartdistill.runtime.gguf_model import import_gguf\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
+        "import_gguf(Path(sys.argv[1]), Path(sys.argv[2]), any_answers=True)"
+    )
+    command = [sys.executable, "-c", code, str(file), str(tmp_path / "Tiny")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "ArtefactError: the disk is full while writing" in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_killed_import_leaves_nothing_that_looks_finished(file: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from chartdistill.runtime.run_folder import (
     Journal,
     RowWriter,
     begin,
+    disk_errors,
     fingerprint,
     is_done,
     lock,
@@ -29,6 +30,32 @@ def row(key: str, failure: str | None = None) -> Prediction:
     return Prediction(
         key=key, record=key, task="t", arm="a", completion=None if failure else "x", items=None, failure=failure
     )
+
+
+@pytest.mark.parametrize("library", ["safetensors", "tokenizers", "python"])
+def test_a_full_disk_is_said_whatever_library_writes(tmp_path: Path, library: str) -> None:
+    writes = {
+        "safetensors": "import numpy; from safetensors.numpy import save_file; "
+        "write = lambda: save_file({'a': numpy.zeros(9999)}, path)",
+        "tokenizers": "from tokenizers import Tokenizer, models; "
+        "write = lambda: Tokenizer(models.WordLevel({f'w{i}': i for i in range(9999)}, 'w0')).save(path)",
+        "python": "write = lambda: open(path, 'wb', 0).write(bytes(99999)) == 99999 or open(path, 'ab', 0).write(b'x')",
+    }
+    code = (
+        f"import resource, sys; from pathlib import Path; from chartdistill.runtime.run_folder import disk_errors\n"
+        f"path = sys.argv[1]; {writes[library]}\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (9999, 9999))\n"
+        "with disk_errors(Path(path)): write()"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "file")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "ArtefactError: the disk is full while writing" in done.stderr
+
+
+def test_other_errors_pass_as_they_are(tmp_path: Path) -> None:
+    for error in (ValueError("(os error 2)"), InputError("28"), FileNotFoundError(2, "no such file")):
+        with pytest.raises(type(error)), disk_errors(tmp_path):
+            raise error
 
 
 def test_rows_come_back_and_files_are_private(tmp_path: Path) -> None:

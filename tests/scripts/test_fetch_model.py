@@ -66,6 +66,11 @@ def test_a_bundle_without_it_says_how_to_make_one_with_it(tmp_path: Path) -> Non
         fetch_model.download(tmp_path / "out", tmp_path / "bundle")
 
 
+def test_a_bundle_that_is_gone_is_said_to_be_gone(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"bundle .*stick, which is not there any more"):
+        fetch_model.download(tmp_path, tmp_path / "stick")
+
+
 def test_nothing_is_done_where_it_is_there(tmp_path: Path) -> None:
     (tmp_path / IMPORT_NOTE).write_text("{}")
     command = [sys.executable, str(ROOT / "scripts/fetch_model.py"), str(tmp_path)]

@@ -67,7 +67,12 @@ def import_gguf(
         say(f"{folder} was made from {file} before; nothing to do")
         return made
     say(f"converting {file} ({size / 1e6:.0f} MB, {found.architecture}) to {folder}")
+    if folder.is_symlink() and folder.is_dir():  # to an empty folder: a folder cannot take a link's place
+        folder = folder.resolve()
     with disk_errors(folder), _beside(folder) as work:
+        if (made := _made_before(folder, source)) is not None:  # by another process, just now
+            say(f"{folder} was made from {file} in the meantime; nothing to do")
+            return made
         _convert(found, work)
         _add_licence(work, licence, found)
         check_model(work)
@@ -134,24 +139,47 @@ def _beside(folder: Path) -> Iterator[Path]:
     Raises:
         InputError: another process is making it.
     """
+    folder = Path(os.path.abspath(folder))  # "." has no name
     folder.parent.mkdir(parents=True, exist_ok=True)
     work = folder.parent / f".{folder.name}.partial"
-    work.mkdir(exist_ok=True)
-    held = os.open(work, os.O_RDONLY)
+    held = _hold(work, folder)
     try:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"another process is making {folder}. Wait for it, or name another folder.") from None
         for path in work.iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-        try:
-            yield work
+        yield work
+        if any(work.iterdir()):
             os.replace(work, folder)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
+            return  # from here on a folder of that name is another process's
+        work.rmdir()
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
     finally:
         os.close(held)
+
+
+def _hold(work: Path, folder: Path) -> int:
+    """Make the folder `work` and lock it; its descriptor.
+
+    Raises:
+        InputError: another process has it.
+    """
+    while True:
+        work.mkdir(exist_ok=True)
+        try:
+            held = os.open(work, os.O_RDONLY)
+        except FileNotFoundError:  # another process has just finished
+            continue
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if work.exists() and os.path.samestat(os.fstat(held), work.stat()):
+                return held
+        except BlockingIOError:
+            os.close(held)
+            raise InputError(f"another process is making {folder}. Wait for it, or name another folder.") from None
+        except FileNotFoundError:
+            pass
+        os.close(held)  # what was locked has become the finished folder of another process
 
 
 def _convert(found: GgufFile, folder: Path) -> None:

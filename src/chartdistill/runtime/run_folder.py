@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -45,7 +46,7 @@ def make_folder(path: Path) -> Path:
 
 _NO_PLACE = (
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT, errno.ENAMETOOLONG,
-    errno.ELOOP,
+    errno.ELOOP, errno.ENOTEMPTY,
 )  # fmt: skip
 """What is wrong with the place where something is to be written."""
 
@@ -55,17 +56,26 @@ def disk_errors(path: Path) -> Iterator[None]:
     """Turn a full disk or a forbidden folder into an error that says what to do."""
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    except Exception as error:
+        number = _errno_of(error)
+        if number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise ArtefactError(
                 f"the disk is full while writing {path}. What was finished is kept: free space and run the same "
                 "command again to go on."
             ) from error
-        if error.errno in _NO_PLACE:
+        if number in _NO_PLACE:
             raise ArtefactError(
-                f"cannot write {path}: {error.strerror}. Choose another place, or fix its permissions."
+                f"cannot write {path}: {os.strerror(number)}. Choose another place, or fix its permissions."
             ) from error
         raise
+
+
+def _errno_of(error: Exception) -> int | None:
+    """Libraries in Rust (safetensors, tokenizers) raise no OSError, and give its number in words."""
+    if isinstance(error, OSError):
+        return error.errno
+    said = re.search(r"\(os error (\d+)\)", str(error))
+    return None if said is None else int(said[1])
 
 
 def write_text(path: Path, text: str) -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from chartdistill.runtime.run_folder import disk_errors
+
 BEST = "best.safetensors"
 
 
@@ -25,9 +27,10 @@ def save_tensors(path: Path, tensors: dict[str, Any]) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.partial")
-    save_file(tensors, temporary, metadata={"format": "pt"})
-    os.chmod(temporary, 0o600)
-    os.replace(temporary, path)
+    with disk_errors(path):
+        save_file(tensors, temporary, metadata={"format": "pt"})
+        os.chmod(temporary, 0o600)
+        os.replace(temporary, path)
 
 
 def load_tensors(path: Path) -> dict[str, Any]:
