@@ -11,7 +11,7 @@ import yaml
 
 from chartdistill.config import Run, load_run
 from chartdistill.curation.filters import Grounding
-from chartdistill.errors import ConfigError
+from chartdistill.errors import ConfigError, EngineError
 from chartdistill.evaluation.contamination import example_records, find_contamination, refuse_shown_records
 from chartdistill.evaluation.evaluate import evaluate
 from chartdistill.evaluation.predict import predict
@@ -69,6 +69,14 @@ def run(tmp_path: Path, tiny_model: Path) -> Run:
         ("No medications.", "none is said as exactly `None found`"),
         ("Zanthorpe | start", "'Zanthorpe' stands nowhere in the example's own chart"),
         ("Velorim | continue\nVelorim | continue", "an item stands there twice"),
+        ("Velorim | continue\nvelorim. | continue", "an item stands there twice"),
+        ("Velorim | continue\nVelorim | stop", "an item stands there twice"),
+        ("Velorim 500 mg | continue", "has 500 mg, which the example's own chart does not say of it"),
+        ("- Velorim 5 mg | continue", "has marks around it or in it"),
+        ("* Velorim | continue", "Velorim"),
+        ("Velorim 5 mg; | continue", "has marks around it or in it"),
+        ("Velo\u00adrim | continue", "Velo"),
+        ("Velorim\u200b | continue", "Velorim"),
         ("  ", "at least 1 character"),
         (7, "valid string"),
     ],
@@ -94,6 +102,39 @@ def test_other_slips_in_a_task_file(run: Run, examples: object, said: str) -> No
     with pytest.raises(ConfigError) as error:
         load_run(run.base / "run.yaml")
     assert said in str(error.value)
+
+
+def test_examples_are_shown_as_records_and_answers_are_however_the_file_is_laid_out(run: Run) -> None:
+    plain = run.prompt_builder("teacher")
+    untidy = MEDICATION[0]["answer"].replace(" | ", "|").replace("\n", " \r\n\t")
+    chart = "\ufeff" + CHART.replace(". ", ".\r\n")
+    with_examples(run.base, "medication", [{"chart": chart, "answer": untidy}, MEDICATION[1]])
+    with_examples(run.base, "tests", [{"chart": chart, "answer": "CBC\r\n"}])
+    turns = load_run(run.base / "run.yaml").prompt_builder("teacher").turns
+    assert [turn.answer for turn in turns] == [turn.answer for turn in plain.turns]
+    assert turns[0].chart == CHART.replace(". ", ".\n")
+
+
+def test_examples_that_leave_no_room_are_named_as_the_cause(run: Run) -> None:
+    with_examples(run.base, "tests", [{"chart": CHART + " No pain." * 900, "answer": "CBC"}])
+    with pytest.raises(EngineError, match=r"prompt_too_long: 12.*worked examples take [\d,]+ tokens of every prompt"):
+        label(changed(run.base, label={"max_failure_fraction": 0.5}), silent)
+
+
+def test_an_example_chart_of_which_cleaning_leaves_nothing_is_refused(run: Run) -> None:
+    with_examples(run.base, "tests", [{"chart": "<p> </p>", "answer": "None found"}])
+    with pytest.raises(ConfigError, match=r"examples\.0: chart: nothing is left"):
+        load_run(run.base / "run.yaml")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["aspirin (81 mg) | continue", "vitamin D3 | continue", "Omega-3 | start", "aspirin 81 mg p.o. q.d. | continue"],
+)
+def test_marks_that_are_part_of_an_item_are_left(run: Run, answer: str) -> None:
+    chart = "Takes aspirin (81 mg), Vitamin D3, aspirin 81 mg p.o. q.d. Start Omega-3."
+    with_examples(run.base, "medication", [{"chart": chart, "answer": answer}])
+    load_run(run.base / "run.yaml")
 
 
 def test_another_name_of_an_item_is_in_its_chart(run: Run) -> None:

@@ -33,7 +33,7 @@ from chartdistill.labelling import SPANS, Constraint, LabelOptions
 from chartdistill.metrics import ALL_TASKS
 from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.prompting.worked_examples import Turn, example_turns
-from chartdistill.records import AnnotationFile, AnySource, PrepareOptions, source_for
+from chartdistill.records import AnnotationFile, AnySource, PrepareOptions, clean, source_for
 from chartdistill.runtime.adapter_folder import Adapter, read_adapter, require_fit
 from chartdistill.runtime.model_folder import load_tokenizer, model_fingerprint, resolve_model
 from chartdistill.runtime.yaml_file import checked, read_yaml, require_kind
@@ -210,6 +210,7 @@ class Run:
         tasks = [load_task(base / path) for path in config.tasks]
         named = None if config.vocabulary is None else base / config.vocabulary
         tasks = tasks if named is None else with_vocabulary(tasks, named)
+        tasks = [_with_clean_examples(task) for task in tasks]
         for path, task in zip(config.tasks, tasks, strict=True):
             if faults := example_faults(task):
                 raise ConfigError(f"{base / path}:\n" + "\n".join(f"  - {fault}" for fault in faults))
@@ -372,6 +373,12 @@ def load_run(path: Path, records: Path | None = None, run_dir: Path | None = Non
     if records is not None:
         values["records"] = [source_for(records).model_dump()]
     return Run(checked(RunConfig, values, path), base)
+
+
+def _with_clean_examples(task: Task) -> Task:
+    """Example charts stand in prompts as records do."""
+    examples = tuple(one.model_copy(update={"chart": clean(one.chart).text}) for one in task.examples)
+    return task.model_copy(update={"examples": examples}) if examples else task
 
 
 def _resolve(holder: dict[str, Any], name: str, base: Path) -> None:

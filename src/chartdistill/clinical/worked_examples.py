@@ -1,16 +1,21 @@
 """What is wrong with a task's worked examples: a model does as it is shown.
 
 In: a task. Out: faults in words, with the example's number (from 0, as in all errors of configs) and the item. Must
-hold: an example without a fault parses as an answer of the task, and each of its items stands in its own chart.
+hold: an example without a fault parses as an answer of the task, and each of its items stands in its own chart, with
+its numbers, as nothing but the item.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 
 from chartdistill.clinical.entities import entity_of
-from chartdistill.prompting.answer_format import NONE_FOUND, parse_answer, parse_lines, says_none
+from chartdistill.prompting.answer_format import EDGE, NONE_FOUND, parse_answer, parse_lines, plain_key, says_none
 from chartdistill.schema import Task, WorkedExample
+
+_LIST_MARKS = EDGE + "-*+#>_•·‣◦–—"
+"""What may stand around an item in a list or a page, and is no part of it."""
 
 
 def example_faults(task: Task) -> list[str]:
@@ -25,15 +30,31 @@ def example_faults(task: Task) -> list[str]:
 
 
 def _faults(task: Task, example: WorkedExample) -> Iterator[str]:
+    if not example.chart:
+        yield "chart: nothing is left of it once it is cleaned as records are"
     items = parse_answer(example.answer, task)
     if items is None:
         yield from _format_faults(task, example)
         return
-    if len(parse_lines(example.answer, task) or ()) > len(items):
+    said = [plain_key(item.text) for item in parse_lines(example.answer, task) or ()]
+    if len(set(said)) < len(said):
         yield "answer: an item stands there twice; list each once"
+    entity, chart = entity_of(task), " ".join(example.chart.casefold().split())
     for item in items:
-        if entity_of(task).locate(item.text, example.chart, lexicon="auto", initials=True) is None:
+        shown = " ".join(item.text.casefold().split())
+        if entity.locate(item.text, example.chart, lexicon="auto", initials=True) is None:
             yield f"answer: {item.text!r} stands nowhere in the example's own chart; a model would learn to invent"
+        elif numbers := entity.wrong_details(item.text, example.chart, "auto"):
+            yield (
+                f"answer: {item.text!r} has {', '.join(numbers)}, which the example's own chart does not say of it; a "
+                "model would learn to invent"
+            )
+        elif shown not in chart and (shown != shown.strip(_LIST_MARKS) or _has_unseen(item.text)):
+            yield f"answer: {item.text!r} has marks around it or in it that are no part of the item; leave them out"
+
+
+def _has_unseen(text: str) -> bool:
+    return any(unicodedata.category(one) in ("Cc", "Cf") for one in text)
 
 
 def _format_faults(task: Task, example: WorkedExample) -> Iterator[str]:

@@ -256,12 +256,19 @@ class _Work:
         failed, allowed = self._failures.total(), self._labeler.options.max_failure_fraction
         if failed > allowed * self._made and (failed >= 20 or at_the_end):
             counts = ", ".join(f"{name}: {count}" for name, count in self._failures.most_common())
+            shown = self._labeler.num_example_tokens
+            examples = (
+                f" (worked examples take {shown:,} tokens of every prompt: give fewer or shorter ones, or set "
+                "teacher.examples: false)"
+                if shown
+                else ""
+            )
             raise EngineError(
                 f"{failed} of {self._made} labels failed, more than label.max_failure_fraction = {allowed} allows "
                 f"({counts}). Finished labels are kept. For prompt_too_long raise teacher.engine.max_model_len_tokens "
-                "or set label.window_tokens, or leave such records out; for thought_only and thought_cut switch the "
-                "teacher's thinking off (teacher.template_options: {enable_thinking: false}, or in engine.extra_body); "
-                "then run the same command again."
+                f"or set label.window_tokens, or leave such records out{examples}; for thought_only and thought_cut "
+                "switch the teacher's thinking off (teacher.template_options: {enable_thinking: false}, or in "
+                "engine.extra_body); then run the same command again."
             )
 
     def speed(self) -> dict[str, float] | None:

@@ -2,7 +2,8 @@
 
 In: tasks with `examples`, and which of them are asked in two steps. Out: `Turn`s, the same for every record and every
 question, so that an engine computes them once for a whole run and a record still once for all its questions. Must hold:
-a chart that several tasks have an example of is read once; each turn asks in the very words of the run's questions.
+a chart that several tasks have an example of is read once; each turn asks in the very words of the run's questions, and
+is answered in the very form of the answers, however the task file is laid out.
 
 Why all tasks' examples, and before the record: behind it, or only those of the task asked, they would part the record
 from its questions, and it would be computed again for each of them (docs/labelling.md has the figures).
@@ -13,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from chartdistill.prompting.answer_format import NONE_FOUND
+from chartdistill.prompting.answer_format import NONE_FOUND, format_answer, parse_answer
 from chartdistill.schema import Task, WorkedExample
 
 
@@ -46,8 +47,12 @@ def example_turns(tasks: Sequence[Task], gated: Callable[[str], bool] = lambda t
 
 
 def _asked(task: Task, example: WorkedExample, gated: bool) -> list[tuple[str, str]]:
+    items = parse_answer(example.answer, task)
+    if items is None:
+        raise ValueError(f"an example of task {task.name} is not in the answer format")  # config.py has checked them
+    answer = format_answer(items)
     if not gated:
-        return [(task.question, example.answer)]
-    if example.answer == NONE_FOUND:
+        return [(task.question, answer)]
+    if answer == NONE_FOUND:
         return [(task.gate_question, "no")]
-    return [(task.gate_question, "yes"), (task.extraction_question, example.answer)]
+    return [(task.gate_question, "yes"), (task.extraction_question, answer)]
