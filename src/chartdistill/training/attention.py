@@ -106,8 +106,12 @@ class BranchRuns(NamedTuple):
 
     def to(self, device: torch.device, non_blocking: bool) -> BranchRuns:
         """The same on a device."""
-        *tensors, longest = self
-        return BranchRuns(*(tensor.to(device, non_blocking=non_blocking) for tensor in tensors), longest)
+        moved: dict[str, Any] = {
+            name: value.to(device, non_blocking=non_blocking)
+            for name, value in self._asdict().items()
+            if isinstance(value, torch.Tensor)
+        }
+        return self._replace(**moved)
 
 
 def branch_runs(sizes: Sequence[tuple[int, ...]]) -> BranchRuns:
@@ -226,11 +230,12 @@ def _varlen(
     # Causal with fewer queries than keys is aligned to the end: a branch sees its whole record and itself up to here.
     options: dict[str, Any] = {"scale": scaling, "window_size": (-1, 0), "enable_gqa": q.shape[1] != k.shape[1]}
     at, ends = runs.records, runs.record_ends
-    parts = [varlen_attn(q[at], k[at], v[at], ends, ends, record, record, **options)]
+    parts: list[Any] = [varlen_attn(q[at], k[at], v[at], ends, ends, record, record, **options)]
     if branch:
         own, at = runs.branches, runs.seen
         parts.append(varlen_attn(q[own], k[at], v[at], runs.branch_ends, runs.seen_ends, branch, seen, **options))
-    return torch.cat(parts)[runs.back].transpose(0, 1)[None]
+    output: torch.Tensor = torch.cat(parts)[runs.back].transpose(0, 1)[None]
+    return output
 
 
 def _masked(

@@ -61,8 +61,9 @@ def _forward_beside(layer: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> t
     if args or kwargs or layer.disable_adapters or layer.merged:
         plain: torch.Tensor = type(layer).forward(layer, x, *args, **kwargs)
         return plain
-    y: torch.Tensor = layer.base_layer(x)
-    return y + _AdapterProduct.apply(x, *_matrices(layer))  # type: ignore[no-untyped-call]
+    added: torch.Tensor = _AdapterProduct.apply(x, *_matrices(layer))  # type: ignore[no-untyped-call]
+    y: torch.Tensor = layer.base_layer(x) + added
+    return y
 
 
 _FORWARDS = {"Linear": _forward, "Linear4bit": _forward_beside}
