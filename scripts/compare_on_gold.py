@@ -90,7 +90,7 @@ def compare(run: Run, gold: Path, out: Path, without: Sequence[str] = ()) -> str
         Sheet("base", out / arm_file("base"), "base", run.start(), None, questions),  # last: it may ramble
     ]
     sheets = [sheet for sheet in sheets if sheet.arm not in without]
-    ask_sheets(run, sheets, lambda done, total, _: print(f"{done}/{total} charts", file=sys.stderr))
+    ask_sheets(run, sheets, lambda done, total=None, tokens=0: print(f"{done}/{total} charts", file=sys.stderr))
     filters = run.config.filters or DEFAULT_FILTERS  # gold that taught was not judged; answers are
     by_id = {record.id: record for record in records}
     for arm in ("student", CONSTRAINED):
