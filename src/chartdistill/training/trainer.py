@@ -147,14 +147,18 @@ class LoraTrainer(Trainer):  # type: ignore[misc]
             "train.dtype to float32, or leave these records out."
         )
 
+    @property
+    def callable_model(self) -> Any:
+        """The model to call outside of a step: a sharded one as it is, a replicated one without its wrapper."""
+        return self.model if self.is_fsdp_enabled else self.accelerator.unwrap_model(self.model)
+
     def evaluate(self, *arguments: Any, **options: Any) -> dict[str, float]:
         """Validation loss, and the score of generated answers; keeps the adapter if it is the best so far."""
         was_training = self.model.training
         self.model.eval()
         metrics = {"eval_loss": self._validation_loss()}
         if self.score is not None:
-            # A sharded model generates as it is; one that is replicated without its wrapper.
-            found = self.score(self.model if self.is_fsdp_enabled else self.accelerator.unwrap_model(self.model))
+            found = self.score(self.callable_model)
             metrics |= {f"eval_{name}": value for name, value in found.items()}
         self.model.train(was_training)
         earlier = [row for row in self.state.log_history if "eval_loss" in row and row["step"] < self.state.global_step]
@@ -221,7 +225,7 @@ def run_training(
     trainer.add_callback(LogCallback(folder, options.tensorboard, lambda done: progress(done, total), show))
     trainer.add_callback(EndCallback(bool(validation) and options.validation_passes > 0))
     if check is not None:
-        trainer.add_callback(CheckCallback(lambda: setattr(trainer, "rows", check(trainer.model_wrapped))))
+        trainer.add_callback(CheckCallback(lambda: setattr(trainer, "rows", check(trainer.callable_model))))
     if options.stop_after_worse is not None:
         trainer.add_callback(StopCallback(options.stop_after_worse))
     resume = last_checkpoint(folder / "checkpoints")
