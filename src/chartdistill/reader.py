@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import Any
 
 from chartdistill.config import Run, load_run
@@ -39,7 +39,7 @@ class FoundItem:
     """Whether the chart has the item, and its numbers."""
     not_in_chart: tuple[str, ...] = ()
     """Numbers of the item that the chart does not have."""
-    dosage: Mapping[str, Any] = MappingProxyType({})
+    dosage: Mapping[str, Any] = field(default_factory=dict)
     """Of drugs: `dose`, `route`, `frequency`, `as_needed`, `duration`, as far as they are known."""
 
 
@@ -119,7 +119,7 @@ class Reader:
 def _reading(answers: Mapping[str, Mapping[str, Any]]) -> Reading:
     failures = {task: said["failure"] for task, said in answers.items() if said["items"] is None}
     items: Sequence[FoundItem] = [_item(task, one) for task, said in answers.items() for one in said["items"] or ()]
-    return Reading(tuple(items), MappingProxyType(failures))
+    return Reading(tuple(items), failures)
 
 
 def _item(task: str, said: Mapping[str, Any]) -> FoundItem:
@@ -127,7 +127,7 @@ def _item(task: str, said: Mapping[str, Any]) -> FoundItem:
     span = said["span"]
     return FoundItem(
         task, said["text"], said.get("status"), None if span is None else (span[0], span[1]), said["grounded"],
-        tuple(said.get("not_in_chart", ())), MappingProxyType(dosage),
+        tuple(said.get("not_in_chart", ())), dosage,
     )  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 import subprocess
 import sys
@@ -216,7 +217,7 @@ def test_a_reader_gives_what_predict_writes(run: Run, tmp_path: Path) -> None:
     with chartdistill.Reader(run.dir) as reader:
         reading, again = reader.read(text), reader.read_all([text, ""])
     assert reader.tasks == ("medication", "tests")
-    assert again[0] == reading
+    assert again[0] == reading == pickle.loads(pickle.dumps(reading))
     for task, said in told.items():
         assert [item.text for item in reading.of(task)] == [item["text"] for item in said["items"] or ()]
         assert [item.span and list(item.span) for item in reading.of(task)] == [
@@ -330,7 +331,7 @@ def test_predict_is_held_to_what_the_config_says(run: Run, tmp_path: Path) -> No
     held = run.config.evaluate.model_copy(update={"constrain": "spans", "max_answer_tokens": 200})
     own = Run(run.config.model_copy(update={"evaluate": held}), run.base)
     for with_filters in (False, True):
-        assert predict(own, charts, tmp_path / "out.jsonl", with_filters) == 1
+        assert predict(own, charts, tmp_path / "out.jsonl", with_filters, overwrite=True) == 1
         [line] = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
         for said in line["tasks"].values():
             assert with_filters == ("dropped" in said) or said["failure"].startswith("truncated")
