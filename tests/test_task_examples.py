@@ -277,7 +277,7 @@ def test_training_evaluation_and_use_have_the_same_prompts_and_a_flipped_switch_
             with_examples(run.base, "tests", [])
             flipped = changed(run.base, student={"examples": True})
         with pytest.raises(ConfigError, match="trained with worked examples"):
-            predict(flipped, charts, run.base / "out.jsonl")
+            predict(flipped, charts, run.base / "out.jsonl", overwrite=True)
         (run.dir / "predictions" / "manifest.json").unlink(missing_ok=True)
         with pytest.raises(ConfigError, match="trained with worked examples"):
             evaluate(flipped, silent)

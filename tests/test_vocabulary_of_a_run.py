@@ -152,7 +152,7 @@ def test_scores_match_by_it_and_say_so(tmp_path: Path) -> None:
 
     def scores(*more: str) -> dict[str, Any]:
         out = tmp_path / "scores.json"
-        done = chartdistill("score", str(answers), str(gold), "--out", str(out), *more)
+        done = chartdistill("score", str(answers), str(gold), "--out", str(out), "--overwrite", *more)
         assert done.returncode == 0, done.stderr
         found: dict[str, Any] = json.loads(out.read_text())
         return found
