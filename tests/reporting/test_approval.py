@@ -48,7 +48,7 @@ def test_the_adapter_and_all_reports_say_what_became_of_the_gates(run: Path) -> 
     assert figures["verdicts"][0]["limit"] == pytest.approx(0.9 * teacher)
     assert figures["verdicts"][0]["estimate"]["value"] == student
     text, page = ((run / "report" / name).read_text() for name in ("report.md", "report.html"))
-    first_screen = page.partition('<section id="headline">')[0].replace("&#39;", "'")
+    first_screen = page.partition('<section id="run"')[0].replace("&#39;", "'")
     for sentence in approval["gates"]:
         assert sentence in text
         assert sentence in first_screen

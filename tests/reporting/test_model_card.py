@@ -14,8 +14,9 @@ import yaml
 
 from chartdistill.evaluation.trust_gates import TrustGate
 from chartdistill.metrics.catalogue import BY_NAME, GOLD_HEADLINE
-from chartdistill.reporting.model_card import CARD, WEIGHTS, Models
+from chartdistill.reporting.model_card import CARD, WEIGHTS
 from chartdistill.reporting.report import report
+from chartdistill.reporting.run_facts import Models
 from chartdistill.runtime.run_folder import read_manifest, read_rows, write_text
 from chartdistill.schema import Record
 from report_run import ARMS, NUM_RECORDS, TASKS, set_in_time, write_manifest, write_run
@@ -91,7 +92,6 @@ def test_it_says_what_it_was_made_of(run: Path) -> None:
     for line in (
         f"| Records kept | {NUM_RECORDS} |",
         "| Splits (no cluster is in two) | train 36, test 24 |",
-        "| Rejected by filter grounding | 23 |",
         "| Teacher | Qwen/Qwen3-8B-FP8 |",
         "| Teacher's revision | aa55da1e |",
         "| Strategy of its questions | verify |",
@@ -109,6 +109,17 @@ def test_it_says_what_it_was_made_of(run: Path) -> None:
     assert all(f"- {sentence}\n" in body for sentence in approval["gates"])
     assert "One training run: how much the student would vary" in body
     assert "## What it is not for" in body
+
+
+def test_it_says_how_it_is_used_and_with_which_questions(run: Path) -> None:
+    _, body = card_of(run)
+    use = body.partition("## How to use")[2].partition("\n## ")[0]
+    assert "chartdistill predict CONFIG --run-dir RUN" in use
+    assert "from_pretrained('Qwen/Qwen3-0.6B', revision='c1899de2')" in use
+    assert all(f"- {task.name}: {task.question}" in use for task in TASKS)
+    assert body.startswith("\n# Trial: LoRA adapter of Qwen/Qwen3-0.6B\n")
+    assert "Qwen/Qwen3-8B-FP8" in body.partition("## ")[0], "whose labels it learned from"
+    assert "Rejected by filter" not in body, "reasons say it once"
 
 
 def test_nothing_of_a_chart_is_in_it_even_where_the_page_shows_text(run: Path) -> None:
@@ -138,7 +149,7 @@ def test_without_models_scores_or_weights_it_says_so(tmp_path: Path) -> None:
     assert "| Teacher | not recorded |" in body
     assert "Not scored: no figure is known." in body
     assert f"{WEIGHTS} is not there" in body
-    assert "No gates were set in the config" in body
+    assert "No limits (`gates:`) were set in the config" in body
 
 
 def test_a_student_in_a_folder_is_named_without_its_path(tmp_path: Path) -> None:

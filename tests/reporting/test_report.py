@@ -227,7 +227,7 @@ def test_examples_are_varied_marked_and_repeatable(run: Path, tmp_path: Path) ->
     assert "student and base differ" in reasons
     page = Page(source)
     results = read_results(run, TASKS, "Trial run")
-    shown = set(re.findall(r'<article class="example">\s*<h3>([^<]+)</h3>', source))
+    shown = set(re.findall(r'<article class="example">\s*<details>\s*<summary><h3>([^<]+)</h3>', source))
     for name in shown:
         record = results.scored_records[name]
         for item in (record.gold or {})["medication"]:

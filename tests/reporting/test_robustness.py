@@ -116,9 +116,9 @@ def test_gold_that_training_knows_is_said_on_the_first_screen(tmp_path: Path) ->
         (tmp_path / name).read_text() for name in ("report/report.md", "report/report.html", "adapter/README.md")
     )
     sentence = "this also occurs in training gold: tests 100% (50 of 50), diagnosis 70% (21 of 30)."
-    assert sentence in page.partition('<section id="headline">')[0]
+    assert sentence in page.partition('<section id="run"')[0]
     assert sentence in text.partition("## What can be claimed")[0]
-    assert sentence in card.partition("## Limits")[0]
+    assert sentence in card.partition("## What cannot be claimed")[0]
     assert "3 of 80 (3.8%; distinct names 3 of 9)" in text
     figures = json.loads((tmp_path / "report" / "report.json").read_text())
     assert figures["overlap"]["gold"] == gold
@@ -193,5 +193,5 @@ def test_gates_are_shown_by_what_they_said(tmp_path: Path) -> None:
         "All tasks: wrong yes",
         "All tasks: right yes",
     ]
-    assert "gate yes, but the chart has none; 7 records" in lines[0]
+    assert "answered yes, but the chart has none; 7 records" in lines[0]
     assert "80.0%" in lines[0]

@@ -8,7 +8,7 @@ other.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -261,18 +261,43 @@ def _by_status(items: Sequence[Item], gold: Sequence[Item], found: Pairing) -> d
     for place, item in enumerate(gold):
         if item.optional:
             continue
-        # Every item of the drug counts, not only the one it was paired with: listed as both stop and continue, a
-        # stopped drug is taken. What gold itself says of the drug harms nobody (an old dose stopped, a new one begun).
-        naming = [other for other in range(len(items)) if place in found.alike[other]]
-        against = [one for one in naming if items[one].status not in {gold[other].status for other in found.alike[one]}]
+        naming, against = _named_as(place, items, gold, found)
         meant[item.status] += 1
         named[item.status] += bool(naming)
-        harmed[item.status] += any(items[one].status in harmful_statuses(item.status) for one in against)
+        harmed[item.status] += bool(against & harmful_statuses(item.status))
     return {
         status: StatusCounts(right[status], emitted[status], meant[status], named[status], harmed[status])
         for status in emitted | meant
         if status is not None
     }
+
+
+def _named_as(
+    place: int, items: Sequence[Item], gold: Sequence[Item], found: Pairing
+) -> tuple[list[int], set[str | None]]:
+    """Where the drug of a gold item is listed; and as what, by statuses that gold does not give it.
+
+    Every item of the drug counts, not only the one it was paired with: listed as both stop and continue, a stopped drug
+    is taken. What gold itself says of the drug harms nobody (an old dose stopped, a new one begun).
+    """
+    naming = [other for other in range(len(items)) if place in found.alike[other]]
+    against = {
+        items[one].status
+        for one in naming
+        if items[one].status not in {gold[other].status for other in found.alike[one]}
+    }
+    return naming, against
+
+
+def harmful_pairs(items: Sequence[Item], gold: Sequence[Item], task: Task) -> Iterator[tuple[str, frozenset[str]]]:
+    """Of each gold item whose drug is listed with a status that can do harm: gold's status, and those it is listed
+    with. Who counts them by gold's status gets `StatusCounts.harmed`."""
+    found = pair_up(items, gold, entity_of(task))
+    for place, item in enumerate(gold):
+        if task.statuses and item.status is not None and not item.optional:
+            _, against = _named_as(place, items, gold, found)
+            if harmful := harmful_statuses(item.status) & against:
+                yield item.status, harmful
 
 
 def is_located(item: Item, record: Record, task: Task) -> bool:

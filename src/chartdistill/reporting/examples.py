@@ -23,12 +23,17 @@ from chartdistill.reporting.run_results import RunResults
 from chartdistill.schema import Item, Prediction, Record, Task, content_hash
 
 NUM_EXAMPLES = 10
+NUM_WORST = 3
+"""Of these, the ones with most harm and errors come first."""
 SHOWN_CHARS = 12_000
 """Longer records are cut on the page, and the page says so."""
 GOLD = "gold"
 
 Judgement = Literal["right", "status differs", "dangerous status", "wrong kind", "invented", "not judged"]
 """Class of an emitted item; see `error_summary.CLASSES`."""
+WRONG: tuple[Judgement, ...] = ("dangerous status", "status differs", "invented", "wrong kind")
+"""The classes that are errors, the gravest first."""
+WORST = "one of those with most dangerous statuses, then most errors and misses"
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,8 @@ class ShownItem:
     judgement: Judgement
     spans: tuple[tuple[int, int], ...]
     """Where it stands in the record's text."""
+    chart_says: tuple[str, ...] = ()
+    """The statuses that gold gives it, where they are others."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +58,17 @@ class Answer:
     items: tuple[ShownItem, ...] = ()
     raw: str = ""
     """The completion, where it does not follow the format."""
-    num_missed: int = 0
+    missed: tuple[Item, ...] = ()
     """Gold items whose text is not among the items."""
+    num_missed: int = 0
     tally: tuple[tuple[str, int], ...] = ()
     """In the place of `items`, where their text is not shown: class -> how many."""
+
+    @property
+    def is_faulty(self) -> bool:
+        """Whether anything in it is wrong or missing."""
+        kinds = {item.judgement for item in self.items} | {kind for kind, _ in self.tally}
+        return self.state == "bad format" or self.num_missed > 0 or not kinds.isdisjoint(WRONG)
 
 
 @dataclass(frozen=True)
@@ -79,6 +93,24 @@ class Example:
     """Characters of the record left off the page."""
     rows: tuple[tuple[str, tuple[Answer, ...]], ...]
     """(task, answers: gold first, then the arms)."""
+    is_worst: bool = False
+
+    @property
+    def of_student(self) -> list[tuple[str, Answer]]:
+        """(task, the student's answer) where something is wrong or missed."""
+        found = [(task, answer) for task, answers in self.rows for answer in answers if answer.arm == STUDENT]
+        return [(task, answer) for task, answer in found if answer.is_faulty]
+
+    @property
+    def summary(self) -> str:
+        """What is wrong in the student's answers, in counts: `1 dangerous status, 3 missed`."""
+        kinds: Counter[str] = Counter()
+        for _, answer in self.of_student:
+            kinds.update(dict(answer.tally) or Counter(item.judgement for item in answer.items))
+            kinds["unusable answer" if answer.state == "bad format" else ""] += 1
+            kinds["missed"] += answer.num_missed
+        shown = (*WRONG, "unusable answer", "missed")
+        return ", ".join(f"{kinds[kind]} {kind}" for kind in shown if kinds[kind])
 
 
 @dataclass(frozen=True)
@@ -121,6 +153,21 @@ class _Answered:
             for item in self.items("student", task.name) or ()
         )
 
+    def badness(self) -> tuple[int, int]:
+        """How many of the student's items have a dangerous status; how many things are wrong or missed in all."""
+        dangerous = errors = 0
+        for task in self.tasks:
+            prediction, gold = self.answers.get((task.name, STUDENT)), self.items(GOLD, task.name)
+            if prediction is None or prediction.completion is None:
+                continue
+            found = prediction.items or ()
+            kinds = [judge(item, gold, is_located(item, self.record, task), task) for item in found]
+            dangerous += kinds.count("dangerous status")
+            errors += (
+                sum(kind in WRONG for kind in kinds) + len(_missed(found, gold, task)) + (prediction.items is None)
+            )
+        return dangerous, errors
+
 
 KINDS: tuple[tuple[str, Callable[[_Answered], bool]], ...] = (
     ("student and base differ", lambda answered: not all(answered.same("student", "base"))),
@@ -141,7 +188,7 @@ KINDS: tuple[tuple[str, Callable[[_Answered], bool]], ...] = (
 def choose_examples(results: RunResults) -> tuple[tuple[Example, ...], tuple[tuple[str, int], ...]]:
     """Up to ten examples, and how many held-out records are of each kind.
 
-    The kinds take turns; within a kind the order is that of the hash of the record id, so it follows neither the
+    The worst three come first. Then the kinds take turns; within a kind the order is that of the hash of the record id, so it follows neither the
     content nor the order of the files.
     """
     asked = [
@@ -155,13 +202,18 @@ def choose_examples(results: RunResults) -> tuple[tuple[Example, ...], tuple[tup
     queues = {kind: [answered for answered in asked if holds(answered)] for kind, holds in kinds}
     tally = tuple((kind, len(found)) for kind, found in queues.items())
     queues["held out"] = asked
-    chosen: dict[str, tuple[_Answered, str]] = {}
+    ranked = sorted(((one.badness(), one) for one in asked), key=lambda pair: pair[0], reverse=True)
+    worst = {one.record.id: (one, WORST) for (_, errors), one in ranked[:NUM_WORST] if errors}
+    chosen: dict[str, tuple[_Answered, str]] = dict(worst)
     while len(chosen) < min(NUM_EXAMPLES, len(asked)):
         for kind, found in queues.items():
             answered = next((one for one in found if one.record.id not in chosen), None)
             if answered is not None and len(chosen) < NUM_EXAMPLES:
                 chosen[answered.record.id] = (answered, kind)
-    shown = (_show(answered, results.arms, why) for answered, why in chosen.values())
+    shown = (
+        replace(_show(answered, results.arms, why), is_worst=record in worst)
+        for record, (answered, why) in chosen.items()
+    )
     # A path that names the group names the patient.
     sources = results.manifests.get("records", {}).get("sources") or ()
     hide = any("group_folder" in source for source in sources)
@@ -176,7 +228,7 @@ def without_text(example: Example) -> Example:
 
 def _counted(answer: Answer) -> Answer:
     counts = Counter("items" if answer.arm == GOLD else str(item.judgement) for item in answer.items)
-    return replace(answer, items=(), raw="", tally=tuple(counts.most_common()))
+    return replace(answer, items=(), missed=(), raw="", tally=tuple(counts.most_common()))
 
 
 def _show(answered: _Answered, arms: tuple[str, ...], why: str) -> Example:
@@ -207,20 +259,29 @@ def _arm_answer(answered: _Answered, task: Task, arm: str) -> Answer:
         return Answer(arm, "not asked")
     if prediction.completion is None:
         return Answer(arm, "failed")
-    gold, entity = answered.items(GOLD, task.name), entity_of(task)
-    said = [item.text for item in prediction.items or ()]
-    num_missed = sum(not item.optional and not any(entity.same(s, item.text) for s in said) for item in gold or ())
+    missed = _missed(prediction.items or (), answered.items(GOLD, task.name), task)
     if prediction.items is None:
-        return Answer(arm, "bad format", raw=prediction.completion, num_missed=num_missed)
+        return Answer(arm, "bad format", raw=prediction.completion, missed=missed, num_missed=len(missed))
     items = tuple(_shown_items(answered, task, prediction.items))
-    return Answer(arm, "items" if items else "none found", items, num_missed=num_missed)
+    return Answer(arm, "items" if items else "none found", items, missed=missed, num_missed=len(missed))
+
+
+def _missed(items: Sequence[Item], gold: Sequence[Item] | None, task: Task) -> tuple[Item, ...]:
+    """Gold items that no item names; not the optional ones."""
+    same = entity_of(task).same
+    wanted = (item for item in gold or () if not item.optional)
+    return tuple(item for item in wanted if not any(same(said.text, item.text) for said in items))
 
 
 def _shown_items(answered: _Answered, task: Task, items: Sequence[Item]) -> Iterator[ShownItem]:
     for item in items:
         spans = find(item, answered.record.text, task)
-        judgement = judge(item, answered.items(GOLD, task.name), bool(spans), task)
-        yield ShownItem(item.text, item.status, judgement, spans)
+        gold, same = answered.items(GOLD, task.name), entity_of(task).same
+        judgement = judge(item, gold, bool(spans), task)
+        meant = ()
+        if judgement in ("status differs", "dangerous status"):
+            meant = tuple(dict.fromkeys(of.status for of in gold or () if of.status and same(item.text, of.text)))
+        yield ShownItem(item.text, item.status, judgement, spans, meant)
 
 
 def judge(item: Item, gold: tuple[Item, ...] | None, located: bool, task: Task) -> Judgement:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from chartdistill.evaluation import Scores
 from chartdistill.metrics.catalogue import BY_NAME, explain, task_title
 from chartdistill.reporting.run_results import RunResults
-from chartdistill.reporting.tables import Table, TableRow, task_order, write_cell
+from chartdistill.reporting.tables import Table, TableRow, defined_table, task_order, write_cell
 
 ARMS = {
     "raw": "Labels as they came",
@@ -33,5 +33,5 @@ def label_tables(results: RunResults, scores: Scores) -> list[Table]:
         ]
         whose = "teacher's labels" if results.label_file is None else results.teacher_arm
         about = f"{whose}, of training records, against gold: {explain(metric)}"
-        tables.append(Table(f"{metric.title} of the labels", about, [ARMS[arm] for arm in arms], rows))
+        tables.append(defined_table(f"{metric.title} of the labels", about, [ARMS[arm] for arm in arms], rows))
     return tables

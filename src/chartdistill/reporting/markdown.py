@@ -17,6 +17,10 @@ from chartdistill.reporting.stages import run_grids
 from chartdistill.reporting.tables import Grid, Table, headline_tables, task_tables
 
 
+LIMITS = "Limits of the config"
+"""What the trust gates (`gates:`) are called on all pages, as in the judgement's sentence."""
+
+
 def render_markdown(results: RunResults, findings: Findings, judgement: Judgement = NOT_JUDGED) -> str:
     """The whole of report.md."""
     parts = [f"# {inline(results.title)}", inline(findings.verdict)]
@@ -32,7 +36,7 @@ def render_markdown(results: RunResults, findings: Findings, judgement: Judgemen
             ("The labels of training records, against gold", label_tables(*found)),
             ("Changed charts: does the answer follow?", effect_tables(*found)),
             ("The same chart in other forms", consistency_tables(*found)),
-            ("Right and wrong gates", gate_tables(*found)),
+            ("After right and wrong answers to the gate question", gate_tables(*found)),
         ):
             parts += [f"## {title}", *map(write_table, tables)] if tables else []
     parts += write_grids(run_grids(results).values())
@@ -43,7 +47,7 @@ def write_judgement(judgement: Judgement, absent: str) -> list[str]:
     """Whether the student is approved, each gate, and what of them was changed after the answers existed."""
     outcome = [f"**{inline(judgement.sentence)}**"] if judgement else []
     late = [f"**Warning.** {inline(sentence)}" for sentence in judgement.timing.warnings]
-    return [*outcome, *late, *bullets("Trust gates", [one.sentence for one in judgement.verdicts], absent)]
+    return [*outcome, *late, *bullets(LIMITS, [one.sentence for one in judgement.verdicts], absent)]
 
 
 def bullets(title: str, sentences: Sequence[str], absent: str) -> list[str]:

@@ -8,24 +8,32 @@ every figure has its interval and n, and one that is not defined says why; what 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from chartdistill.evaluation import Judgement
-from chartdistill.reporting.error_summary import glance
+from chartdistill.reporting.error_summary import Confusion, confusions, plain_figures, weakest_task
 from chartdistill.reporting.findings import Findings
-from chartdistill.reporting.markdown import bullets, inline, write_grids, write_judgement, write_rows, write_table
+from chartdistill.reporting.markdown import (
+    bullets,
+    inline,
+    write_bullets,
+    write_grids,
+    write_judgement,
+    write_rows,
+    write_table,
+)
+from chartdistill.reporting.run_facts import NOT_RECORDED, Models
 from chartdistill.reporting.run_results import RunResults
 from chartdistill.reporting.stages import curated_grid, stage_grid, version_grid
 from chartdistill.reporting.tables import headline_tables
 
 CARD = "README.md"
 WEIGHTS = "adapter_model.safetensors"
-NOT_RECORDED = "not recorded"
 
 NOT_FOR = (
     "Decisions about a patient without a person who reads the chart: it lists what it found, leaves things out and "
@@ -37,18 +45,6 @@ NOT_FOR = (
 )
 
 
-@dataclass(frozen=True)
-class Models:
-    """The models as the config names them: by hub name, or by the name of a folder without the path to it."""
-
-    teacher: str
-    teacher_revision: str | None = None
-    student: str = ""
-    student_revision: str | None = None
-    student_licence: str | None = None
-    """As the student's folder names it; None where it names none."""
-
-
 def render_card(
     results: RunResults,
     findings: Findings,
@@ -58,18 +54,18 @@ def render_card(
 ) -> str:
     """The whole card. `models`: None where the report was not made from a config."""
     parts = [
-        f"# {inline(results.title)}: LoRA adapter",
-        f"A student model's reading of patient charts, {_taught(results)}. It answers these questions "
-        f"about a chart: {', '.join(task.name for task in results.tasks)}. Made by chartdistill.",
+        f"# {inline(results.title)}: LoRA adapter{_of_whom(models)}",
+        f"A student model's reading of patient charts, {_taught(results, models)}. It lists what a chart says of: "
+        f"{', '.join(task.name for task in results.tasks)}. Made by chartdistill.",
         inline(findings.verdict),
         *(f"**{inline(sentence)}**" for sentence in findings.cautions),
     ]
-    nothing = "No gates were set in the config: whether this is good enough to be used was not decided."
+    nothing = "No limits (`gates:`) were set in the config: whether this is good enough to be used was not decided."
     parts += write_judgement(judgement, nothing)
-    wrong = () if results.scores is None else glance(results, results.scores)
-    parts += bullets("What it gets wrong", [f"{row.label}: {row.figure}" for row in wrong], "Not known: not scored.")
+    parts += bullets("What it gets right and wrong", list(_plainly(results)), "Not known: not scored.")
     parts += bullets("What it is not for", NOT_FOR, "")
-    parts += bullets("Limits", findings.limits, "None beyond the intervals.")
+    parts += ["## How to use", *_how_to_use(results, models)]
+    parts += bullets("What cannot be claimed", findings.limits, "No limits beyond the intervals.")
     parts += ["## Figures", *_figures(results)]
     parts += ["## Data", *_data(results)]
     parts += ["## Models and training", *_training(results, models)]
@@ -77,11 +73,54 @@ def render_card(
     return _front_matter(models) + "\n\n".join(parts) + "\n"
 
 
-def _taught(results: RunResults) -> str:
+def _of_whom(models: Models | None) -> str:
+    return f" of {inline(models.student)}" if models is not None and models.student else ""
+
+
+def _taught(results: RunResults, models: Models | None) -> str:
     """By whom the student was taught."""
     if results.label_file is None:
-        return "distilled from a larger teacher"
+        teacher = f", {inline(models.teacher)}" if models is not None and models.teacher else ""
+        return f"distilled from a larger teacher{teacher}"
     return f"taught by labels that existed ({inline(results.label_file['file'])}); no teacher model was asked"
+
+
+def _plainly(results: RunResults) -> Iterator[str]:
+    scores = results.scores
+    if scores is None:
+        return
+    yield from (figure.line() for figure in plain_figures(results, scores))
+    yield from (_confusion_line(row) for row in confusions(results, scores))
+    if weakest := weakest_task(results, scores):
+        yield weakest
+
+
+def _confusion_line(row: Confusion) -> str:
+    said = ", ".join(f"{word} {number}" for word, number in row.said if number)
+    share = f" ({row.share})" if row.share else ""
+    return f"Dangerous status, {row.chart_says}: {row.count}{share}{f'; called {said}' if said else ''}."
+
+
+def _how_to_use(results: RunResults, models: Models | None) -> list[str]:
+    """With chartdistill, which asks as in training; and with PEFT alone, with what must then be kept to."""
+    base, revision = (models.student, models.student_revision) if models is not None else ("", None)
+    pinned = "" if revision is None else f", revision={revision!r}"
+    questions = [f"{task.name}: {inline(task.question)}" for task in results.tasks]
+    return [
+        "With chartdistill, from the run's folder; CONFIG is the config that made the adapter:",
+        "```\nchartdistill predict CONFIG --run-dir RUN --records new_charts/ --out answers.jsonl\n```",
+        "With PEFT alone:",
+        "```python\n"
+        "from peft import PeftModel\n"
+        "from transformers import AutoModelForCausalLM\n\n"
+        f"base = AutoModelForCausalLM.from_pretrained({base or 'the base model'!r}{pinned})\n"
+        'model = PeftModel.from_pretrained(base, "path/to/this/folder")\n'
+        "```",
+        "Then the prompt must be as in training: the config's system text, the chart, and last one of these questions, in "
+        "the base model's chat template; greedy decoding. The figures above hold for nothing else. An answer is one item "
+        "per line, fields split by ` | `, or `None found`.",
+        write_bullets(questions),
+    ]
 
 
 def _front_matter(models: Models | None) -> str:
@@ -126,10 +165,9 @@ def _data(results: RunResults) -> list[str]:
         ("Teacher's labels read" if results.label_file is None else "Labels read"): curated.get("read"),
         "Labels kept": curated.get("kept"),
         "Labels rejected": curated.get("rejected"),
-        **{f"Rejected by filter {name}": str(n) for name, n in (curated.get("by_filter") or {}).items()},
         **{f"Rejected for {name}": str(n) for name, n in (curated.get("by_reason") or {}).items()},
     }
-    found = [_facts("Count", counts), "A label that two filters or reasons speak against counts for both."]
+    found = [_facts("Count", counts), "A label that two reasons speak against counts for both."]
     return [*found, write_rows(grid.columns, grid.rows)] if grid.rows else found
 
 

@@ -1,9 +1,9 @@
 """report.html: one self-contained page with figures, plots and ten example records.
 
-In: `RunResults`, findings, the judgement. Out: HTML. What must hold: the first screen answers whether the
-student is good enough, what it gets wrong and whether it is approved; everything from outside is escaped (Jinja
-autoescape); the page forbids scripts and outside resources to itself; it says whether it holds record text, and where
-it may not, the template is given none.
+In: `RunResults`, findings, the judgement, the models' names. Out: HTML. What must hold: the first screen says in plain
+words what the student does, what harm it can do and whether it is approved; all else is folded; everything from outside
+is escaped (Jinja autoescape); the page forbids scripts and outside resources to itself; it says whether it holds record
+text, and where it may not, the template is given none.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from markupsafe import Markup
 from chartdistill.evaluation import NOT_JUDGED, Judgement, Scores
 from chartdistill.metrics.catalogue import explain, task_title
 from chartdistill.reporting import plots, robustness, stages
-from chartdistill.reporting.error_summary import CLASSES, glance
-from chartdistill.reporting.examples import GOLD, choose_examples, without_text
+from chartdistill.reporting.error_summary import CLASSES, confusions, plain_figures, plain_table, weakest_task
+from chartdistill.reporting.examples import GOLD, WRONG, choose_examples, without_text
 from chartdistill.reporting.findings import Findings
 from chartdistill.reporting.label_quality import label_tables
+from chartdistill.reporting.run_facts import Models, run_grid
 from chartdistill.reporting.run_results import RunResults
 from chartdistill.reporting.tables import (
     arm_title,
@@ -34,9 +35,15 @@ NO_SCORES = Scores(gold={}, arms={}, costs={})
 
 
 def render_page(
-    results: RunResults, findings: Findings, judgement: Judgement = NOT_JUDGED, shows_text: bool = True
+    results: RunResults,
+    findings: Findings,
+    judgement: Judgement = NOT_JUDGED,
+    shows_text: bool = True,
+    models: Models | None = None,
+    include_text: bool | None = None,
 ) -> str:
-    """The whole of report.html; without `shows_text` no record text, item or raw answer is in it."""
+    """The whole of report.html; without `shows_text` no record text, item or raw answer is in it. `include_text`: what
+    the config says of it, which is the cause that the page names."""
     examples, tally = choose_examples(results)
     rejects = results.rejects
     if not shows_text:
@@ -48,10 +55,17 @@ def render_page(
         findings=findings,
         judgement=judgement,
         verdicts=sorted(judgement.verdicts, key=lambda verdict: verdict.passed),
-        glance=glance(*found),
+        figures=plain_figures(*found),
+        confusions=confusions(*found),
+        by_task_plainly=plain_table(*found),
+        weakest=weakest_task(*found),
+        worst=[example for example in examples if example.is_worst],
+        this_run=run_grid(results, models),
         classes=CLASSES,
-        privacy=_privacy(results, shows_text),
+        wrong=WRONG,
+        privacy=_privacy(results, shows_text, include_text),
         shows_text=shows_text,
+        held_out=_held_out(results),
         num_held_out=len(results.predictions),
         rejects=rejects,
         series={arm: place for place, arm in enumerate(results.arms)},
@@ -64,7 +78,7 @@ def render_page(
         label_quality=label_tables(*found),
         effects=robustness.effect_tables(*found),
         consistency=robustness.consistency_tables(*found),
-        gates=robustness.gate_tables(*found),
+        gate_questions=robustness.gate_tables(*found),
         loss_plot=_loss_plot(results),
         label_plot=_label_plot(results),
         reject_plot=_reject_plot(results),
@@ -72,6 +86,12 @@ def render_page(
         examples=examples,
         tally=tally,
     )
+
+
+def _held_out(results: RunResults) -> str:
+    """On what the figures were measured, in words."""
+    made = "synthetic " if results.scored_on_synthetic else ""
+    return f"{len(results.predictions):,} held-out {made}chart{'' if len(results.predictions) == 1 else 's'}"
 
 
 def render_template(name: str, **values: Any) -> str:
@@ -88,14 +108,20 @@ def render_template(name: str, **values: Any) -> str:
     return environment.get_template(name).render(**values)
 
 
-def _privacy(results: RunResults, shows_text: bool) -> tuple[str, str]:
-    """What the banner says of record text: in bold, and the rest."""
+def _privacy(results: RunResults, shows_text: bool, include_text: bool | None) -> tuple[str, str]:
+    """What the banner says of record text: in bold, and the rest, with the cause."""
     if not shows_text:
+        others = results.num_records - results.num_synthetic
+        why, how = "the config says report: {include_text: false}", "change that to true"
+        if include_text is None:
+            why = (
+                f"{others:,} of {results.num_records:,} records are not synthetic, and the config does not ask for text"
+            )
+            how = "set report: {include_text: true} in the config"
         return (
             "Holds no record text and no item text.",
-            "Example records, rejected items and raw answers are shown as counts and record ids, because not all "
-            "records are synthetic or report.include_text is false. To see their text, set report: "
-            "{include_text: true} in the config, run the report again, and handle this page like the charts.",
+            f"Examples and rejects are shown as counts and record ids, because {why}. To see their text, {how}, run "
+            "the report again, and handle this page like the charts.",
         )
     if results.num_records and results.num_records == results.num_synthetic:
         return "Contains record text, of synthetic charts only.", "No patient's words are in it."
@@ -125,7 +151,7 @@ def _interval_plots(results: RunResults, scores: Scores) -> Iterator[tuple[str, 
         rows = []
         for task in measured_tasks(metric, scores, tasks):
             marks = [
-                plots.Interval(place, arm_title(arm), estimate)
+                plots.Interval(place, arm_title(arm), estimate, aside=arm == "base")
                 for place, arm in enumerate(results.arms)
                 if (estimate := scores.estimate(arm, task, metric.name)) is not None
             ]
@@ -138,7 +164,7 @@ def _loss_plot(results: RunResults) -> Markup | None:
     checks = tuple((float(row.step), row.validation_loss) for row in results.log if row.validation_loss is not None)
     lines = [plots.Line("loss", "training loss", loss), plots.Line("validation", "validation loss", checks)]
     lines = [line for line in lines if line.points]
-    return plots.line_plot("Loss over steps", lines, "step") if lines else None
+    return plots.line_plot("Loss over steps, log axis", lines, "step") if lines else None
 
 
 def _label_plot(results: RunResults) -> Markup | None:

@@ -25,11 +25,15 @@ LEFT = 44
 BASE = 190
 """Where an axis that runs up begins; it ends at `TOP`."""
 TOP = 12
-LABEL_CHARS = 15
+LABEL_WIDTH = 6.6
+"""Of one character of a label; labels get the room they need, up to `WIDEST`."""
+WIDEST = 200
 MAX_POINTS = 400
 """More points than this on one line are thinned evenly; the last is always kept."""
 SHAPES = ("circle", "square", "diamond", "triangle")
 QUARTERS = (0, 0.25, 0.5, 0.75, 1)
+AXIS_WIDTHS = (0.02, 0.04, 0.08, 0.2, 0.4, 0.6, 0.8)
+"""Of an axis that begins at 0 or ends at 1, so that its quarters are round."""
 
 
 class Interval(NamedTuple):
@@ -38,6 +42,9 @@ class Interval(NamedTuple):
     series: int
     name: str
     estimate: Estimate
+    aside: bool = False
+    """The axis is not stretched for it: beyond the axis its value stands as text (a base that is far off the others
+    would squeeze them together)."""
 
 
 class Line(NamedTuple):
@@ -71,17 +78,15 @@ def interval_plot(
     rows: Sequence[tuple[str, Sequence[Interval]]],
     gutter: int = GUTTER,
     percent: bool = True,
-    full: bool = True,
+    ends: tuple[float, float] = (0, 1),
 ) -> Markup:
     """Values with 95% intervals: rows down, arms as markers beside each other.
 
-    `gutter`: room for labels. `full`: the axis runs from 0 to 1; otherwise it ends just above the highest value.
+    `gutter`: the least room for labels. `ends`: of the axis.
     """
-    highest = max(
-        (e for _, marks in rows for m in marks for e in (m.estimate.high, m.estimate.value) if e is not None), default=1
-    )
-    top = 1.0 if full else next((end for end in (0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8) if highest <= end), 1.0)
-    scale = _Scale(0, top, gutter, WIDTH - RIGHT)
+    gutter = _gutter([label for label, _ in rows], gutter)
+    low, high = ends
+    scale = _Scale(low, high, gutter, WIDTH - RIGHT)
     parts: list[Markup] = []
     y = 10.0
     for label, marks in rows:
@@ -90,30 +95,46 @@ def interval_plot(
         parts += [_marker(entry, scale, y + 10 + 13 * place, percent) for place, entry in enumerate(marks)]
         y += height
         parts.append(_element("line", class_="rule", x1=0, x2=WIDTH, y1=y, y2=y))
-    ticks = [(top * share, f"{100 * top * share:.3g}%" if percent else f"{top * share:.3g}") for share in QUARTERS]
+    values = [low + (high - low) * share for share in QUARTERS]
+    ticks = [(value, f"{100 * value:.3g}%" if percent else f"{value:.3g}") for value in values]
     return _svg(title, y + 22, [*_ticks(scale, y, ticks), *parts])
 
 
 def metric_plot(metric: MetricInfo, rows: Sequence[tuple[str, Sequence[Interval]]], gutter: int = GUTTER) -> Markup:
-    """One metric's values with 95% intervals; the axis of one that is better when lower ends near the highest value."""
-    return interval_plot(metric.title, rows, gutter, metric.form == "share", metric.better != "lower")
+    """One metric's values with 95% intervals, on an axis that ends just outside those that are not set aside."""
+    return interval_plot(metric.title, rows, gutter, metric.form == "share", _ends(rows))
+
+
+def _ends(rows: Sequence[tuple[str, Sequence[Interval]]]) -> tuple[float, float]:
+    """Of an axis between 0 and 1: from one of its ends to just beyond the values, or a part around them."""
+    marks = [mark for _, of in rows for mark in of]
+    spans = (mark.estimate for mark in marks if not mark.aside or all(other.aside for other in marks))
+    found = [end for e in spans for end in (e.low, e.value, e.high) if end is not None]
+    low, high = (min(found), max(found)) if found else (0.0, 1.0)
+    for width in AXIS_WIDTHS:
+        if high <= width:
+            return 0.0, width
+        if low >= 1 - width:
+            return 1 - width, 1.0
+    return 0.0, 1.0
 
 
 def line_plot(title: str, lines: Sequence[Line], across: str) -> Markup:
-    """Values over steps, from 0 upwards."""
+    """Values over steps, on a log axis, so that what is small at the end can still be told apart.
+
+    Values of 0 or less have no place on such an axis: they lie on its lower edge.
+    """
     points = [point for line in lines for point in line.points]
     right = max((x for x, _ in points), default=1) or 1
-    highest = max((y for _, y in points), default=1) or 1
-    step = _round_up(highest / 4, (1, 2, 5, 10))
-    top = step * math.ceil(highest / step)
-    over, up = _Scale(0, right, LEFT, WIDTH - RIGHT), _Scale(0, top, BASE, TOP)
-    parts = _rules(up, [(i * step, f"{i * step:.3g}") for i in range(round(top / step) + 1)])
+    ticks = _decades([y for _, y in points if y > 0] or [1.0])
+    over, up = _Scale(0, right, LEFT, WIDTH - RIGHT), _Scale(math.log(ticks[0]), math.log(ticks[-1]), BASE, TOP)
+    parts = _rules(up, [(math.log(tick), f"{tick:.3g}") for tick in ticks])
     for share, anchor in ((0, "start"), (0.5, "middle"), (1, "end")):
         parts.append(_text(over.at(right * share), BASE + 16, f"{right * share:,.0f}", anchor))
     parts.append(_text((LEFT + WIDTH) / 2, BASE + 29, across, "middle"))
     for line in lines:
         shown = _thin(line.points)
-        places = [(over.at(x), up.at(y)) for x, y in shown]
+        places = [(over.at(x), up.at(math.log(max(y, ticks[0])))) for x, y in shown]
         parts.append(_element("polyline", class_=f"line {line.series}", points=_corners(*places)))
         if line.series == "validation":
             hints = [_element("title", f"{y:.4g} at {x:,.0f}") for x, y in shown]
@@ -124,10 +145,20 @@ def line_plot(title: str, lines: Sequence[Line], across: str) -> Markup:
     return _svg(title, BASE + 32, parts)
 
 
+def _decades(values: Sequence[float]) -> list[float]:
+    """Ticks of a log axis around the values: 1, 2 and 5 of each power of ten; where those are many, powers alone."""
+    low, high = (math.floor(math.log10(end)) for end in (min(values), max(values)))
+    steps = (1, 2, 5) if high - low < 3 else (1,)
+    ticks = [step * 10.0**power for power in range(low, high + 2) for step in steps]
+    first = max((place for place, tick in enumerate(ticks) if tick <= min(values)), default=0)
+    last = next(place for place, tick in enumerate(ticks) if tick >= max(values) and place > first)
+    return ticks[first : last + 1]
+
+
 def bar_plot(title: str, rows: Sequence[tuple[str, Sequence[tuple[str, str, int]]]]) -> Markup:
     """Counts as stacked bars: per row (style name, part name, count); the total stands at the end."""
     totals = [sum(count for *_, count in parts) for _, parts in rows]
-    scale = _Scale(0, max(totals, default=0) or 1, GUTTER, WIDTH - 60)
+    scale = _Scale(0, max(totals, default=0) or 1, _gutter([label for label, _ in rows]), WIDTH - 60)
     drawn: list[Markup] = []
     for place, ((label, parts), total) in enumerate(zip(rows, totals, strict=True)):
         y = 4.0 + 24 * place
@@ -138,7 +169,7 @@ def bar_plot(title: str, rows: Sequence[tuple[str, Sequence[tuple[str, str, int]
 
 def share_bars(title: str, rows: Sequence[tuple[str, Sequence[tuple[str, str, float]]]], gutter: int) -> Markup:
     """Shares that add up to one, as stacked bars: per row (style name, part name, share)."""
-    scale = _Scale(0, 1, gutter, WIDTH - RIGHT)
+    scale = _Scale(0, 1, _gutter([label for label, _ in rows], gutter), WIDTH - RIGHT)
     drawn: list[Markup] = []
     for place, (label, parts) in enumerate(rows):
         hinted = [(style, f"{name}: {100 * share:.0f}%", share) for style, name, share in parts]
@@ -214,11 +245,15 @@ def legend_mark(series: int) -> Markup:
 
 
 def _marker(entry: Interval, scale: _Scale, y: float, percent: bool) -> Markup:
-    series, name, estimate = entry
+    series, name, estimate, _ = entry
     if estimate.value is None:
         return _element("text", f"{name}: not defined", class_="small", x=scale.start + 2, y=y + 4)
-    mark = _shape(series, scale.at(estimate.value), y)
     value = f"{100 * estimate.value:.1f}%" if percent else f"{estimate.value:.3f}"
+    if estimate.value < scale.low:
+        return _element("text", f"\u25c2 {name} {value}", class_="small", x=scale.start + 2, y=y + 4)
+    if estimate.value > scale.high:
+        return _element("text", f"{name} {value} \u25b8", class_="small", x=scale.end, y=y + 4, text_anchor="end")
+    mark = _shape(series, scale.at(estimate.value), y)
     return _whiskered(mark, f"arm-{series}", estimate, scale, y, f"{name}: {value}")
 
 
@@ -292,9 +327,14 @@ def _corners(*points: tuple[float, float]) -> str:
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
 
 
+def _gutter(labels: Sequence[str], least: int = GUTTER) -> int:
+    """Room left of the axis: so much that the longest label is not cut, within reason."""
+    return round(min(max([least, *(LABEL_WIDTH * len(label) + 10 for label in labels)]), WIDEST))
+
+
 def _row_label(label: str, y: float, gutter: int) -> Markup:
-    """A label left of the axis, shortened to the room there; the whole of it shows when it is pointed at."""
-    length = LABEL_CHARS * gutter // GUTTER
+    """A label left of the axis; one too long for the room there is shortened, and whole when it is pointed at."""
+    length = int((gutter - 8) / LABEL_WIDTH)
     if len(label) <= length:
         return _text(gutter - 8, y, label, "end")
     return _text(gutter - 8, y, label[: length - 1] + "\u2026", "end", _element("title", label))

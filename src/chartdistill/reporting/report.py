@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from chartdistill import __version__
-from chartdistill.config import Run
+from chartdistill.config import Role, Run
+from chartdistill.demo.embedded import is_embedded
 from chartdistill.errors import ModelError, TrustGateError
 from chartdistill.evaluation import (
     APPROVAL,
@@ -31,8 +32,9 @@ from chartdistill.evaluation import (
 from chartdistill.metrics.catalogue import CATALOGUE, ROBUSTNESS_METRICS
 from chartdistill.reporting.findings import Findings, state_findings
 from chartdistill.reporting.markdown import render_markdown
-from chartdistill.reporting.model_card import CARD, Models, render_card
+from chartdistill.reporting.model_card import CARD, render_card
 from chartdistill.reporting.page import render_page
+from chartdistill.reporting.run_facts import Models
 from chartdistill.reporting.run_results import (
     STAGES,
     RunResults,
@@ -62,9 +64,20 @@ def report_run(run: Run) -> dict[str, Any]:
         named = licence(run.model_folder("student"))
     except ModelError:  # the report needs no model; only its licence is then not known
         named = None
-    teacher, student = run.public_name("teacher"), run.public_name("student")
+    teacher, student = _name(run, "teacher"), _name(run, "student")
     models = Models(teacher, config.teacher.revision, student, config.student.revision, named)
     return report(run.dir, run.tasks, config.name, config.gates, config.report.include_text, models)
+
+
+def _name(run: Run, role: Role) -> str:
+    """What a model is called where the machine's folders are not known: `teacher` would say nothing of an embedded
+    model."""
+    name = run.public_name(role)
+    try:
+        embedded = (role != "teacher" or run.teacher_labels is None) and is_embedded(run.model_folder(role))
+    except ModelError:
+        return name
+    return f"chartdistill-demo-{name}" if embedded else name
 
 
 def report(
@@ -104,7 +117,7 @@ def report(
     pages = {
         "report.json": _as_json(build_figures(results, findings, judgement)),
         "report.md": render_markdown(results, findings, judgement),
-        "report.html": render_page(results, findings, judgement, shows_text),
+        "report.html": render_page(results, findings, judgement, shows_text, models, include_text),
     }
     unfinish(folder)
     for name, text in pages.items():

@@ -1,4 +1,5 @@
-"""What an answer hangs on: tables of records in changed form, of wrong gates, and of what test and training share.
+"""What an answer hangs on: tables of records in changed form, of wrong answers to the gate question, and of what test
+and training share.
 
 In: `Scores`. Out: tables and sentences without record text. What must hold: consistency is never shown without
 whether the answers are right; where there is no gold, the table says so.
@@ -21,6 +22,7 @@ from chartdistill.reporting.tables import (
     Table,
     TableRow,
     arm_title,
+    defined_table,
     write_cell,
     write_count,
 )
@@ -49,11 +51,11 @@ KINDS = {
     "irrelevant": "a sentence that says nothing added",
 }
 CONDITIONS = {
-    "wrong yes": "gate yes, but the chart has none",
-    "right yes": "gate yes, and the chart has some",
-    "wrong no": "gate no, but the chart has some",
-    "right no": "gate no, and the chart has none",
-    "unclear": "gate unclear",
+    "wrong yes": "answered yes, but the chart has none",
+    "right yes": "answered yes, and the chart has some",
+    "wrong no": "answered no, but the chart has some",
+    "right no": "answered no, and the chart has none",
+    "unclear": "answered unclear",
 }
 GATE_METRICS = ("confabulation_rate", "invented_rate", "wrong_kind_rate", "contradicted_rate")
 
@@ -78,7 +80,7 @@ def effect_tables(results: RunResults, scores: Scores) -> list[Table]:
                     cells = [write_cell(one, METRICS[name], signed=is_gap) for one in found]
                     rows.append(TableRow(f"{task_title(task)}{which and ','}{which}", "", cells))
         if rows:
-            tables.append(Table(metric.title, explain(metric), list(map(arm_title, arms)), rows))
+            tables.append(defined_table(metric.title, explain(metric), list(map(arm_title, arms)), rows))
     return tables
 
 
@@ -101,7 +103,7 @@ def consistency_tables(results: RunResults, scores: Scores) -> list[Table]:
     )
     metrics = [METRICS[name] for name in (*(CROSSED if has_gold else ()), "share_identical", "alpha")]
     rows = [TableRow(metric.title, metric.meaning, cells(metric.name, ANY_NOISE, ALL_TASKS)) for metric in metrics]
-    tables = [Table("Same answer, and is it right?" if has_gold else "Same answer?", about, heads, rows)]
+    tables = [defined_table("Same answer, and is it right?" if has_gold else "Same answer?", about, heads, rows)]
     splits = {
         "change": [(words, kind, ALL_TASKS) for kind, words in KINDS.items() if kind in known],
         "task": [(task_title(task), ANY_NOISE, task) for task in _tasks(results, scores)],
@@ -109,7 +111,8 @@ def consistency_tables(results: RunResults, scores: Scores) -> list[Table]:
     for what, places in splits.items():
         for name in CROSSED[:2] if has_gold else ("share_identical",):
             rows = [TableRow(label, "", cells(name, kind, task)) for label, kind, task in places]
-            tables.append(Table(f"{METRICS[name].title}, by {what}", explain(METRICS[name]), heads, rows))
+            title = f"{METRICS[name].title}, by {what}"
+            tables.append(defined_table(title, explain(METRICS[name]), heads, rows))
     return tables
 
 
@@ -119,7 +122,8 @@ def _tasks(results: RunResults, scores: Scores) -> list[str]:
 
 
 def gate_tables(results: RunResults, scores: Scores) -> list[Table]:
-    """Per arm with gates: what followed right and wrong gates, all tasks together, then by task."""
+    """Per arm that was asked the gate question: what followed right and wrong answers to it, all tasks together, then by
+    task."""
     about = "items that the chart does not bear out, by what the gate question was answered before; against gold"
     heads = [METRICS[name].title for name in GATE_METRICS]
     tables = []
@@ -133,7 +137,8 @@ def gate_tables(results: RunResults, scores: Scores) -> list[Table]:
                 cells = [write_cell(one if isinstance(one, Estimate) else None, metric) for metric, one in figures]
                 rows.append(TableRow(f"{task_title(task)}: {condition}", meaning, cells))
         if rows:
-            tables.append(Table(f"{arm_title(arm)}: after right and wrong gates", about, heads, rows))
+            title = f"{arm_title(arm)}: after right and wrong answers to the gate question"
+            tables.append(defined_table(title, about, heads, rows))
     return tables
 
 

@@ -7,7 +7,7 @@ over as it was written; a file that cannot be read is an error, never an empty p
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,14 @@ from pydantic import ConfigDict, Field
 from chartdistill.errors import InputError
 from chartdistill.evaluation import APPROVAL, Scores, read_scores
 from chartdistill.runtime.run_folder import read_manifest, read_rows, require_manifest
-from chartdistill.schema import LABELS_OF, CuratedLabel, Label, Prediction, Record, Rejection, Row, Task
+from chartdistill.schema import LABELS_OF, CuratedLabel, Item, Label, Prediction, Record, Rejection, Row, Task
 
 STAGES = ("records", "labels", "curated", "adapter", "predictions")
 """Folders of a run that the report reads, in the order of the flow."""
 NO_STATUS = ""
 """Counts kept items of tasks without statuses."""
 REJECTS_SHOWN = 3
-"""Rejections shown per reason."""
+"""Rejected items or labels shown per reason, or per set of reasons that one has."""
 
 
 class LogRow(Row):
@@ -39,15 +39,19 @@ class LogRow(Row):
 
 @dataclass(frozen=True)
 class ShownReject:
-    """One rejection, to be shown with where it came from."""
+    """What was rejected, an item or a whole label, with all that spoke against it and where it came from."""
 
     record: str
     task: str
-    rejection: Rejection
+    reasons: tuple[str, ...]
+    """`filter: reason`, each once."""
+    item: Item | None
+    """None: the whole label."""
+    evidence: tuple[str, ...]
 
     def without_text(self) -> ShownReject:
         """The same without the item, and without the evidence, which may name it."""
-        return replace(self, rejection=self.rejection.model_copy(update={"item": None, "evidence": "", "span": None}))
+        return replace(self, item=None, evidence=())
 
 
 @dataclass(frozen=True)
@@ -184,14 +188,27 @@ def _read_curated(run_dir: Path) -> tuple[dict[str, dict[str, int]], tuple[Shown
     kept_items: dict[str, Counter[str]] = {}
     for kept in read_rows(run_dir / "curated" / "kept.jsonl", CuratedLabel):
         kept_items.setdefault(kept.task, Counter()).update(item.status or NO_STATUS for item in kept.items or ())
-    shown: dict[tuple[str, str], list[ShownReject]] = {}
+    shown: dict[tuple[str, ...], list[ShownReject]] = {}
     for label in read_rows(run_dir / "curated" / "rejected.jsonl", CuratedLabel):
-        for rejection in label.rejections:
-            rows = shown.setdefault((rejection.filter, rejection.reason), [])
+        for reject in _rejected_things(label):
+            rows = shown.setdefault(reject.reasons, [])
             if len(rows) < REJECTS_SHOWN:
-                rows.append(ShownReject(label.record, label.task, rejection))
+                rows.append(reject)
     rejects = tuple(row for key in sorted(shown) for row in shown[key])
     return {task: dict(found.most_common()) for task, found in kept_items.items()}, rejects
+
+
+def _rejected_things(label: CuratedLabel) -> Iterator[ShownReject]:
+    """Each item that was rejected, once, and the label as a whole for the reasons that name no item of it."""
+    by_thing: dict[Item | None, list[Rejection]] = {}
+    for rejection in label.rejections:
+        by_thing.setdefault(rejection.item, []).append(rejection)
+    # A filter that rejects the label for its items says so once for each item, and once more for the label.
+    said = {(one.filter, one.reason) for item, of in by_thing.items() if item is not None for one in of}
+    whole = [one for one in by_thing.pop(None, ()) if (one.filter, one.reason) not in said]
+    for item, of in (*by_thing.items(), *([(None, whole)] if whole else [])):
+        reasons = dict.fromkeys(f"{one.filter}: {one.reason}" for one in of)
+        yield ShownReject(label.record, label.task, tuple(reasons), item, tuple(dict.fromkeys(o.evidence for o in of)))
 
 
 def _read_log(run_dir: Path) -> tuple[LogRow, ...]:

@@ -80,7 +80,8 @@ def label_grid(results: RunResults) -> Grid:
     names = ("labels", "failures", "cut", *(gate for gate in GATES if any(gate in of for of in counts.values())))
     rows = [(task, *(write_count(of.get(name, 0)) for name in names)) for task, of in sorted(counts.items())]
     title = "Teacher labels" if results.label_file is None else f"Labels of {results.label_file['file']}"
-    return Grid(title, ("Task", *names), rows, "Labelling has not finished in this run.")
+    heads = (name.replace("gate ", "gate question: ") for name in names)
+    return Grid(title, ("Task", *heads), rows, "Labelling has not finished in this run.")
 
 
 def curated_grid(results: RunResults) -> Grid:

@@ -178,8 +178,8 @@ def _token_rows(figures: Figures) -> Iterator[list[str]]:
 def _by_arm(names: Collection[str], figures: Mapping[str, Figures]) -> Iterator[tuple[MetricInfo, Markup]]:
     """A plot per metric, one row per arm."""
     for metric in (METRICS[name] for name in names):
-        titled = ((arm_title(arm), of[metric.name]) for arm, of in figures.items())
-        rows = [(title, [plots.Interval(0, title, estimate)]) for title, estimate in titled]
+        named = ((arm, arm_title(arm), of[metric.name]) for arm, of in figures.items())
+        rows = [(title, [plots.Interval(0, title, found, aside=arm == "base")]) for arm, title, found in named]
         yield metric, plots.metric_plot(metric, rows, GUTTER)
 
 

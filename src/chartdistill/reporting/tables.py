@@ -39,6 +39,7 @@ ALPHA = 0.05
 NO_DIFFERENCE = "no difference shown"
 NO_INTERVAL = "no interval"
 MISSING = "\u2013"
+UNDEFINED = "not defined"
 ARM_TITLES = {
     "teacher": "Teacher",
     "base": "Base student",
@@ -153,7 +154,7 @@ def write_cell(estimate: Estimate | None, metric: MetricInfo, signed: bool = Fal
         return Cell(MISSING, note="not computed", tone="none")
     if estimate.value is None:
         why = estimate.reason or "no reason recorded"
-        return Cell("not defined", n=write_n(estimate), note=f"({why})", tone="none")
+        return Cell(UNDEFINED, n=write_n(estimate), note=f"({why})", tone="none")
     interval = estimate.reason or "no interval"
     if estimate.low is not None and estimate.high is not None:
         interval = metric.write_range(estimate.low, estimate.high, signed)
@@ -205,6 +206,17 @@ def headline_metrics(scores: Scores, tasks: tuple[str, ...]) -> tuple[MetricInfo
     return tuple(BY_NAME[name] for name in names)
 
 
+def defined_table(title: str, meaning: str, columns: Sequence[str], rows: Sequence[TableRow]) -> Table:
+    """A table of the rows that have a value; those that have none are named below the title, with the reason."""
+    kept = [row for row in rows if any(cell.value not in (UNDEFINED, MISSING) for cell in row.cells)]
+    by_reason: dict[str, list[str]] = {}
+    for row in (row for row in rows if row not in kept):
+        why = next((cell.note for cell in row.cells if cell.note), "")
+        by_reason.setdefault(why, []).append(row.label)
+    said = "; ".join(f"{', '.join(labels)} {why}".strip() for why, labels in by_reason.items())
+    return Table(title, f"{meaning}. Not defined: {said}." if said else meaning, columns, kept)
+
+
 def measured_tasks(metric: MetricInfo, scores: Scores, tasks: Sequence[str]) -> list[str]:
     """The tasks whose records have what the metric needs."""
     return [task for task in tasks if scores.has_gold(task) or not metric.needs_gold]
@@ -219,7 +231,7 @@ def headline_tables(results: RunResults, scores: Scores) -> list[Table]:
     for metric in (BY_NAME[name] for name in names):
         shown = measured_tasks(metric, scores, tasks)
         rows = [TableRow(task_title(task), "", _cells(results, scores, task, metric)) for task in shown]
-        tables.append(Table(metric.title, explain(metric), columns(results, scores), rows))
+        tables.append(defined_table(metric.title, explain(metric), columns(results, scores), rows))
     return tables
 
 
