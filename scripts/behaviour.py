@@ -38,8 +38,8 @@ from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.records.prepare import prepare
 from chartdistill.records.sources import PrepareOptions
 from chartdistill.records.sources.synthetic import SyntheticSource
-from chartdistill.reporting.run_facts import Models
 from chartdistill.reporting.report import report
+from chartdistill.reporting.run_facts import Models
 from chartdistill.reporting.study_page import render_study_markdown, render_study_page
 from chartdistill.runtime.model_folder import load_tokenizer
 from chartdistill.runtime.run_folder import RowWriter, read_rows, write_text

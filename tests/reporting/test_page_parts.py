@@ -160,7 +160,7 @@ def test_a_loss_axis_is_logarithmic() -> None:
 def test_a_loss_axis_holds_all_values(values: tuple[float, ...]) -> None:
     drawn = line_plot("Loss", [Line("loss", "loss", tuple((float(i), y) for i, y in enumerate(values)))], "step")
     ticks = [float(tick) for tick in re.findall(r'text-anchor="end">([^<]+)<', drawn) if re.match(r"[\d.e+-]+$", tick)]
-    assert min(ticks) <= max(min(values), min(ticks)) <= max(values + (ticks[0],)) <= max(ticks)
+    assert min(ticks) <= max(min(values), min(ticks)) <= max(*values, ticks[0]) <= max(ticks)
     assert len(ticks) > 1
 
 

@@ -188,8 +188,8 @@ KINDS: tuple[tuple[str, Callable[[_Answered], bool]], ...] = (
 def choose_examples(results: RunResults) -> tuple[tuple[Example, ...], tuple[tuple[str, int], ...]]:
     """Up to ten examples, and how many held-out records are of each kind.
 
-    The worst three come first. Then the kinds take turns; within a kind the order is that of the hash of the record id, so it follows neither the
-    content nor the order of the files.
+    The worst three come first. Then the kinds take turns; within a kind the order is that of the hash of the record id,
+    so it follows neither the content nor the order of the files.
     """
     asked = [
         _Answered(results.scored_records[name], results.predictions[name], results.tasks, results.teacher_arm)
@@ -278,7 +278,7 @@ def _shown_items(answered: _Answered, task: Task, items: Sequence[Item]) -> Iter
         spans = find(item, answered.record.text, task)
         gold, same = answered.items(GOLD, task.name), entity_of(task).same
         judgement = judge(item, gold, bool(spans), task)
-        meant = ()
+        meant: tuple[str, ...] = ()
         if judgement in ("status differs", "dangerous status"):
             meant = tuple(dict.fromkeys(of.status for of in gold or () if of.status and same(item.text, of.text)))
         yield ShownItem(item.text, item.status, judgement, spans, meant)

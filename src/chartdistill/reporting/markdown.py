@@ -16,7 +16,6 @@ from chartdistill.reporting.run_results import RunResults
 from chartdistill.reporting.stages import run_grids
 from chartdistill.reporting.tables import Grid, Table, headline_tables, task_tables
 
-
 LIMITS = "Limits of the config"
 """What the trust gates (`gates:`) are called on all pages, as in the judgement's sentence."""
 

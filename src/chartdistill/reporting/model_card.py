@@ -116,9 +116,9 @@ def _how_to_use(results: RunResults, models: Models | None) -> list[str]:
         f"base = AutoModelForCausalLM.from_pretrained({base or 'the base model'!r}{pinned})\n"
         'model = PeftModel.from_pretrained(base, "path/to/this/folder")\n'
         "```",
-        "Then the prompt must be as in training: the config's system text, the chart, and last one of these questions, in "
-        "the base model's chat template; greedy decoding. The figures above hold for nothing else. An answer is one item "
-        "per line, fields split by ` | `, or `None found`.",
+        "Then the prompt must be as in training: the config's system text, the chart, and last one of these questions, "
+        "in the base model's chat template; greedy decoding. The figures above hold for nothing else. An answer is one "
+        "item per line, fields split by ` | `, or `None found`.",
         write_bullets(questions),
     ]
 

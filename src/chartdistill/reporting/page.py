@@ -112,16 +112,15 @@ def _privacy(results: RunResults, shows_text: bool, include_text: bool | None) -
     """What the banner says of record text: in bold, and the rest, with the cause."""
     if not shows_text:
         others = results.num_records - results.num_synthetic
-        why, how = "the config says report: {include_text: false}", "change that to true"
+        why = "the config says report: {include_text: false}"
         if include_text is None:
             why = (
                 f"{others:,} of {results.num_records:,} records are not synthetic, and the config does not ask for text"
             )
-            how = "set report: {include_text: true} in the config"
         return (
             "Holds no record text and no item text.",
-            f"Examples and rejects are shown as counts and record ids, because {why}. To see their text, {how}, run "
-            "the report again, and handle this page like the charts.",
+            f"Examples and rejects are shown as counts and record ids, because {why}. To see their text, set "
+            "report: {include_text: true} in the config, run the report again, and handle this page like the charts.",
         )
     if results.num_records and results.num_records == results.num_synthetic:
         return "Contains record text, of synthetic charts only.", "No patient's words are in it."

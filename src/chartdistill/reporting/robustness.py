@@ -122,7 +122,7 @@ def _tasks(results: RunResults, scores: Scores) -> list[str]:
 
 
 def gate_tables(results: RunResults, scores: Scores) -> list[Table]:
-    """Per arm that was asked the gate question: what followed right and wrong answers to it, all tasks together, then by
+    """Per arm that was asked the gate question: what followed right and wrong answers to it, over all tasks, then by
     task."""
     about = "items that the chart does not bear out, by what the gate question was answered before; against gold"
     heads = [METRICS[name].title for name in GATE_METRICS]

@@ -63,7 +63,11 @@ def _lora(trained: Mapping[str, Any]) -> str:
     lora = options.get("lora")
     if not lora:
         return NOT_RECORDED
-    parts = [f"{name.replace('_', ' ')} {_plain(value)}" for name, value in lora.items() if value not in (None, False)]
+    parts = [
+        f"{name.replace('_', ' ')} {_plain(value)}"
+        for name, value in lora.items()
+        if value is not None and value is not False
+    ]
     chosen = ("epochs", "learning_rate", "records_per_step", "dtype", "load_in_4bit")
     parts += [f"{name.replace('_', ' ')} {_plain(options[name])}" for name in chosen if options.get(name)]
     if number := trained.get("trainable_parameters"):
