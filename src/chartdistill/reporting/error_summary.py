@@ -202,7 +202,7 @@ def plain_table(results: RunResults, scores: Scores) -> Table | None:
         found, missed = write_cell(recall, _SHARE), "\u2013"
         if recall.value is not None:
             missed = f"{round((1 - recall.value) * recall.n):,} of {recall.n:,}"
-        cells = [right, found, replace(found, value=missed, interval="", n="", note="")]
+        cells = [right, found, replace(found, value=missed, interval="", note="")]
         rows.append(TableRow(task_title(task), "", cells))
     heads = ["Of what it lists, borne out", "Of what the charts hold, found", "Left out"]
     about = "what the distilled student gets right and what it leaves out"
