@@ -209,19 +209,28 @@ def test_a_guard_that_children_do_not_have_is_seen(monkeypatch: pytest.MonkeyPat
     assert "attempted in a child" in guard.found
 
 
-def test_fp8_weights_on_hopper_need_nvcc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fp8_weights_on_hopper_go_without_nvcc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shapes = [read_shape(ROOT / "configs/models/Qwen--Qwen3-32B-FP8.json")]
+    for name in ("VLLM_USE_DEEP_GEMM", "VLLM_MOE_USE_DEEP_GEMM", "DG_JIT_NVCC_COMPILER"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setenv("CUDA_HOME", str(tmp_path / "cuda"))
-    if not Path("/usr/local/cuda/bin/nvcc").is_file():
-        [check] = check_nvcc([KNOWN_CARDS["h100"]], shapes)
-        assert check.state == "warning" and "VLLM_USE_DEEP_GEMM=0" in check.remedy
+    home = tmp_path / "cuda"
+    monkeypatch.setenv("CUDA_HOME", str(home))
+    [check] = check_nvcc([KNOWN_CARDS["h100"]], shapes)
+    assert check.state == "warning" and "not found; DeepGEMM" in check.found and "is off" in check.found
+    (home / "lib64").mkdir(parents=True)  # an image with CUDA's libraries alone
+    [check] = check_nvcc([KNOWN_CARDS["h100"]], shapes)
+    assert check.state == "warning" and f"{home} is here without bin/nvcc" in check.found
+    monkeypatch.setenv("VLLM_USE_DEEP_GEMM", "1")  # our engines leave what the user has set
+    [check] = check_nvcc([KNOWN_CARDS["h100"]], shapes)
+    assert check.state == "no" and "unset VLLM_USE_DEEP_GEMM" in check.remedy
+    monkeypatch.delenv("VLLM_USE_DEEP_GEMM")
     assert list(check_nvcc([KNOWN_CARDS["rtx-4090"]], shapes)) == []
     assert list(check_nvcc([KNOWN_CARDS["h100"]], [])) == []
-    (tmp_path / "cuda/bin").mkdir(parents=True)
-    (tmp_path / "cuda/bin/nvcc").touch(mode=0o755)
+    (home / "bin").mkdir()
+    (home / "bin/nvcc").touch(mode=0o755)
     [check] = check_nvcc([KNOWN_CARDS["h100"]], shapes)
-    assert check.state == "ok"
+    assert check.state == "ok" and str(home) in check.found
     monkeypatch.setenv("VLLM_USE_DEEP_GEMM", "0")
     assert list(check_nvcc([KNOWN_CARDS["h100"]], shapes)) == []
 
@@ -295,13 +304,17 @@ def test_versions_are_those_asked_for() -> None:
 
 def test_a_card_needs_a_compiler_and_pythons_headers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CC", raising=False)
+    monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     check = check_compiler(tmp_path)
     assert check.state == "no"
     assert "a C compiler (gcc or clang) and" in check.found and f"{tmp_path}/Python.h missing" in check.found
-    assert re.fullmatch(r"apt-get install gcc python3\.1\d-dev", check.remedy)
+    assert re.fullmatch(r"apt-get install g\+\+ python3\.1\d-dev", check.remedy)
     (tmp_path / "Python.h").touch()
     (tmp_path / "gcc").touch(mode=0o755)
+    check = check_compiler(tmp_path)
+    assert check.state == "no" and check.found.startswith("a C++ compiler (g++) missing")
+    (tmp_path / "g++").touch(mode=0o755)
     assert check_compiler(tmp_path).state == "ok"
 
 

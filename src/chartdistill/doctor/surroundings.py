@@ -22,9 +22,10 @@ from chartdistill.doctor.check import Check, State
 from chartdistill.doctor.machine import Card
 from chartdistill.doctor.model_shape import ModelShape
 from chartdistill.doctor.models import first_sentence
-from chartdistill.engines import OpenAIEngine
+from chartdistill.engines import DEEP_GEMM, OpenAIEngine
 from chartdistill.errors import ConfigError, EngineError, PrivacyError
 from chartdistill.runtime import privacy
+from chartdistill.runtime.cuda_toolkit import find_nvcc
 
 ELSEWHERE = ("192.0.2.1", 443)
 """RFC 5737: for documentation only, never routed; so even without a guard nothing could arrive."""
@@ -76,32 +77,39 @@ def check_versions(cards: Sequence[Card], planned: bool) -> Iterator[Check]:
 
 
 def check_compiler(headers: Path) -> Check:
-    """Triton builds a launcher for each kernel on the machine itself, with a C compiler and Python's headers."""
-    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
-    missing = [] if compiler else ["a C compiler (gcc or clang)"]
+    """What compiles on the machine itself when an engine starts: Triton a launcher for its kernels, with a C compiler
+    and Python's headers; torch.compile what it leaves to the CPU, with a C++ compiler."""
+    c = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
+    cxx = os.environ.get("CXX") or shutil.which("g++")  # torch/_inductor/config.py asks for no other
+    missing = [] if c else ["a C compiler (gcc or clang)"]
+    missing += [] if cxx else ["a C++ compiler (g++)"]
     missing += [] if (headers / "Python.h").is_file() else [f"{headers}/Python.h"]
     if missing:
         python = f"python{sys.version_info.major}.{sys.version_info.minor}"
-        remedy = f"apt-get install gcc {python}-dev"
+        remedy = f"apt-get install g++ {python}-dev"
         return Check("compiler", "no", f"{' and '.join(missing)} missing: vLLM will not start on a card", remedy)
-    return Check("compiler", "ok", f"{compiler}, with Python's headers")
+    return Check("compiler", "ok", f"{c} and {cxx}, with Python's headers")
 
 
 def check_nvcc(cards: Sequence[Card], shapes: Iterable[ModelShape]) -> Iterator[Check]:
     """From Hopper on vLLM multiplies FP8 weights with DeepGEMM, whose kernels nvcc compiles at the start; it is chosen
-    whether nvcc is there or not (vllm/utils/deep_gemm.py, `is_deep_gemm_supported`)."""
+    whether nvcc is there or not (vllm/utils/deep_gemm.py, `is_deep_gemm_supported`). Our engines switch it off then."""
     hopper = any(card.capability is not None and card.capability >= (9, 0) for card in cards)
     if not hopper or not any(shape.quantization.get("quant_method") == "fp8" for shape in shapes):
         return
-    if os.environ.get("VLLM_USE_DEEP_GEMM") == "0":
+    if any(os.environ.get(name) == "0" for name in DEEP_GEMM):
         return
-    homes = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda"]
-    found = shutil.which("nvcc") or next((f"{h}/bin/nvcc" for h in homes if h and Path(h, "bin/nvcc").is_file()), None)
-    if found:
-        yield Check("nvcc", "ok", found)
+    if (nvcc := find_nvcc()) is not None:
+        yield Check("nvcc", "ok", f"{nvcc}, for DeepGEMM's FP8 kernels")
+        return
+    home = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH") or "/usr/local/cuda"
+    here = f"{home} is here without bin/nvcc" if Path(home).is_dir() else "not found"
+    if asked := [name for name in DEEP_GEMM if os.environ.get(name) == "1"]:
+        found = f"{here}, and your environment has {asked[0]}=1: DeepGEMM ends the engine at its first FP8 kernel"
+        yield Check("nvcc", "no", found, f"unset {asked[0]}, or install the CUDA toolkit")
     else:
-        remedy = "install the CUDA toolkit, or set VLLM_USE_DEEP_GEMM=0 and VLLM_MOE_USE_DEEP_GEMM=0"
-        yield Check("nvcc", "warning", "not found; vLLM compiles kernels for FP8 weights on this card with it", remedy)
+        found = f"{here}; DeepGEMM, which would end the engine at its first FP8 kernel, is off: CUTLASS multiplies"
+        yield Check("nvcc", "warning", found, "nothing must be done; with the CUDA toolkit FP8 weights are faster")
 
 
 def _include_folder() -> str:

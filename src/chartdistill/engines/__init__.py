@@ -13,6 +13,7 @@ from pydantic import Field
 from chartdistill.engines.adapter_fit import open_with, refused_by_endpoint, require_served
 from chartdistill.engines.contract import Generation, Generator, Request
 from chartdistill.engines.openai_engine import OpenAIEngine
+from chartdistill.engines.process_variables import DEEP_GEMM
 from chartdistill.engines.prompt_fit import require_answer_place, require_fit
 from chartdistill.engines.transformers_engine import TransformersEngine
 from chartdistill.engines.vllm_engine import VllmEngine
@@ -20,6 +21,7 @@ from chartdistill.engines.vllm_engine import VllmEngine
 AnyEngine = Annotated[VllmEngine | OpenAIEngine | TransformersEngine, Field(discriminator="type")]
 
 __all__ = [
+    "DEEP_GEMM",
     "AnyEngine",
     "Generation",
     "Generator",

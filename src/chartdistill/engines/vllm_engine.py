@@ -23,6 +23,7 @@ from chartdistill.engines.contract import (
     refuse_constrained_thought,
     too_long,
 )
+from chartdistill.engines.process_variables import cuda_variables, num_cores, num_cpu_threads
 from chartdistill.engines.watch import descendants, ended_with_us, socket_folder
 from chartdistill.errors import ConfigError, EngineError
 from chartdistill.runtime.cpu_products import prefers_bfloat16
@@ -168,8 +169,10 @@ class VllmEngine(BaseModel):
             "PYTHONWARNINGS": "ignore",
         }
         if on_cpu:
-            variables["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"  # "auto" leaves one of two cores idle
-            variables["OMP_NUM_THREADS"] = str(os.cpu_count() or 1)
+            variables["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"  # "auto" counts physical cores only
+            variables["OMP_NUM_THREADS"] = str(num_cpu_threads(num_cores()))
+        else:
+            variables |= cuda_variables()
         variables = {name: os.environ.get(name, value) for name, value in variables.items()}
         variables["VLLM_RPC_BASE_PATH"] = sockets
         if on_cpu:
