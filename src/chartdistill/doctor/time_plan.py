@@ -14,8 +14,8 @@ DISK_GBYTES_PER_S = 2.0
 """Reading weights from a common NVMe disk, 10^9 bytes per second; a disk behind a network is slower."""
 PEAK_SHARE = {"label": 0.4, "train": 0.2}
 """Share of a card's peak that is taken as likely. Training: an H200 reached 0.19 of its 989 TFLOP/s at 1.5 billion
-parameters with passes of 11,000 tokens, 0.22 with 45,000 (docs/training.md); a larger student comes nearer. Labelling is
-bound by computing, too; its share was not measured with this program."""
+parameters with passes of 11,000 tokens, 0.22 with 45,000 (docs/training.md); a larger student comes nearer. Labelling
+is bound by computing, too; its share was not measured with this program."""
 
 
 @dataclass(frozen=True)
