@@ -139,7 +139,6 @@ NOT_OF_ONE = "The two files are not of one whole adapter"
         ({}, None, {"target_modules": None}, "names no target_modules"),
         ({}, None, {"init_lora_weights": "lora_ga"}, "changed the base model's weights"),
     ],
-    ids=str,
 )  # fmt: skip
 def test_weights_that_the_configuration_does_not_make_are_refused(
     tiny_model: Path, tmp_path: Path, made: dict[str, Any], weights: Any, config: dict[str, Any], message: str
