@@ -53,7 +53,7 @@ def test_a_full_disk_is_said_whatever_library_writes(tmp_path: Path, library: st
 
 
 def test_other_errors_pass_as_they_are(tmp_path: Path) -> None:
-    for error in (ValueError("(os error 2)"), InputError("28"), FileNotFoundError(2, "no such file")):
+    for error in (ValueError("(os error 2)"), InputError("28"), OSError(9, "bad descriptor")):
         with pytest.raises(type(error)), disk_errors(tmp_path):
             raise error
 

@@ -63,7 +63,8 @@ def disk_errors(path: Path) -> Iterator[None]:
                 f"the disk is full while writing {path}. What was finished is kept: free space and run the same "
                 "command again to go on."
             ) from error
-        if number in _NO_PLACE:
+        # In words alone "no such file" may be one that a library wanted to read.
+        if number in _NO_PLACE and (isinstance(error, OSError) or number != errno.ENOENT):
             raise ArtefactError(
                 f"cannot write {path}: {os.strerror(number)}. Choose another place, or fix its permissions."
             ) from error
