@@ -239,12 +239,14 @@ def trained(run: Run) -> dict[str, Any]:
     records = list(read_rows(run.dir / "records" / "records.jsonl", Record))
     splits = ["train"] * 4 + ["validation", "test"]
     records = [one.model_copy(update={"split": split}) for one, split in zip(records, splits, strict=True)]
+    prepared = (run.dir / "records/manifest.json").read_bytes()
     with RowWriter(run.dir / "records" / "records.jsonl") as out, RowWriter(run.dir / "curated/train.jsonl") as rows:
         out.write(*records)
         rows.write(*(
             TrainExample(record=one.id, task="tests", split=one.split, prompt=one.text, completion="CBC")
             for one in records if one.split != "test"
         ))  # fmt: skip
+    (run.dir / "records/manifest.json").write_bytes(prepared)  # changed rows un-finish it
     for name in ("kept", "rejected"):
         with RowWriter(run.dir / "curated" / f"{name}.jsonl"):
             pass

@@ -250,7 +250,7 @@ def test_the_report_shows_all_of_it(run: Run) -> None:
     for heading in ("Leak check", "Same answer, and is it right?", "Always the same, WRONG, by change", "Appears"):
         assert heading in text
         assert heading in page
-    assert "Teacher: after right and wrong gates" in text
+    assert "Teacher: after right and wrong answers to the gate question" in text
     share = scores["interventions"]["student"]["effects"]["all"]["appear_rate"]
     assert f"an inserted item appears in {100 * share['value']:.0f}%" in text
     assert "always the same and WRONG" in " ".join(figures["claims"])

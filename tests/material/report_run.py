@@ -66,8 +66,13 @@ def set_in_time(folder: Path, *gates: TrustGate) -> None:
 
 
 def write_rows(path: Path, *rows: Row) -> None:
+    """Rows of a stage, which stays finished where it was: a writer un-finishes it."""
+    manifest = path.parent / "manifest.json"
+    finished = manifest.read_bytes() if manifest.exists() else None
     with RowWriter(path) as writer:
         writer.write(*rows)
+    if finished is not None:
+        manifest.write_bytes(finished)
 
 
 def write_manifest(folder: Path, **facts: Any) -> None:
