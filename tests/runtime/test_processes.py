@@ -76,7 +76,7 @@ def test_ctrl_c_is_answered_by_the_first_process_alone(tmp_path: Path) -> None:
         "import signal, subprocess, sys\n"
         "from chartdistill.runtime.processes import children_without_interrupts, run_to_end\n"
         "child = 'import signal, sys, time; signal.signal(signal.SIGINT, lambda *_: print(\"child\", flush=True)); '\n"
-        "child += 'print(\"ready\", flush=True); time.sleep(1.5)'\n"
+        "child += 'print(\"ready\", flush=True); time.sleep(6)'\n"
         "try:\n"
         "    if sys.argv[1] == 'verb':\n"
         "        run_to_end([sys.executable, '-c', child])\n"
