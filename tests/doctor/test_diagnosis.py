@@ -18,12 +18,11 @@ from typing import Any
 import pytest
 
 from chartdistill.config import load_run
-from chartdistill.doctor import machine
 from chartdistill.doctor.check import Check
 from chartdistill.doctor.diagnosis import diagnose
-from chartdistill.doctor.machine import GIB, KNOWN_CARDS
+from chartdistill.doctor.machine import KNOWN_CARDS
 from chartdistill.doctor.model_shape import read_shape
-from chartdistill.doctor.page import in_words, show
+from chartdistill.doctor.page import show
 from chartdistill.doctor.surroundings import (
     check_compiler,
     check_modes,
@@ -77,66 +76,6 @@ def test_what_is_wrong_is_a_no_go_with_a_remedy(tmp_path: Path, tiny_model: Path
     assert "assumed" in named(found, "amount of work").found
     assert "NO-GO: 1 thing to put right" in show(found, Path("c"))
     assert all(check.remedy for check in found.checks if check.state == "no")
-
-
-@pytest.mark.parametrize(("config", "cards"), [("gpu-24gb", "rtx-4090"), ("gpu-80gb", "h100"), ("node-8gpu", "h100:8"),
-                                               ("endpoint", "h100")])  # fmt: skip
-def test_a_shipped_config_fits_the_hardware_it_names_and_says_what_it_takes(config: str, cards: str) -> None:
-    path = ROOT / f"configs/{config}.yaml"
-    found = diagnose(load_run(path), machine.parse_cards(cards))
-    assert found.go, [check for check in found.checks if check.state == "no"]
-    assert show(found, path).endswith("GO, by plan: what is marked `look` must be there first")
-    # The head of the file has the plan's own figures, in its own words; so has the table of configs.
-    head = " ".join(path.read_text(encoding="utf-8").split("name:")[0].replace("#", " ").split())
-    assert f"--cards {cards}" in head
-    training = f"{found.memory['student, training'].bytes / GIB:.1f} GiB"
-    assert f"training {training}" in head
-    [row] = [line for line in (ROOT / "configs/README.md").read_text(encoding="utf-8").splitlines() if config in line]
-    assert training in row
-    for verb, time in found.time.items():
-        number, unit = in_words(time.likely_s).split()
-        assert f"{verb} {number} {unit}" in head
-        assert f"{number} {unit}" in row
-    if (teacher := found.memory.get("teacher, engine")) is not None:
-        assert f"teacher {teacher.parts[0].bytes / GIB:.1f} GiB of weights" in head
-        assert f"the rest of {teacher.bytes / GIB:.1f} GiB is KV cache for {teacher.records_at_once} charts" in head
-        assert f"{teacher.bytes / GIB:.1f} / {training}" in row
-
-
-def test_the_table_has_the_plan_of_the_demo_too() -> None:
-    found = diagnose(load_run(ROOT / "configs/demo.yaml"), [])
-    engine, training = (f"{found.memory[name].bytes / GIB:.1f}" for name in ("teacher, engine", "student, training"))
-    assert f"| {engine} / {training} GiB, of the machine's |" in (ROOT / "configs/README.md").read_text(
-        encoding="utf-8"
-    )
-
-
-def test_what_fsdp_would_take_is_said_where_it_is_not_used() -> None:
-    path = ROOT / "configs/node-8gpu.yaml"
-    run = load_run(path)
-    assert run.config.train.parallel == "ddp"
-    sharded = run.config.model_copy(update={"train": run.config.train.model_copy(update={"parallel": "fsdp"})})
-    run.config = sharded
-    needed = diagnose(run, machine.parse_cards("h100:8")).memory["student, training"]
-    assert f"would take {needed.bytes / GIB:.1f} GiB" in path.read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize(
-    ("config", "cards", "label", "train"),
-    [("gpu-24gb", "l4", "L4 {}", "L4 {}"), ("gpu-24gb", "a10", "A10 {}", "A10 {}"),
-     ("gpu-24gb", "rtx-3090", "RTX 3090 {}", "RTX 3090 {}"), ("gpu-80gb", "a100-80", "A100 {}", "A100 {}")],
-)  # fmt: skip
-def test_the_times_on_other_cards_that_a_config_names_are_the_plans(
-    config: str, cards: str, label: str, train: str
-) -> None:
-    path = ROOT / f"configs/{config}.yaml"
-    found = diagnose(load_run(path), machine.parse_cards(cards))
-    assert found.go
-    head = " ".join(path.read_text(encoding="utf-8").split("name:")[0].replace("#", " ").split())
-    for verb, said in (("label", label), ("train", train)):
-        number, unit = in_words(found.time[verb].likely_s).split()
-        assert unit == "min"
-        assert re.search(rf"{verb} [^();]*\([^()]*{said.format(number)}\b", head), (verb, number)
 
 
 def test_a_card_that_is_too_small_is_a_no_go() -> None:
