@@ -41,6 +41,8 @@ class FoundItem:
     """Numbers of the item that the chart does not have."""
     dosage: Mapping[str, Any] = field(default_factory=dict)
     """Of drugs: `dose`, `route`, `frequency`, `as_needed`, `duration`, as far as they are known."""
+    confidence: float | None = None
+    """Calibrated probability, 0 to 1, that text and status are right; None where the run has no calibration."""
 
 
 @dataclass(frozen=True, slots=True)
