@@ -1,15 +1,16 @@
 # The CUDA installation in a container that needs no network, no root and no writable root file system.
 #   docker build -t chartdistill .                                   (on a machine with network)
-#   mkdir -p runs                                                    (or Docker makes it, for root alone)
+#   mkdir -p runs cache                                              (or Docker makes them, for root alone)
 #   docker run --rm --gpus all --network none --read-only --tmpfs /tmp:exec --ipc=host --user "$(id -u):$(id -g)" \
 #       -v "$PWD/charts:/charts:ro" -v "$PWD/models:/app/models:ro" -v "$PWD/runs:/app/runs" \
+#       -v "$PWD/cache:/cache" -e VLLM_CACHE_ROOT=/cache/vllm -e TRITON_CACHE_DIR=/cache/triton \
 #       chartdistill run configs/gpu-80gb.yaml --records /charts --run-dir runs/mine
 # Before it the same with `doctor` for `run`: will it go? The models are folders such as models/Qwen3-1.7B, as `hf
 # download --local-dir` and bundles have them; mount a bundle's own `models`, since links lead out of the container. Carry
 # the image to an air-gapped machine with `docker save chartdistill | gzip`. Not built or run by our CI, which has no CUDA
-# card and no Docker.
-# The driver comes from the host; torch and vLLM bring CUDA's libraries in their wheels; flashinfer and Triton compile
-# kernels for the card at hand when they start, hence a base with nvcc.
+# card and no Docker. In /cache the kernels stay that an engine's start compiles; without it each start does so again.
+# The driver comes from the host; torch and vLLM bring CUDA's libraries in their wheels; Triton and DeepGEMM (for FP8
+# weights on Hopper) compile kernels for the card at hand when they start, the second with nvcc, hence this base.
 FROM nvidia/cuda:13.0.1-devel-ubuntu24.04
 
 ENV DEBIAN_FRONTEND=noninteractive

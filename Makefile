@@ -12,6 +12,7 @@
 #                         then: .venv/bin/python scripts/bundle.py dir --sign-off NAME   the licences have been read
 # make lock               resolve the lock files again
 # make bench-label        how fast the teacher labels, beside the other ways to do it
+# make bench-threads      how many threads an engine on this CPU should have, with two teachers
 # make bench-train        how fast the student is trained, beside separate rows and TRL (pip install --no-deps "trl==1.16.*")
 # make study              who can teach the demo's student, with which filter, from how many records
 # More: docs/your-charts.md (distill), docs/development.md (check), docs/gpu-box.md (bundle, install), docs/labelling.md
@@ -26,7 +27,7 @@ SMALL_MODEL_NAME = SmolLM2-135M-Instruct
 RUN_ARGS = $(if $(RECORDS),--records "$(RECORDS)") \
            $(if $(RUN_DIR),--run-dir "$(RUN_DIR)",$(if $(RECORDS),--run-dir "runs/$$(basename "$(RECORDS)")"))
 
-.PHONY: distill model test check setup demo-models teacher-adapter bench-label bench-train study lock bundle install clean
+.PHONY: distill model test check setup demo-models teacher-adapter bench-label bench-threads bench-train study lock bundle install clean
 
 distill: $(READY)
 	@config="$(CONFIG)"; [ -n "$$config" ] || config=$$($(PY) scripts/pick_config.py "$(RECORDS)") || exit $$?; \
@@ -73,6 +74,11 @@ teacher-adapter: model
 
 bench-label: $(READY)
 	$(PY) scripts/bench_label.py
+	$(PY) scripts/bench_label.py --records 200 --cache-tokens 32000 --arms ours question_major \
+		--out runs/bench/label-overflow.json
+
+bench-threads: model
+	$(PY) scripts/bench_threads.py
 
 bench-train: $(READY)
 	$(PY) scripts/bench_train.py

@@ -1,12 +1,13 @@
 """How fast the teacher labels, beside the other ways to do it: same model, same prompts, same outputs, one run.
 
-    make bench-label                                                  # 4 tasks x 900-token records
+    make bench-label            # 4 tasks x 900-token records; then 200 of them, of which the cache holds an eighth
     python scripts/bench_label.py --model path/to/model --dtype bfloat16 --records 200 --apart
 
 Arms: `ours` (vLLM, record-major: all prompts of a record next to each other, in windows that fit the KV cache),
 `question_major` (vLLM, one question after the other over all records), `no_prefix_cache` (vLLM, as ours without it),
 `hf_generate` (transformers' generate, sorted by length, at the best of several batch sizes), `hf_generate_batch`
-(transformers' continuous batching). An arm that cannot run here says why.
+(transformers' continuous batching). An arm that cannot run here says why. `--cache-tokens` makes vLLM's KV cache small,
+as it is beside large weights on a card: then question-major order finds each record gone when its next question comes.
 
 What keeps it fair: every arm answers the same prompts, greedily and without constraints, and its answers are compared
 with ours. Each round has records of its own, so that a prefix cache holds none of them beforehand, as in use. Each arm
@@ -40,8 +41,8 @@ import yaml
 from chartdistill.config import load_task
 from chartdistill.demo.charts import write_chart
 from chartdistill.engines import Generation, Generator, Request, VllmEngine
-from chartdistill.engines.contract import decode_answer
-from chartdistill.labelling.label import cache_windows
+from chartdistill.engines.answers import decode_answer
+from chartdistill.labelling.windows import cache_windows
 from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.runtime.model_folder import load_tokenizer
 
@@ -70,6 +71,12 @@ class Rounds:
         self._records, self._answer_tokens = arguments.records, arguments.answer_tokens
         self._prefix_tokens = len(self._builder.head_ids) + arguments.record_tokens
         self.max_model_len_tokens = self._prefix_tokens + max(map(len, self._branches)) + self._answer_tokens
+
+    @property
+    def total_tokens(self) -> int:
+        """What an engine would hold that kept a whole round."""
+        answers = len(self._branches) * self._answer_tokens
+        return self._records * (self._prefix_tokens + sum(map(len, self._branches)) + answers)
 
     def requests(self, number: int) -> list[list[Request]]:
         """Of a round; other records in each."""
@@ -117,16 +124,30 @@ def _say(facts: dict[str, Any]) -> None:
     print("@" + json.dumps(facts), flush=True)
 
 
+class SmallCache(VllmEngine):
+    """vLLM with a KV cache of so many tokens, whatever memory there is."""
+
+    cache_tokens: int
+
+    def arguments(self, on_cpu: bool, lora_rank: int | None) -> dict[str, Any]:
+        given = super().arguments(on_cpu, lora_rank)
+        blocks = self.cache_tokens // given.get("block_size", 16)  # vLLM's own default off CPU
+        return given | {"num_gpu_blocks_override": blocks + 1}  # one block is never used
+
+
 @contextmanager
 def _open_vllm(arm: str, arguments: argparse.Namespace, rounds: Rounds) -> Iterator[tuple[Answer, dict[str, Any]]]:
-    engine = VllmEngine(
-        dtype=arguments.dtype,
-        max_num_seqs=128,
-        max_model_len_tokens=rounds.max_model_len_tokens,
-        prefix_caching=arm != "no_prefix_cache",
-    )
+    options: dict[str, Any] = {
+        "dtype": arguments.dtype,
+        "max_num_seqs": 128,
+        "max_model_len_tokens": rounds.max_model_len_tokens,
+        "prefix_caching": arm != "no_prefix_cache",
+    }
+    small = arguments.cache_tokens
+    engine = VllmEngine(**options) if small is None else SmallCache(**options, cache_tokens=small)
     with engine.open(arguments.model) as generator:
-        yield partial(_question_major if arm == "question_major" else _record_major, generator, rounds), {}
+        facts = {"cache_tokens": generator.cache_tokens, "round_tokens": rounds.total_tokens}
+        yield partial(_question_major if arm == "question_major" else _record_major, generator, rounds), facts
 
 
 def _record_major(generator: Generator, rounds: Rounds, per_record: list[list[Request]]) -> list[Generation]:
@@ -226,7 +247,7 @@ def _generation(request: Request, ids: Sequence[int], tokenizer: Any) -> Generat
     ids = list(ids)
     if request.stop_id in ids:
         ids = ids[: ids.index(request.stop_id) + 1]
-    return Generation(decode_answer(request, ids, tokenizer), "stop")
+    return decode_answer(request, Generation("", "stop", token_ids=tuple(ids)), tokenizer)
 
 
 class Arm:
@@ -311,8 +332,9 @@ class Arm:
 
 def measure(arguments: argparse.Namespace) -> list[Arm]:
     """All arms, `rounds` times and once more to warm up."""
-    names = ("model", "dtype", "records", "record_tokens", "answer_tokens")
-    options = [f"--{name.replace('_', '-')}={getattr(arguments, name)}" for name in names]
+    names = ("model", "dtype", "records", "record_tokens", "answer_tokens", "cache_tokens")
+    given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
     sizes = [str(size) for size in arguments.batch_sizes]
     command = [sys.executable, str(Path(__file__).resolve()), *options, "--batch-sizes", *sizes, "--serve"]
     groups = [[name] for name in arguments.arms] if arguments.apart else [arguments.arms]
@@ -374,6 +396,7 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=24, help="in each round")
     parser.add_argument("--record-tokens", type=int, default=900)
     parser.add_argument("--answer-tokens", type=int, default=48)
+    parser.add_argument("--cache-tokens", type=int, help="of vLLM's KV cache; default: what its memory gives")
     parser.add_argument("--rounds", type=int, default=3, help="that count; one more warms up")
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[4, 16, 64], help="of hf_generate")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
@@ -386,9 +409,12 @@ def main() -> None:
         serve_arm(arguments.serve, arguments)
         return
     arms = measure(arguments)
+    if held := arms[0].facts.get("cache_tokens"):
+        whole = arms[0].facts["round_tokens"]
+        print(f"A round of {arguments.records} records holds {whole:,} tokens, vLLM's cache {held:,}.")
     results = {arm.name: summarise(arm, arms[0], arguments.records) for arm in arms}
     print_table(results, arms[0].name)
-    names = ("model", "dtype", "records", "record_tokens", "answer_tokens", "rounds")
+    names = ("model", "dtype", "records", "record_tokens", "answer_tokens", "cache_tokens", "rounds")
     setting = {name: str(getattr(arguments, name)) for name in names}
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps({"setting": setting, "arms": results}, indent=1) + "\n")

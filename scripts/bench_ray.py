@@ -31,7 +31,7 @@ import psutil
 
 from chartdistill.config import load_run
 from chartdistill.labelling import Labeler
-from chartdistill.labelling.label import cache_windows
+from chartdistill.labelling.windows import cache_windows
 from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.runtime import privacy
 from chartdistill.runtime.model_folder import load_tokenizer

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from chartdistill.config import load_run
-from chartdistill.doctor import needed_share
+from chartdistill.doctor import needed_cards, needed_share
 from chartdistill.errors import InputError
 from chartdistill.pipeline import child_command, run_all, run_verb
 from chartdistill.training import Parallel, launch_options
@@ -98,10 +98,10 @@ def test_a_split_that_no_record_is_in_is_said_before_the_teacher_is_asked(tmp_pa
     if first == "label":
         run_verb(run, "prepare")
     with pytest.raises(InputError, match=r"no record in the split '(test|train)'.*8 records form 1 clusters"):
-        run_all(run, [str(tmp_path / "run.yaml"), "--run-dir", str(run.dir)], first)
+        run_all(run, first)
     assert not (run.dir / "labels").exists()
     if first == "prepare":
-        run_all(run, [], "prepare", "prepare")  # no later verb needs one
+        run_all(run, "prepare", "prepare")  # no later verb needs one
 
 
 def config_beside(folder: Path, charts: Path) -> Path:
@@ -114,3 +114,15 @@ def config_beside(folder: Path, charts: Path) -> Path:
     path = folder / "run.yaml"
     path.write_text(yaml.safe_dump(values), encoding="utf-8")
     return path
+
+
+def test_only_the_cards_that_a_verb_takes_must_be_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the number of cards that torch counts."""
+    config = config_with(
+        tmp_path, teacher={"type": "vllm", "tensor_parallel_size": 4}, student={"type": "transformers"}
+    )
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 7)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert [needed_cards(config, verb) for verb in ("label", "train", "evaluate")] == [4, None, 1]
+    config = config_with(tmp_path, teacher={"type": "vllm"}, student={"type": "vllm", "tensor_parallel_size": 2})
+    assert [needed_cards(config, verb) for verb in ("label", "train", "evaluate")] == [7, None, 2]

@@ -117,11 +117,11 @@ def _dispatch(arguments: argparse.Namespace) -> None:
     if arguments.command == "run":
         if arguments.json:
             progress.announce_events()
-        run_all(run, _own_arguments(arguments), arguments.first, arguments.last)
+        run_all(run, arguments.first, arguments.last)
     elif arguments.command == "curate" and arguments.readmit:
         _curate_again(run, arguments.readmit)
     elif arguments.command == "label" and arguments.shard is not None:
-        _label_shard(run, arguments.shard)
+        _label_shard(run, arguments.shard, arguments.quiet)
         return
     else:
         run_verb(run, arguments.command)
@@ -177,13 +177,15 @@ def _score(arguments: argparse.Namespace) -> None:
         print(f"{number} unmatched pairs in {arguments.unmatched}: {what}.")
 
 
-def _label_shard(run: Run, shard: str) -> None:
+def _label_shard(run: Run, shard: str, quiet: bool) -> None:
     """The verb `label` for one shard, `I/N`."""
     from chartdistill.labelling import Shard
     from chartdistill.pipeline import run_shard
 
     one = Shard.parse(shard)
     counts = run_shard(run, one)
+    if quiet:
+        return
     if counts is None:
         print(f"shard {one}: {run.dir / 'labels'} is complete, nothing to do", file=sys.stderr)
         return
@@ -202,13 +204,3 @@ def _curate_again(run: Run, readmit: Sequence[str]) -> None:
 
     with lock(run.dir), progress.StageBar("curate", unit="labels") as bar:
         curate(run.dir, run.tasks, run.config.filters, bar, readmit)
-
-
-def _own_arguments(arguments: argparse.Namespace) -> list[str]:
-    """The arguments that name this run again, for a child process."""
-    own = [str(arguments.config)]
-    if arguments.records is not None:
-        own += ["--records", str(arguments.records)]
-    if arguments.run_dir is not None:
-        own += ["--run-dir", str(arguments.run_dir)]
-    return own

@@ -191,9 +191,13 @@ class RunConfig(_Section):
 class Run:
     """A config with its tasks and folders: what the verbs take."""
 
-    def __init__(self, config: RunConfig, base: Path, tasks: Sequence[Task] | None = None) -> None:
+    def __init__(
+        self, config: RunConfig, base: Path, tasks: Sequence[Task] | None = None, arguments: Sequence[str] = ()
+    ) -> None:
         self.config = config
         self.base = base
+        self.arguments = list(arguments)
+        """By which the command line names this run, for processes that are to do a part of it."""
         self.dir = config.run_dir
         self._adapters: dict[Role, Adapter] = {}
         self.tasks = self._read_tasks(config, base) if tasks is None else list(tasks)
@@ -362,8 +366,10 @@ def load_run(path: Path, records: Path | None = None, run_dir: Path | None = Non
     values = read_yaml(path)
     require_kind(path, values, "a config of one run")
     base = path.resolve().parent
+    arguments = [str(path)]
     if run_dir is not None:
         values["run_dir"] = str(run_dir)
+        arguments += ["--run-dir", str(run_dir)]
     for source in values.get("records") or []:
         if isinstance(source, dict):
             _resolve(source, "path", base)
@@ -372,7 +378,8 @@ def load_run(path: Path, records: Path | None = None, run_dir: Path | None = Non
                 _resolve(source["gold"], "path", base)
     if records is not None:
         values["records"] = [source_for(records).model_dump()]
-    return Run(checked(RunConfig, values, path), base)
+        arguments += ["--records", str(records)]
+    return Run(checked(RunConfig, values, path), base, arguments=arguments)
 
 
 def _with_clean_examples(task: Task) -> Task:

@@ -17,7 +17,7 @@ from typing import Any
 
 from chartdistill.config import Run
 from chartdistill.curation.curate import curate
-from chartdistill.doctor import embedded_model_warning, needed_share, require_free_cards
+from chartdistill.doctor import embedded_model_warning, needed_cards, needed_share, require_free_cards
 from chartdistill.errors import ChartDistillError, InputError
 from chartdistill.evaluation import REGISTERED, refuse_shown_records, register
 from chartdistill.evaluation.evaluate import evaluate
@@ -29,6 +29,7 @@ from chartdistill.run_file import write_run
 from chartdistill.runtime.processes import run_to_end
 from chartdistill.runtime.progress import ProgressCallback, StageBar
 from chartdistill.runtime.run_folder import amend_manifest, lock, read_manifest, read_rows
+from chartdistill.runtime.side_by_side import Reports
 from chartdistill.schema import Record
 from chartdistill.training import Parallel, launch_options
 from chartdistill.training.train import train
@@ -83,13 +84,19 @@ def _register(run: Run, verb: str) -> None:
 
 
 def run_shard(run: Run, shard: Shard) -> dict[str, Any] | None:
-    """Label one shard here, holding only that, and return counts and seconds; None when the whole run is labelled."""
+    """Label one shard here, holding only that, and return counts and seconds; None when the whole run is labelled.
+
+    Where `label` has started this process for one of several engines, it holds the run folder and shows the progress.
+    """
+    if (reports := Reports.of_this_process()) is not None:
+        with shard.lock(run.dir, within=True):
+            return label_shard(run, shard, reports, reports)
     with shard.lock(run.dir), StageBar(f"shard {shard}") as bar:
         return label_shard(run, shard, bar)
 
 
-def run_all(run: Run, arguments: list[str], first: str = "prepare", last: str = "report") -> None:
-    """Run the verbs from `first` to `last`. `arguments` name this run on the command line of a child process."""
+def run_all(run: Run, first: str = "prepare", last: str = "report") -> None:
+    """Run the verbs from `first` to `last`."""
     names = list(VERBS)
     chosen = names[names.index(first) : names.index(last) + 1]
     # Missing weights, and an adapter that could not be used, are said now, not after an hour of other work.
@@ -104,7 +111,7 @@ def run_all(run: Run, arguments: list[str], first: str = "prepare", last: str = 
         _require_splits(run, chosen)
     for verb in chosen:
         if verb in OWN_PROCESS:
-            _run_in_child(run, verb, arguments)
+            _run_in_child(run, verb)
         else:
             run_verb(run, verb)
         if verb == "prepare":
@@ -133,10 +140,10 @@ def _require_splits(run: Run, chosen: Sequence[str]) -> None:
         )
 
 
-def _run_in_child(run: Run, verb: str, arguments: list[str]) -> None:
+def _run_in_child(run: Run, verb: str) -> None:
     if (share := needed_share(run.config, verb)) is not None:
-        require_free_cards(share)
-    command = child_command(verb, arguments, _gpu_count() if verb == "train" else 1, run.config.train.parallel)
+        require_free_cards(share, needed_cards(run.config, verb))
+    command = child_command(verb, run.arguments, _gpu_count() if verb == "train" else 1, run.config.train.parallel)
     if code := run_to_end(command):
         raise ChildError(verb, code)
 

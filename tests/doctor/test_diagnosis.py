@@ -24,6 +24,7 @@ from chartdistill.doctor.machine import KNOWN_CARDS
 from chartdistill.doctor.model_shape import read_shape
 from chartdistill.doctor.page import show
 from chartdistill.doctor.surroundings import (
+    check_caches_stay,
     check_compiler,
     check_modes,
     check_nvcc,
@@ -76,6 +77,12 @@ def test_what_is_wrong_is_a_no_go_with_a_remedy(tmp_path: Path, tiny_model: Path
     assert "assumed" in named(found, "amount of work").found
     assert "NO-GO: 1 thing to put right" in show(found, Path("c"))
     assert all(check.remedy for check in found.checks if check.state == "no")
+
+
+def test_engines_side_by_side_share_the_memory_of_a_machine(tmp_path: Path, tiny_model: Path) -> None:
+    three = diagnose(run_with(tmp_path, tiny_model, teacher={"engine": {"type": "vllm", "replicas": 3}}), [])
+    demo = diagnose(run_with(tmp_path, tiny_model, teacher={"engine": {"type": "vllm"}}), [])
+    assert three.memory["teacher, engine"].bytes == pytest.approx(3 * demo.memory["teacher, engine"].bytes)
 
 
 def test_a_card_that_is_too_small_is_a_no_go() -> None:
@@ -306,6 +313,28 @@ def test_what_a_run_writes_to_must_take_it(tmp_path: Path, monkeypatch: pytest.M
     assert check_writable(tmp_path, on_card=False).state == "ok"
     refused = check_writable(tmp_path, on_card=True)
     assert refused.state == "no" and "VLLM_CACHE_ROOT" in refused.found
+    monkeypatch.setenv("VLLM_CACHE_ROOT", str(tmp_path / "cache"))
+    monkeypatch.setenv("FLASHINFER_WORKSPACE_BASE", str(tmp_path / "file"))
+    refused = check_writable(tmp_path, on_card=True)
+    assert refused.state == "no" and f"FLASHINFER_WORKSPACE_BASE ({tmp_path}/file/.cache/flashinfer)" in refused.found
+
+
+def test_kernels_that_are_kept_in_memory_are_compiled_at_each_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("VLLM_CACHE_ROOT", "TRITON_CACHE_DIR", "FLASHINFER_WORKSPACE_BASE"):
+        monkeypatch.setenv(name, str(tmp_path / "a b" / name))
+    mounts = tmp_path / "mounts"
+    on_disk = f"overlay / overlay rw 0 0\nproc /proc proc rw 0 0\n/dev/sda {tmp_path} ext4 rw 0 0\n"
+    mounts.write_text(on_disk)
+    assert check_caches_stay(mounts).state == "ok"
+    (tmp_path / "a b").mkdir()
+    mounts.write_text(on_disk + f"tmpfs {tmp_path}/a\\040b tmpfs rw 0 0\n")
+    kept = check_caches_stay(mounts)
+    assert kept.state == "warning" and kept.found.count(str(tmp_path / "a b")) == 3 and "mount a folder" in kept.remedy
+    monkeypatch.setenv("VLLM_CACHE_ROOT", str(tmp_path / "disk"))
+    assert check_caches_stay(mounts).found.count("VLLM_CACHE_ROOT") == 0
+    assert check_caches_stay(tmp_path / "nowhere").state == "ok"  # a system that does not tell
 
 
 def test_the_command_says_it_with_its_exit_code() -> None:

@@ -46,6 +46,12 @@ def test_cards_are_read_from_nvidia_smi(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(EngineError) as refused:
         machine.require_free_cards(0.9, wait_s=0)
     assert "process 1 " not in str(refused.value)  # which is on the other card
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,0")
+    assert [card.name for card in machine.find_cards()] == ["NVIDIA L4", "NVIDIA H100 80GB HBM3"]
+    machine.require_free_cards(0.9, count=1, wait_s=0)  # an engine on the first card does not need the other
+    with pytest.raises(EngineError, match=r"card 1 .* GiB free"):
+        machine.require_free_cards(0.9, count=2, wait_s=0)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     machine.require_free_cards(0.1, wait_s=0)
     _, checks = machine.check_hardware(None, 0.9)
     [free] = [check for check in checks if check.name == "cards are free"]

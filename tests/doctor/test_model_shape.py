@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ SHIPPED = {
     "Qwen--Qwen3-8B": 8_190_735_360,
     "Qwen--Qwen3-8B-FP8": 8_190_735_360,
     "Qwen--Qwen3-32B-FP8": 32_762_123_264,
-    "Qwen--Qwen3-235B-A22B-Instruct-2507": 235_093_634_560,
+    "Qwen--Qwen3-235B-A22B-Instruct-2507-FP8": 235_093_634_560,
 }
 
 
@@ -63,12 +64,11 @@ def test_every_model_of_a_shipped_config_has_its_shape_here() -> None:
 def test_cache_and_experts_of_known_models() -> None:
     # 2 x 64 layers x 8 heads x 128 x 2 bytes: 256 KiB; 22 of 235 billion parameters are used for one token.
     assert read_shape(ROOT / "configs/models/Qwen--Qwen3-32B-FP8.json").kv_bytes_per_token == 262_144
-    large = read_shape(ROOT / "configs/models/Qwen--Qwen3-235B-A22B-Instruct-2507.json")
+    large = read_shape(ROOT / "configs/models/Qwen--Qwen3-235B-A22B-Instruct-2507-FP8.json")
     assert large.active_parameters == pytest.approx(22.19e9, rel=0.001)
-    assert parallel_problem(large, 8) is None
-    eight_bit = {"quant_method": "fp8", "weight_block_size": [128, 128]}
-    values = json.loads((ROOT / "configs/models/Qwen--Qwen3-235B-A22B-Instruct-2507.json").read_text())
-    assert "whole blocks of 128" in str(parallel_problem(shape_of({**values, "quantization_config": eight_bit}, ""), 8))
+    assert "whole blocks of 128" in str(parallel_problem(large, 8))
+    assert parallel_problem(large, 4) is None
+    assert parallel_problem(replace(large, quantization={}), 8) is None
     assert "do not divide" in str(parallel_problem(large, 3))
 
 

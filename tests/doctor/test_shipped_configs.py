@@ -8,9 +8,11 @@ import pytest
 
 from chartdistill.config import load_run
 from chartdistill.doctor import machine
+from chartdistill.doctor.check import Check
 from chartdistill.doctor.diagnosis import diagnose
 from chartdistill.doctor.machine import GIB
 from chartdistill.doctor.page import in_words, show
+from doctor_run import named
 from places import ROOT
 
 
@@ -72,3 +74,18 @@ def test_the_times_on_other_cards_that_a_config_names_are_the_plans(
         number, unit = in_words(found.time[verb].likely_s).split()
         assert unit == "min"
         assert re.search(rf"{verb} [^();]*\([^()]*{said.format(number)}\b", head), (verb, number)
+
+
+def test_a_node_labels_with_all_of_its_cards() -> None:
+    run = load_run(ROOT / "configs/node-8gpu.yaml")
+    found = diagnose(run, machine.parse_cards("h100:8"))
+    assert named(found, "teacher cards") == Check(
+        "teacher cards", "ok", "2 engines label side by side, each on 4 cards"
+    )
+    idle = named(diagnose(run, machine.parse_cards("h100:7")), "teacher cards")
+    assert idle.state == "warning" and "one engine labels on 4 cards; 3 of 7 cards stand idle meanwhile" in idle.found
+    wanted = run.config.teacher.engine.model_copy(update={"replicas": 3})
+    teacher = run.config.teacher.model_copy(update={"engine": wanted})
+    run.config = run.config.model_copy(update={"teacher": teacher})
+    refused = named(diagnose(run, machine.parse_cards("h100:8")), "teacher cards")
+    assert refused.state == "no" and "replicas is 3 with 4 cards each, and 8 are here" in refused.found

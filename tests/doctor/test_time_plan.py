@@ -12,7 +12,7 @@ from chartdistill.doctor.memory_plan import (
     label_plan,
 )
 from chartdistill.doctor.model_shape import ModelShape, read_shape, shape_of
-from chartdistill.doctor.time_plan import label_time
+from chartdistill.doctor.time_plan import engine_start, label_time, multiplies_in_8_bits
 from chartdistill.doctor.workload import Work
 from chartdistill.engines import VllmEngine
 from places import ROOT
@@ -52,3 +52,32 @@ def test_time_is_what_the_formula_gives_by_hand() -> None:
     assert twice is not None
     assert twice.floor_s == pytest.approx(time.floor_s / 2)
     assert label_time(plain, Card("unknown", 140 * GIB), 1, work, 65.5e9, 200_000) is None
+
+
+def test_fp8_in_blocks_is_unpacked_to_16_bits_before_hopper() -> None:
+    in_blocks = shape("Qwen--Qwen3-32B-FP8")
+    values = {**in_blocks.quantization, "weight_block_size": None}
+    whole = replace(in_blocks, quantization=values)
+    native = {name: multiplies_in_8_bits(in_blocks, card) for name, card in KNOWN_CARDS.items()}
+    assert {name for name, eight in native.items() if eight} == {"h100", "h100-pcie", "h200", "b200"}
+    assert {name for name, card in KNOWN_CARDS.items() if multiplies_in_8_bits(whole, card)} == {
+        "rtx-4090", "l4", "l40s", "h100", "h100-pcie", "h200", "b200"
+    }  # fmt: skip
+    ada, plain = KNOWN_CARDS["rtx-4090"], replace(in_blocks, quantization={})
+    times = [label_time(one, ada, 1, WORK, 33e9, 74_000) for one in (in_blocks, plain, whole)]
+    sixteen, same, eight = (time.floor_s for time in times if time is not None)
+    assert sixteen == same
+    assert sixteen / eight == pytest.approx(2, rel=0.01)
+
+
+def test_the_start_of_an_engine_is_in_the_time() -> None:
+    card, one = KNOWN_CARDS["h100"], shape("Qwen--Qwen3-8B")
+    start, said = engine_start(16.4e9, eager=False, with_lora=False)
+    assert start == pytest.approx(45 + 8.2 + 45 + 20)
+    with_lora, twice = engine_start(16.4e9, eager=False, with_lora=True)
+    assert with_lora == start + 20 and "twice, for LoRA" in twice
+    assert engine_start(16.4e9, eager=True, with_lora=True)[0] == pytest.approx(45 + 8.2)
+    plain, begun = (label_time(one, card, 1, WORK, 16.4e9, 74_000, given) for given in ((0.0, ""), (start, said)))
+    assert plain is not None and begun is not None
+    assert begun.likely_s == plain.likely_s + start and begun.floor_s == plain.floor_s
+    assert "16.4 GB of weights from disk 8 s" in begun.how

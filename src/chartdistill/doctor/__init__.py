@@ -6,7 +6,7 @@ surroundings.py: versions, ports, offline state, file modes. diagnosis.py, the v
 down. What other rooms may use: the cards of this machine, and whether models are the demo's.
 """
 
-from chartdistill.doctor.machine import needed_share, parse_cards, require_free_cards
+from chartdistill.doctor.machine import needed_cards, needed_share, parse_cards, require_free_cards
 from chartdistill.doctor.models import embedded_model_warning
 
-__all__ = ["embedded_model_warning", "needed_share", "parse_cards", "require_free_cards"]
+__all__ = ["embedded_model_warning", "needed_cards", "needed_share", "parse_cards", "require_free_cards"]

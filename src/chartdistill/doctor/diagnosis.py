@@ -8,14 +8,15 @@ is shown (see memory_plan.py, time_plan.py); nothing is loaded, ended or downloa
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from chartdistill.config import Run
 from chartdistill.doctor.check import Check, State
 from chartdistill.doctor.machine import GIB, Card, check_hardware, needed_share, ram_bytes
-from chartdistill.doctor.memory_plan import MemoryPlan, generate_plan, label_plan, parallel_problem, train_plan
+from chartdistill.doctor.memory_plan import MemoryPlan, Part, generate_plan, label_plan, parallel_problem, train_plan
 from chartdistill.doctor.model_shape import ModelShape
 from chartdistill.doctor.models import (
     ROLES,
@@ -28,6 +29,7 @@ from chartdistill.doctor.models import (
     look_at_model,
 )
 from chartdistill.doctor.surroundings import (
+    check_caches_stay,
     check_modes,
     check_nvcc,
     check_offline,
@@ -36,9 +38,9 @@ from chartdistill.doctor.surroundings import (
     check_writable,
     free_disk,
 )
-from chartdistill.doctor.time_plan import TimePlan, evaluate_time, label_time, train_time
+from chartdistill.doctor.time_plan import TimePlan, engine_start, evaluate_time, label_time, train_time
 from chartdistill.doctor.workload import Work, count_work
-from chartdistill.engines import TransformersEngine, VllmEngine
+from chartdistill.engines import TransformersEngine, VllmEngine, divide_cards
 from chartdistill.errors import ConfigError, ModelError
 from chartdistill.runtime import privacy
 from chartdistill.training import TrainOptions
@@ -118,6 +120,8 @@ def diagnose(run: Run, planned: list[Card] | None = None, hashes: bool = False) 
     found.checks.append(_check_disk(run, work, models.missing_bytes, found.planned))
     if not found.planned:
         found.checks.append(check_writable(run.dir, bool(cards)))
+        if cards:
+            found.checks.append(check_caches_stay())
     found.checks.extend(check_ports(run, found.planned))
     found.checks.extend(check_offline(run.config.privacy.allowed_hosts))
     found.checks.extend(check_modes(run))
@@ -149,19 +153,44 @@ def _plan_engine(
         few = f"tensor_parallel_size {ways}, {len(cards)} found"
         found.checks.append(Check(f"{role} cards", "no", few, "lower it, or add cards"))
         return
+    replicas = 1
+    if role == "teacher":
+        try:
+            replicas = len(divide_cards([str(i) for i in range(len(cards))], ways, engine.replicas))
+        except ConfigError as error:
+            found.checks.append(Check("teacher cards", "no", *first_sentence(error)))
+            return
+        if len(cards) > 1:
+            found.checks.append(_use_of_cards(len(cards), ways, replicas))
     if ways > 1 and (why := parallel_problem(shape, ways)) is not None:
         found.checks.append(Check(f"{role} cards", "no", why, "choose another tensor_parallel_size"))
     plan = label_plan(shape, engine, smallest, work, size, ram_bytes())
+    if smallest is None and replicas > 1:
+        others = Part("other engines", plan.bytes * (replicas - 1), f"{replicas} side by side on this machine")
+        plan = replace(plan, parts=(*plan.parts, others))
     found.memory[f"{role}, engine"] = plan
     found.checks.append(_check_engine(role, plan, engine.max_model_len_tokens or shape.context))
     if smallest is None:
         return
-    cache = plan.cache_tokens or 0
+    cache, eager = plan.cache_tokens or 0, bool(engine.enforce_eager)
     if role == "teacher":
-        found.add_time("label", label_time(shape, smallest, ways, work, size, cache))
+        # Each engine has its share of the records; they start at the same time.
+        own = replace(work, records=math.ceil(work.records / replicas))
+        start = engine_start(size, eager, with_lora=run.config.teacher.adapter is not None)
+        found.add_time("label", label_time(shape, smallest, ways, own, size, cache, start))
     else:
-        held_out = run.config.prepare.test_fraction
-        found.add_time("evaluate", evaluate_time(shape, smallest, ways, work, size, cache, held_out))
+        held_out, start = run.config.prepare.test_fraction, engine_start(size, eager, with_lora=True)
+        found.add_time("evaluate", evaluate_time(shape, smallest, ways, work, size, cache, held_out, start))
+
+
+def _use_of_cards(cards: int, ways: int, replicas: int) -> Check:
+    each = f"{ways} card{'' if ways == 1 else 's'}"
+    said = "one engine labels" if replicas == 1 else f"{replicas} engines label side by side, each"
+    idle = cards - ways * replicas
+    if not idle:
+        return Check("teacher cards", "ok", f"{said} on {each}")
+    found = f"{said} on {each}; {idle} of {cards} cards stand{'s' if idle == 1 else ''} idle meanwhile"
+    return Check("teacher cards", "warning", found, "teacher.engine.replicas: auto uses as many as can be")
 
 
 def _plan_training(

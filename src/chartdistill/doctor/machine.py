@@ -17,7 +17,7 @@ from packaging.version import Version
 
 from chartdistill.config import RunConfig
 from chartdistill.doctor.check import Check
-from chartdistill.engines import OpenAIEngine, VllmEngine
+from chartdistill.engines import OpenAIEngine, VllmEngine, num_cards_each, replicas_of
 from chartdistill.errors import ConfigError, EngineError
 
 MIB = 1 << 20
@@ -88,7 +88,7 @@ def parse_cards(text: str) -> list[Card]:
 
 
 def find_cards() -> list[Card]:
-    """The GPUs of this machine, by nvidia-smi; empty without one. CUDA_VISIBLE_DEVICES is obeyed.
+    """The GPUs of this machine, by nvidia-smi; empty without one. CUDA_VISIBLE_DEVICES is obeyed, its order too.
 
     A card that shares the machine's memory has none of its own to tell: it counts as having all of it.
 
@@ -98,9 +98,10 @@ def find_cards() -> list[Card]:
     rows = _nvidia_smi("--query-gpu=index,name,memory.total,memory.used,compute_cap,uuid")
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     cards = []
+    if visible is not None:
+        named = [part.strip() for part in visible.split(",")]
+        rows = [row for part in named for row in rows if _names(part, row[0], row[-1])]
     for index, name, total, used, capability, uuid in rows:
-        if visible is not None and not any(_names(part.strip(), index, uuid) for part in visible.split(",")):
-            continue
         if not total.isdigit() and total != "[N/A]":
             raise EngineError(f"nvidia-smi says of the memory of card {index} ({name}): {total}. Repair the driver.")
         memory = int(total) * MIB if total.isdigit() else ram_bytes()
@@ -299,15 +300,28 @@ def needed_share(config: RunConfig, verb: str) -> float | None:
     return engine.gpu_memory_utilization if isinstance(engine, VllmEngine) else _OTHER_SHARE
 
 
-def require_free_cards(share: float, wait_s: float = 30.0) -> None:
-    """Wait until this share of every card's memory is free: a process that just ended gives it back with a delay.
+def needed_cards(config: RunConfig, verb: str) -> int | None:
+    """How many cards a verb takes, from the first one on; None: all."""
+    if verb == "train":
+        return None
+    if verb == "label":
+        return sum(len(replica.cards) for replica in replicas_of(config.teacher.engine))
+    engine = config.student.engine
+    return num_cards_each(engine.serve if isinstance(engine, OpenAIEngine) else engine)
+
+
+def require_free_cards(share: float, count: int | None = None, wait_s: float = 30.0) -> None:
+    """Wait until this share of a card's memory is free: a process that just ended gives it back with a delay.
+
+    Args:
+        count: of the first so many cards; None: of every one.
 
     Raises:
         EngineError: it is not free in time; names who holds it.
     """
     until = time.monotonic() + wait_s
     while True:
-        full = [(number, card) for number, card in enumerate(find_cards()) if _is_too_full(card, share)]
+        full = [(number, card) for number, card in enumerate(find_cards()[:count]) if _is_too_full(card, share)]
         if not full:
             return
         if time.monotonic() >= until:

@@ -12,6 +12,7 @@ from chartdistill.demo.embedded import is_embedded
 from chartdistill.doctor.check import Check, State
 from chartdistill.doctor.machine import Card
 from chartdistill.doctor.model_shape import ModelShape, read_shape
+from chartdistill.doctor.time_plan import multiplies_in_8_bits
 from chartdistill.doctor.weights import is_permissive, known_hashes, mismatch, read_weights, wrong_files
 from chartdistill.engines import OpenAIEngine, TransformersEngine, VllmEngine
 from chartdistill.errors import ConfigError, InputError, ModelError
@@ -209,13 +210,15 @@ def check_vocabularies(run: Run, models: Models) -> Iterator[Check]:
 def _check_precision(role: Role, shape: ModelShape, cards: list[Card]) -> Iterator[Check]:
     """Whether the cards compute in the model's number format."""
     oldest = min((card.capability for card in cards if card.capability), default=None)
+    in_8_bits = [multiplies_in_8_bits(shape, card) for card in cards if card.fp8_tflops is not None]
     name = f"{role} precision"
     if oldest is None:
         return
     if oldest < (7, 5):
         yield Check(name, "no", f"compute capability {oldest[0]}.{oldest[1]}; vLLM needs 7.5", "use a newer card")
-    elif shape.quantization.get("quant_method") == "fp8" and oldest < (8, 9):
-        found = f"FP8 weights on compute capability {oldest[0]}.{oldest[1]}: stored in 8 bits, computed in 16"
+    elif shape.quantization.get("quant_method") == "fp8" and (oldest < (8, 9) or not all(in_8_bits)):
+        blocks = " in blocks" if shape.quantization.get("weight_block_size") else ""
+        found = f"FP8 weights{blocks} on compute capability {oldest[0]}.{oldest[1]}: stored in 8 bits, computed in 16"
         yield Check(name, "warning", found, "works, but without FP8's speed")
     elif oldest < (8, 0):
         yield Check(name, "warning", "no bfloat16 on this card", "set dtype: float16 for engines, float32 for train")

@@ -11,6 +11,7 @@ import sys
 import sysconfig
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -257,9 +258,7 @@ def check_writable(run_dir: Path, on_card: bool) -> Check:
     """The folders that a run writes to: its own, the one for temporary files, the caches of what compiles kernels."""
     wanted = {"the run folder": run_dir, "TMPDIR": Path(tempfile.gettempdir())}
     if on_card:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        wanted["VLLM_CACHE_ROOT"] = Path(os.environ.get("VLLM_CACHE_ROOT") or cache / "vllm")
-        wanted["TRITON_CACHE_DIR"] = Path(os.environ.get("TRITON_CACHE_DIR") or Path.home() / ".triton")
+        wanted |= kernel_caches()
     closed = []
     for name, path in wanted.items():
         try:
@@ -270,6 +269,44 @@ def check_writable(run_dir: Path, on_card: bool) -> Check:
         remedy = "name others: --run-dir (RUN_DIR= for make), or the variables"
         return Check("writable folders", "no", f"nothing can be written to {'; '.join(closed)}", remedy)
     return Check("writable folders", "ok", ", ".join(f"{name} {path}" for name, path in wanted.items()))
+
+
+def kernel_caches() -> dict[str, Path]:
+    """Where what compiles kernels for a card keeps them, by the variable that names another place.
+
+    vLLM puts there what torch.compile and DeepGEMM make; FlashInfer makes its folder as soon as it is imported.
+    """
+    home, named = Path.home(), os.environ.get
+    cache = Path(named("XDG_CACHE_HOME") or home / ".cache")
+    return {
+        "VLLM_CACHE_ROOT": Path(named("VLLM_CACHE_ROOT") or cache / "vllm"),
+        "TRITON_CACHE_DIR": Path(named("TRITON_CACHE_DIR") or home / ".triton"),
+        "FLASHINFER_WORKSPACE_BASE": Path(named("FLASHINFER_WORKSPACE_BASE") or home) / ".cache" / "flashinfer",
+    }
+
+
+def check_caches_stay(mounts: Path = Path("/proc/self/mounts")) -> Check:
+    """Whether the kernels that an engine's start compiles are still there at the next one."""
+    in_memory = [
+        f"{name} ({path})" for name, path in kernel_caches().items() if _file_system(path, mounts) in ("tmpfs", "ramfs")
+    ]
+    if not in_memory:
+        return Check("kernel caches", "ok", "on disk: an engine compiles at its first start alone")
+    found = f"in memory: {', '.join(in_memory)}; when the container ends they are gone, and each start compiles again"
+    return Check("kernel caches", "warning", found, "mount a folder of the host there, or name one in these variables")
+
+
+def _file_system(path: Path, mounts: Path) -> str:
+    """Kind of the file system that a path is on, or will be; empty where the system does not tell."""
+    place = _nearest(path).resolve()
+    best, kind = Path(), ""
+    with suppress(OSError):
+        for line in mounts.read_text(encoding="utf-8").splitlines():
+            _, point, found, *_ = line.split(" ")
+            mount = Path(point.encode().decode("unicode_escape"))  # a space in a name stands as \040 there
+            if place.is_relative_to(mount) and len(mount.parts) >= len(best.parts):
+                best, kind = mount, found
+    return kind
 
 
 def free_disk(path: Path) -> int:

@@ -15,6 +15,7 @@ from chartdistill.engines.contract import Generation, Generator, Request
 from chartdistill.engines.openai_engine import OpenAIEngine
 from chartdistill.engines.process_variables import DEEP_GEMM
 from chartdistill.engines.prompt_fit import require_answer_place, require_fit
+from chartdistill.engines.replicas import Replica, divide_cards, num_cards_each, replicas_of
 from chartdistill.engines.transformers_engine import TransformersEngine
 from chartdistill.engines.vllm_engine import VllmEngine
 
@@ -26,11 +27,15 @@ __all__ = [
     "Generation",
     "Generator",
     "OpenAIEngine",
+    "Replica",
     "Request",
     "TransformersEngine",
     "VllmEngine",
+    "divide_cards",
+    "num_cards_each",
     "open_with",
     "refused_by_endpoint",
+    "replicas_of",
     "require_answer_place",
     "require_fit",
     "require_served",

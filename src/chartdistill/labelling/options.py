@@ -45,6 +45,10 @@ class LabelOptions(BaseModel):
     """Tokens a chunk repeats of the one before."""
     records_per_window: int = Field(default=256, ge=1)
     """Records in the engine at once, at most. Finished windows survive a kill."""
+    windows_in_flight: Literal["auto", 1, 2] = "auto"
+    """2: the lists of a window go to the engine with the gates of the next, so that no step waits for its longest
+    answer alone; each window may then fill half of the cache. 1: a window after the other. auto: 2 on a card and with
+    endpoints, where prompts and answers are computed side by side, 1 on a CPU."""
     max_failure_fraction: float = Field(default=0.05, ge=0, le=1)
     """Above this share of failed requests the verb stops with an error."""
 
@@ -70,6 +74,12 @@ class LabelOptions(BaseModel):
 
     def what_determines_an_answer(self, task: str) -> dict[str, Any]:
         """The options that a label of this task depends on."""
-        operational = {"strategy", "strategy_by_task", "records_per_window", "max_failure_fraction"}
+        operational = {
+            "strategy",
+            "strategy_by_task",
+            "records_per_window",
+            "windows_in_flight",
+            "max_failure_fraction",
+        }
         spans = {"spans": GRAMMAR_VERSION} if self.constrain == SPANS else {}
         return {**self.model_dump(exclude=operational), "strategy": self.strategy_of(task), **spans}

@@ -12,9 +12,10 @@ import fcntl
 import os
 import re
 import socket
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -60,16 +61,20 @@ class Shard:
         return int(content_hash(record_id), 16) % self.count == self.index
 
     @contextmanager
-    def lock(self, run_dir: Path) -> Iterator[None]:
+    def lock(self, run_dir: Path, within: bool = False) -> Iterator[None]:
         """Hold this shard; other shards can be held at the same time, the run folder as a whole (`store.lock`) not.
+
+        Args:
+            within: the process that started this one holds the run folder, for it.
 
         Raises:
             ArtefactError: another process holds this shard or the run folder.
         """
         own = make_folder(run_dir / "labels") / f".{self.file_name}.lock"
         who = f"pid {os.getpid()} on {socket.gethostname()}"
+        others = _locked(run_dir / ".lock", fcntl.LOCK_SH, f"writing to {run_dir}", "labelling shards")
         with (
-            _locked(run_dir / ".lock", fcntl.LOCK_SH, f"writing to {run_dir}", "labelling shards"),
+            nullcontext() if within else others,
             _locked(own, fcntl.LOCK_EX, f"labelling shard {self} in {run_dir}", who),
         ):
             yield
@@ -95,14 +100,24 @@ def _only_for_us(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-def take_over(journal: Journal[Label], folder: Path, shard: Shard | None = None) -> int:
-    """Add to a journal the rows it lacks that shards, or earlier runs, have finished; returns how many.
+@dataclass
+class Taken:
+    """Rows that were taken over."""
+
+    rows: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    """Of these rows, by the first word of the failure."""
+
+
+def take_over(journal: Journal[Label], folder: Path, shard: Shard | None = None, count: int | None = None) -> Taken:
+    """Add to a journal the rows it lacks that shards, or earlier runs, have finished.
 
     Rows go by their key, so those of other options do no harm. One that failed is left out: it is asked again.
 
     Args:
         folder: labels/.
         shard: the one that `journal` is of; None for all records.
+        count: shards of this division were just labelled: what failed in them is taken over too, after all else.
     """
     if shard is None:
         paths = sorted(folder.glob("shard-*.jsonl"))
@@ -111,12 +126,31 @@ def take_over(journal: Journal[Label], folder: Path, shard: Shard | None = None)
         paths = [path for path in paths if f"-of-{shard.count}." not in path.name]
     rows = (row for path in paths for row in read_rows(path, Label))
     finished = (row for row in rows if row.failure is None and (shard is None or shard.holds(row.record)))
-    taken = 0
-    while window := list(islice(finished, _ROWS_PER_WRITE)):
+    taken = Taken()
+    _take(journal, finished, taken)
+    if count is not None:
+        own = [folder / Shard(index, count).file_name for index in range(count)]
+        rows = (row for path in own if path.exists() for row in read_rows(path, Label))
+        _take(journal, (row for row in rows if row.failure is not None), taken)
+    return taken
+
+
+def _take(journal: Journal[Label], rows: Iterator[Label], taken: Taken) -> None:
+    while window := list(islice(rows, _ROWS_PER_WRITE)):
         lacking = {row.key: row for row in window if row.key not in journal}
         journal.add(list(lacking.values()))
-        taken += len(lacking)
-    return taken
+        taken.rows += len(lacking)
+        taken.failures.update(row.failure.split(":")[0] for row in lacking.values() if row.failure is not None)
+
+
+def finished_keys(folder: Path, shard: Shard) -> set[str]:
+    """Keys of the rows in labels/ that a shard need not ask for: finished by whomever, or failed in the shard's own
+    file, which is written when all of it was asked."""
+    found: set[str] = set()
+    for path in [*folder.glob("labels*.jsonl"), *folder.glob("shard-*.jsonl")]:
+        own = path.name == shard.file_name
+        found.update(row.key for row in read_rows(path, Label) if own or row.failure is None)
+    return found
 
 
 def remove_shards(folder: Path) -> None:

@@ -60,7 +60,12 @@ def run_to_end(command: Sequence[str]) -> int:
     finally:
         if process.poll() is None:
             process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(_GRACE_S)
-            process.kill()
-            process.wait()
+        end_in_time(process)
+
+
+def end_in_time(process: subprocess.Popen[bytes]) -> None:
+    """Wait for a process that was told to end; kill it when it does not."""
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(_GRACE_S)
+    process.kill()  # does nothing to one that has ended
+    process.wait()
