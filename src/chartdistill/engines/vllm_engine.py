@@ -23,11 +23,11 @@ from chartdistill.engines.contract import (
     refuse_constrained_thought,
     too_long,
 )
-from chartdistill.engines.process_variables import cuda_variables, num_cores, num_cpu_threads
+from chartdistill.engines.process_variables import cuda_variables, num_cores, num_cpu_threads, step_seconds
 from chartdistill.engines.watch import descendants, ended_with_us, socket_folder
 from chartdistill.errors import ConfigError, EngineError
-from chartdistill.runtime.cpu_products import prefers_bfloat16
-from chartdistill.runtime.model_folder import load_tokenizer
+from chartdistill.runtime.cpu_products import flops_per_second, prefers_bfloat16
+from chartdistill.runtime.model_folder import load_tokenizer, num_parameters
 from chartdistill.runtime.processes import children_without_interrupts
 from chartdistill.schema import CUT
 
@@ -36,6 +36,7 @@ LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 SPANS_ARGUMENT = "chartdistill_spans"
 """Under which a request's `extra_args` hold its spans."""
+_THREADS = "OMP_NUM_THREADS"
 _SPAN_PROCESSOR = "chartdistill.engines.vllm_span_processor:SpanProcessor"
 
 
@@ -107,7 +108,8 @@ class VllmEngine(BaseModel):
             raise EngineError(f"vLLM is not installed here ({error}). Run `make setup`.") from error
         on_cpu = not torch.cuda.is_available()
         with socket_folder() as sockets:
-            os.environ.update(self.environment(on_cpu, sockets))
+            threads_given = os.environ.get(_THREADS)
+            os.environ.update(self.environment(on_cpu, sockets, model))
             arguments = self.arguments(on_cpu, lora_rank)
             if with_spans:
                 os.environ["VLLM_USE_V2_MODEL_RUNNER"] = "0"  # each of vLLM's two runners has its own interface
@@ -117,6 +119,8 @@ class VllmEngine(BaseModel):
                     engine = LLM(model=str(model), use_tqdm_on_load=False, **arguments)
             except (RuntimeError, ValueError, OSError) as error:
                 raise EngineError(f"vLLM did not start on {model}: {error}") from error
+            finally:
+                _set(_THREADS, threads_given)  # the next engine of this process has a count of its own
             client = engine.llm_engine.engine_core
             threading.Thread(target=_report_death, args=(client,), daemon=True).start()
             with ended_with_us(_engine_processes(client)):
@@ -129,7 +133,7 @@ class VllmEngine(BaseModel):
     def arguments(self, on_cpu: bool, lora_rank: int | None) -> dict[str, Any]:
         """vLLM's engine arguments, by the names that both `vllm.LLM` and the command line know."""
         arguments: dict[str, Any] = {
-            "dtype": "float32" if on_cpu and self.dtype == "auto" and not prefers_bfloat16() else self.dtype,
+            "dtype": self._dtype_on_cpu() if on_cpu else self.dtype,
             "tensor_parallel_size": self.tensor_parallel_size,
             "enforce_eager": on_cpu if self.enforce_eager is None else self.enforce_eager,
             "enable_prefix_caching": self.prefix_caching,
@@ -159,12 +163,20 @@ class VllmEngine(BaseModel):
             arguments["gpu_memory_utilization"] = self.gpu_memory_utilization
         return arguments
 
-    def environment(self, on_cpu: bool, sockets: str) -> dict[str, str]:
+    def _dtype_on_cpu(self) -> str:
+        return "float32" if self.dtype == "auto" and not prefers_bfloat16() else self.dtype
+
+    def _step_seconds(self, model: Path) -> float:
+        dtype = self._dtype_on_cpu()
+        return step_seconds(num_parameters(model), flops_per_second("bfloat16" if dtype == "auto" else dtype))
+
+    def environment(self, on_cpu: bool, sockets: str, model: Path) -> dict[str, str]:
         """Variables of the process vLLM runs in. What the user has set stays, but for what is a matter of this engine.
 
         Args:
             on_cpu: whether there is no GPU.
             sockets: the engine's own folder (see `watch.socket_folder`).
+            model: the folder of the model that it will run.
         """
         variables = {
             # Set VLLM_LOGGING_LEVEL=INFO to see how the engine starts; request texts are never logged.
@@ -173,7 +185,7 @@ class VllmEngine(BaseModel):
         }
         if on_cpu:
             variables["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"  # "auto" counts physical cores only
-            variables["OMP_NUM_THREADS"] = str(num_cpu_threads(num_cores()))
+            variables[_THREADS] = str(num_cpu_threads(num_cores(), self._step_seconds(model)))
         else:
             variables |= cuda_variables()
         variables = {name: os.environ.get(name, value) for name, value in variables.items()}
@@ -183,6 +195,13 @@ class VllmEngine(BaseModel):
             if self.enforce_eager is not False:
                 variables["TORCHDYNAMO_DISABLE"] = "1"  # the sampler's small kernels would compile for half a minute
         return variables
+
+
+def _set(variable: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(variable, None)
+    else:
+        os.environ[variable] = value
 
 
 def _engine_processes(client: Any) -> list[int]:

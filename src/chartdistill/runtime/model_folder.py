@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,20 @@ def check_model(folder: Path, with_weights: bool = True) -> None:
             f"{folder} has no tokenizer (tokenizer.json, tokenizer_config.json). Copy the tokenizer files of the same "
             "model beside the weights."
         )
+
+
+def num_parameters(folder: Path) -> int:
+    """Weights of a model folder, from the heads of its safetensors files; of quantised ones the packed numbers."""
+    from safetensors import SafetensorError, safe_open
+
+    count = 0
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, framework="pt") as stored:
+                count += sum(prod(stored.get_slice(name).get_shape()) for name in stored.keys())  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise ModelError(f"{path} cannot be read: {error}. Copy or download the model again.") from error
+    return count
 
 
 def model_fingerprint(folder: Path) -> str:
