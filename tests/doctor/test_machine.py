@@ -12,9 +12,10 @@ import torch
 from chartdistill.doctor import diagnosis, machine
 from chartdistill.doctor.check import Check
 from chartdistill.doctor.diagnosis import diagnose
-from chartdistill.doctor.machine import GIB, KNOWN_CARDS, parse_cards
+from chartdistill.doctor.machine import KNOWN_CARDS, parse_cards
 from chartdistill.doctor.model_shape import read_shape
 from chartdistill.errors import EngineError
+from chartdistill.runtime.machine import GIB
 from doctor_run import named, run_with
 
 SMI = """#!/bin/sh

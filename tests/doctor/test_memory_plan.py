@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from chartdistill.doctor.machine import GIB, KNOWN_CARDS, Card
+from chartdistill.doctor.machine import KNOWN_CARDS, Card
 from chartdistill.doctor.memory_plan import (
     generate_plan,
     label_plan,
@@ -19,6 +19,7 @@ from chartdistill.doctor.memory_plan import (
 from chartdistill.doctor.model_shape import ModelShape, read_shape
 from chartdistill.doctor.workload import Work
 from chartdistill.engines import VllmEngine
+from chartdistill.runtime.machine import GIB
 from chartdistill.training import TrainOptions
 from model_configs import decoder
 from places import ROOT

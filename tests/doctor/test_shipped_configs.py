@@ -10,8 +10,8 @@ from chartdistill.config import load_run
 from chartdistill.doctor import machine
 from chartdistill.doctor.check import Check
 from chartdistill.doctor.diagnosis import diagnose
-from chartdistill.doctor.machine import GIB
 from chartdistill.doctor.page import in_words, show
+from chartdistill.runtime.machine import GIB
 from doctor_run import named
 from places import ROOT
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from chartdistill.doctor.machine import GIB, KNOWN_CARDS, Card
+from chartdistill.doctor.machine import KNOWN_CARDS, Card
 from chartdistill.doctor.memory_plan import (
     label_plan,
 )
@@ -15,6 +15,7 @@ from chartdistill.doctor.model_shape import ModelShape, read_shape, shape_of
 from chartdistill.doctor.time_plan import engine_start, label_time, multiplies_in_8_bits
 from chartdistill.doctor.workload import Work
 from chartdistill.engines import VllmEngine
+from chartdistill.runtime.machine import GIB
 from places import ROOT
 
 WORK = Work(1000, 900, 4, 2, 40, 30, 256)

@@ -269,7 +269,15 @@ def test_this_run_says_what_it_was_made_with_and_what_nobody_recorded(tmp_path: 
     assert found["Student, before training"] == "org/student, revision not recorded"
     assert found["LoRA"] == "rank 16, alpha 32, dropout 0, epochs 4, 233,472 trainable parameters"
     assert found["Seeds"] == "training 7"
-    assert found["Machine"].startswith("builds for CPUs; torch 2.13.0+cpu; trained in 1 process")
+    assert found["Machine"].endswith("builds for CPUs; torch 2.13.0+cpu; trained in 1 process")
+    machine = {"cpu": "A CPU", "cores": 2, "memory_gib": 16.0, "cards": [], "os": "An OS", "python": "3.11.7"}
+    card = {"name": "L4", "memory_gib": 22.5, "driver": "580.1"}
+    for verb_folder, cards in (("adapter", []), ("predictions", []), ("labels", [card, card])):
+        manifest = read_manifest(run / verb_folder) or {}
+        write_manifest(run / verb_folder, **{**manifest, "machine": machine | {"cards": cards}})
+    said = dict(run_grid(read_results(run, TASKS, "Full"), models).rows)["Machine"]
+    assert "label on A CPU, 2 cores, 16.0 GiB, 2 x L4 (22.5 GiB, driver 580.1), An OS, Python 3.11.7" in said
+    assert "train, evaluate on A CPU, 2 cores, 16.0 GiB, no card, An OS" in said
     assert found["Date"].startswith("2026-11-28 12:03:46 UTC")
     assert (
         found["Labelling speed"] == "1.5 charts per second, 2,050 tokens per second, without the engine's start (71 s)"

@@ -6,7 +6,7 @@ import pytest
 
 import pick_config
 from chartdistill.doctor import machine
-from chartdistill.doctor.machine import GIB
+from chartdistill.runtime.machine import GIB
 from places import ROOT
 
 

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 from chartdistill.config import Run
 from chartdistill.doctor.check import Check, State
-from chartdistill.doctor.machine import GIB, Card, check_hardware, needed_share, ram_bytes
+from chartdistill.doctor.machine import Card, check_hardware, needed_share
 from chartdistill.doctor.memory_plan import MemoryPlan, Part, generate_plan, label_plan, parallel_problem, train_plan
 from chartdistill.doctor.model_shape import ModelShape
 from chartdistill.doctor.models import (
@@ -43,6 +43,7 @@ from chartdistill.doctor.workload import Work, count_work
 from chartdistill.engines import TransformersEngine, VllmEngine, divide_cards
 from chartdistill.errors import ConfigError, ModelError
 from chartdistill.runtime import privacy
+from chartdistill.runtime.machine import GIB, ram_bytes
 from chartdistill.training import TrainOptions
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -19,9 +18,9 @@ from chartdistill.config import RunConfig
 from chartdistill.doctor.check import Check
 from chartdistill.engines import OpenAIEngine, VllmEngine, num_cards_each, replicas_of
 from chartdistill.errors import ConfigError, EngineError
+from chartdistill.runtime.machine import GIB, nvidia_smi, ram_bytes
 
 MIB = 1 << 20
-GIB = 1 << 30
 OLDEST_DRIVER = {12: "525.60.13", 13: "580.65.06"}
 """CUDA major version -> oldest Linux driver that runs it (CUDA release notes, minor version compatibility)."""
 
@@ -95,7 +94,7 @@ def find_cards() -> list[Card]:
     Raises:
         EngineError: nvidia-smi is there and fails: the driver is broken.
     """
-    rows = _nvidia_smi("--query-gpu=index,name,memory.total,memory.used,compute_cap,uuid")
+    rows = nvidia_smi("--query-gpu=index,name,memory.total,memory.used,compute_cap,uuid")
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     cards = []
     if visible is not None:
@@ -128,24 +127,8 @@ def _card(name: str, memory: int, used: int, capability: str) -> Card:
 
 def driver_version() -> str | None:
     """Version of the NVIDIA driver, None without one."""
-    rows = _nvidia_smi("--query-gpu=driver_version")
+    rows = nvidia_smi("--query-gpu=driver_version")
     return rows[0][0] if rows else None
-
-
-def _nvidia_smi(query: str) -> list[list[str]]:
-    if shutil.which("nvidia-smi") is None:
-        return []
-    command = ["nvidia-smi", query, "--format=csv,noheader,nounits"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    except subprocess.TimeoutExpired:
-        raise EngineError("nvidia-smi does not answer in 60 s: the driver hangs. See `dmesg`, reboot.") from None
-    if answer.returncode == 6 or "No devices were found" in answer.stdout:
-        return []
-    if answer.returncode:
-        said = (answer.stdout + answer.stderr).strip().splitlines()
-        raise EngineError(f"nvidia-smi fails: {said[0] if said else answer.returncode}. Repair the NVIDIA driver.")
-    return [[field.strip() for field in line.split(",")] for line in answer.stdout.splitlines() if line.strip()]
 
 
 @dataclass(frozen=True)
@@ -161,7 +144,7 @@ class Tenant:
 def tenants(cards: Sequence[Card]) -> list[Tenant]:
     """Processes on these cards."""
     wanted = {card.uuid for card in cards}
-    rows = _nvidia_smi("--query-compute-apps=pid,used_memory,gpu_uuid")
+    rows = nvidia_smi("--query-compute-apps=pid,used_memory,gpu_uuid")
     return [
         Tenant(int(pid), int(used) if used.isdigit() else 0, is_ours(int(pid)))
         for pid, used, uuid, *_ in rows
@@ -333,16 +316,3 @@ def require_free_cards(share: float, count: int | None = None, wait_s: float = 3
                 f"Nothing was ended: {_MAKE_ROOM}."
             )
         time.sleep(1.0)
-
-
-def ram_bytes() -> int:
-    """Memory this process may use: the machine's, or its control group's if that is less."""
-    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for path in (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")):
-        try:
-            limit = path.read_text(encoding="ascii").strip()
-        except OSError:
-            continue
-        if limit.isdigit():
-            total = min(total, int(limit))
-    return total

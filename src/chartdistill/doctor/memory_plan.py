@@ -11,10 +11,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from chartdistill.doctor.machine import GIB, Card
+from chartdistill.doctor.machine import Card
 from chartdistill.doctor.model_shape import ModelShape
 from chartdistill.doctor.workload import Work
 from chartdistill.engines import TransformersEngine, VllmEngine
+from chartdistill.runtime.machine import GIB
 from chartdistill.training import TrainOptions, answer_bytes_per_token
 
 CARD_RESERVE_BYTES = 1.5 * GIB

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from chartdistill.doctor.diagnosis import Diagnosis
-from chartdistill.doctor.machine import GIB, MIB
+from chartdistill.doctor.machine import MIB
+from chartdistill.runtime.machine import GIB
 
 _MARKS = {"ok": " ok ", "warning": "look", "no": " NO "}
 _WIDTH = 120

