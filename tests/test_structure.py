@@ -29,7 +29,7 @@ LEVELS = [
     ["run_file"],
     ["doctor"],
     ["pipeline"],
-    ["study", "reader"],
+    ["study", "reader", "new_config"],
     ["command_line"],
     ["cli"],
     ["__main__"],

@@ -67,6 +67,10 @@ def _dispatch(arguments: argparse.Namespace) -> None:
 
         run_audit(arguments.file, arguments.out, arguments.json, arguments.vocabulary, arguments.overwrite)
         return
+    if arguments.command == "init":
+        from chartdistill.new_config.init import init
+
+        sys.exit(0 if init(arguments.folder, vars(arguments), arguments.overwrite) else NO_GO)
     if arguments.command == "score":
         _score(arguments)
         return

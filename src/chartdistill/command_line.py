@@ -92,6 +92,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(
         dest="command", required=True, metavar="COMMAND", title="verbs", parser_class=_Parser
     )
+    _add_init(commands)
     _add_run(commands)
     for name, text in STAGES.items():
         _add_stage(commands, name, text)
@@ -133,6 +134,24 @@ def _of_a_config(verb: argparse.ArgumentParser) -> None:
 def _writes(verb: argparse.ArgumentParser, what: str, required: bool = False) -> None:
     verb.add_argument("--out", type=Path, required=required, metavar="FILE", help=what)
     verb.add_argument("--overwrite", action="store_true", help="replace FILE if it is there, once the new one is whole")
+
+
+def _add_init(commands: Any) -> None:
+    verb = _verb(
+        commands, "init", "make a config of your own from five answers, asked on a terminal or given as options",
+        "chartdistill init mine --records charts/ --hardware auto --tasks medication --gold none --report-text no",
+    )  # fmt: skip
+    verb.add_argument("folder", type=Path, metavar="FOLDER", help="new: gets config.yaml and tasks/")
+    verb.add_argument(
+        "--records", metavar="PATH", help="charts: a folder, 'folder/*.note', .jsonl, .csv, .tsv, .parquet"
+    )
+    verb.add_argument(
+        "--hardware", metavar="NAME", help="auto (this machine), cpu, gpu-24gb, gpu-80gb, node-8gpu, l40s:2"
+    )
+    verb.add_argument("--tasks", metavar="NAMES", help="findings, with commas between: files of configs/tasks/")
+    verb.add_argument("--gold", metavar="FILE", help="right answers of a person, see docs/existing-labels.md; or: none")
+    verb.add_argument("--report-text", metavar="yes|no", help="whether the report may hold text of the charts")
+    verb.add_argument("--overwrite", action="store_true", help="replace config and tasks that are there")
 
 
 def _add_run(commands: Any) -> None:

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 from chartdistill.config import Run
 from chartdistill.doctor.check import Check, State
+from chartdistill.doctor.gold_check import check_gold
 from chartdistill.doctor.machine import Card, check_hardware, needed_share
 from chartdistill.doctor.memory_plan import MemoryPlan, Part, generate_plan, label_plan, parallel_problem, train_plan
 from chartdistill.doctor.model_shape import ModelShape
@@ -115,6 +116,7 @@ def diagnose(run: Run, planned: list[Card] | None = None, hashes: bool = False) 
             Check("charts", absent, first_sentence(problem)[0], "give --records PATH (RECORDS= for make)")
         )
         found.checks.append(Check("amount of work", "warning", said, "time and charts at once are for these"))
+    found.checks.extend(check_gold(run, absent) if problem is None else ())
     _plan(found, run, cards, models, work)
     if not found.planned and len(cards) > 1 and run.config.train.parallel == "fsdp" and "student" in models.shapes:
         found.checks.append(check_host_memory(models.shapes["student"], run.config.train, len(cards), ram_bytes()))

@@ -17,14 +17,15 @@ from chartdistill.records.annotations.fine_tuning_lines import NO_ENDINGS, Endin
 from chartdistill.records.annotations.index import FROM_CHART, AnswerIndex, completion_of
 from chartdistill.records.annotations.question_place import chart_and_kind
 from chartdistill.records.cleaning import Cleaned, clean
+from chartdistill.records.gold import GoldFile
 from chartdistill.records.groups import split_in_words
 from chartdistill.records.near_duplicates import SHINGLE_WORDS, body_hash, body_words, cluster_records
-from chartdistill.records.sources import AnySource, PrepareOptions, SourceEntry, source_for
+from chartdistill.records.sources import AnySource, FolderSource, PrepareOptions, SourceEntry, source_for
 from chartdistill.records.sources.entry import id_text
 
 __all__ = [
-    "AnySource", "PrepareOptions", "SourceEntry", "source_for", "Cleaned", "clean", "SHINGLE_WORDS", "body_words",
-    "cluster_records", "id_text", "split_in_words", "body_hash", "AnnotationFile", "Answer", "AnswerIndex",
-    "FROM_CHART", "Finding", "Reading", "annotations_sha256", "completion_of", "nothing_usable", "read_annotations",
-    "NO_ENDINGS", "Endings", "chart_and_kind", "prompt_and_completion",
+    "AnySource", "FolderSource", "PrepareOptions", "SourceEntry", "source_for", "Cleaned", "clean", "SHINGLE_WORDS",
+    "body_words", "cluster_records", "id_text", "split_in_words", "body_hash", "AnnotationFile", "Answer",
+    "AnswerIndex", "FROM_CHART", "Finding", "GoldFile", "Reading", "annotations_sha256", "completion_of",
+    "nothing_usable", "read_annotations", "NO_ENDINGS", "Endings", "chart_and_kind", "prompt_and_completion",
 ]  # fmt: skip

@@ -60,16 +60,24 @@ class GoldFile:
             self._index.findings.append(Finding(code="no_label", record=record, detail="the file has no gold of it"))
         return gold or None
 
-    def finish(self, rejected: Mapping[str, str], out: RowWriter) -> dict[str, Any]:
-        """After the last chart: writes the findings and returns what the manifest says.
+    def require_match(self, rejected: Mapping[str, str]) -> None:
+        """After the last chart: that there was gold of any.
 
         Raises:
-            InputError: the file has gold of none of these charts.
+            InputError: the file has gold of none of these charts, or two answers that differ.
         """
         self._index.finish(rejected)
         if not self._records:
             own = [one for one in self._index.findings if one.place is not None]
             raise InputError(nothing_usable(self._path, "gold", own, self._reading.unmapped))
+
+    def finish(self, rejected: Mapping[str, str], out: RowWriter) -> dict[str, Any]:
+        """After the last chart: writes the findings and returns what the manifest says.
+
+        Raises:
+            InputError: as `require_match`.
+        """
+        self.require_match(rejected)
         out.write(*self._index.findings)
         return {
             **self._reading.facts(),

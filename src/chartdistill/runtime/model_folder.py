@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from chartdistill.errors import ModelError
+from chartdistill.runtime.yaml_file import CLONE
 from chartdistill.schema import content_hash
 
 MODELS = Path("models")
@@ -24,7 +25,8 @@ _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 def resolve_model(name: str, base: Path, revision: str | None = None, with_weights: bool = True) -> Path:
     """The folder of a model: a path (relative to `base`, the config's folder), or a hub name that was downloaded,
-    to `models/` in the current folder or beside the config's (under the last part of its name) or to the local cache.
+    to `models/` in the current folder, beside the config's or in the clone (under the last part of its name), or to the
+    local cache.
 
     `with_weights=False` where an endpoint has them: then the tokenizer is enough.
 
@@ -36,7 +38,7 @@ def resolve_model(name: str, base: Path, revision: str | None = None, with_weigh
         check_model(folder, with_weights)
         return folder
     if name.count("/") == 1 and not name.startswith((".", "/")):
-        places = [place / name.split("/")[1] for place in (MODELS, base.parent / MODELS)]
+        places = [place / name.split("/")[1] for place in (MODELS, base.parent / MODELS, CLONE / MODELS)]
         if found := next((place for place in places if place.is_dir()), None):
             folder = found.resolve()
             _check_revision(folder, revision)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from chartdistill.errors import ConfigError
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
-_CLONE = Path(__file__).resolve().parents[3]
+CLONE = Path(__file__).resolve().parents[3]
 """Where the shipped configs are, when this is run from a clone."""
 
 
@@ -43,7 +43,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
             values = yaml.load(stream, _UniqueKeys)
     except FileNotFoundError:
         known = sorted(str(p) for p in path.parent.glob("*.yaml"))[:8] if path.parent.is_dir() else []
-        shipped = _CLONE / "configs" / path.name
+        shipped = CLONE / "configs" / path.name
         there = f" The one that is shipped: {shipped}" if shipped.is_file() else ""
         raise ConfigError(f"{path} does not exist. Files there: {', '.join(known) or 'none'}.{there}") from None
     except IsADirectoryError:

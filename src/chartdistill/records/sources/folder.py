@@ -74,16 +74,20 @@ class FolderSource(Source):
         """All matching files, in path order.
 
         Raises:
-            InputError: the folder is missing, or no file in it matches.
+            InputError: the folder is missing or closed to you, or no file in it matches.
         """
+        closed: RejectedRecord | None = None
         num_matching = 0
         names: Counter[str] = Counter()
         for path in self._files():
             if isinstance(path, RejectedRecord):
+                closed = closed or path
                 yield path
             else:
                 num_matching += 1
                 yield self._entry(path, max_bytes, names)
+        if not num_matching and closed is not None:
+            raise InputError(f"{closed.source} could not be looked into: {closed.detail}.")
         if not num_matching:
             raise InputError(
                 f"{self.path} holds no file named {self.pattern!r}, nor do its sub-folders. {self._advice()}"
