@@ -1,4 +1,5 @@
 # make distill            the main job: the demo on a CPU box, configs/gpu-*.yaml on a CUDA box
+# make demo               the embedded demo, on any machine: no download, no GPU needed
 # make distill RECORDS=path/to/charts     your own charts: without a GPU configs/cpu-smollm2.yaml
 # make distill CONFIG=configs/gpu-24gb.yaml RECORDS=path/to/charts RUN_DIR=runs/mine
 # make test               the tests (sets up first if needed)
@@ -27,13 +28,21 @@ SMALL_MODEL_NAME = SmolLM2-135M-Instruct
 RUN_ARGS = $(if $(RECORDS),--records "$(RECORDS)") \
            $(if $(RUN_DIR),--run-dir "$(RUN_DIR)",$(if $(RECORDS),--run-dir "runs/$$(basename "$(RECORDS)")"))
 
-.PHONY: distill model test check setup demo-models teacher-adapter bench-label bench-threads bench-train study lock bundle install clean
+.PHONY: distill demo model test check setup demo-models teacher-adapter bench-label bench-threads bench-train study lock \
+        bundle install clean
 
 distill: $(READY)
 	@config="$(CONFIG)"; [ -n "$$config" ] || config=$$($(PY) scripts/pick_config.py "$(RECORDS)") || exit $$?; \
 	! grep -qsE '^[^#]*model:.*$(SMALL_MODEL_NAME)' "$$config" || $(PY) scripts/fetch_model.py || exit $$?; \
-	$(PY) -m chartdistill doctor "$$config" $(RUN_ARGS) --quiet || exit $$?; \
+	$(PY) -m chartdistill doctor "$$config" $(RUN_ARGS) --quiet || { code=$$?; \
+		case "$$config" in */demo.yaml) ;; *) echo "distill: to see the flow without any of this: make demo" >&2 ;; esac; \
+		exit $$code; }; \
 	exec $(PY) -m chartdistill run "$$config" $(RUN_ARGS)
+
+demo: $(READY)
+	$(if $(RECORDS),$(error make demo has charts of its own; for yours: make distill RECORDS=path/to/charts))
+	@$(PY) -m chartdistill doctor configs/demo.yaml $(RUN_ARGS) --quiet || exit $$?; \
+	exec $(PY) -m chartdistill run configs/demo.yaml $(RUN_ARGS)
 
 model: $(READY)
 	$(PY) scripts/fetch_model.py

@@ -21,7 +21,7 @@ def test_missing_weights_are_said_before_any_work(tmp_path: Path) -> None:
     answer = chartdistill("run", "configs/gpu-24gb.yaml", "--records", str(charts), "--run-dir", str(run_dir))
     assert answer.returncode == 4
     assert "hf download Qwen/Qwen3-8B-FP8" in answer.stderr
-    assert "make distill CONFIG=configs/demo.yaml" in answer.stderr
+    assert "make demo" in answer.stderr
     assert "Traceback" not in answer.stderr
     assert not run_dir.exists()
 

@@ -17,3 +17,5 @@ class Check:
     found: str
     remedy: str = ""
     """What to do, when the state is not ok."""
+    command: str = ""
+    """What does it, to be copied as it is."""

@@ -113,7 +113,12 @@ def diagnose(run: Run, planned: list[Card] | None = None, hashes: bool = False) 
         found.checks.extend(_check_longest(run, work))
     else:
         found.checks.append(
-            Check("charts", absent, first_sentence(problem)[0], "give --records PATH (RECORDS= for make)")
+            Check(
+                "charts",
+                absent,
+                first_sentence(problem)[0],
+                "name them: --records PATH (make distill RECORDS=path/to/charts)",
+            )
         )
         found.checks.append(Check("amount of work", "warning", said, "time and charts at once are for these"))
     found.checks.extend(check_gold(run, absent) if problem is None else ())

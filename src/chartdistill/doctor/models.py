@@ -17,7 +17,7 @@ from chartdistill.doctor.weights import is_permissive, known_hashes, mismatch, r
 from chartdistill.engines import OpenAIEngine, TransformersEngine, VllmEngine
 from chartdistill.errors import ConfigError, InputError, ModelError
 from chartdistill.records import AnnotationFile, read_annotations
-from chartdistill.runtime.model_folder import DEMO_HINT, licence, read_json
+from chartdistill.runtime.model_folder import DEMO_HINT, ModelNotHereError, licence, read_json
 
 Role = Literal["teacher", "student"]
 ROLES: tuple[Role, ...] = ("teacher", "student")
@@ -80,7 +80,7 @@ def look_at_model(
         yield Check(f"{role} weights", "no", f"{error.filename}: {error.strerror}", "make it readable for you")
         return
     except ModelError as error:
-        yield Check(f"{role} weights", absent, *first_sentence(error))
+        yield _missing(f"{role} weights", absent, error)
         known = run.base / "models" / f"{options.model.replace('/', '--')}.json"
         if not known.is_file():
             return
@@ -155,7 +155,15 @@ def _look_at_served_model(run: Run, role: Role, engine: OpenAIEngine, models: Mo
         models.folders[role] = run.model_folder(role)
         yield Check(f"{role} tokenizer", "ok", f"{models.folders[role]}")
     except ModelError as error:
-        yield Check(f"{role} tokenizer", absent, *first_sentence(error))
+        yield _missing(f"{role} tokenizer", absent, error)
+
+
+def _missing(name: str, absent: State, error: ModelError) -> Check:
+    """A model that cannot be used; where it is only not here, with the command that gets it."""
+    if not isinstance(error, ModelNotHereError):
+        return Check(name, absent, *first_sentence(error))
+    remedy = "get it here, or on a machine with network and copy the folder here"
+    return Check(name, absent, first_sentence(error)[0], remedy, error.command)
 
 
 def first_sentence(error: Exception) -> tuple[str, str]:

@@ -24,6 +24,7 @@ def show(diagnosis: Diagnosis, config: Path, brief: bool = False) -> str:
             continue
         lines += _hanging(f"  {_MARKS[check.state]}  {check.name:<22} ", check.found)
         lines += _hanging(" " * _COLUMN + "-> ", check.remedy) if check.remedy else []
+        lines += [f"          {check.command}"] if check.command else []  # unbroken, so that it can be copied
     lines += [] if brief else _figures(diagnosis)
     return "\n".join([*lines, _verdict(diagnosis)])
 

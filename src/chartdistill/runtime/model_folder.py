@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
+import sys
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -18,9 +20,20 @@ from chartdistill.schema import content_hash
 
 MODELS = Path("models")
 """In the current folder: where the folders of downloaded models are looked for."""
-DEMO_HINT = "To run the demo instead, which needs no download: make distill CONFIG=configs/demo.yaml"
+SMALL_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
+"""The one that `make model` gets without a hub."""
+DEMO_HINT = "To run the demo instead, which needs no download: make demo"
 """The last words of an error about a missing model."""
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+
+
+class ModelNotHereError(ModelError):
+    """A model that is known by its hub name, and not on this disk."""
+
+    def __init__(self, message: str, command: str) -> None:
+        super().__init__(message)
+        self.command = command
+        """What gets it, where there is a network."""
 
 
 def resolve_model(name: str, base: Path, revision: str | None = None, with_weights: bool = True) -> Path:
@@ -62,11 +75,22 @@ def _in_hub_cache(name: str, revision: str | None, with_weights: bool) -> Path:
         what, verb, only = ("weights", "are", "") if with_weights else ("tokenizer", "is", " --include '*.json'")
         at = f" --revision {revision}" if revision else ""
         place = MODELS / name.split("/")[1]
-        raise ModelError(
-            f"the {what} of {name} {verb} not on this machine, and nothing is downloaded during a run. On a machine "
-            f"with network run `hf download {name}{at}{only} --local-dir {place}` and copy the folder to {place} here "
-            f"(or run it here without --local-dir, to fill the local cache). {DEMO_HINT}"
+        missing = f"the {what} of {name} {verb} not on this machine, and nothing is downloaded during a run"
+        if name == SMALL_MODEL:
+            raise ModelNotHereError(f"{missing}. Get it (93 MB): `make model`. {DEMO_HINT}", "make model") from None
+        command = f"{_hf()} download {name}{at}{only} --local-dir {place}"
+        raise ModelNotHereError(
+            f"{missing}. On a machine with network run `{command}` and copy the folder to {place} here. {DEMO_HINT}",
+            command,
         ) from None
+
+
+def _hf() -> str:
+    """The hub's command line of this environment, as it is named from the current folder; else by name alone."""
+    program = Path(sys.executable).with_name("hf")
+    if not program.is_file():
+        return "hf"
+    return shlex.quote(str(program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program))
 
 
 def _check_revision(folder: Path, revision: str | None) -> None:
