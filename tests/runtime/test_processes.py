@@ -12,6 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from places import MATERIAL, ROOT
+
 RUN = """
 import signal, sys
 from chartdistill.runtime.processes import run_to_end
@@ -96,3 +98,39 @@ def test_ctrl_c_is_answered_by_the_first_process_alone(tmp_path: Path) -> None:
         assert first.stdout.readline() == "ready\n"
         os.killpg(first.pid, signal.SIGINT)
         assert first.communicate(timeout=60)[0] == "first\n", what
+
+
+@pytest.mark.parametrize("main", ["package", "notebook"])
+def test_spawned_processes_and_theirs_have_the_guard_and_the_quiet_before_anything_else(
+    main: str, tmp_path: Path
+) -> None:
+    """Where the main module is a package's `__main__`, or none, `multiprocessing` imports nothing of ours by itself."""
+    program = (
+        "import multiprocessing, sys\n"
+        "from chartdistill.runtime import privacy, quiet\n"
+        "from chartdistill.runtime.processes import children_import_us\n"
+        "from spawned import look\n"
+        "privacy.enforce()\n"
+        "quiet.quieten()\n"
+        "context = multiprocessing.get_context('spawn')\n"
+        "answers = context.SimpleQueue()\n"
+        "before = sys.modules['__main__'].__spec__\n"
+        "with children_import_us():\n"
+        "    child = context.Process(target=look, args=(answers, 1))\n"
+        "    child.start()\n"
+        "assert sys.modules['__main__'].__spec__ is before\n"
+        "print(*answers.get()[1:])\n"
+        "print(*answers.get()[1:])\n"
+        "child.join()\n"
+    )
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "__init__.py").touch()
+    (tmp_path / "package" / "__main__.py").write_text(program)
+    command = {"package": ["-m", "package"], "notebook": ["-c", program]}[main]
+    path = os.pathsep.join([str(ROOT / "src"), str(MATERIAL), str(tmp_path)])
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("CHARTDISTILL_")}
+    done = subprocess.run(
+        [sys.executable, *command], env=environment | {"PYTHONPATH": path}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == 2 * "chartdistill.runtime.child True 40\n"
+    assert done.stderr == ""

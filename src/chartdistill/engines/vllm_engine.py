@@ -28,7 +28,7 @@ from chartdistill.engines.watch import descendants, ended_with_us, socket_folder
 from chartdistill.errors import ConfigError, EngineError
 from chartdistill.runtime.cpu_products import flops_per_second, prefers_bfloat16
 from chartdistill.runtime.model_folder import load_tokenizer, num_parameters
-from chartdistill.runtime.processes import children_without_interrupts
+from chartdistill.runtime.processes import children_import_us, children_without_interrupts
 from chartdistill.schema import CUT
 
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
@@ -115,7 +115,7 @@ class VllmEngine(BaseModel):
                 os.environ["VLLM_USE_V2_MODEL_RUNNER"] = "0"  # each of vLLM's two runners has its own interface
                 arguments["logits_processors"] = [_SPAN_PROCESSOR]
             try:
-                with children_without_interrupts():  # theirs would be tracebacks
+                with children_import_us(), children_without_interrupts():  # theirs would be tracebacks
                     engine = LLM(model=str(model), use_tqdm_on_load=False, **arguments)
             except (RuntimeError, ValueError, OSError) as error:
                 raise EngineError(f"vLLM did not start on {model}: {error}") from error

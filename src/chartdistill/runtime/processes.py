@@ -9,9 +9,11 @@ import ctypes
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _GRACE_S = 40.0
@@ -43,6 +45,24 @@ def children_without_interrupts() -> Iterator[None]:
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         stop.set()
+
+
+@contextmanager
+def children_import_us() -> Iterator[None]:
+    """Processes that `multiprocessing` spawns in this block, and theirs, import this package before anything else, and
+    so have its socket guard and its quiet.
+
+    A spawned process first imports what its starter's main module is, but not where that is a package's `__main__`
+    (`python -m chartdistill`) or a notebook: CPython's multiprocessing/spawn.py, `get_preparation_data` and
+    `_fixup_main_from_name`. So in this block ours says that it is `runtime.child`.
+    """
+    main = sys.modules["__main__"]
+    before = main.__spec__
+    main.__spec__ = find_spec("chartdistill.runtime.child")
+    try:
+        yield
+    finally:
+        main.__spec__ = before
 
 
 def _begin_child() -> None:

@@ -19,7 +19,7 @@ _VARIABLES = {
     "BITSANDBYTES_NOWELCOME": "1",
 }
 _LOGGERS = (
-    "vllm.triton_utils.importing",  # speaks before vLLM's own level is set
+    "vllm",  # speaks, of Triton and NUMA, before its own level is set, which it does from VLLM_LOGGING_LEVEL
     "bitsandbytes.backends.cpu.ops",  # advises to install `kernels`, which gets code from a hub
     "torch.distributed",
     "accelerate",
