@@ -341,3 +341,14 @@ def test_gate_means_one_thing(tmp_path: Path) -> None:
     assert set(re.findall(r"gates?\b.{0,10}", words)) <= {
         match for match in re.findall(r"gates?\b.{0,10}", words) if match.startswith(("gate question", "gates:"))
     }
+
+
+@pytest.mark.parametrize(("broken", "kind"), [(0.0, "good"), (1 / 64, "bad")])
+def test_what_should_not_happen_looks_like_a_fault_only_where_it_did(broken: float, kind: str, tmp_path: Path) -> None:
+    found = read_results(write_run(tmp_path), TASKS, "Marked")
+    assert found.scores is not None
+    valid = Estimate(value=1 - broken, low=0.9, high=1.0, n=64, unscored=0)
+    arms = {**found.scores.arms, "student": {"all": {"format_valid_rate": valid}}}
+    scores = found.scores.model_copy(update={"arms": arms})
+    (shown,) = [one for one in plain_figures(found, scores) if "no usable format" in one.after]
+    assert (shown.kind, shown.number) == (kind, f"{broken * 64:.0f}")

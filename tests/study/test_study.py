@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -270,6 +271,10 @@ def check_pages(folder: Path, figures: dict[str, Any]) -> None:
         assert entry["verdict"].endswith(".")
         assert entry["question"] in page
         assert page.count(f'id="{entry["id"]}"') == 1
+    for target in re.findall(r'href="#([^"]+)"', page):
+        assert page.count(f'id="{target}"') == 1, f"the contents lead to {target}, which is not there"
+    assert page.count("<details>") == 8 + 2 and "<details open" not in page, "questions, arms and tables are folded"
+    assert "@media print" in page and "position: sticky" in page
     assert figures["answers"][0]["verdict"] == "Not known.", "nothing taught itself here"
     assert page.count("<svg") >= 9
     for phrase in (

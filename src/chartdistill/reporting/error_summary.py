@@ -100,13 +100,15 @@ def _figures(results: RunResults, scores: Scores) -> Iterator[PlainFigure]:
     if has_gold and (recall := found("recall")):
         yield _of_100("Of 100 items in the charts, it finds", recall, "")
     if has_gold and (stopped := found(_RATES["stop"])):
-        yield _counted(f"Of {stopped.n:,} stopped drugs, it called", stopped, "continued, started or changed", "bad")
+        yield _counted(
+            f"Of {stopped.n:,} stopped drugs, it called", stopped, "continued, started or changed", wrong=True
+        )
     if has_gold and (none := found("abstention_specificity")):
         before = f"Of {none.n:,} times that a chart had nothing to list, it said \u201cnone found\u201d"
-        yield _counted(before, none, "times", "good")
+        yield _counted(before, none, "times")
     if valid := found("format_valid_rate"):
         after = "followed no usable format, and so list nothing, right or wrong"
-        yield _counted(f"Of its {valid.n:,} answers,", complement(valid), after, "bad")
+        yield _counted(f"Of its {valid.n:,} answers,", complement(valid), after, wrong=True)
     if not has_gold:
         known = "how many items are right, how many are left out and whether a status is dangerous"
         yield PlainFigure("unknown", "Not known, for want of gold (right answers):", "", known, "")
@@ -122,9 +124,10 @@ def _of_100(before: str, share: Estimate, after: str, more: str = "") -> PlainFi
     return PlainFigure("good", before, number, after, f"{_interval(share)}; {write_n(share)}{more}")
 
 
-def _counted(before: str, share: Estimate, after: str, kind: str) -> PlainFigure:
-    """A share of few things, as a count."""
-    bound = _at_most(share) if kind == "bad" else _at_least(share)
+def _counted(before: str, share: Estimate, after: str, wrong: bool = False) -> PlainFigure:
+    """A share of few things, as a count; `wrong`: of what should not happen, and is no fault where it did not."""
+    bound = _at_most(share) if wrong else _at_least(share)
+    kind = "bad" if wrong and share.value else "good"
     detail = f"{_SHARE.write(share.value or 0.0)}, {bound}; {write_n(share)}"
     return PlainFigure(kind, before, f"{round((share.value or 0.0) * share.n):,}", after, detail)
 

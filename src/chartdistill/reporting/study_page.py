@@ -42,6 +42,13 @@ _CROSSED = {
 """Metric -> style and words of its part of a bar."""
 _STYLES = {"better": "good", "worse": "bad"}
 
+SHORT_TITLES = {
+    "itself": "Teaching itself", "confabulation": "Confabulation", "teacher": "Reaching the teacher",
+    "consolidated": "One question", "consistency": "Consistency", "connected": "Tied to the chart",
+    "imported": "API version's file", "memorisation": "Memorisation",
+}  # fmt: skip
+"""Question -> its entry in the contents."""
+
 Plot = tuple[str, Markup]
 """Caption, drawing."""
 
@@ -62,6 +69,8 @@ def render_study_page(written: Figures) -> str:
     return render_template(
         "study.html.j2",
         figures=figures,
+        series={},
+        short_titles=SHORT_TITLES,
         about=_about(figures),
         plots={name: list(draw(figures)) for name, draw in _PLOTS.items()},
         grids=study_grids(figures),
