@@ -13,6 +13,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Split = Literal["train", "validation", "test"]
+ByPerson = Literal["kept", "changed", "readmitted", "dropped"]
+"""What a person made of a label: what the filters kept, other items, what they had rejected, or nothing."""
 _KEPT_AS = re.compile(r"kept as record (.+)$")
 CUT = ("length", "repetition")
 """`finish_reason` of answers that did not end by themselves."""
@@ -315,7 +317,9 @@ class CuratedLabel(Row):
     items: tuple[Item, ...] | None
     rejections: tuple[Rejection, ...] = ()
     readmitted: tuple[Rejection, ...] = ()
-    """Objections that were overridden by hand, with `--readmit`."""
+    """Objections that were overridden by hand, with `--readmit` or in review."""
+    by_person: ByPerson | None = Field(default=None, exclude_if=lambda said: said is None)
+    """Of a label that a person decided in review."""
 
 
 class TrainExample(Row):

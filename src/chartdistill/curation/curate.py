@@ -1,9 +1,10 @@
 """The verb `curate`: labels -> kept labels, rejected labels, training examples.
 
-In: `records/records.jsonl` and `labels/labels.jsonl` of a run folder, both complete. Out: `curated/kept.jsonl`,
-`rejected.jsonl`, `train.jsonl` (prompt and completion), `train_messages.jsonl` and `validation_messages.jsonl` (the
-same as chat messages), `manifest.json`. Must hold: kept + rejected = read; every rejected label names a filter and a
-reason; no record of the test split enters an example; the rows are in the order of the records, then of the tasks,
+In: `records/records.jsonl` and `labels/labels.jsonl` of a run folder, both complete, and what people decided about
+labels (`review/decisions.jsonl`), if anything. Out: `curated/kept.jsonl`, `rejected.jsonl`, `train.jsonl` (prompt and
+completion), `train_messages.jsonl` and `validation_messages.jsonl` (the same as chat messages), `manifest.json`. Must
+hold: kept + rejected = read; every rejected label names a filter and a reason; a person's decision wins over every
+filter; no record of the test split enters an example; the rows are in the order of the records, then of the tasks,
 whatever the order of the labels.
 """
 
@@ -20,6 +21,7 @@ from typing import Any
 from chartdistill.clinical.lexica.drugs import is_installed
 from chartdistill.clinical.vocabulary import mark_of
 from chartdistill.curation.ablation import Ablation, left_of
+from chartdistill.curation.decisions import Decisions
 from chartdistill.curation.filters import NO_STATISTICS, AnyFilter, Format, LabelStatistics, survey
 from chartdistill.curation.readmission import Readmissions, merged
 from chartdistill.errors import ArtefactError, InputError
@@ -64,7 +66,7 @@ def curate(
             `max_rejected_fraction`, or something to re-admit was never rejected.
     """
     records_dir, labels_dir, folder = run_dir / "records", run_dir / "labels", run_dir / "curated"
-    wanted = _wanted_readmissions(folder, readmit)
+    wanted, decisions = _wanted_readmissions(folder, readmit), Decisions.of_run(run_dir)
     options: dict[str, Any] = {
         "tasks": [task.model_dump(mode="json") for task in tasks],
         "filters": [item.model_dump(mode="json") for item in filters],
@@ -74,6 +76,8 @@ def curate(
         options["vocabulary"] = vocabulary
     if tasks and tasks[0].shown_charts:  # as above; they decide what is called from_example
         options["shown_charts"] = content_hash(*tasks[0].shown_charts)
+    if decisions.by_place:  # as above
+        options["decisions"] = decisions.mark
     mark = run_folder.fingerprint(
         "curate",
         run_folder.require_manifest(records_dir, "prepare")["fingerprint"],
@@ -86,7 +90,7 @@ def curate(
     started = run_folder.begin(folder)
     records = {record.id: record for record in run_folder.read_rows(records_dir / "records.jsonl", Record)}
     labels, num_superseded = _read_labels(labels_dir / "labels.jsonl", records, tasks)
-    work = _Work(records, {task.name: task for task in tasks}, filters, Readmissions(wanted))
+    work = _Work(records, {task.name: task for task in tasks}, filters, Readmissions(wanted), decisions)
     tally = _write_curated(folder, labels_dir, labels, work, progress)
     if readmit:
         run_folder.write_text(folder / READMISSIONS, json.dumps(list(wanted)) + "\n")
@@ -94,7 +98,11 @@ def curate(
         folder,
         mark,
         started,
-        counts={**tally.counts(tasks), "superseded": num_superseded},
+        counts={
+            **tally.counts(tasks),
+            "superseded": num_superseded,
+            **({"by_person": decisions.summary()} if decisions.by_place else {}),
+        },
         ablation=work.ablation.summary(),
         options=options,
         drug_lexicon="installed" if is_installed() else "not installed: drug names were judged by the charts alone",
@@ -168,6 +176,7 @@ class _Work:
     tasks: dict[str, Task]
     filters: Sequence[AnyFilter]
     readmissions: Readmissions
+    decisions: Decisions
 
     def __post_init__(self) -> None:
         self.ablation = Ablation(list(dict.fromkeys(one.type for one in self.filters)))
@@ -265,13 +274,15 @@ def _write_curated(
         for number, label in enumerate(labels, 1):
             record, task = work.records[label.record], work.tasks[label.task]
             judged = judge(label, record, task, work.filters, run, work.readmissions)
-            tally.add(judged)
             gold = (record.gold or {}).get(task.name)
             work.ablation.add(_items(label, task), (*judged.rejections, *judged.readmitted), gold, task)
+            judged = work.decisions.applied(judged, label, record, task)
+            tally.add(judged)
             (rejected if judged.items is None else kept).write(judged)
             place = (label.record, label.task)
             if judged.items is not None and record.split != "test" and place != last_taught:
-                example = _example(record, task, judged.items, label)
+                weight = 1.0 if judged.by_person else _support(label, judged.items)
+                example = _example(record, task, judged.items, weight)
                 train.write(example)
                 (train_chats if record.split == "train" else validation_chats).write(_chat(example))
                 tally.examples[record.split] += 1
@@ -295,14 +306,14 @@ def _wanted_readmissions(folder: Path, asked: Sequence[str]) -> tuple[str, ...]:
     return merged(json.loads(path.read_text(encoding="utf-8")) if path.exists() else (), asked)
 
 
-def _example(record: Record, task: Task, items: tuple[Item, ...], label: Label) -> TrainExample:
+def _example(record: Record, task: Task, items: tuple[Item, ...], weight: float) -> TrainExample:
     return TrainExample(
         record=record.id,
         task=task.name,
         split=record.split,
         prompt=record.text + QUESTION_SEPARATOR + task.question,
         completion=format_answer(items),
-        weight=_support(label, items),
+        weight=weight,
     )
 
 

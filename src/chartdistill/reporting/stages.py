@@ -25,6 +25,7 @@ def run_grids(results: RunResults) -> dict[str, Grid]:
         "training": training_grid(results),
         "labels": label_grid(results),
         "curated": curated_grid(results),
+        "by_person": person_grid(results),
         "items": item_grid(results),
         "label_reasons": _reason_grid("Rejected labels by reason", reasons(results, "curated")),
         "record_reasons": _reason_grid("Rejected records by reason", reasons(results, "records")),
@@ -90,6 +91,22 @@ def curated_grid(results: RunResults) -> Grid:
     rows = [(task, *(write_count(of.get(name)) for name in names)) for task, of in curated_tasks(results).items()]
     columns = ("Task", "Kept", "of which none found", "Rejected")
     return Grid("Curation", columns, rows, "Curation has not finished in this run.")
+
+
+PERSON = {
+    "kept": "kept as the filters left it",
+    "changed": "kept with other items",
+    "readmitted": "kept, though rejected by filters",
+    "dropped": "left out",
+    "stale": "not applied: the answer is another one now",
+}
+
+
+def person_grid(results: RunResults) -> Grid:
+    """Labels that a person decided in review, by what was decided."""
+    counts = (results.counts("curated") or {}).get("by_person") or {}
+    rows = [(words, write_count(counts.get(name))) for name, words in PERSON.items() if counts]
+    return Grid("Labels decided by a person", ("Decision", "Labels"), rows, "No person decided about a label.")
 
 
 def curated_tasks(results: RunResults) -> Mapping[str, Mapping[str, int]]:
