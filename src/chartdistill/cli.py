@@ -82,6 +82,11 @@ def _dispatch(arguments: argparse.Namespace) -> None:
 
         study(arguments.config)
         return
+    if arguments.command == "review":
+        from chartdistill.review.command import run_review
+
+        run_review(arguments)
+        return
     from chartdistill.config import load_run
 
     run = load_run(arguments.config, arguments.records, arguments.run_dir)

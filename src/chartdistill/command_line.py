@@ -102,6 +102,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_score(commands)
     _add_import(commands)
     _add_study(commands)
+    _add_review(commands)
     shell = _verb(
         commands, "completion", "print a script that completes verbs and options in your shell",
         'eval "$(chartdistill completion bash)"',
@@ -255,6 +256,24 @@ def _add_study(commands: Any) -> None:
         "chartdistill study configs/study-demo.yaml",
     )  # fmt: skip
     verb.add_argument("config", type=Path, metavar="STUDY.yaml", help="see configs/study-demo.yaml")
+
+
+def _add_review(commands: Any) -> None:
+    verb = _verb(
+        commands, "review", "look at labels, read held-out charts, try the student: a page on this machine",
+        "chartdistill review runs/mine --name Ada",
+    )  # fmt: skip
+    verb.add_argument("run", type=Path, metavar="RUN", help="a run folder in which `curate` has finished")
+    verb.add_argument("--name", help="who reviews: stands beside every decision; asked for where it is left out")
+    verb.add_argument("--port", type=int, default=0, metavar="N", help="of 127.0.0.1; else a free one")
+    verb.add_argument("--teacher", action="store_true", help="the teacher answers in `Try it` too")
+    does = verb.add_mutually_exclusive_group()
+    does.add_argument("--export", type=Path, metavar="FILE", help="write all decisions as JSONL, and end")
+    does.add_argument(
+        "--import", dest="bring_in", type=Path, metavar="FILE", help="add the decisions of another machine, and end"
+    )
+    does.add_argument("--gold", type=Path, metavar="FILE", help="write the gold that two readers made, and end")
+    verb.add_argument("--overwrite", action="store_true", help="replace FILE if it is there")
 
 
 def completion(shell: str) -> str:

@@ -94,8 +94,20 @@ class Student:
         self._engine = None
         self._open.__exit__(kind, error, trace)
 
-    def read(self, texts: Sequence[str]) -> list[dict[str, dict[str, Any]]]:
-        """For each chart: task -> `items` (or None with a `failure`), as `predict` writes them."""
+    def start(self) -> None:
+        """Start the engine, which the first question does otherwise."""
+        if self._engine is None:
+            ranks = [adapter_rank(folder) for folder in (self._adapter, self._run.start()) if folder is not None]
+            opened = self._run.config.student.engine.open(
+                self._model, lora_rank=max(ranks), with_spans=self._held_to == SPANS
+            )
+            self._engine = self._open.enter_context(opened)
+
+    def read(self, texts: Sequence[str], as_base: bool = False) -> list[dict[str, dict[str, Any]]]:
+        """For each chart: task -> `items` (or None with a `failure`), as `predict` writes them.
+
+        `as_base`: as the student answered before it was trained, the arm `base` of `evaluate`.
+        """
         charts = [clean(text) for text in texts]
         options, tasks = self._run.config, self._run.tasks
         requests = [
@@ -104,6 +116,7 @@ class Student:
                     self._builder.prompt(chart.text, task.question),
                     options.evaluate.max_answer_tokens,
                     self._builder.end_id,
+                    ends_repetition=as_base,
                 ),
                 self._held_to,
                 task,
@@ -112,12 +125,10 @@ class Student:
             for chart in charts
             for task in tasks
         ]
-        if self._engine is None and requests:
-            opened = options.student.engine.open(
-                self._model, lora_rank=adapter_rank(self._adapter), with_spans=self._held_to == SPANS
-            )
-            self._engine = self._open.enter_context(opened)
-        answers = iter(self._engine.generate(requests, self._adapter) if self._engine is not None else ())
+        if requests:
+            self.start()
+        adapter = self._run.start() if as_base else self._adapter
+        answers = iter(self._engine.generate(requests, adapter) if self._engine is not None else ())
         return [{task.name: _answer(next(answers), task, chart, self._filters) for task in tasks} for chart in charts]
 
 
