@@ -11,6 +11,7 @@ import secrets
 import socket
 import sys
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,8 @@ def review(run_dir: Path, person: str, port: int = 0, with_teacher: bool = False
             )  # fmt: skip
             print(f"http://{HOST}:{port}/{token}/", flush=True)
             print(f"review: open this address in a browser of this machine, {person}. Ctrl-C ends it.", file=sys.stderr)
-            server.run(sockets=[listener])
+            with suppress(KeyboardInterrupt):  # how it is meant to end
+                server.run(sockets=[listener])
     finally:
         trial.close()
 

@@ -39,28 +39,37 @@ class TrialView:
     """The arms of a run, to be asked about charts that are typed or pasted.
 
     Without a trained student it says so, and answers nothing. `with_teacher`: the teacher answers too.
+
+    Raises:
+        ModelError, ConfigError, ArtefactError: `with_teacher`, and there is no teacher to ask.
     """
 
     def __init__(self, run_dir: Path, with_teacher: bool = False) -> None:
         self.unavailable: str | None = None
+        self._run_dir = run_dir
         self._run: Run | None = None
         self._student: Student | None = None
         self._teacher: _Teacher | None = None
         self._open = ExitStack()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="engines")
-        self._guard = threading.Lock()
+        self._guard, self._preparing = threading.Lock(), threading.Lock()
         self._job: dict[str, Any] | None = None
         self._started: set[str] = set()
-        try:
-            self._run = read_run(run_dir)
-            if self._run.config.privacy.allowed_hosts:
-                privacy.enforce(self._run.config.privacy.allowed_hosts)
-            self._student = Student(self._run)
-            self._teacher = _Teacher(self._run) if with_teacher else None
-        except ChartDistillError as error:
-            if with_teacher and self._student is not None:
-                raise
-            self.unavailable = str(error)
+        if with_teacher:
+            self._teacher = _Teacher(read_run(run_dir))
+
+    def _prepare(self) -> None:
+        """Look for the student, when somebody first asks: that loads libraries, which the other views do without."""
+        with self._preparing:
+            if self._run is not None or self.unavailable is not None:
+                return
+            try:
+                run = read_run(self._run_dir)
+                if run.config.privacy.allowed_hosts:
+                    privacy.enforce(run.config.privacy.allowed_hosts)
+                self._student, self._run = Student(run), run
+            except ChartDistillError as error:
+                self.unavailable = str(error)
 
     @property
     def arms(self) -> list[str]:
@@ -69,6 +78,7 @@ class TrialView:
 
     def state(self, given: dict[str, Any]) -> dict[str, Any]:
         """What is there and what is being done; the answers so far."""
+        self._prepare()
         tasks = [] if self._run is None else self._run.tasks
         with self._guard:
             job = None if self._job is None else dict(self._job)
@@ -89,6 +99,7 @@ class TrialView:
             RefusedError: there is no student, no text, or another chart is being read.
         """
         text = text_of(given, "text", MAX_CHART)
+        self._prepare()
         if self._run is None or self._student is None:
             raise RefusedError(self.unavailable or "There is no trained student.", 409)
         if not text.strip():

@@ -26,10 +26,12 @@ export class GoldView {
   }
 
   open() {
-    return this.say.trying(async () => {
-      this.take(await get("gold"));
-      await this.choose(0);
-    });
+    return this.say.trying(() => this.load(), { waits: true });
+  }
+
+  async load() {
+    this.take(await get("gold"));
+    await this.choose(0);
   }
 
   take(overview) {
@@ -130,14 +132,18 @@ export class GoldView {
   do(what) {
     const actions = {
       keep: () => this.save(),
-      mark: () => this.mark(),
       next: () => this.choose(this.place + 1),
       previous: () => this.choose(this.place - 1),
+    };
+    const local = {
+      mark: () => this.mark(),
       chart: () => byId("gold-chart").focus(),
       items: () => byId("gold-tasks").children[this.active]?.focus(),
       none: () => this.none(),
     };
-    if (actions[what] && this.shown) this.say.trying(actions[what]);
+    if (!this.shown) return;
+    if (local[what]) this.say.locally(local[what]);
+    else if (actions[what]) this.say.trying(actions[what]);
   }
 
   none() {

@@ -36,7 +36,8 @@ export class ItemList {
     }
     this.items.push({ kept: true, objections: [], status: null, ...item });
     this.draw();
-    this.node.lastElementChild?.querySelector("select, input[type=text]").focus();
+    const row = this.node.lastElementChild;
+    (row.querySelector("select") ?? row.querySelector("input[type=text]")).focus();
     return true;
   }
 

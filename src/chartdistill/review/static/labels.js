@@ -27,11 +27,13 @@ export class LabelsView {
   }
 
   open() {
-    return this.say.trying(async () => {
-      this.entries = [];
-      await this.more();
-      await this.choose(0);
-    });
+    return this.say.trying(() => this.load(), { waits: true });
+  }
+
+  async load() {
+    this.entries = [];
+    await this.more();
+    await this.choose(0);
   }
 
   async more() {
@@ -123,13 +125,13 @@ export class LabelsView {
       none: () => this.decide("keep", []),
       drop: () => this.decide("drop"),
       undo: () => this.undo(),
-      mark: () => this.mark(),
       next: () => this.choose(this.place + 1),
       previous: () => this.choose(this.place - 1),
-      chart: () => byId("chart").focus(),
-      items: () => this.items.focus(),
     };
-    if (actions[what] && (this.shown || what === "undo")) this.say.trying(actions[what]);
+    const local = { mark: () => this.mark(), chart: () => byId("chart").focus(), items: () => this.items.focus() };
+    if (!this.shown) return;
+    if (local[what]) this.say.locally(local[what]);
+    else if (actions[what]) this.say.trying(actions[what]);
   }
 
   mark() {
@@ -150,7 +152,7 @@ export class LabelsView {
   }
 
   async undo() {
-    if (!this.shown?.decision) {
+    if (!this.shown.decision) {
       const last = this.mine.pop();
       if (!last) throw new Error("Nothing to undo: this label has no decision, and you made none before it.");
       this.draw(await get("label", last));

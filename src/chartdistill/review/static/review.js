@@ -8,23 +8,40 @@ const NAMES = ["labels", "gold", "try"];
 const KEYS = { j: "next", k: "previous", a: "keep", x: "drop", u: "undo", n: "none", m: "mark", c: "chart", i: "items" };
 
 const said = document.getElementById("said");
+const main = document.getElementById("main");
 const say = {
   hear(sentence) {
     said.className = "";
     said.textContent = sentence;
   },
-  // One thing at a time; what goes wrong is said, and nothing else happens.
+  // What talks to the server is done one at a time. A second decision meanwhile is not taken, so that none is made about
+  // a label that is not seen yet; another choice of what to show waits, and only the last one is kept.
   busy: false,
-  async trying(work) {
-    if (say.busy) return;
+  waiting: null,
+  async trying(work, { waits = false } = {}) {
+    if (say.busy) {
+      if (waits) say.waiting = work;
+      else say.hear("One moment: the last thing is still being done.");
+      return;
+    }
     say.busy = true;
+    main.setAttribute("aria-busy", "true");
+    await say.locally(work);
+    say.busy = false;
+    main.setAttribute("aria-busy", "false");
+    if (say.waiting) {
+      const next = say.waiting;
+      say.waiting = null;
+      await say.trying(next);
+    }
+  },
+  // What goes wrong is said, and nothing else happens.
+  async locally(work) {
     try {
       await work();
     } catch (failure) {
       said.className = "failed";
       said.textContent = failure.message;
-    } finally {
-      say.busy = false;
     }
   },
 };
