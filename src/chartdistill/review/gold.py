@@ -40,12 +40,16 @@ class GoldView:
     """
 
     def __init__(self, run_dir: Path, person: str) -> None:
-        require_manifest(run_dir / "records", "prepare")
-        self._person = person
+        self._run_dir, self._person, self._mark = run_dir, person, ""
         self._file, self._decisions = reading_file(run_dir), decision_file(run_dir)
-        self._tasks = tasks_of(run_dir)
-        self.split = held_out_split(run_dir)
-        self._records = {record.id: record for record in held_out(run_dir, self.split)}
+        self._renew(require_manifest(run_dir / "records", "prepare"))
+
+    def _renew(self, prepared: dict[str, Any] | None) -> None:
+        """Read the records again where they were prepared again; while that is going on they stay as they were."""
+        if prepared is not None and prepared["fingerprint"] != self._mark:
+            self._tasks, self.split = tasks_of(self._run_dir), held_out_split(self._run_dir)
+            self._records = {record.id: record for record in held_out(self._run_dir, self.split)}
+            self._mark = prepared["fingerprint"]
 
     def hides(self, record: str) -> bool:
         """Whether this person must not be shown labels of a record: he reads gold, and it is not read by both yet."""
@@ -56,6 +60,7 @@ class GoldView:
 
     def overview(self, given: dict[str, Any]) -> dict[str, Any]:
         """Where this person stands, and how far the two readers agree."""
+        self._renew(read_manifest(self._run_dir / "records"))
         readings = Readings(self._file.rows())
         seen = self._seen()
         states = [
@@ -173,6 +178,7 @@ class GoldView:
         return {row.record for row in self._decisions.rows() if row.by == self._person}
 
     def _known(self, given: dict[str, Any]) -> Record:
+        self._renew(read_manifest(self._run_dir / "records"))
         record = self._records.get(text_of(given, "record"))
         if record is None:
             raise RefusedError("There is no such held-out record in this run.", 404)
