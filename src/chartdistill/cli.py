@@ -87,6 +87,10 @@ def _dispatch(arguments: argparse.Namespace) -> None:
 
         run_review(arguments)
         return
+    if arguments.command == "serve":
+        from chartdistill.serving.serve import serve
+
+        sys.exit(serve(arguments))
     from chartdistill.config import load_run
 
     run = load_run(arguments.config, arguments.records, arguments.run_dir)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from chartdistill import __version__
+from chartdistill.serving import arguments as serving
 
 STAGES = {
     "prepare": "read and clean the charts, find near-duplicates, split",
@@ -97,6 +98,7 @@ def build_parser() -> argparse.ArgumentParser:
     for name, text in STAGES.items():
         _add_stage(commands, name, text)
     _add_predict(commands)
+    _add_serve(commands)
     _add_doctor(commands)
     _add_audit(commands)
     _add_score(commands)
@@ -198,6 +200,11 @@ def _add_predict(commands: Any) -> None:
     _of_a_config(verb)
     _writes(verb, "JSONL to write; a killed call is taken up by the same command", required=True)
     verb.add_argument("--filters", action="store_true", help="put the config's filters on the answers")
+
+
+def _add_serve(commands: Any) -> None:
+    text = "answer charts over HTTP with a trained student, beside chat completions"
+    serving.add_arguments(_verb(commands, "serve", text, "chartdistill serve runs/mine"))
 
 
 def _add_doctor(commands: Any) -> None:

@@ -17,6 +17,8 @@ from chartdistill.engines.process_variables import DEEP_GEMM
 from chartdistill.engines.prompt_fit import require_answer_place, require_fit
 from chartdistill.engines.replicas import Replica, divide_cards, num_cards_each, replicas_of
 from chartdistill.engines.transformers_engine import TransformersEngine
+from chartdistill.engines.vllm_async import AsyncVllm, open_async
+from chartdistill.engines.vllm_chat import ChatCompletions, ChatRefused, num_choices
 from chartdistill.engines.vllm_engine import VllmEngine
 
 AnyEngine = Annotated[VllmEngine | OpenAIEngine | TransformersEngine, Field(discriminator="type")]
@@ -24,6 +26,9 @@ AnyEngine = Annotated[VllmEngine | OpenAIEngine | TransformersEngine, Field(disc
 __all__ = [
     "DEEP_GEMM",
     "AnyEngine",
+    "AsyncVllm",
+    "ChatCompletions",
+    "ChatRefused",
     "Generation",
     "Generator",
     "OpenAIEngine",
@@ -33,6 +38,8 @@ __all__ = [
     "VllmEngine",
     "divide_cards",
     "num_cards_each",
+    "num_choices",
+    "open_async",
     "open_with",
     "refused_by_endpoint",
     "replicas_of",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -37,6 +37,11 @@ LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 SPANS_ARGUMENT = "chartdistill_spans"
 """Under which a request's `extra_args` hold its spans."""
 _THREADS = "OMP_NUM_THREADS"
+DIED = "vLLM's engine process died while it was answering (out of memory, or killed)"
+IF_IT_DIES_AGAIN = (
+    "If it dies again, set VLLM_LOGGING_LEVEL=INFO to see why, or lower the engine's max_num_seqs, "
+    "max_model_len_tokens or cache."
+)
 _SPAN_PROCESSOR = "chartdistill.engines.vllm_span_processor:SpanProcessor"
 
 
@@ -101,9 +106,34 @@ class VllmEngine(BaseModel):
         Raises:
             EngineError: vLLM is not installed, or did not start.
         """
+
+        def make(arguments: dict[str, Any]) -> tuple[Any, Any]:
+            from vllm import LLM
+
+            engine = LLM(model=str(model), use_tqdm_on_load=False, **arguments)
+            return engine, engine.llm_engine.engine_core
+
+        with self.started(model, lora_rank, with_spans, make) as (engine, client):
+            threading.Thread(target=_report_death, args=(client,), daemon=True).start()
+            yield _VllmGenerator(engine, load_tokenizer(model), with_spans)
+
+    @contextmanager
+    def started(
+        self,
+        model: Path,
+        lora_rank: int | None,
+        with_spans: bool,
+        make: Callable[[dict[str, Any]], tuple[Any, Any]],
+    ) -> Iterator[tuple[Any, Any]]:
+        """What `make` makes of the engine arguments, and vLLM's client of the engine's processes, which end with the
+        block.
+
+        Raises:
+            EngineError: vLLM is not installed, or did not start.
+        """
         try:
             import torch
-            from vllm import LLM
+            import vllm  # noqa: F401
         except ImportError as error:
             raise EngineError(f"vLLM is not installed here ({error}). Run `make setup`.") from error
         on_cpu = not torch.cuda.is_available()
@@ -116,16 +146,14 @@ class VllmEngine(BaseModel):
                 arguments["logits_processors"] = [_SPAN_PROCESSOR]
             try:
                 with children_import_us(), children_without_interrupts():  # theirs would be tracebacks
-                    engine = LLM(model=str(model), use_tqdm_on_load=False, **arguments)
+                    engine, client = make(arguments)
             except (RuntimeError, ValueError, OSError) as error:
                 raise EngineError(f"vLLM did not start on {model}: {error}") from error
             finally:
                 _set(_THREADS, threads_given)  # the next engine of this process has a count of its own
-            client = engine.llm_engine.engine_core
-            threading.Thread(target=_report_death, args=(client,), daemon=True).start()
             with ended_with_us(_engine_processes(client)):
                 try:
-                    yield _VllmGenerator(engine, load_tokenizer(model), with_spans)
+                    yield engine, client
                 finally:
                     # On CPU a worker never ends by itself within vLLM's own grace period of 5 s.
                     client.shutdown(timeout=1.0 if on_cpu else None)
@@ -257,9 +285,7 @@ class _VllmGenerator:
             given = self._ask([requests[i] for i in asked], lora)
         except (EngineDeadError, zmq.ZMQError) as error:  # ZMQError: its sockets were closed as we sent
             raise EngineError(
-                "vLLM's engine process died while it was answering (out of memory, or killed). Work that was finished "
-                "before is kept: run the same command again. If it dies again, set VLLM_LOGGING_LEVEL=INFO to see why, "
-                "or lower the engine's max_num_seqs, max_model_len_tokens or cache."
+                f"{DIED}. Work that was finished before is kept: run the same command again. {IF_IT_DIES_AGAIN}"
             ) from error
         for i, answer in zip(asked, given, strict=True):
             answers[i] = answer
@@ -274,7 +300,7 @@ class _VllmGenerator:
         try:
             outputs = self._engine.generate(
                 [{"prompt_token_ids": list(request.prompt_ids)} for request in requests],
-                [_sampling(request) for request in requests],
+                [sampling_params(request) for request in requests],
                 use_tqdm=False,
                 lora_request=lora,
             )
@@ -284,7 +310,7 @@ class _VllmGenerator:
             half = len(requests) // 2
             return self._ask(requests[:half], lora) + self._ask(requests[half:], lora)
         return [
-            _generation(request, output, self._tokenizer) for request, output in zip(requests, outputs, strict=True)
+            generation_of(request, output, self._tokenizer) for request, output in zip(requests, outputs, strict=True)
         ]
 
 
@@ -294,7 +320,8 @@ def _cache_tokens(cache: Any) -> int | None:
     return int(cache.num_gpu_blocks * cache.block_size) if cache.num_gpu_blocks else None
 
 
-def _sampling(request: Request) -> Any:
+def sampling_params(request: Request) -> Any:
+    """What vLLM is told of a request."""
     from vllm import SamplingParams
     from vllm.sampling_params import RepetitionDetectionParams, StructuredOutputsParams
 
@@ -315,7 +342,8 @@ def _sampling(request: Request) -> Any:
     )
 
 
-def _generation(request: Request, output: Any, tokenizer: Any) -> Generation:
+def generation_of(request: Request, output: Any, tokenizer: Any) -> Generation:
+    """What vLLM's output says."""
     answer = output.outputs[0]
     if answer.finish_reason not in ("stop", *CUT):
         return Generation(None, failure=f"engine ended the request with {answer.finish_reason!r}")

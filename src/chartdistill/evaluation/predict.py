@@ -109,27 +109,40 @@ class Student:
         `as_base`: as the student answered before it was trained, the arm `base` of `evaluate`.
         """
         charts = [clean(text) for text in texts]
-        options, tasks = self._run.config, self._run.tasks
-        requests = [
+        requests = [request for chart in charts for request in self.requests(chart, as_base)]
+        if requests:
+            self.start()
+        adapter = self._run.start() if as_base else self._adapter
+        answers = iter(self._engine.generate(requests, adapter) if self._engine is not None else ())
+        return [self.answers(chart, list(islice(answers, len(self._run.tasks)))) for chart in charts]
+
+    @property
+    def with_spans(self) -> bool:
+        """Whether answers are held to the words of their chart."""
+        return self._held_to == SPANS
+
+    def requests(self, chart: Cleaned, as_base: bool = False) -> list[Request]:
+        """What the engine is asked of one chart: a request for each task, in order."""
+        room, end = self._run.config.evaluate.max_answer_tokens, self._builder.end_id
+        prefix = self._builder.prefix(chart.text)
+        return [
             constrained(
                 Request(
-                    self._builder.prompt(chart.text, task.question),
-                    options.evaluate.max_answer_tokens,
-                    self._builder.end_id,
-                    ends_repetition=as_base,
+                    [*prefix, *self._builder.branch(task.question)], room, end, ends_repetition=as_base
                 ),
                 self._held_to,
                 task,
                 chart.text,
             )
-            for chart in charts
-            for task in tasks
+            for task in self._run.tasks
         ]
-        if requests:
-            self.start()
-        adapter = self._run.start() if as_base else self._adapter
-        answers = iter(self._engine.generate(requests, adapter) if self._engine is not None else ())
-        return [{task.name: _answer(next(answers), task, chart, self._filters) for task in tasks} for chart in charts]
+
+    def answers(self, chart: Cleaned, generations: Sequence[Generation]) -> dict[str, dict[str, Any]]:
+        """What the engine's answers to `requests` say of the chart: task -> `items`, as `read` gives them."""
+        return {
+            task.name: _answer(generation, task, chart, self._filters)
+            for task, generation in zip(self._run.tasks, generations, strict=True)
+        }
 
 
 def predict(
