@@ -127,9 +127,7 @@ class Student:
         prefix = self._builder.prefix(chart.text)
         return [
             constrained(
-                Request(
-                    [*prefix, *self._builder.branch(task.question)], room, end, ends_repetition=as_base
-                ),
+                Request([*prefix, *self._builder.branch(task.question)], room, end, ends_repetition=as_base),
                 self._held_to,
                 task,
                 chart.text,
