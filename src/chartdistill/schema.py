@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from typing import Any, Literal
 
@@ -239,6 +240,20 @@ class ItemCheck(Row):
     """Of the first token of the answer, as in `Gate`."""
 
 
+class ItemLogprobs(Row):
+    """Log-probability (natural log) of each token that wrote an item."""
+
+    text: tuple[float, ...]
+    """Of what is found, from the line break before it on."""
+    status: tuple[float, ...] = ()
+
+    @property
+    def mean(self) -> float:
+        """Over all its tokens."""
+        values = (*self.text, *self.status)
+        return math.fsum(values) / len(values)
+
+
 class TopLogprobs(Row):
     """What else the teacher might have said: its most likely tokens at every token of the answer.
 
@@ -347,6 +362,8 @@ class Prediction(Row):
     """`stop`, or one of CUT."""
     items: tuple[Item, ...] | None
     """Parsed completion; None when it does not follow the answer format, which counts as a wrong answer."""
+    logprobs: tuple[ItemLogprobs, ...] | None = Field(default=None, exclude_if=lambda logprobs: logprobs is None)
+    """One for each of `items`, where they were asked for and the engine gave them."""
     failure: str | None = None
     prompt_tokens: int = 0
     completion_tokens: int = 0

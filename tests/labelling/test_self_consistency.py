@@ -5,21 +5,27 @@ from __future__ import annotations
 import pytest
 
 from chartdistill.config import load_task
-from chartdistill.labelling.self_consistency import Sample, line_logprobs, vote
-from chartdistill.prompting.answer_format import NONE_FOUND
-from chartdistill.schema import Item
+from chartdistill.labelling.self_consistency import Sample, vote
+from chartdistill.prompting.answer_format import NONE_FOUND, parse_answer
+from chartdistill.schema import Item, ItemLogprobs
 from places import ROOT
 
 MEDICATION = load_task(ROOT / "configs/tasks/medication.yaml")
 TESTS = load_task(ROOT / "configs/tasks/tests.yaml")
 
 
+def sample(text: str, *logprobs: float) -> Sample:
+    """A completion whose items were written with these mean log-probabilities."""
+    items = parse_answer(text, MEDICATION) or ()
+    return Sample(text, {item: ItemLogprobs(text=(one,)) for item, one in zip(items, logprobs, strict=True)})
+
+
 def test_a_vote_counts_items_not_lists() -> None:
     samples = [
-        Sample("Velorim | start\nDormax | stop", [-0.2, -1.0]),
-        Sample("velorim | start", [-0.4]),
-        Sample("Velorim | start\nDormax | hold", [-0.6, -2.0]),
-        Sample("no list at all", None),
+        sample("Velorim | start\nDormax | stop", -0.2, -1.0),
+        sample("velorim | start", -0.4),
+        sample("Velorim | start\nDormax | hold", -0.6, -2.0),
+        Sample("no list at all"),
     ]
     items, votes = vote(samples, MEDICATION)
     assert items == (Item(text="Velorim", status="start"),)
@@ -36,9 +42,3 @@ def test_no_majority_is_not_a_none() -> None:
     assert vote([Sample("CBC"), Sample(NONE_FOUND), Sample(NONE_FOUND)], TESTS)[0] == ()
     assert vote([Sample("CBC"), Sample(NONE_FOUND)], TESTS)[0] == (Item(text="CBC"),)
     assert vote([Sample("n/a"), Sample("")], TESTS) == (None, ())
-
-
-def test_log_probabilities_are_meant_over_lines() -> None:
-    pieces = ["Vel", "orim", " | start", "\n", "Dor", "max | stop", ""]
-    assert line_logprobs(pieces, [-1, -2, -3, -1, -1, -1, -1]) == [-2.0, -1.0]
-    assert line_logprobs(["a\nb", "c"], [-1, -3]) == [-1.0, -3.0]

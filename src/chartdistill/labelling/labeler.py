@@ -25,8 +25,9 @@ from chartdistill.labelling.responses import (
     pack_top_logprobs,
     was_cut,
 )
-from chartdistill.labelling.self_consistency import Sample, line_logprobs, vote
+from chartdistill.labelling.self_consistency import Sample, vote
 from chartdistill.prompting.answer_format import NONE_FOUND, format_answer
+from chartdistill.prompting.answer_logprobs import item_logprobs
 from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.schema import Item, ItemCheck, ItemVote, Label, Record, Task, content_hash
 
@@ -282,9 +283,11 @@ class Labeler:
         samples = []
         for answer in response.answers:
             if answer.text is not None and answer.finish_reason != "length":
-                pieces = [self._builder.tokenizer.decode([i]) for i in answer.token_ids] if answer.logprobs else []
-                scores = line_logprobs(pieces, answer.logprobs) if answer.logprobs is not None and pieces else None
-                samples.append(Sample(answer.text, scores))
+                asked, builder = response.task, self._builder
+                found = item_logprobs(
+                    answer.text, answer.token_ids, answer.logprobs, asked, builder.tokenizer, builder.end_id
+                )
+                samples.append(Sample(answer.text, found))
         return vote(samples, response.task)
 
     def _label(self, pair: Pair, responses: Sequence[Response]) -> Label:

@@ -6,37 +6,20 @@ Self-consistency (Wang et al., 2023) at the level of items: a chart's list is no
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from chartdistill.clinical.entities import entity_of
 from chartdistill.prompting.answer_format import parse_answer
-from chartdistill.schema import Item, ItemVote, Task
+from chartdistill.schema import Item, ItemLogprobs, ItemVote, Task
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One completion and, line by line, the mean log-probability of its tokens (None: the engine gave none)."""
+    """One completion and the log-probabilities of its items (none: the engine gave none)."""
 
     text: str
-    line_logprobs: Sequence[float] | None = None
-
-
-def line_logprobs(pieces: Sequence[str], logprobs: Sequence[float]) -> list[float]:
-    """Mean log-probability of the tokens of each line.
-
-    Args:
-        pieces: the text of each generated token, end token included or not.
-        logprobs: of these tokens, natural log.
-    """
-    lines: list[list[float]] = [[]]
-    for piece, logprob in zip(pieces, logprobs, strict=True):
-        if piece.startswith("\n"):  # the line break belongs to the item it introduces
-            lines.append([])
-        lines[-1].append(logprob)
-        if "\n" in piece[1:]:
-            lines.append([])
-    return [math.fsum(line) / len(line) for line in lines if line]
+    logprobs: Mapping[Item, ItemLogprobs] = field(default_factory=dict)
 
 
 def vote(samples: Sequence[Sample], task: Task) -> tuple[tuple[Item, ...] | None, tuple[ItemVote, ...]]:
@@ -60,10 +43,9 @@ def vote(samples: Sequence[Sample], task: Task) -> tuple[tuple[Item, ...] | None
             continue
         voters += 1
         none += not items
-        scores = _scores(sample, task)
         for item in items:
             key = (entity.key(item.text), item.status)
-            named.setdefault(key, (item, []))[1].extend([scores[item]] if item in scores else [])
+            named.setdefault(key, (item, []))[1].extend([sample.logprobs[item].mean] if item in sample.logprobs else [])
         for key in {(entity.key(item.text), item.status) for item in items}:
             support[key] = support.get(key, 0) + 1
     if not voters:
@@ -82,15 +64,3 @@ def vote(samples: Sequence[Sample], task: Task) -> tuple[tuple[Item, ...] | None
         most = max(entry.support for entry in votes)
         chosen = tuple(entry.item for entry in votes if entry.support == most)
     return chosen, votes
-
-
-def _scores(sample: Sample, task: Task) -> dict[Item, float]:
-    """Item -> mean log-probability of its line."""
-    lines = sample.text.strip().split("\n")
-    if sample.line_logprobs is None or len(lines) != len(sample.line_logprobs):
-        return {}
-    scores: dict[Item, float] = {}
-    for line, logprob in zip(lines, sample.line_logprobs, strict=True):
-        for item in parse_answer(line, task) or ():
-            scores.setdefault(item, logprob)
-    return scores
