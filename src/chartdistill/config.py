@@ -106,6 +106,8 @@ class EvaluateOptions(_Section):
     also: tuple[StudentArm, ...] = Field(default=(), exclude_if=lambda arms: not arms)
     """Further arms of the student's adapter, to compare: `student plain` (the answer format), `student constrained`
     (words of the chart), `student filtered` (its answers behind the config's filters)."""
+    confidence: bool = True
+    """Ask the student about the validation records, too, to learn how sure its items are (calibration.json)."""
     bootstrap_resamples: int = Field(default=2000, ge=100)
     """Resamples of the record clusters behind each interval."""
     seed: int = 0

@@ -82,7 +82,9 @@ def _asked(run: Run, name: str) -> str:
             if config.evaluate.interventions.records
             else ""
         )
-        return f"asks base and student {tasks} tasks of every {config.evaluate.split} chart{changed}"
+        sure = config.evaluate.confidence and config.evaluate.split != "validation"
+        also = ", the student also of every validation chart" if sure else ""
+        return f"asks base and student {tasks} tasks of every {config.evaluate.split} chart{also}{changed}"
     return (
         f"writes the report; {len(config.gates)} trust gates" if config.gates else "writes the report; no trust gates"
     )

@@ -3,6 +3,7 @@
 What other rooms may use: the options and gates a config names, and the scores that `evaluate` wrote.
 """
 
+from chartdistill.evaluation.confidence import AGREES, CALIBRATION, Confidence
 from chartdistill.evaluation.contamination import refuse_shown_records
 from chartdistill.evaluation.judgement import APPROVAL, NOT_JUDGED, Judgement, approval
 from chartdistill.evaluation.options import InterventionOptions, StudentArm
@@ -11,6 +12,7 @@ from chartdistill.evaluation.scores import Overlap, Scores, read_scores
 from chartdistill.evaluation.trust_gates import GateVerdict, TrustGate, judge_gates
 
 __all__ = [
+    "AGREES", "CALIBRATION", "Confidence",
     "InterventionOptions", "Overlap", "Scores", "read_scores", "APPROVAL", "NOT_JUDGED", "REGISTERED", "REGISTRATIONS",
     "GateVerdict", "Judgement", "StudentArm", "TrustGate", "approval", "compare_timing", "judge_gates",
     "read_registrations", "refuse_shown_records", "register",

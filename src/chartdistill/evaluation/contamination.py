@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,8 @@ from chartdistill.clinical.entities import entity_of
 from chartdistill.errors import ConfigError
 from chartdistill.metrics import ALL_TASKS
 from chartdistill.records import SHINGLE_WORDS, body_words, cluster_records
-from chartdistill.schema import Record, Task
+from chartdistill.runtime.run_folder import count_by, read_rows
+from chartdistill.schema import Record, RejectedRecord, Task
 
 NEAR_SHARE = 0.8
 RUN_WORDS = (10, 20, 50)
@@ -232,3 +234,26 @@ def naive_leak(cluster_sizes: Sequence[int], num_trained: int) -> float | None:
         factors = [max(0, total - num_trained - j) / (total - j) for j in range(1, size)]
         safe[size] = float(np.prod(factors)) if factors else 1.0
     return 1 - sum(size * safe[size] for size in cluster_sizes) / total
+
+
+def find_naive_leak(run_dir: Path) -> dict[str, Any]:
+    """What splitting single entries at random, at the same sizes, would have put on both sides.
+
+    Duplicates that `prepare` dropped count with their cluster: a naive split would have kept them.
+    """
+    records = list(read_rows(run_dir / "records" / "records.jsonl", Record))
+    clusters = {record.id: record.cluster for record in records}
+    sizes = count_by(record.cluster for record in records)
+    dropped = 0
+    for row in read_rows(run_dir / "records" / "rejected.jsonl", RejectedRecord):
+        if row.kept_as is not None and row.kept_as in clusters:
+            sizes[clusters[row.kept_as]] += 1
+            dropped += 1
+    share = sum(record.split == "train" for record in records) / len(records)
+    total = len(records) + dropped
+    return {
+        "entries": total,
+        "dropped_duplicates": dropped,
+        "clusters": len(sizes),
+        "expected_leak": naive_leak(list(sizes.values()), round(share * total)),
+    }

@@ -20,14 +20,24 @@ from chartdistill.clinical.lexica.ingredients import lexicon_used
 from chartdistill.clinical.vocabulary import mark_of
 from chartdistill.config import TEACHER, Run
 from chartdistill.errors import InputError
+from chartdistill.evaluation.confidence import CALIBRATION, calibrate, measure_confidence, write_calibration
 from chartdistill.evaluation.contamination import (
     example_records,
     find_contamination,
     find_gold_overlap,
-    naive_leak,
+    find_naive_leak,
     refuse_shown_records,
 )
-from chartdistill.evaluation.generation import Sheet, ask_sheets, plain_questions, stored_answers, windows
+from chartdistill.evaluation.generation import (
+    Sheet,
+    answer_mark,
+    ask_sheets,
+    cost_of,
+    plain_questions,
+    stored_answers,
+    validation_records,
+    windows,
+)
 from chartdistill.evaluation.interventions import (
     Asking,
     askings,
@@ -49,7 +59,6 @@ from chartdistill.runtime.run_folder import (
     Journal,
     RowWriter,
     begin,
-    count_by,
     fingerprint,
     finished,
     read_rows,
@@ -64,7 +73,6 @@ from chartdistill.schema import (
     Label,
     Prediction,
     Record,
-    RejectedRecord,
     Task,
     TrainExample,
     content_hash,
@@ -73,6 +81,8 @@ from chartdistill.schema import (
 _ARMS = ("base", "student")
 VARIANTS = "variants"
 """Folder, in predictions/, of records in changed form and the answers to them."""
+VALIDATION = "validation"
+"""Folder, in predictions/, of the student's answers about validation records, which its confidence is learned from."""
 _NEEDS = {"records": "prepare", "labels": "label", "curated": "curate", "adapter": "train"}
 _UNUSABLE = ("gate_unparsed", "check_unparsed")
 """How `label` begins the failures that are the teacher's, not the engine's."""
@@ -95,7 +105,8 @@ def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
         teacher_model, lexicon_used(), RULES, *_filters_mark(run),
         *([] if (vocabulary := mark_of(run.tasks)) is None else [vocabulary]),
     )  # fmt: skip
-    if (done := finished(folder, mark)) is not None:
+    calibrated = not options.confidence or (run.dir / "adapter" / CALIBRATION).exists()
+    if calibrated and (done := finished(folder, mark)) is not None:
         return done
     started = begin(folder)
     records, learned = held_out_records(run.dir, options.split, run.tasks)
@@ -130,7 +141,7 @@ def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
         {whose: gates} if gates else None,
     )  # fmt: skip
     for arm, rows in arms.items():
-        scores["arms"][arm]["cost"] = _cost(rows, seconds.get(arm))
+        scores["arms"][arm]["cost"] = cost_of(rows, seconds.get(arm))
     scores["overlap"] = find_contamination([*learned, *shown], records) | {
         "examples": len(shown), "naive_leak": find_naive_leak(run.dir),
         "gold": find_gold_overlap(learned, records, run.tasks),
@@ -138,6 +149,7 @@ def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     scores["labels"] = _score_labels(run)
     asked = ["base", "student", *(["teacher"] if changes.teacher else [])]
     scores["interventions"], taken = _score_changed(folder, {arm: arms[arm] for arm in asked}, by_id, run, seconds)
+    scores["confidence"] = _confidence(run, arms["student"], by_id, seconds) if options.confidence else None
     write_text(folder / "scores.json", json.dumps(scores, indent=1) + "\n")
     return write_manifest(
         folder, mark, started,
@@ -258,17 +270,40 @@ def _ask_student(
 ) -> dict[str, float | None]:
     """All arms of the student on all records, base and student on variants too, in one engine life; returns the
     seconds of each part."""
-    plain = plain_questions(records, run.tasks)
+    plain, validation = plain_questions(records, run.tasks), folder / VALIDATION
     again = [(one.record, one.task, one.temperature) for one in changed]
-    sheets, start = [], run.start()
-    for arm, adapter, mark in (("base", start, None), ("student", run.dir / "adapter", list(upstream))):
-        sheets.append(Sheet(arm, folder / f"{arm}.jsonl", arm, adapter, mark, plain))
+    trained, made_from, sure = run.dir / "adapter", list(upstream), run.config.evaluate.confidence
+    sheets = []
+    for arm, adapter, mark, logprobs in (("base", run.start(), None, False), ("student", trained, made_from, sure)):
+        sheets.append(Sheet(arm, folder / f"{arm}.jsonl", arm, adapter, mark, plain, logprobs=logprobs))
         if again:
             path = folder / VARIANTS / f"{arm}.jsonl"
             sheets.append(Sheet(f"interventions {arm}", path, arm, adapter, mark, again))
     for arm, held_to in asked_arms(run.config.evaluate.also).items():
-        sheets.append(Sheet(arm, folder / arm_file(arm), arm, run.dir / "adapter", list(upstream), plain, held_to))
+        sheets.append(Sheet(arm, folder / arm_file(arm), arm, trained, made_from, plain, held_to))
+    if sure:
+        asked, path = plain_questions(validation_records(run), run.tasks), validation / "student.jsonl"
+        sheets.append(Sheet("confidence", path, "student", trained, made_from, asked, logprobs=True))
+    else:
+        shutil.rmtree(validation, ignore_errors=True)
     return ask_sheets(run, sheets, progress)
+
+
+def _confidence(
+    run: Run, scored: Sequence[Prediction], records: Mapping[str, Record], seconds: Mapping[str, float | None]
+) -> dict[str, Any]:
+    """Learn the student's confidence on validation records, keep it beside the adapter, and measure it on others."""
+    options, adapter = run.config.evaluate, run.dir / "adapter"
+    answers = stored_answers(run.dir / "predictions" / VALIDATION / "student.jsonl")
+    kept = list(read_rows(run.dir / "curated" / "kept.jsonl", CuratedLabel))
+    validation = {record.id: record for record in validation_records(run)}
+    calibration = calibrate(answers, validation, run.tasks, kept, answer_mark(run, adapter))
+    write_calibration(adapter, calibration)
+    found = measure_confidence(
+        calibration, scored, records, run.tasks, kept, options.seed, options.bootstrap_resamples,
+        seconds.get("confidence"),
+    )  # fmt: skip
+    return found.model_dump(mode="json")
 
 
 def _write_filtered(run: Run, folder: Path, records: Mapping[str, Record]) -> None:
@@ -356,29 +391,6 @@ def _score_labels(run: Run) -> dict[str, Any]:
     return score_labels(raw, kept, learned, run.tasks, options.seed, options.bootstrap_resamples)
 
 
-def find_naive_leak(run_dir: Path) -> dict[str, Any]:
-    """What splitting single entries at random, at the same sizes, would have put on both sides.
-
-    Duplicates that `prepare` dropped count with their cluster: a naive split would have kept them.
-    """
-    records = list(read_rows(run_dir / "records" / "records.jsonl", Record))
-    clusters = {record.id: record.cluster for record in records}
-    sizes = count_by(record.cluster for record in records)
-    dropped = 0
-    for row in read_rows(run_dir / "records" / "rejected.jsonl", RejectedRecord):
-        if row.kept_as is not None and row.kept_as in clusters:
-            sizes[clusters[row.kept_as]] += 1
-            dropped += 1
-    share = sum(record.split == "train" for record in records) / len(records)
-    total = len(records) + dropped
-    return {
-        "entries": total,
-        "dropped_duplicates": dropped,
-        "clusters": len(sizes),
-        "expected_leak": naive_leak(list(sizes.values()), round(share * total)),
-    }
-
-
 def _teacher_seconds(run: Run, num_records: int) -> float | None:
     """What labelling so many records took, at the speed of `label` and without its engine start; None where not known.
 
@@ -386,15 +398,3 @@ def _teacher_seconds(run: Run, num_records: int) -> float | None:
     """
     speed = require_manifest(run.dir / "labels", "label").get("speed")
     return num_records / speed["records_per_second"] if speed else None
-
-
-def _cost(rows: Iterable[Prediction], seconds: float | None) -> dict[str, float | None]:
-    """Seconds of answering without engine starts; None where they were not measured whole."""
-    rows = list(rows)
-    return {
-        "seconds": None if seconds is None else round(seconds, 2),
-        "prompt_tokens": sum(row.prompt_tokens for row in rows),
-        "completion_tokens": sum(row.completion_tokens for row in rows),
-        "failures": sum(row.failure is not None for row in rows),
-        "ended_repetitions": sum(row.finish_reason == "repetition" for row in rows),
-    }

@@ -19,15 +19,17 @@ from typing import Any, TypeVar
 from chartdistill.config import Run
 from chartdistill.engines import Generation, Generator, Request, require_fit
 from chartdistill.errors import ConfigError
+from chartdistill.evaluation.confidence import AnswerMark
 from chartdistill.evaluation.student_arms import student_constraint
 from chartdistill.labelling import SPANS, Constraint, constrained
 from chartdistill.prompting.answer_format import parse_answer
+from chartdistill.prompting.answer_logprobs import item_logprobs
 from chartdistill.prompting.chart_spans import GRAMMAR_VERSION
 from chartdistill.prompting.prompts import PromptBuilder
-from chartdistill.runtime.adapter_folder import adapter_rank
+from chartdistill.runtime.adapter_folder import adapter_rank, read_adapter
 from chartdistill.runtime.progress import ProgressCallback
 from chartdistill.runtime.run_folder import Journal, read_manifest, read_rows
-from chartdistill.schema import Prediction, Record, Task, content_hash
+from chartdistill.schema import Item, ItemLogprobs, Prediction, Record, Task, content_hash
 
 Question = tuple[Record, Task, float]
 """(record, task, temperature)."""
@@ -50,6 +52,8 @@ class Sheet:
     questions: Sequence[Question]
     constrain: Constraint | None = None
     """What its answers are held to; None: what the student's are."""
+    logprobs: bool = False
+    """Whether the log-probabilities of its items are kept."""
 
     @property
     def ends_repetition(self) -> bool:
@@ -63,9 +67,28 @@ def plain_questions(records: Iterable[Record], tasks: Sequence[Task]) -> list[Qu
     return [(record, task, 0.0) for record in records for task in tasks]
 
 
+def validation_records(run: Run) -> list[Record]:
+    """Those that the student's confidence is learned from; none where they are the records scored on."""
+    if run.config.evaluate.split == "validation":
+        return []
+    return [r for r in read_rows(run.dir / "records" / "records.jsonl", Record) if r.split == "validation"]
+
+
 def stored_answers(path: Path) -> list[Prediction]:
     """The predictions of a sheet that has been answered."""
     return list(read_rows(path, Prediction))
+
+
+def cost_of(rows: Iterable[Prediction], seconds: float | None) -> dict[str, float | None]:
+    """Seconds of answering without engine starts; None where they were not measured whole."""
+    rows = list(rows)
+    return {
+        "seconds": None if seconds is None else round(seconds, 2),
+        "prompt_tokens": sum(row.prompt_tokens for row in rows),
+        "completion_tokens": sum(row.completion_tokens for row in rows),
+        "failures": sum(row.failure is not None for row in rows),
+        "ended_repetitions": sum(row.finish_reason == "repetition" for row in rows),
+    }
 
 
 def windows(rows: Iterable[_RowT]) -> Iterator[list[_RowT]]:
@@ -133,7 +156,9 @@ def ask_sheets(run: Run, sheets: Sequence[Sheet], progress: ProgressCallback) ->
                     generator = stack.enter_context(opened)
                     begun += time.monotonic() - waited  # no arm's cost: it starts once for all
                     progress(done // tasks, total // tasks)
-                tokens += _answer(sheet, missing, generator, journal) if missing and generator is not None else 0
+                tokens += (
+                    _answer(sheet, missing, generator, journal, builder) if missing and generator is not None else 0
+                )
                 done += len(window)
                 progress(done // tasks, total // tasks, tokens)
             journal.finish(keys)
@@ -161,12 +186,13 @@ def _keyed(sheet: Sheet, builder: PromptBuilder, run: Run, known: str) -> Iterat
             messages=builder.messages(record.text, task.question),
             template_options=run.config.student.template_options,
             ends_repetition=sheet.ends_repetition,
+            logprobs=sheet.logprobs,
         )
         request = constrained(request, held_to, task, record.text)
         key = content_hash(
             known, sheet.made_from, sheet.arm, record.id, task.name, ids, room, temperature, seed,
             request.pattern if request.spans is None else (SPANS, GRAMMAR_VERSION),
-            *(["ends_repetition"] if sheet.ends_repetition else []),
+            *(["ends_repetition"] if sheet.ends_repetition else []), *(["logprobs"] if sheet.logprobs else []),
         )  # fmt: skip
         yield key, record, task, request
 
@@ -176,18 +202,42 @@ def _answer(
     missing: Sequence[tuple[str, Record, Task, Request]],
     generator: Generator,
     journal: Journal[Prediction],
+    builder: PromptBuilder,
 ) -> int:
     """Ask what is missing; the answers are on disk when this returns. Returns tokens."""
     answers = generator.generate([request for *_, request in missing], sheet.adapter)
     rows = [
-        _prediction(key, sheet.arm, record, task, answer)
+        _prediction(key, sheet.arm, record, task, answer, builder)
         for (key, record, task, _), answer in zip(missing, answers, strict=True)
     ]
     journal.add(rows)
     return sum(row.prompt_tokens + row.completion_tokens for row in rows)
 
 
-def _prediction(key: str, arm: str, record: Record, task: Task, answer: Generation) -> Prediction:
+def logprobs_of(answer: Generation, items: Sequence[Item], task: Task, builder: PromptBuilder) -> list[ItemLogprobs]:
+    """One for each item of an answer; none where the engine gave none, or its tokens are not known."""
+    found = item_logprobs(
+        str(answer.text), answer.token_ids, answer.logprobs, task, builder.tokenizer, builder.end_id
+    )  # fmt: skip
+    return [found[item] for item in items if item in found] if len(found) == len(items) else []
+
+
+def answer_mark(run: Run, adapter: Path) -> AnswerMark:
+    """What the log-probabilities of a student's answers depend on; not what only makes it faster, nor how much room
+    there is."""
+    student, held_to = run.config.student, _students(run)
+    rules = content_hash(
+        run.model_mark("student"), student.template_options, student.engine.type,
+        student.engine.what_determines_an_answer(), run.config.system, [task.model_dump() for task in run.tasks],
+        run.prompt_builder("student").examples_mark, [held_to, GRAMMAR_VERSION] if held_to == SPANS else held_to,
+    )  # fmt: skip
+    return AnswerMark(read_adapter(adapter).mark, rules)
+
+
+def _prediction(
+    key: str, arm: str, record: Record, task: Task, answer: Generation, builder: PromptBuilder
+) -> Prediction:
+    items = None if answer.text is None else parse_answer(answer.text, task)
     return Prediction(
         key=key,
         record=record.id,
@@ -195,7 +245,8 @@ def _prediction(key: str, arm: str, record: Record, task: Task, answer: Generati
         arm=arm,
         completion=answer.text,
         finish_reason=answer.finish_reason,
-        items=None if answer.text is None else parse_answer(answer.text, task),
+        items=items,
+        logprobs=tuple(logprobs_of(answer, items, task, builder)) or None if items and answer.logprobs else None,
         failure=answer.failure,
         prompt_tokens=answer.prompt_tokens,
         completion_tokens=answer.completion_tokens,

@@ -87,6 +87,9 @@ class _Answer(_Line):
     finish_reason: str | None = None
     dropped: Any = None
     """What `predict --filters` took out."""
+    in_review: Any = None
+    reason: Any = None
+    """What `predict --min-confidence` says of its two files."""
 
     @model_validator(mode="after")
     def _says_something(self) -> _Answer:
@@ -104,6 +107,7 @@ class _AnswerLine(_Answer):
     key: str = ""
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    logprobs: Any = None
 
 
 class _RecordLine(_Line):
@@ -114,6 +118,8 @@ class _RecordLine(_Line):
     source: str = ""
     tasks: dict[str, _Answer] = {}
     failure: str | None = None
+    in_review: Any = None
+    reason: Any = None
 
 
 def score_files(

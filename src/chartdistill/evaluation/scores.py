@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import from_json
 
 from chartdistill.errors import InputError
+from chartdistill.evaluation.confidence import Confidence
 from chartdistill.metrics import ALL_TASKS
 from chartdistill.metrics.bootstrap import Estimate
 from chartdistill.metrics.significance import PValue
@@ -113,6 +114,8 @@ class Scores(_Part):
     interventions: dict[str, Changed] = {}
     labels: dict[str, TaskScores] = {}
     """The teacher's labels on training records against their gold: raw, kept (see `label_quality`)."""
+    confidence: Confidence | None = None
+    """How sure the student's items are, and whether they are as sure as right (see `confidence`)."""
 
     def has_gold(self, task: str) -> bool:
         """Whether answers of this task could be compared with gold; for `all`, whether any task's could."""

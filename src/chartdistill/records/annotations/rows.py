@@ -25,7 +25,7 @@ from chartdistill.records.annotations.entries import read_entries
 from chartdistill.records.sources.entry import id_text
 from chartdistill.schema import Item, Origin, Task
 
-_OF_PREDICT = frozenset(("span", "grounded", "match", "not_in_chart", *ATTRIBUTES))
+_OF_PREDICT = frozenset(("span", "grounded", "match", "not_in_chart", "confidence", "reason", *ATTRIBUTES))
 """Keys of an item that `predict` writes, and that no label holds."""
 _SHOWN = 30
 """Characters of a key in an error."""
