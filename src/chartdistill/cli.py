@@ -111,7 +111,10 @@ def _dispatch(arguments: argparse.Namespace) -> None:
         from chartdistill.evaluation.predict import predict
 
         with progress.StageBar("predict") as bar:
-            count = predict(run, arguments.records, arguments.out, arguments.filters, arguments.overwrite, progress=bar)
+            count = predict(
+                run, arguments.records, arguments.out, arguments.filters, arguments.overwrite, bar,
+                arguments.min_confidence, arguments.review_file,
+            )  # fmt: skip
         print(f"{count} records answered in {arguments.out}", file=sys.stderr)
         return
     if getattr(arguments, "dry_run", False):

@@ -200,6 +200,8 @@ def _add_predict(commands: Any) -> None:
     _of_a_config(verb)
     _writes(verb, "JSONL to write; a killed call is taken up by the same command", required=True)
     verb.add_argument("--filters", action="store_true", help="put the config's filters on the answers")
+    verb.add_argument("--min-confidence", type=float, metavar="P", help="keep items this likely to be right, 0 to 1")
+    verb.add_argument("--review-file", type=Path, metavar="FILE", help="JSONL to write: the others, and what failed")
 
 
 def _add_serve(commands: Any) -> None:

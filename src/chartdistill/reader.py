@@ -88,6 +88,8 @@ class Reader:
         self._student = Student(run, filters)
         self.warnings: tuple[str, ...] = tuple(self._student.warnings)
         """What to know before its answers are used: gates that are not passed, or were passed on synthetic charts."""
+        self.no_confidence: str = self._student.no_confidence
+        """Why `FoundItem.confidence` is None throughout; empty where it is not."""
         self._end = weakref.finalize(self, self._student.__exit__, None, None, None)
 
     def read(self, text: str) -> Reading:
@@ -129,7 +131,7 @@ def _item(task: str, said: Mapping[str, Any]) -> FoundItem:
     span = said["span"]
     return FoundItem(
         task, said["text"], said.get("status"), None if span is None else (span[0], span[1]), said["grounded"],
-        tuple(said.get("not_in_chart", ())), dosage,
+        tuple(said.get("not_in_chart", ())), dosage, said["confidence"],
     )  # fmt: skip
 
 

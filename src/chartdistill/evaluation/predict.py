@@ -6,6 +6,9 @@ that cannot be found there, under any of its names, has `span` null, and should 
 where the chart has the name but not the item's numbers, which `not_in_chart` lists. Drugs have their dosage as data,
 `dose`, `route`, `frequency`, `as_needed`, `duration` (`clinical.text.dosage`): as the answer says it, and what the
 answer leaves open as the chart says it at the span.
+Each item has its `confidence`, the calibrated probability that text and status are right (`confidence.py`), or null
+where there is no calibration for this adapter; why is said once. With `min_confidence` items that are less sure, or
+have none, and answers that failed go to a review file (`review_split.py`).
 With `filters`, the config's filters are put on the answers: `dropped` names each item that is gone, with filter and
 reason, and an answer that is rejected as a whole is a failure `rejected`, never "none found".
 Where the config has trust gates, an adapter that they do not approve is used all the same, with a warning.
@@ -13,10 +16,9 @@ Where the config has trust gates, an adapter that they do not approve is used al
 
 from __future__ import annotations
 
-import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
@@ -29,15 +31,17 @@ from chartdistill.config import Run
 from chartdistill.curation import AnyFilter, screen
 from chartdistill.demo.embedded import is_embedded
 from chartdistill.engines import Generation, Generator, Request, require_fit
-from chartdistill.errors import InputError
-from chartdistill.evaluation.generation import require_same_examples
+from chartdistill.errors import ConfigError, InputError
+from chartdistill.evaluation.confidence import read_calibration
+from chartdistill.evaluation.generation import answer_mark, logprobs_of, require_same_examples
 from chartdistill.evaluation.judgement import doubts
+from chartdistill.evaluation.review_split import DividedLines, require_both, require_review_place
 from chartdistill.evaluation.student_arms import student_constraint
 from chartdistill.labelling import SPANS, constrained
 from chartdistill.prompting.answer_format import parse_answer
 from chartdistill.records import Cleaned, SourceEntry, clean, source_for
 from chartdistill.runtime.adapter_folder import adapter_rank
-from chartdistill.runtime.outputs import ResumableLines, require_writable
+from chartdistill.runtime.outputs import require_writable
 from chartdistill.runtime.progress import ProgressCallback
 from chartdistill.runtime.run_folder import read_manifest, require_manifest
 from chartdistill.schema import Item, Record, RejectedRecord, Task, content_hash
@@ -76,12 +80,14 @@ class Student:
         self._held_to = student_constraint(run.config.evaluate.constrain, run.config.label.constrain)
         require_fit(run.config.student.engine, self._builder, "student", constrained=bool(self._held_to))
         self._filters = run.config.filters if with_filters else None
+        self._calibration, self.no_confidence = read_calibration(self._adapter, answer_mark(run, self._adapter))
+        """`no_confidence`: why items have none; empty where they have one."""
         self._open = ExitStack()
         self._engine: Generator | None = None
         self.mark = content_hash(
             trained["fingerprint"], run.model_mark("student"), [task.model_dump() for task in run.tasks],
             run.config.model_dump(mode="json", include={"system", "student", "evaluate", "label", "filters"}),
-            with_filters,
+            with_filters, self._calibration and self._calibration.model_dump(mode="json"),
         )  # fmt: skip
         """Changes with whatever decides an answer."""
 
@@ -127,7 +133,10 @@ class Student:
         prefix = self._builder.prefix(chart.text)
         return [
             constrained(
-                Request([*prefix, *self._builder.branch(task.question)], room, end, ends_repetition=as_base),
+                Request(
+                    [*prefix, *self._builder.branch(task.question)], room, end, ends_repetition=as_base,
+                    logprobs=self._calibration is not None and not as_base,
+                ),  # fmt: skip
                 self._held_to,
                 task,
                 chart.text,
@@ -138,9 +147,17 @@ class Student:
     def answers(self, chart: Cleaned, generations: Sequence[Generation]) -> dict[str, dict[str, Any]]:
         """What the engine's answers to `requests` say of the chart: task -> `items`, as `read` gives them."""
         return {
-            task.name: _answer(generation, task, chart, self._filters)
+            task.name: _answer(generation, task, chart, self._filters, self._confidences(generation, task))
             for task, generation in zip(self._run.tasks, generations, strict=True)
         }
+
+    def _confidences(self, answer: Generation, task: Task) -> dict[Item, float | None]:
+        """Of the items of an answer; of those that are not in it nothing is known."""
+        if self._calibration is None or answer.text is None:
+            return {}
+        items = parse_answer(answer.text, task) or ()
+        known = logprobs_of(answer, items, task, self._builder)
+        return {item: self._calibration.confidence(task.name, of) for item, of in zip(items, known, strict=False)}
 
 
 def predict(
@@ -150,36 +167,46 @@ def predict(
     with_filters: bool = False,
     overwrite: bool = False,
     progress: ProgressCallback | None = None,
+    min_confidence: float | None = None,
+    review_file: Path | None = None,
 ) -> int:
     """Answer all charts under `records` into the JSONL file `out`; returns the number of records answered.
 
     The file appears when it is complete. What a kill left of it is taken up by the same command: only charts that have
     no line yet are asked about. `with_filters`: the config's filters are put on the answers. `overwrite`: `out` may be
-    replaced, then.
+    replaced, then. `min_confidence` and `review_file`, both or neither: what is less sure goes there, not into `out`.
 
     Raises:
         InputError: no records given, or none readable.
         ArtefactError: the run has no finished adapter, or `out` cannot be written.
+        ConfigError: `min_confidence` and the run has no confidence to go by; says why.
     """
+    require_both(min_confidence, review_file)
     if records is None:
         raise InputError("predict needs --records PATH: a folder of .txt charts, or a .jsonl, .csv or .parquet file.")
     charts_there = records if records.is_file() or out.suffix == ".txt" else None
     require_writable("--out", out, overwrite, read=(charts_there, run.dir))
+    if review_file is not None:
+        require_review_place(review_file, out, overwrite, (charts_there, run.dir))
     source = source_for(records)
     charts = iter(source.read())
     with Student(run, with_filters) as student:
         for line in student.warnings:
             print(f"chartdistill predict: warning: {line}", file=sys.stderr)
+        if student.no_confidence and min_confidence is not None:
+            raise ConfigError(f"--min-confidence: no item would have a confidence: {student.no_confidence}.")
+        if student.no_confidence:
+            print(f"chartdistill predict: items have no confidence: {student.no_confidence}", file=sys.stderr)
         size = _FIRST_WINDOW
         window = list(islice(charts, size))  # is there anything? said before `out` is touched
-        mark = content_hash(student.mark, [source.stamp(), source.model_dump(mode="json")], __version__)
+        mark = content_hash(student.mark, [source.stamp(), source.model_dump(mode="json")], __version__, min_confidence)
         answered = done = 0
-        with ResumableLines(out, mark) as lines:
+        with DividedLines(out, review_file, min_confidence, mark) as lines:
             if lines.num_lines:
                 print(f"chartdistill predict: {lines.num_lines} charts were answered before, going on", file=sys.stderr)
             while window:
                 begun, missing = time.monotonic(), window[max(0, lines.num_lines - done) :]
-                lines.write([json.dumps(line) for line in _lines(missing, student)])
+                lines.write(list(_lines(missing, student)))
                 done += len(window)
                 answered += sum(not isinstance(entry, RejectedRecord) for entry in window)
                 if progress is not None:
@@ -187,6 +214,10 @@ def predict(
                 size = min(2 * size, _LARGEST_WINDOW) if time.monotonic() - begun < _QUICK_S else size
                 window = list(islice(charts, size))
             lines.finish()
+        if review_file is not None:
+            kept, doubted, failed = lines.counts.values()
+            told = f"{kept} items kept, {doubted} items and {failed} answers that failed for review in {review_file}"
+            print(f"chartdistill predict: {told}", file=sys.stderr)
     return answered
 
 
@@ -199,7 +230,11 @@ def _lines(entries: Sequence[SourceEntry | RejectedRecord], student: Student) ->
 
 
 def _answer(
-    generation: Generation, task: Task, cleaned: Cleaned, filters: Sequence[AnyFilter] | None = None
+    generation: Generation,
+    task: Task,
+    cleaned: Cleaned,
+    filters: Sequence[AnyFilter] | None = None,
+    sure: Mapping[Item, float | None] | None = None,
 ) -> dict[str, Any]:
     if generation.text is None:
         return {"items": None, "failure": generation.failure}
@@ -209,10 +244,10 @@ def _answer(
     if items is None:
         return {"items": None, "failure": "bad_format: the answer does not follow the task's answer format"}
     if filters is None:
-        return {"items": _listed(items, task, cleaned)}
+        return {"items": _listed(items, task, cleaned, sure or {})}
     record = Record(id="", source="", text=cleaned.text, cluster="", split="test", segments=cleaned.segments)
     found = screen(items, record, task, filters)
-    said: dict[str, Any] = {"items": None if found.items is None else _listed(found.items, task, cleaned)}
+    said: dict[str, Any] = {"items": None if found.items is None else _listed(found.items, task, cleaned, sure or {})}
     if found.failure is not None:
         said["failure"] = found.failure
     said["dropped"] = [
@@ -223,8 +258,13 @@ def _answer(
     return said
 
 
-def _listed(items: Sequence[Item], task: Task, cleaned: Cleaned) -> list[dict[str, Any]]:
-    return [{**item.model_dump(exclude_none=True), **_grounds(item, task, cleaned)} for item in items]
+def _listed(
+    items: Sequence[Item], task: Task, cleaned: Cleaned, sure: Mapping[Item, float | None]
+) -> list[dict[str, Any]]:
+    return [
+        {**item.model_dump(exclude_none=True), "confidence": sure.get(item), **_grounds(item, task, cleaned)}
+        for item in items
+    ]
 
 
 def _grounds(item: Item, task: Task, cleaned: Cleaned) -> dict[str, Any]:

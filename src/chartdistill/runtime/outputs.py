@@ -11,6 +11,7 @@ import fcntl
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -137,6 +138,21 @@ class ResumableLines:
             self._stream.flush()
             if not self._special:
                 os.fsync(self._stream.fileno())
+
+    def read(self) -> Iterator[str]:
+        """The lines that are there, one at a time; none of what is no regular file."""
+        if not self._special:
+            with self._beside.open(encoding="utf-8") as lines:
+                yield from lines
+
+    def keep(self, number: int) -> None:
+        """Throw all lines away but the first ones."""
+        if self._special or number >= self.num_lines:
+            return
+        assert self._stream is not None
+        with disk_errors(self._path), self._beside.open("rb") as lines:
+            self._stream.truncate(sum(len(line) for line in islice(lines, number)))
+        self.num_lines = number
 
     def finish(self) -> None:
         """Put the file in its place: it is complete."""
