@@ -15,8 +15,9 @@ from chartdistill.metrics.significance import PValue
 from chartdistill.reporting.error_summary import plain_figures
 from chartdistill.reporting.examples import find, judge, mark
 from chartdistill.reporting.findings import state_findings
-from chartdistill.reporting.plots import RIGHT, WIDTH, Interval, Line, bar_plot, line_plot, metric_plot
+from chartdistill.reporting.plots import Interval, Line, bar_plot, line_plot, metric_plot
 from chartdistill.reporting.run_results import read_results
+from chartdistill.reporting.svg import RIGHT, WIDTH
 from chartdistill.reporting.tables import (
     TableRow,
     defined_table,

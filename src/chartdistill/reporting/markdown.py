@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from chartdistill.evaluation import NOT_JUDGED, Judgement
+from chartdistill.reporting.confidence import confidence_part
 from chartdistill.reporting.findings import Findings
 from chartdistill.reporting.label_quality import label_tables
 from chartdistill.reporting.robustness import consistency_tables, effect_tables, gate_tables
@@ -38,6 +39,9 @@ def render_markdown(results: RunResults, findings: Findings, judgement: Judgemen
             ("After right and wrong answers to the gate question", gate_tables(*found)),
         ):
             parts += [f"## {title}", *map(write_table, tables)] if tables else []
+        sure = confidence_part(results.scores)
+        parts += bullets("How sure it is of an item", sure.sentences, "")
+        parts += [write_table(sure.table)] if sure.table else []
     parts += write_grids(run_grids(results).values())
     return "\n\n".join(parts) + "\n"
 

@@ -16,6 +16,7 @@ from markupsafe import Markup
 from chartdistill.evaluation import NOT_JUDGED, Judgement, Scores
 from chartdistill.metrics.catalogue import explain, task_title
 from chartdistill.reporting import plots, robustness, stages
+from chartdistill.reporting.confidence import confidence_part
 from chartdistill.reporting.error_summary import CLASSES, confusions, plain_figures, plain_table, weakest_task
 from chartdistill.reporting.examples import GOLD, WRONG, choose_examples, without_text
 from chartdistill.reporting.findings import Findings
@@ -75,6 +76,7 @@ def render_page(
         headline=headline_tables(*found),
         plots=list(_interval_plots(*found)),
         by_task=task_tables(*found),
+        sure=confidence_part(results.scores),
         label_quality=label_tables(*found),
         effects=robustness.effect_tables(*found),
         consistency=robustness.consistency_tables(*found),

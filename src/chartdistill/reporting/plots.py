@@ -8,30 +8,37 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from markupsafe import Markup
 
 from chartdistill.metrics.bootstrap import Estimate
 from chartdistill.metrics.catalogue import MetricInfo
+from chartdistill.reporting.svg import (
+    BASE,
+    LEFT,
+    QUARTERS,
+    RIGHT,
+    TOP,
+    WIDTH,
+    Scale,
+    corners,
+    element,
+    rule_across,
+    rules_left,
+    svg,
+    ticks_below,
+    words,
+)  # fmt: skip
 
-WIDTH = 400
 GUTTER = 104
 """Left of the axis, for labels."""
-RIGHT = 20
-LEFT = 44
-"""Left of an axis that runs up, for its ticks."""
-BASE = 190
-"""Where an axis that runs up begins; it ends at `TOP`."""
-TOP = 12
 LABEL_WIDTH = 6.6
 """Of one character of a label; labels get the room they need, up to `WIDEST`."""
 WIDEST = 200
 MAX_POINTS = 400
 """More points than this on one line are thinned evenly; the last is always kept."""
 SHAPES = ("circle", "square", "diamond", "triangle")
-QUARTERS = (0, 0.25, 0.5, 0.75, 1)
 AXIS_WIDTHS = (0.02, 0.04, 0.08, 0.2, 0.4, 0.6, 0.8)
 """Of an axis that begins at 0 or ends at 1, so that its quarters are round."""
 
@@ -60,19 +67,6 @@ Difference = tuple[str, Estimate, str]
 """Label, paired difference, style: `good`, `bad` or `even`, what it shows."""
 
 
-@dataclass(frozen=True)
-class _Scale:
-    low: float
-    high: float
-    start: float
-    end: float
-
-    def at(self, value: float) -> float:
-        """Where a value lies; values beyond the axis lie at its end."""
-        share = min(1.0, max(0.0, (value - self.low) / (self.high - self.low)))
-        return self.start + share * (self.end - self.start)
-
-
 def interval_plot(
     title: str,
     rows: Sequence[tuple[str, Sequence[Interval]]],
@@ -86,7 +80,7 @@ def interval_plot(
     """
     gutter = _gutter([label for label, _ in rows], gutter)
     low, high = ends
-    scale = _Scale(low, high, gutter, WIDTH - RIGHT)
+    scale = Scale(low, high, gutter, WIDTH - RIGHT)
     parts: list[Markup] = []
     y = 10.0
     for label, marks in rows:
@@ -94,10 +88,10 @@ def interval_plot(
         parts.append(_row_label(label, y + height / 2, gutter))
         parts += [_marker(entry, scale, y + 10 + 13 * place, percent) for place, entry in enumerate(marks)]
         y += height
-        parts.append(_element("line", class_="rule", x1=0, x2=WIDTH, y1=y, y2=y))
+        parts.append(element("line", class_="rule", x1=0, x2=WIDTH, y1=y, y2=y))
     values = [low + (high - low) * share for share in QUARTERS]
     ticks = [(value, f"{100 * value:.3g}%" if percent else f"{value:.3g}") for value in values]
-    return _svg(title, y + 22, [*_ticks(scale, y, ticks), *parts])
+    return svg(title, y + 22, [*ticks_below(scale, y, ticks), *parts])
 
 
 def metric_plot(metric: MetricInfo, rows: Sequence[tuple[str, Sequence[Interval]]], gutter: int = GUTTER) -> Markup:
@@ -127,22 +121,22 @@ def line_plot(title: str, lines: Sequence[Line], across: str) -> Markup:
     points = [point for line in lines for point in line.points]
     right = max((x for x, _ in points), default=1) or 1
     ticks = _decades([y for _, y in points if y > 0] or [1.0])
-    over, up = _Scale(0, right, LEFT, WIDTH - RIGHT), _Scale(math.log(ticks[0]), math.log(ticks[-1]), BASE, TOP)
-    parts = _rules(up, [(math.log(tick), f"{tick:.3g}") for tick in ticks])
+    over, up = Scale(0, right, LEFT, WIDTH - RIGHT), Scale(math.log(ticks[0]), math.log(ticks[-1]), BASE, TOP)
+    parts = rules_left(up, [(math.log(tick), f"{tick:.3g}") for tick in ticks])
     for share, anchor in ((0, "start"), (0.5, "middle"), (1, "end")):
-        parts.append(_text(over.at(right * share), BASE + 16, f"{right * share:,.0f}", anchor))
-    parts.append(_text((LEFT + WIDTH) / 2, BASE + 29, across, "middle"))
+        parts.append(words(over.at(right * share), BASE + 16, f"{right * share:,.0f}", anchor))
+    parts.append(words((LEFT + WIDTH) / 2, BASE + 29, across, "middle"))
     for line in lines:
         shown = _thin(line.points)
         places = [(over.at(x), up.at(math.log(max(y, ticks[0])))) for x, y in shown]
-        parts.append(_element("polyline", class_=f"line {line.series}", points=_corners(*places)))
+        parts.append(element("polyline", class_=f"line {line.series}", points=corners(*places)))
         if line.series == "validation":
-            hints = [_element("title", f"{y:.4g} at {x:,.0f}") for x, y in shown]
+            hints = [element("title", f"{y:.4g} at {x:,.0f}") for x, y in shown]
             parts += [
-                _element("circle", hint, class_="point", cx=x, cy=y, r=3)
+                element("circle", hint, class_="point", cx=x, cy=y, r=3)
                 for (x, y), hint in zip(places, hints, strict=True)
             ]
-    return _svg(title, BASE + 32, parts)
+    return svg(title, BASE + 32, parts)
 
 
 def _decades(values: Sequence[float]) -> list[float]:
@@ -158,44 +152,44 @@ def _decades(values: Sequence[float]) -> list[float]:
 def bar_plot(title: str, rows: Sequence[tuple[str, Sequence[tuple[str, str, int]]]]) -> Markup:
     """Counts as stacked bars: per row (style name, part name, count); the total stands at the end."""
     totals = [sum(count for *_, count in parts) for _, parts in rows]
-    scale = _Scale(0, max(totals, default=0) or 1, _gutter([label for label, _ in rows]), WIDTH - 60)
+    scale = Scale(0, max(totals, default=0) or 1, _gutter([label for label, _ in rows]), WIDTH - 60)
     drawn: list[Markup] = []
     for place, ((label, parts), total) in enumerate(zip(rows, totals, strict=True)):
         y = 4.0 + 24 * place
         drawn += _stacked(label, [(style, f"{name}: {count}", count) for style, name, count in parts], scale, y)
-        drawn.append(_text(scale.at(total) + 6, y + 14, f"{total:,}", "start"))
-    return _svg(title, 6 + 24 * len(rows), drawn)
+        drawn.append(words(scale.at(total) + 6, y + 14, f"{total:,}", "start"))
+    return svg(title, 6 + 24 * len(rows), drawn)
 
 
 def share_bars(title: str, rows: Sequence[tuple[str, Sequence[tuple[str, str, float]]]], gutter: int) -> Markup:
     """Shares that add up to one, as stacked bars: per row (style name, part name, share)."""
-    scale = _Scale(0, 1, _gutter([label for label, _ in rows], gutter), WIDTH - RIGHT)
+    scale = Scale(0, 1, _gutter([label for label, _ in rows], gutter), WIDTH - RIGHT)
     drawn: list[Markup] = []
     for place, (label, parts) in enumerate(rows):
         hinted = [(style, f"{name}: {100 * share:.0f}%", share) for style, name, share in parts]
         drawn += _stacked(label, hinted, scale, 4.0 + 24 * place)
     y = 4.0 + 24 * len(rows)
-    return _svg(title, y + 22, [*_ticks(scale, y, [(tick, f"{100 * tick:g}%") for tick in QUARTERS]), *drawn])
+    return svg(title, y + 22, [*ticks_below(scale, y, [(tick, f"{100 * tick:g}%") for tick in QUARTERS]), *drawn])
 
 
 def difference_plot(title: str, rows: Sequence[Difference], percent: bool) -> Markup:
     """Paired differences with 95% intervals about a line at 0; each label above its interval."""
     ends = [abs(end) for _, e, _ in rows for end in (e.low, e.high, e.value) if end is not None]
     top = _round_up(max(ends, default=0.1) or 0.1, (1, 2, 4, 6, 8, 10), slack=1e-12)
-    scale = _Scale(-top, top, 28, WIDTH - 28)
+    scale = Scale(-top, top, 28, WIDTH - 28)
     parts: list[Markup] = []
     y = 4.0
     for label, estimate, style in rows:
-        parts += [_text(RIGHT, y + 12, label, "start"), _difference(estimate, scale, y + 24, style, percent)]
+        parts += [words(RIGHT, y + 12, label, "start"), _difference(estimate, scale, y + 24, style, percent)]
         y += 36
-        parts.append(_element("line", class_="rule", x1=0, x2=WIDTH, y1=y, y2=y))
+        parts.append(element("line", class_="rule", x1=0, x2=WIDTH, y1=y, y2=y))
     unit = " pp" if percent else ""
     ticks = [
         (tick, f"{100 * tick if percent else tick:+.3g}{unit}" if tick else "0")
         for tick in (-top, -top / 2, 0, top / 2, top)
     ]
-    zero = _element("line", class_="zero", x1=scale.at(0), x2=scale.at(0), y1=4, y2=y)
-    return _svg(title, y + 22, [*_ticks(scale, y, ticks), zero, *parts])
+    zero = element("line", class_="zero", x1=scale.at(0), x2=scale.at(0), y1=4, y2=y)
+    return svg(title, y + 22, [*ticks_below(scale, y, ticks), zero, *parts])
 
 
 def curve_plot(
@@ -206,29 +200,29 @@ def curve_plot(
     `points`: (size, pooled estimate, one value per seed).
     """
     sizes = [size for size, *_ in points]
-    over = _Scale(math.log(min(sizes)), math.log(max(sizes) * 1.0001), LEFT + 14, WIDTH - RIGHT - 14)
-    up = _Scale(0, 1, BASE, TOP)
-    parts = _rules(up, [(tick, f"{tick:g}") for tick in QUARTERS])
+    over = Scale(math.log(min(sizes)), math.log(max(sizes) * 1.0001), LEFT + 14, WIDTH - RIGHT - 14)
+    up = Scale(0, 1, BASE, TOP)
+    parts = rules_left(up, [(tick, f"{tick:g}") for tick in QUARTERS])
     if reference.value is not None:
         low, high = (up.at(reference.value if end is None else end) for end in (reference.low, reference.high))
         width, height = WIDTH - RIGHT - LEFT, max(1.0, low - high)
-        parts.append(_element("rect", class_="band", x=LEFT, y=high, width=width, height=height))
-        parts.append(_across("line", up.at(reference.value)))
+        parts.append(element("rect", class_="band", x=LEFT, y=high, width=width, height=height))
+        parts.append(rule_across("line", up.at(reference.value)))
     known = [
         (over.at(math.log(size)), up.at(e.value), size, e, seeds) for size, e, seeds in points if e.value is not None
     ]
-    path = _corners(*((x, y) for x, y, *_ in known))
-    parts.append(_element("polyline", class_="line validation", points=path))
+    path = corners(*((x, y) for x, y, *_ in known))
+    parts.append(element("polyline", class_="line validation", points=path))
     for x, y, size, estimate, seeds in known:
-        group = [_element("circle", class_="seed", cx=x + 5, cy=up.at(seed), r=2) for seed in seeds]
+        group = [element("circle", class_="seed", cx=x + 5, cy=up.at(seed), r=2) for seed in seeds]
         if estimate.low is not None and estimate.high is not None:
             low, high = up.at(estimate.low), up.at(estimate.high)
-            group.insert(0, _element("line", class_="whisker arm-0", x1=x, x2=x, y1=low, y2=high))
-        group.append(_element("circle", class_="point", cx=x, cy=y, r=3.5))
-        parts.append(_element("g", *group, _element("title", f"{estimate.value:.3f} at {size:,}")))
-        parts.append(_text(x, BASE + 16, f"{size:,}", "middle"))
-    parts.append(_text((LEFT + WIDTH) / 2, BASE + 32, across, "middle"))
-    return _svg(title, BASE + 40, parts)
+            group.insert(0, element("line", class_="whisker arm-0", x1=x, x2=x, y1=low, y2=high))
+        group.append(element("circle", class_="point", cx=x, cy=y, r=3.5))
+        parts.append(element("g", *group, element("title", f"{estimate.value:.3f} at {size:,}")))
+        parts.append(words(x, BASE + 16, f"{size:,}", "middle"))
+    parts.append(words((LEFT + WIDTH) / 2, BASE + 32, across, "middle"))
+    return svg(title, BASE + 40, parts)
 
 
 def scaled(estimate: Estimate, top: float) -> Estimate:
@@ -244,68 +238,46 @@ def legend_mark(series: int) -> Markup:
     )
 
 
-def _marker(entry: Interval, scale: _Scale, y: float, percent: bool) -> Markup:
+def _marker(entry: Interval, scale: Scale, y: float, percent: bool) -> Markup:
     series, name, estimate, _ = entry
     if estimate.value is None:
-        return _element("text", f"{name}: not defined", class_="small", x=scale.start + 2, y=y + 4)
+        return element("text", f"{name}: not defined", class_="small", x=scale.start + 2, y=y + 4)
     value = f"{100 * estimate.value:.1f}%" if percent else f"{estimate.value:.3f}"
     if estimate.value < scale.low:
-        return _element("text", f"\u25c2 {name} {value}", class_="small", x=scale.start + 2, y=y + 4)
+        return element("text", f"\u25c2 {name} {value}", class_="small", x=scale.start + 2, y=y + 4)
     if estimate.value > scale.high:
-        return _element("text", f"{name} {value} \u25b8", class_="small", x=scale.end, y=y + 4, text_anchor="end")
+        return element("text", f"{name} {value} \u25b8", class_="small", x=scale.end, y=y + 4, text_anchor="end")
     mark = _shape(series, scale.at(estimate.value), y)
     return _whiskered(mark, f"arm-{series}", estimate, scale, y, f"{name}: {value}")
 
 
-def _difference(estimate: Estimate, scale: _Scale, y: float, style: str, percent: bool) -> Markup:
+def _difference(estimate: Estimate, scale: Scale, y: float, style: str, percent: bool) -> Markup:
     if estimate.value is None:
-        return _element("text", "not defined", class_="small", x=RIGHT, y=y + 4)
-    mark = _element("circle", class_=f"mark {style}", cx=scale.at(estimate.value), cy=y, r=4.2)
+        return element("text", "not defined", class_="small", x=RIGHT, y=y + 4)
+    mark = element("circle", class_=f"mark {style}", cx=scale.at(estimate.value), cy=y, r=4.2)
     value = f"{100 * estimate.value:+.1f} pp" if percent else f"{estimate.value:+.3f}"
     return _whiskered(mark, style, estimate, scale, y, value)
 
 
-def _whiskered(mark: Markup, style: str, estimate: Estimate, scale: _Scale, y: float, said: str) -> Markup:
+def _whiskered(mark: Markup, style: str, estimate: Estimate, scale: Scale, y: float, said: str) -> Markup:
     """A marker on its interval; what is said of it shows when it is pointed at."""
     whisker = Markup("")
     if estimate.low is not None and estimate.high is not None:
         low, high = scale.at(estimate.low), scale.at(estimate.high)
-        whisker = _element("line", class_=f"whisker {style}", x1=low, x2=high, y1=y, y2=y)
-    return _element("g", whisker, mark, _element("title", f"{said} (n {estimate.n})"))
+        whisker = element("line", class_=f"whisker {style}", x1=low, x2=high, y1=y, y2=y)
+    return element("g", whisker, mark, element("title", f"{said} (n {estimate.n})"))
 
 
-def _stacked(label: str, parts: Iterable[tuple[str, str, float]], scale: _Scale, y: float) -> list[Markup]:
+def _stacked(label: str, parts: Iterable[tuple[str, str, float]], scale: Scale, y: float) -> list[Markup]:
     """One bar of (style name, hint, length) parts, and its label."""
     drawn = [_row_label(label, y + 14, int(scale.start))]
     begun = 0.0
     for style, hint, length in parts:
         start, end = scale.at(begun), scale.at(begun + length)
         place = {"x": start, "y": y + 2, "width": max(0.0, end - start), "height": 16}
-        drawn.append(_element("rect", _element("title", hint), class_=f"bar {style}", **place))
+        drawn.append(element("rect", element("title", hint), class_=f"bar {style}", **place))
         begun += length
     return drawn
-
-
-def _ticks(scale: _Scale, bottom: float, ticks: Iterable[tuple[float, str]]) -> list[Markup]:
-    """The axis below a plot: at each value an upright line and its label."""
-    parts = []
-    for x, label in ((scale.at(value), label) for value, label in ticks):
-        parts.append(_element("line", class_="grid", x1=x, x2=x, y1=4, y2=bottom))
-        parts.append(_text(x, bottom + 16, label, "middle"))
-    return parts
-
-
-def _rules(up: _Scale, ticks: Iterable[tuple[float, str]]) -> list[Markup]:
-    """The axis left of a plot: at each value a line across and its label."""
-    parts = []
-    for y, label in ((up.at(value), label) for value, label in ticks):
-        parts += [_across("rule", y), _text(LEFT - 6, y + 4, label, "end")]
-    return parts
-
-
-def _across(style: str, y: float) -> Markup:
-    """A line over the whole of a plot, at its exact height."""
-    return _element("line", class_=style, x1=LEFT, x2=WIDTH - RIGHT, y1=str(y), y2=str(y))
 
 
 def _shape(series: int, x: float, y: float) -> Markup:
@@ -313,18 +285,14 @@ def _shape(series: int, x: float, y: float) -> Markup:
     style = f"mark arm-{series}"
     match SHAPES[series % len(SHAPES)]:
         case "circle":
-            return _element("circle", class_=style, cx=x, cy=y, r=4.2)
+            return element("circle", class_=style, cx=x, cy=y, r=4.2)
         case "square":
-            return _element("rect", class_=style, x=x - 3.8, y=y - 3.8, width=7.6, height=7.6)
+            return element("rect", class_=style, x=x - 3.8, y=y - 3.8, width=7.6, height=7.6)
         case "diamond":
-            path = _corners((x, y - 5.2), (x + 5.2, y), (x, y + 5.2), (x - 5.2, y))
+            path = corners((x, y - 5.2), (x + 5.2, y), (x, y + 5.2), (x - 5.2, y))
         case _:
-            path = _corners((x, y - 5), (x + 5, y + 4), (x - 5, y + 4))
-    return _element("polygon", class_=style, points=path)
-
-
-def _corners(*points: tuple[float, float]) -> str:
-    return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+            path = corners((x, y - 5), (x + 5, y + 4), (x - 5, y + 4))
+    return element("polygon", class_=style, points=path)
 
 
 def _gutter(labels: Sequence[str], least: int = GUTTER) -> int:
@@ -336,25 +304,8 @@ def _row_label(label: str, y: float, gutter: int) -> Markup:
     """A label left of the axis; one too long for the room there is shortened, and whole when it is pointed at."""
     length = int((gutter - 8) / LABEL_WIDTH)
     if len(label) <= length:
-        return _text(gutter - 8, y, label, "end")
-    return _text(gutter - 8, y, label[: length - 1] + "\u2026", "end", _element("title", label))
-
-
-def _text(x: float, y: float, text: str, anchor: str, *hint: Markup) -> Markup:
-    return _element("text", text, *hint, x=float(x), y=float(y), text_anchor=anchor)
-
-
-def _element(name: str, *content: str, **attributes: float | str) -> Markup:
-    """One element of SVG, with text escaped and floats to one decimal; `class_` stands for class, `_` for a hyphen."""
-    written = Markup("").join(
-        Markup(' {}="{}"').format(
-            key.rstrip("_").replace("_", "-"), f"{value:.1f}" if isinstance(value, float) else value
-        )
-        for key, value in attributes.items()
-    )
-    if not content:
-        return Markup("<{}{}/>").format(name, written)
-    return Markup("<{0}{1}>{2}</{0}>").format(name, written, Markup("").join(content))
+        return words(gutter - 8, y, label, "end")
+    return words(gutter - 8, y, label[: length - 1] + "\u2026", "end", element("title", label))
 
 
 def _thin(points: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
@@ -366,9 +317,3 @@ def _round_up(value: float, steps: Sequence[int], slack: float = 0) -> float:
     """The next of the steps (the last is 10) times a power of ten, which the value may pass by the slack."""
     power = 10.0 ** math.floor(math.log10(value))
     return next(step * power for step in steps if step * power >= value - slack)
-
-
-def _svg(title: str, height: float, parts: Sequence[Markup]) -> Markup:
-    return Markup('<svg class="plot" viewBox="0 0 {} {:.0f}" role="img" aria-label="{}">{}</svg>').format(
-        WIDTH, height, title, Markup("").join(parts)
-    )

@@ -172,7 +172,10 @@ def build_figures(results: RunResults, findings: Findings, judgement: Judgement 
         "gold": written.get("gold"),
         "arms": {arm: {**figures, "cost": costs[arm]} for arm, figures in written.get("arms", {}).items()},
         "differences": written.get("differences", {}),
-        **{name: written.get(name) for name in ("p_values", "gates", "overlap", "interventions", "matching")},
+        **{
+            name: written.get(name)
+            for name in ("p_values", "gates", "overlap", "interventions", "matching", "confidence")
+        },
         "label_quality": written.get("labels"),
         "records": results.counts("records"),
         "labels": results.counts("labels"),
