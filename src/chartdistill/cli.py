@@ -91,6 +91,11 @@ def _dispatch(arguments: argparse.Namespace) -> None:
         from chartdistill.serving.serve import serve
 
         sys.exit(serve(arguments))
+    if arguments.command == "export":
+        from chartdistill.export.export import run_export
+
+        run_export(arguments)
+        return
     from chartdistill.config import load_run
 
     run = load_run(arguments.config, arguments.records, arguments.run_dir)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -33,6 +34,7 @@ EXIT_CODES = {
     8: "a connection to another machine was refused",
     NO_GO: "no-go (doctor)",
     10: "all is written, but a trust gate is not passed (run, report)",
+    11: "not exported: it would answer otherwise than the student (export)",
     130: "interrupted (Ctrl-C)",
     143: "told to end (SIGTERM)",
 }
@@ -105,6 +107,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_import(commands)
     _add_study(commands)
     _add_review(commands)
+    _add_export(commands)
     shell = _verb(
         commands, "completion", "print a script that completes verbs and options in your shell",
         'eval "$(chartdistill completion bash)"',
@@ -283,6 +286,48 @@ def _add_review(commands: Any) -> None:
     )
     does.add_argument("--gold", type=Path, metavar="FILE", help="write the gold that two readers made, and end")
     verb.add_argument("--overwrite", action="store_true", help="replace FILE if it is there")
+
+
+def _add_export(commands: Any) -> None:
+    from chartdistill.export.options import GGUF_TYPES, PROMPTS, TARGETS, Limits
+
+    verb = _verb(
+        commands, "export", "take a run's student away, once it answers as it did in training",
+        "chartdistill export runs/mine --to ollama --type q8_0 --out student", "More of it: docs/export.md.",
+    )  # fmt: skip
+    verb.add_argument("run_dir", type=Path, metavar="RUN", help="a run folder in which training is finished")
+    verb.add_argument("--to", choices=TARGETS, required=True, help="what to make of it")
+    verb.add_argument("--out", type=Path, metavar="FOLDER", help="new; left out: in RUN/exports/")
+    verb.add_argument("--type", choices=GGUF_TYPES, default="f16", help="of the matrices in a GGUF file (f16)")
+    verb.add_argument("--overwrite", action="store_true", help="replace an earlier export, once the new one is whole")
+    verb.add_argument("--config", type=Path, metavar="CONFIG", help="instead of what training left in RUN")
+    verb.add_argument(
+        "--prompts", type=_number, default=PROMPTS, metavar="N", help=f"held-out prompts to compare ({PROMPTS})"
+    )
+    verb.add_argument(
+        "--max-differing", type=_share, default=Limits.max_differing, metavar="SHARE",
+        help=f"of answers with other tokens than the student's, beyond which nothing is exported "
+        f"({Limits.max_differing})",
+    )  # fmt: skip
+    verb.add_argument(
+        "--max-loss", type=_share, default=Limits.max_loss, metavar="F1",
+        help=f"of joint F1, beyond which nothing is exported ({Limits.max_loss})",
+    )  # fmt: skip
+    verb.add_argument("--no-check", action="store_true", help="compare nothing, and say so in the export")
+
+
+def _share(text: str) -> float:
+    with suppress(ValueError):
+        if 0 <= (value := float(text)) <= 1:
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1")
+
+
+def _number(text: str) -> int:
+    with suppress(ValueError):
+        if (value := int(text)) >= 1:
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r} is no number of 1 or more; to compare nothing say --no-check")
 
 
 def completion(shell: str) -> str:

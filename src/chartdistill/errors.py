@@ -9,6 +9,7 @@
     +-- TrainingError (RuntimeError)  loss not finite, nothing to train on, self-check failed
     +-- PrivacyError (PermissionError) something tried to leave the machine
     +-- TrustGateError (RuntimeError) the work is done, but the student does not pass the config's gates
+    +-- ParityError (RuntimeError)    an export would answer otherwise than the student does
 
 Each is also a standard-library type, so callers that know nothing of this package can catch it.
 """
@@ -71,3 +72,9 @@ class TrustGateError(ChartDistillError, RuntimeError):
     """
 
     exit_code = 10
+
+
+class ParityError(ChartDistillError, RuntimeError):
+    """What was to be exported answers otherwise than the trained student, beyond the limits. Nothing is exported."""
+
+    exit_code = 11

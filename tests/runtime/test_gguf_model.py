@@ -18,10 +18,11 @@ import pytest
 
 from chartdistill import cli
 from chartdistill.errors import ChartDistillError, InputError, ModelError
-from chartdistill.runtime import gguf_model
+from chartdistill.runtime import whole_folder as whole_folder_module
 from chartdistill.runtime.gguf_file import DIGITS_APART, read_gguf
 from chartdistill.runtime.gguf_model import IMPORT_NOTE, import_gguf, sha256
 from chartdistill.runtime.model_folder import check_model, licence, load_tokenizer
+from chartdistill.runtime.whole_folder import whole_folder
 from gguf_files import make_model, make_tokenizer, write_gguf
 from places import ROOT
 
@@ -207,13 +208,13 @@ def test_who_ends_takes_nothing_of_who_begins(tmp_path: Path, monkeypatch: pytes
     def replaced(work: Path, place: Path) -> None:
         replace(work, place)
         monkeypatch.undo()
-        (later.enter_context(gguf_model._beside(folder)) / "begun").touch()  # another process, at once
+        (later.enter_context(whole_folder(folder)) / "begun").touch()  # another process, at once
 
-    with gguf_model._beside(folder) as work:
+    with whole_folder(folder) as work:
         (work / "made").touch()
         monkeypatch.setattr(os, "replace", replaced)
     assert (tmp_path / ".Tiny.partial" / "begun").exists() and (folder / "made").exists()
-    with pytest.raises(InputError, match="another process is making"), gguf_model._beside(folder):
+    with pytest.raises(InputError, match="another process is making"), whole_folder(folder):
         pass
     with pytest.raises(OSError, match="not empty"):
         later.close()
@@ -233,7 +234,7 @@ def test_a_working_folder_that_becomes_the_finished_one_is_not_taken(
         lock(held, how)
 
     monkeypatch.setattr(fcntl, "flock", locked)
-    with contextlib.suppress(OSError), gguf_model._beside(folder) as ours:
+    with contextlib.suppress(OSError), whole_folder(folder) as ours:
         assert list(ours.iterdir()) == []
         (ours / "ours").touch()
     assert [path.name for path in folder.iterdir()] == ["made"]
@@ -242,13 +243,13 @@ def test_a_working_folder_that_becomes_the_finished_one_is_not_taken(
 def test_what_another_process_made_in_the_meantime_is_left(
     imported: Any, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, said, hold = tmp_path / "Tiny", [], gguf_model._hold
+    folder, said, hold = tmp_path / "Tiny", [], whole_folder_module._hold
 
     def held(*arguments: Any) -> int:
         shutil.copytree(imported[0], folder)
         return hold(*arguments)
 
-    monkeypatch.setattr(gguf_model, "_hold", held)
+    monkeypatch.setattr(whole_folder_module, "_hold", held)
     assert import_gguf(file, folder, say=said.append) == imported[1]
     assert "in the meantime" in said[-1] and [path.name for path in tmp_path.iterdir()] == ["Tiny"]
 

@@ -54,15 +54,9 @@ class TransformersEngine(BaseModel):
             EngineError: the weights cannot be loaded.
         """
         import torch
-        from transformers import AutoModelForCausalLM, GenerationConfig
+        from transformers import GenerationConfig
 
-        on_cpu = not torch.cuda.is_available()
-        dtype = "float32" if on_cpu and self.dtype == "auto" and not prefers_bfloat16() else self.dtype
-        try:
-            loaded = AutoModelForCausalLM.from_pretrained(model, dtype=dtype, local_files_only=True)
-        except (OSError, ValueError, RuntimeError) as error:
-            raise EngineError(f"transformers did not load {model}: {error}") from error
-        loaded.to("cpu" if on_cpu else "cuda").eval()
+        loaded = self.load(model)
         loaded.generation_config = GenerationConfig()  # sampling options come from the request, not from the folder
         try:
             yield _TransformersGenerator(loaded, model, self.batch_size)
@@ -70,6 +64,23 @@ class TransformersEngine(BaseModel):
             del loaded
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
+
+    def load(self, model: Path) -> Any:
+        """The model of a folder on its device, ready to answer.
+
+        Raises:
+            EngineError: the weights cannot be loaded.
+        """
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        on_cpu = not torch.cuda.is_available()
+        dtype = "float32" if on_cpu and self.dtype == "auto" and not prefers_bfloat16() else self.dtype
+        try:
+            loaded = AutoModelForCausalLM.from_pretrained(model, dtype=dtype, local_files_only=True)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise EngineError(f"transformers did not load {model}: {error}") from error
+        return loaded.to("cpu" if on_cpu else "cuda").eval()
 
 
 class _TransformersGenerator:

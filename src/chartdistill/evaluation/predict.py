@@ -134,7 +134,10 @@ class Student:
         return [
             constrained(
                 Request(
-                    [*prefix, *self._builder.branch(task.question)], room, end, ends_repetition=as_base,
+                    [*prefix, *self._builder.branch(task.question)],
+                    room,
+                    end,
+                    ends_repetition=as_base,
                     logprobs=self._calibration is not None and not as_base,
                 ),  # fmt: skip
                 self._held_to,

@@ -9,15 +9,13 @@ Quantised weights keep the precision they were stored with: a Q4 file gives a 4-
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from chartdistill.errors import InputError, ModelError
 from chartdistill.runtime.gguf_file import DIGITS_APART, GgufFile, read_gguf
 from chartdistill.runtime.model_folder import check_model, load_tokenizer
 from chartdistill.runtime.run_folder import disk_errors, versions_of
+from chartdistill.runtime.whole_folder import whole_folder
 
 IMPORT_NOTE = "import.json"
 """In the folder: source and result with their SHA-256, versions, and the answers it was checked with."""
@@ -69,7 +68,7 @@ def import_gguf(
     say(f"converting {file} ({size / 1e6:.0f} MB, {found.architecture}) to {folder}")
     if folder.is_symlink() and folder.is_dir():  # to an empty folder: a folder cannot take a link's place
         folder = folder.resolve()
-    with disk_errors(folder), _beside(folder) as work:
+    with disk_errors(folder), whole_folder(folder) as work:
         if (made := _made_before(folder, source)) is not None:  # by another process, just now
             say(f"{folder} was made from {file} in the meantime; nothing to do")
             return made
@@ -129,57 +128,6 @@ def _made_before(folder: Path, source: dict[str, Any]) -> dict[str, Any] | None:
             "folder to make it again."
         )
     return dict(note)
-
-
-@contextmanager
-def _beside(folder: Path) -> Iterator[Path]:
-    """A working folder beside `folder`, which takes its place if the block ends well; what a kill left of it is removed
-    by the next one.
-
-    Raises:
-        InputError: another process is making it.
-    """
-    folder = Path(os.path.abspath(folder))  # "." has no name
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    work = folder.parent / f".{folder.name}.partial"
-    held = _hold(work, folder)
-    try:
-        for path in work.iterdir():
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-        yield work
-        if any(work.iterdir()):
-            os.replace(work, folder)
-            return  # from here on a folder of that name is another process's
-        work.rmdir()
-    except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
-        raise
-    finally:
-        os.close(held)
-
-
-def _hold(work: Path, folder: Path) -> int:
-    """Make the folder `work` and lock it; its descriptor.
-
-    Raises:
-        InputError: another process has it.
-    """
-    while True:
-        work.mkdir(exist_ok=True)
-        try:
-            held = os.open(work, os.O_RDONLY)
-        except FileNotFoundError:  # another process has just finished
-            continue
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if work.exists() and os.path.samestat(os.fstat(held), work.stat()):
-                return held
-        except BlockingIOError:
-            os.close(held)
-            raise InputError(f"another process is making {folder}. Wait for it, or name another folder.") from None
-        except FileNotFoundError:
-            pass
-        os.close(held)  # what was locked has become the finished folder of another process
 
 
 def _convert(found: GgufFile, folder: Path) -> None:
