@@ -29,14 +29,14 @@ LEVELS = [
     ["run_file"],
     ["doctor"],
     ["pipeline"],
-    ["export", "study", "reader", "new_config"],
+    ["export", "study", "erasure", "reader", "new_config"],
     ["review", "serving"],
     ["command_line"],
     ["cli"],
     ["__main__"],
 ]
 LEVEL_OF = {name: number for number, names in enumerate(LEVELS) for name in names}
-REACHING_IN = ("export", "study", "pipeline", "reader", "review", "serving", "cli")
+REACHING_IN = ("export", "study", "erasure", "pipeline", "reader", "review", "serving", "cli")
 """May reach into a stage, for its verbs and parts."""
 VERBS = {
     "records": {"prepare"},

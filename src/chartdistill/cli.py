@@ -9,11 +9,13 @@ import signal
 import sys
 import sysconfig
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from chartdistill.command_line import NO_GO, build_parser, completion
-from chartdistill.errors import ArtefactError, ChartDistillError
+from chartdistill.errors import ArtefactError, ChartDistillError, ConfigError
 from chartdistill.runtime import privacy, progress, quiet
+from chartdistill.runtime.outputs import require_writable, whole_file
 from chartdistill.runtime.processes import end_with_launcher
 from chartdistill.runtime.run_folder import private_umask
 
@@ -77,6 +79,14 @@ def _dispatch(arguments: argparse.Namespace) -> None:
     if arguments.command == "import-model":
         _import_model(arguments)
         return
+    if arguments.command == "erase":
+        from chartdistill.erasure.erase import confirm_on_terminal, erase
+
+        confirm = (lambda question: True) if arguments.yes else confirm_on_terminal
+        erase(
+            arguments.folders, arguments.record, arguments.group, arguments.near_duplicates, arguments.dry_run, confirm
+        )
+        return
     if arguments.command == "study":
         from chartdistill.study.study import study
 
@@ -98,7 +108,7 @@ def _dispatch(arguments: argparse.Namespace) -> None:
         return
     from chartdistill.config import load_run
 
-    run = load_run(arguments.config, arguments.records, arguments.run_dir)
+    run = _trained_run(arguments) or load_run(arguments.config, _records(arguments), arguments.run_dir)
     if run.config.privacy.allowed_hosts:
         privacy.enforce(run.config.privacy.allowed_hosts)
     # `datasets` and others cache in the home folder by default; charts stay in the run folder.
@@ -113,14 +123,7 @@ def _dispatch(arguments: argparse.Namespace) -> None:
         print(found.as_json() if arguments.json else show(found, arguments.config, arguments.quiet))
         sys.exit(0 if found.go else NO_GO)
     if arguments.command == "predict":
-        from chartdistill.evaluation.predict import predict
-
-        with progress.StageBar("predict") as bar:
-            count = predict(
-                run, arguments.records, arguments.out, arguments.filters, arguments.overwrite, bar,
-                arguments.min_confidence, arguments.review_file,
-            )  # fmt: skip
-        print(f"{count} records answered in {arguments.out}", file=sys.stderr)
+        _predict(arguments, run)
         return
     if getattr(arguments, "dry_run", False):
         from chartdistill.reporting.terminal import plan
@@ -158,6 +161,53 @@ def _dispatch(arguments: argparse.Namespace) -> None:
         require_approval(made)
 
 
+def _records(arguments: argparse.Namespace) -> Path | None:
+    """--records, but for the `-` of `predict`, which is no path."""
+    return None if arguments.command == "predict" and str(arguments.records) == "-" else arguments.records
+
+
+def _trained_run(arguments: argparse.Namespace) -> Run | None:
+    """The run of a folder as its student was trained, where `predict -` names no config."""
+    if arguments.command != "predict" or str(arguments.config) != "-":
+        return None
+    if arguments.run_dir is None:
+        raise ConfigError("predict - needs --run-dir DIR: the folder of a run whose student is trained.")
+    from chartdistill.run_file import read_run
+
+    return read_run(arguments.run_dir)
+
+
+def _predict(arguments: argparse.Namespace, run: Run) -> None:
+    from chartdistill.evaluation.predict import Student, predict
+
+    if "-" in (str(arguments.config), str(arguments.records)) and arguments.records in (None, Path("-")):
+        from chartdistill.evaluation.one_chart import answer
+
+        form = arguments.format or ("jsonl" if arguments.json else None)
+        if sys.stdin.isatty():
+            print("paste a chart, then Ctrl-D on a line of its own", file=sys.stderr)
+        data = sys.stdin.buffer.read()
+        with Student(run, arguments.filters) as student:
+            for line in student.warnings:
+                print(f"chartdistill predict: warning: {line}", file=sys.stderr)
+            said = answer(student, data, run.tasks, form)
+        if arguments.out is None:
+            print(said, end="")
+            return
+        require_writable("--out", arguments.out, arguments.overwrite, read=(run.dir,))
+        with whole_file(arguments.out) as stream:
+            stream.write(said)
+        return
+    if arguments.out is None:
+        raise ConfigError("predict needs --out FILE; one chart is read and answered with `--records -`.")
+    with progress.StageBar("predict") as bar:
+        count = predict(
+            run, arguments.records, arguments.out, arguments.filters, arguments.overwrite, bar,
+            arguments.min_confidence, arguments.review_file, arguments.format or "jsonl",
+        )  # fmt: skip
+    print(f"{count} records answered in {arguments.out}", file=sys.stderr)
+
+
 def _import_model(arguments: argparse.Namespace) -> None:
     from chartdistill.runtime.gguf_model import import_gguf
 
@@ -171,7 +221,6 @@ def _score(arguments: argparse.Namespace) -> None:
     from chartdistill.config import load_task
     from chartdistill.evaluation.score import score_files
     from chartdistill.evaluation.score_summary import write_summary
-    from chartdistill.runtime.outputs import require_writable, whole_file
 
     read = (arguments.predictions, arguments.gold, *arguments.against, arguments.same_as, arguments.vocabulary)
     for option, path in (("--out", arguments.out), ("--unmatched", arguments.unmatched)):

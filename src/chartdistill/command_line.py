@@ -108,6 +108,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_study(commands)
     _add_review(commands)
     _add_export(commands)
+    _add_erase(commands)
     shell = _verb(
         commands, "completion", "print a script that completes verbs and options in your shell",
         'eval "$(chartdistill completion bash)"',
@@ -199,9 +200,16 @@ def _add_predict(commands: Any) -> None:
     verb = _verb(
         commands, "predict", "answer the tasks for new charts with a trained adapter",
         "chartdistill predict configs/demo.yaml --run-dir runs/mine --records new_charts/ --out answers.jsonl",
+        "one chart: chartdistill predict - --run-dir runs/mine < chart.txt\n"
+        "(`-` for CONFIG: as the student was trained; with a config: --records -)",
     )  # fmt: skip
     _of_a_config(verb)
-    _writes(verb, "JSONL to write; a killed call is taken up by the same command", required=True)
+    verb.add_argument(
+        "--format", choices=("jsonl", "fhir", "csv", "label-studio", "brat"),
+        help="jsonl (the default), or what others read: docs/outputs.md; brat is a folder",
+    )  # fmt: skip
+    verb.add_argument("--json", action="store_true", help="of one chart on standard input: as JSON")
+    _writes(verb, "what to write; a killed call is taken up by the same command")
     verb.add_argument("--filters", action="store_true", help="put the config's filters on the answers")
     verb.add_argument("--min-confidence", type=float, metavar="P", help="keep items this likely to be right, 0 to 1")
     verb.add_argument("--review-file", type=Path, metavar="FILE", help="JSONL to write: the others, and what failed")
@@ -328,6 +336,22 @@ def _number(text: str) -> int:
         if (value := int(text)) >= 1:
             return value
     raise argparse.ArgumentTypeError(f"{text!r} is no number of 1 or more; to compare nothing say --no-check")
+
+
+def _add_erase(commands: Any) -> None:
+    verb = _verb(
+        commands, "erase", "take a patient out of run folders, and prove that nothing is left",
+        "chartdistill erase runs/mine --record chart-17 --dry-run",
+    )  # fmt: skip
+    verb.add_argument("folders", type=Path, nargs="+", metavar="RUN", help="run folders, or folders of studies")
+    verb.add_argument("--record", action="append", default=[], metavar="ID", help="of a record; repeatable")
+    verb.add_argument(
+        "--group", action="append", default=[], metavar="ID",
+        help="all charts of a patient, as the sources' group_field or group_folder names them; repeatable",
+    )  # fmt: skip
+    verb.add_argument("--near-duplicates", action="store_true", help="the near-duplicates of these records too")
+    verb.add_argument("--dry-run", action="store_true", help="say what would go, and stop")
+    verb.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def completion(shell: str) -> str:

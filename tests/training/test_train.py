@@ -13,6 +13,7 @@ import torch
 import yaml
 
 from chartdistill.config import Run, load_run
+from chartdistill.erasure.erase import erase
 from chartdistill.errors import ConfigError, TrainingError
 from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.runtime.model_folder import load_tokenizer
@@ -24,6 +25,7 @@ from chartdistill.runtime.run_folder import (
     read_rows,
     write_manifest,
 )
+from chartdistill.runtime.tombstones import adapter_warning
 from chartdistill.schema import Label, Record, Split, TopLogprobs, TrainExample
 from chartdistill.training.examples import check_lengths, read_examples
 from chartdistill.training.packing import Branch, Example
@@ -239,3 +241,19 @@ def test_a_sharded_run_does_not_go_on_from_the_checkpoint_of_a_whole_one(
 
 def _stop(*_: Any) -> None:
     raise StopIteration
+
+
+def test_a_student_that_learned_from_erased_records_is_trained_again_and_no_other(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    run = make_run(tmp_path, tiny_model)
+    first = train(run, silent)
+    erase([run.dir], ["r4"], say=lambda line: None)  # of the test split
+    assert train(run, silent) == first
+    erase([run.dir], ["r0"], say=lambda line: None)
+    marked = read_manifest(run.dir / "adapter") or {}
+    assert "learned from 1 chart that was erased" in str(adapter_warning(marked))
+    again = train(run, silent)
+    assert again["fingerprint"] != first["fingerprint"] and adapter_warning(again) is None
+    assert again["counts"]["records"]["train"] == first["counts"]["records"]["train"] - 1
+    assert train(run, silent) == again

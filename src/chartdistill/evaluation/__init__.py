@@ -7,13 +7,20 @@ from chartdistill.evaluation.confidence import AGREES, CALIBRATION, Confidence
 from chartdistill.evaluation.contamination import refuse_shown_records
 from chartdistill.evaluation.judgement import APPROVAL, NOT_JUDGED, Judgement, approval
 from chartdistill.evaluation.options import InterventionOptions, StudentArm
-from chartdistill.evaluation.registration import REGISTERED, REGISTRATIONS, compare_timing, read_registrations, register
+from chartdistill.evaluation.registration import (
+    REGISTERED,
+    REGISTRATIONS,
+    compare_timing,
+    forget_held_out,
+    read_registrations,
+    register,
+)
 from chartdistill.evaluation.scores import Overlap, Scores, read_scores
 from chartdistill.evaluation.trust_gates import GateVerdict, TrustGate, judge_gates
 
 __all__ = [
     "AGREES", "CALIBRATION", "Confidence",
     "InterventionOptions", "Overlap", "Scores", "read_scores", "APPROVAL", "NOT_JUDGED", "REGISTERED", "REGISTRATIONS",
-    "GateVerdict", "Judgement", "StudentArm", "TrustGate", "approval", "compare_timing", "judge_gates",
-    "read_registrations", "refuse_shown_records", "register",
+    "GateVerdict", "Judgement", "StudentArm", "TrustGate", "approval", "compare_timing", "forget_held_out",
+    "judge_gates", "read_registrations", "refuse_shown_records", "register",
 ]  # fmt: skip

@@ -68,6 +68,7 @@ from chartdistill.runtime.run_folder import (
     write_manifest,
     write_text,
 )
+from chartdistill.runtime.tombstones import Tombstones
 from chartdistill.schema import (
     CuratedLabel,
     Label,
@@ -104,6 +105,7 @@ def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
         upstream, options.model_dump(), changes.model_dump(), run.config.system, run.model_mark("student"),
         teacher_model, lexicon_used(), RULES, *_filters_mark(run),
         *([] if (vocabulary := mark_of(run.tasks)) is None else [vocabulary]),
+        *filter(None, [Tombstones.of(run.dir).held_out(options.split)]),
     )  # fmt: skip
     calibrated = not options.confidence or (run.dir / "adapter" / CALIBRATION).exists()
     if calibrated and (done := finished(folder, mark)) is not None:

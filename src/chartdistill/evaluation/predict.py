@@ -33,6 +33,8 @@ from chartdistill.demo.embedded import is_embedded
 from chartdistill.engines import Generation, Generator, Request, require_fit
 from chartdistill.errors import ConfigError, InputError
 from chartdistill.evaluation.confidence import read_calibration
+from chartdistill.evaluation.formats import JSONL
+from chartdistill.evaluation.formats.converting import convert, require_place
 from chartdistill.evaluation.generation import answer_mark, logprobs_of, require_same_examples
 from chartdistill.evaluation.judgement import doubts
 from chartdistill.evaluation.review_split import DividedLines, require_both, require_review_place
@@ -41,9 +43,9 @@ from chartdistill.labelling import SPANS, constrained
 from chartdistill.prompting.answer_format import parse_answer
 from chartdistill.records import Cleaned, SourceEntry, clean, source_for
 from chartdistill.runtime.adapter_folder import adapter_rank
-from chartdistill.runtime.outputs import require_writable
 from chartdistill.runtime.progress import ProgressCallback
 from chartdistill.runtime.run_folder import read_manifest, require_manifest
+from chartdistill.runtime.tombstones import adapter_warning
 from chartdistill.schema import Item, Record, RejectedRecord, Task, content_hash
 
 _FIRST_WINDOW, _LARGEST_WINDOW = 16, 256
@@ -73,6 +75,8 @@ class Student:
         self._run, self._adapter, self._model = run, run.dir / "adapter", run.model_folder("student")
         self.warnings = doubts(run.config.gates, trained, evaluated.get("fingerprint"))
         """What to say before it is used."""
+        if (warning := adapter_warning(trained)) is not None:
+            self.warnings.insert(0, warning)
         if is_embedded(self._model):
             self.warnings.insert(0, _EMBEDDED)
         self._builder = run.prompt_builder("student")
@@ -139,7 +143,7 @@ class Student:
                     end,
                     ends_repetition=as_base,
                     logprobs=self._calibration is not None and not as_base,
-                ),  # fmt: skip
+                ),
                 self._held_to,
                 task,
                 chart.text,
@@ -172,8 +176,10 @@ def predict(
     progress: ProgressCallback | None = None,
     min_confidence: float | None = None,
     review_file: Path | None = None,
+    form: str = JSONL,
 ) -> int:
-    """Answer all charts under `records` into the JSONL file `out`; returns the number of records answered.
+    """Answer all charts under `records` into `out`; returns the number of records answered. `form`: one of
+    `formats.FORMATS`.
 
     The file appears when it is complete. What a kill left of it is taken up by the same command: only charts that have
     no line yet are asked about. `with_filters`: the config's filters are put on the answers. `overwrite`: `out` may be
@@ -188,7 +194,7 @@ def predict(
     if records is None:
         raise InputError("predict needs --records PATH: a folder of .txt charts, or a .jsonl, .csv or .parquet file.")
     charts_there = records if records.is_file() or out.suffix == ".txt" else None
-    require_writable("--out", out, overwrite, read=(charts_there, run.dir))
+    require_place(form, out, overwrite, (charts_there, run.dir))
     if review_file is not None:
         require_review_place(review_file, out, overwrite, (charts_there, run.dir))
     source = source_for(records)
@@ -216,7 +222,11 @@ def predict(
                     progress(done)
                 size = min(2 * size, _LARGEST_WINDOW) if time.monotonic() - begun < _QUICK_S else size
                 window = list(islice(charts, size))
-            lines.finish()
+            if form == JSONL:
+                lines.finish()
+            else:
+                convert(form, lines.so_far, source.read(), out, run.tasks)
+                lines.drop()
         if review_file is not None:
             kept, doubted, failed = lines.counts.values()
             told = f"{kept} items kept, {doubted} items and {failed} answers that failed for review in {review_file}"

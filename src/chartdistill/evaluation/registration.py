@@ -10,14 +10,16 @@ The file is a memory, not a proof: who deletes it, or takes another run folder, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from chartdistill.evaluation.trust_gates import TrustGate
-from chartdistill.runtime.run_folder import RowWriter, read_rows
+from chartdistill.runtime.run_folder import RowWriter, read_rows, write_text
 from chartdistill.schema import Record, Row, content_hash
 
 REGISTRATIONS = "registrations.jsonl"
@@ -42,6 +44,8 @@ class Registration(Row):
     """Mark of each held-out text, to see which are also in another set."""
     answered: bool
     """Whether an arm began to answer about them."""
+    erased: int = Field(default=0, exclude_if=lambda number: not number)
+    """Records that were among them and were erased since: a patient's right, and no choice of held-out records."""
 
     def facts(self) -> dict[str, Any]:
         """What manifests say of it."""
@@ -83,6 +87,37 @@ def in_force(rows: Sequence[Registration], held_out: str, marks: Sequence[str]) 
     """The line written when any of these records was first answered about; None where none was."""
     wanted = set(marks)
     return next((row for row in rows if row.answered and (row.held_out == held_out or wanted & set(row.records))), None)
+
+
+def forget_held_out(run_dir: Path, records: Sequence[Record], gone: Collection[str]) -> int:
+    """Take the marks of records that are being erased out of all lines, so that the sets without them are the same sets
+    as before; returns how many marks went.
+
+    Args:
+        records: all of the run, with those that go.
+        gone: their ids.
+    """
+    rows = read_registrations(run_dir)
+    left = [record for record in records if record.id not in gone]
+    stay = set(_marks(left)[1])
+    marks = {mark for mark in _marks(record for record in records if record.id in gone)[1] if mark not in stay}
+    now = {
+        _marks(one for one in records if one.split == split)[0]: _marks(one for one in left if one.split == split)[0]
+        for split in {record.split for record in records}
+    }
+    new = [
+        row.model_copy(
+            update={
+                "records": tuple(mark for mark in row.records if mark not in marks),
+                "held_out": now.get(row.held_out, row.held_out),
+                "erased": row.erased + len(marks.intersection(row.records)),
+            }
+        )
+        for row in rows
+    ]
+    if new != rows:
+        write_text(run_dir / REGISTRATIONS, "".join(f"{row.line()}\n" for row in new))
+    return len(marks.intersection(mark for row in rows for mark in row.records))
 
 
 def _marks(records: Iterable[Record]) -> tuple[str, tuple[str, ...]]:
@@ -143,7 +178,7 @@ def compare_timing(rows: Sequence[Registration], gates: Sequence[TrustGate], sco
             f"({REGISTRATIONS}), or it was deleted. Approval is withheld."
         )
         return Timing(None, ("not recorded when the gates were set",), (sentence,))
-    changes = [_gate_change(registered, gates), *_record_changes(rows, held_out, marks)]
+    changes = [_gate_change(registered, gates), _erasure(registered), *_record_changes(rows, held_out, marks)]
     found = [change for change in changes if change is not None]
     return Timing(registered, tuple(short for short, _ in found if short), tuple(sentence for _, sentence in found))
 
@@ -164,6 +199,15 @@ def _gate_change(registered: Registration, gates: Sequence[TrustGate]) -> _Chang
     return "gates changed after evaluation", (
         f"Gates changed after evaluation: {when}, the gates of this report do not; {told}. Approval is withheld: put "
         "the registered gates back, or judge by the new ones on held-out records that no arm has answered about."
+    )
+
+
+def _erasure(registered: Registration) -> _Change | None:
+    if not registered.erased:
+        return None
+    return "", (
+        f"{registered.erased} of the {registered.erased + len(registered.records)} held-out records that were "
+        f"registered at {registered.time} were erased since: figures from before are of other records."
     )
 
 

@@ -151,6 +151,17 @@ class DividedLines:
             self._review.finish()
         self._out.finish()
 
+    @property
+    def so_far(self) -> Path:
+        """The file of what is kept, until `finish`."""
+        return self._out.so_far
+
+    def drop(self) -> None:
+        """Put the review file in its place, and remove the lines of `out`: what was to be made of them is made."""
+        if self._review is not None:
+            self._review.finish()
+        self._out.drop()
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:

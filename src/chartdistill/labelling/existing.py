@@ -27,6 +27,7 @@ from chartdistill.records import (
     read_annotations,
 )
 from chartdistill.runtime.run_folder import RowWriter, read_rows
+from chartdistill.runtime.tombstones import Tombstones
 from chartdistill.schema import Label, Record, RejectedRecord, Split, Task, content_hash
 
 LABELS, FINDINGS = "labels.jsonl", "findings.jsonl"
@@ -92,7 +93,8 @@ def take_labels(
                 index.findings.append(_without_label(record, lacking, tasks))
             progress(total, None)
         index.finish(rejected)
-        findings.write(*index.findings)
+        erased = Tombstones.of(records.parent)
+        findings.write(*(one for one in index.findings if one.record not in erased))
         _require_each_task(tasks, by_task, options, index, reading.unmapped)
         require(held_out)
     counts = {

@@ -7,7 +7,7 @@ Must hold: gold is never guessed: an item without status, or with one that its t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from chartdistill.errors import InputError
@@ -71,14 +71,15 @@ class GoldFile:
             own = [one for one in self._index.findings if one.place is not None]
             raise InputError(nothing_usable(self._path, "gold", own, self._reading.unmapped))
 
-    def finish(self, rejected: Mapping[str, str], out: RowWriter) -> dict[str, Any]:
-        """After the last chart: writes the findings and returns what the manifest says.
+    def finish(self, rejected: Mapping[str, str], out: RowWriter, erased: Container[object] = ()) -> dict[str, Any]:
+        """After the last chart: writes the findings and returns what the manifest says. `erased`: ids that are not
+        written.
 
         Raises:
             InputError: as `require_match`.
         """
         self.require_match(rejected)
-        out.write(*self._index.findings)
+        out.write(*(one for one in self._index.findings if one.record not in erased))
         return {
             **self._reading.facts(),
             "records_by_task": dict(self._records),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from chartdistill.records.annotations import annotations_sha256
 from chartdistill.records.cleaning import Cleaned, clean
 from chartdistill.records.gold import FINDINGS, GoldFile
 from chartdistill.records.groups import SPLIT_BY, group_key, join_groups
-from chartdistill.records.near_duplicates import ClusterBuilder, body_words
+from chartdistill.records.near_duplicates import ClusterBuilder, body_hash, body_words
 from chartdistill.records.sources import BAD_GROUP, AnySource, PrepareOptions, SourceEntry
 from chartdistill.records.sources.dataset import CACHE_PREFIX
 from chartdistill.runtime.run_folder import (
@@ -34,6 +35,7 @@ from chartdistill.runtime.run_folder import (
     read_rows,
     write_manifest,
 )
+from chartdistill.runtime.tombstones import ERASED, Tombstones
 from chartdistill.schema import Item, Record, RejectedRecord, Row, Split, Task
 
 Progress = Callable[[int, int | None], None]
@@ -100,12 +102,13 @@ def prepare(
         "prepare", version("chartdistill"), options.model_dump(), described, [s.stamp() for s in sources],
         *([gold_state, [task.model_dump() for task in tasks]] if golds else []),
     )  # fmt: skip
-    if (done := finished(folder, state)) is not None:
+    erased = Tombstones.of(folder.parent)
+    if (done := finished(folder, state)) is not None and done.get(ERASED) == erased.facts():
         return done
     started = begin(folder)
     _remove_leftovers(folder)
     with RowWriter(folder / REJECTED, refused=folder / REFUSED) as rejected, RowWriter(folder / RECORDS) as records:
-        first_pass = _FirstPass(options, rejected, progress)
+        first_pass = _FirstPass(options, rejected, progress, erased)
         try:
             with RowWriter(folder / _STAGED) as staged:
                 gold_files = [None if one.gold is None else GoldFile(one.gold, tasks) for one in sources]
@@ -125,12 +128,24 @@ def prepare(
     (folder / REFUSED).unlink(missing_ok=True)
     by_group = any(candidate.group is not None for candidate in first_pass.candidates)
     counts |= _group_counts(kept, near, clusters) if by_group else {}
-    facts = {"counts": counts, "options": options.model_dump(), "sources": described}
+    facts: dict[str, Any] = {"counts": counts, "options": options.model_dump(), "sources": described}
     if golds:
         with RowWriter(folder / FINDINGS) as out:
-            facts["gold"] = [gold.finish(first_pass.rejected, out) for gold in gold_files if gold is not None]
+            facts["gold"] = [gold.finish(first_pass.rejected, out, erased) for gold in gold_files if gold is not None]
+    if erased:
+        facts[ERASED] = erased.facts()
+        _say_left_out(counts["by_reason"].get(ERASED, 0), folder.parent)
     facts[SPLIT_BY] = "group" if by_group else "near_duplicates"
     return write_manifest(folder, state, started, **facts, versions={"chartdistill": version("chartdistill")})
+
+
+def _say_left_out(number: int, run_dir: Path) -> None:
+    if number:
+        print(
+            f"prepare: {number} charts of the sources were left out, since they were erased from {run_dir}; delete "
+            "them from the sources too",
+            file=sys.stderr,
+        )
 
 
 def _require_some(folder: Path, counts: dict[str, Any]) -> None:
@@ -155,7 +170,10 @@ def _remove_leftovers(folder: Path) -> None:
 class _FirstPass:
     """Reads, cleans and stages entries; counts everything."""
 
-    def __init__(self, options: PrepareOptions, rejected: RowWriter, progress: Progress | None) -> None:
+    def __init__(
+        self, options: PrepareOptions, rejected: RowWriter, progress: Progress | None, erased: Tombstones
+    ) -> None:
+        self._erased = erased
         self.bodies = ClusterBuilder()
         self.candidates: list[_Candidate] = []
         self.reasons: list[str] = []
@@ -187,6 +205,9 @@ class _FirstPass:
             self._num_read += 1
             if self._progress is not None and self._num_read % _PROGRESS_EVERY == 0:
                 self._progress(self._num_read, None)
+            if entry.id in self._erased or self._is_erased(entry):
+                self._leave_out(entry)
+                continue
             if isinstance(entry, RejectedRecord):
                 self.reject(entry)
                 bad += entry.reason == BAD_GROUP
@@ -214,6 +235,18 @@ class _FirstPass:
             )
         if source.grouped_by() is not None:
             _check_groups(source, taken, bad, grouped, shown)
+
+    def _is_erased(self, entry: SourceEntry | RejectedRecord) -> bool:
+        """Whether a chart was erased under another id, or all charts of its group were."""
+        if not self._erased or isinstance(entry, RejectedRecord):
+            return False
+        return self._erased.has_group(entry.group) or self._erased.has_words(body_hash(clean(entry.text).text))
+
+    def _leave_out(self, entry: SourceEntry | RejectedRecord) -> None:
+        """Neither name nor place of what was erased is written."""
+        detail = "was erased from this run; delete it from its source too"
+        self._rejected.write(RejectedRecord(source=ERASED, reason=ERASED, detail=detail))
+        self.reasons.append(ERASED)
 
     def reject(self, row: RejectedRecord) -> None:
         """Write one rejection."""

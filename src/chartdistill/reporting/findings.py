@@ -26,6 +26,7 @@ from chartdistill.metrics.catalogue import (
 )
 from chartdistill.metrics.significance import LEAST_DISCORDANT, PValue
 from chartdistill.records import split_in_words
+from chartdistill.reporting.erasures import erasure_limits
 from chartdistill.reporting.quoting import quoting_limits
 from chartdistill.reporting.robustness import changed_claims, gold_overlap_cautions, overlap_limits
 from chartdistill.reporting.run_results import RunResults
@@ -335,6 +336,7 @@ def _stage_limits(results: RunResults) -> Iterator[str]:
             "well a model knows it."
         )
     yield from quoting_limits(results)
+    yield from erasure_limits(results)
     for stage in ("records", "curated"):
         counts = results.counts(stage) or {}
         read, kept, rejected = (counts.get(key) for key in ("read", "kept", "rejected"))

@@ -160,6 +160,16 @@ class ResumableLines:
             with disk_errors(self._path):
                 os.replace(self._beside, self._target)
 
+    @property
+    def so_far(self) -> Path:
+        """The file of the lines that are there, until `finish`."""
+        return self._beside
+
+    def drop(self) -> None:
+        """Remove the lines: what was to be made of them is made."""
+        with disk_errors(self._path):
+            self._beside.unlink(missing_ok=True)
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:

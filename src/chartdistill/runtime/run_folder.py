@@ -31,6 +31,8 @@ from chartdistill.schema import Label, Prediction, Row, content_hash
 RowT = TypeVar("RowT", bound=Row)
 KeyedRowT = TypeVar("KeyedRowT", Label, Prediction)
 MANIFEST = "manifest.json"
+UNFINISHED_ERASURE = ".erasing.json"
+"""In a run folder from which records are being taken out (`chartdistill erase`)."""
 
 
 def private_umask() -> None:
@@ -284,9 +286,17 @@ def _path_hash(path: Path) -> str:
 
 
 @contextmanager
-def lock(run_dir: Path) -> Iterator[None]:
-    """Hold the run folder; a second writer is refused at once. Released by the system if we are killed."""
+def lock(run_dir: Path, erasing: bool = False) -> Iterator[None]:
+    """Hold the run folder; a second writer is refused at once. Released by the system if we are killed.
+
+    A folder in which an erasure was interrupted is held for nobody else than for the erasure (`erasing`).
+    """
     make_folder(run_dir)
+    if not erasing and (run_dir / UNFINISHED_ERASURE).exists():
+        raise ArtefactError(
+            f"an erasure of records from {run_dir} was interrupted. Run `chartdistill erase {run_dir} --yes` first: it "
+            "goes on with what was begun."
+        )
     path = run_dir / ".lock"
     with disk_errors(path), open(path, "a+", encoding="utf-8", opener=private_opener) as stream:
         try:

@@ -34,6 +34,7 @@ from chartdistill.runtime.run_folder import (
     versions_of,
     write_manifest,
 )
+from chartdistill.runtime.tombstones import Tombstones
 from chartdistill.training.adapter import BaseName
 from chartdistill.training.distillation import check_vocabularies
 from chartdistill.training.dtype import choose_dtype, with_dtype
@@ -65,6 +66,7 @@ def train(run: Run, progress: ProgressCallback) -> dict[str, Any]:
         student.template_options,
         options.what_determines_an_adapter(),
         *filter(None, [builder.cut.departures, builder.examples_mark]),
+        *filter(None, [Tombstones.of(run.dir).learned()]),  # of records that an earlier adapter knew
     )
     if (done := finished(folder, mark)) is not None:
         return done

@@ -1,0 +1,260 @@
+"""Taking records out of the files of a run folder.
+
+In: a file and the traces of the records. Out: the same file without them, whole or not at all; untouched where it holds
+none. Rows that are of a record go; what other rows and figures say of its id becomes `(erased)`; a folder's file named
+after it goes. What no verb writes is left as it is, for the search to name.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chartdistill.erasure.search import variants
+from chartdistill.erasure.traces import GONE, Traces
+from chartdistill.runtime.run_folder import disk_errors, private_opener
+from chartdistill.runtime.tombstones import remove_file
+
+_DROP = object()
+_OWNERS = ("record", "id")
+"""Keys of a row that say whose it is."""
+_NAMES = ("record", "id", "scored_record", "trained_record")
+"""Keys whose value names a record; elsewhere an id that is an ordinary word (`7`) may be anything."""
+_TEXTS = ("text", "prompt", "content")
+"""Keys of whole texts: those of another record are never changed, whatever they share; the search names them."""
+_LISTS = ("records", "readmit")
+"""Keys of lists of ids."""
+_BY_NAME = (".txt", ".ann")
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What was taken out of a file."""
+
+    rows: int = 0
+    """Rows or entries that went."""
+    named: int = 0
+    """Places where an id was taken out of another row."""
+    whole: bool = False
+    """The file itself is gone."""
+
+    def __bool__(self) -> bool:
+        return bool(self.rows or self.named or self.whole)
+
+
+def clean_file(path: Path, folder: Path, traces: Traces, dry: bool = False) -> Taken:
+    """Take the records out of one file. `dry`: only count."""
+    suffix = path.suffix.lower()
+    if suffix in _BY_NAME and traces.owns(path.relative_to(folder).with_suffix("").as_posix().rpartition("/")[2]):
+        return _removed(path, dry)
+    if path.name.startswith(".") and path.name.endswith(".partial"):
+        return _removed(path, dry) if _of_dead_writer(path) or _holds(path, traces) else Taken()
+    if suffix == ".jsonl":
+        return _rewritten(path, lambda lines: _rows(lines, traces), dry)
+    if suffix == ".json":
+        return _json(path, traces, dry)
+    if suffix in (".csv", ".tsv"):
+        return _table(path, traces, dry)
+    if suffix == ".log":
+        return _rewritten(path, lambda lines: _plain_lines(lines, traces), dry)
+    return Taken()
+
+
+def _removed(path: Path, dry: bool) -> Taken:
+    if not dry:
+        with disk_errors(path):
+            remove_file(path)
+    return Taken(whole=True)
+
+
+def _of_dead_writer(path: Path) -> bool:
+    """Whether a half-written file (`.NAME.PID.partial`) is one that a killed process left: nobody reads it again."""
+    found = re.search(r"\.([0-9]{1,7})\.partial$", path.name)
+    if found is None:
+        return False
+    try:
+        os.kill(int(found[1]), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _holds(path: Path, traces: Traces) -> bool:
+    text = path.read_text(encoding="utf-8", errors="replace")
+    return any(traces.in_text(one) for one in variants(text))
+
+
+_Line = tuple[bytes | None, int, int]
+"""(the line as it is now, None where it goes; rows, names)."""
+
+
+def _rewritten(path: Path, change: Callable[[Iterator[bytes]], Iterator[_Line]], dry: bool) -> Taken:
+    """Put a file's lines through `change`; it is written anew only where one changes."""
+    rows = named = 0
+    with path.open("rb") as lines:
+        for _, row, name in change(lines):
+            rows, named = rows + row, named + name
+    if dry or not rows + named:
+        return Taken(rows, named)
+    with path.open("rb") as lines:
+        write_lines(path, (line for line, _, _ in change(lines) if line is not None))
+    return Taken(rows, named)
+
+
+def write_lines(path: Path, lines: Iterator[bytes]) -> None:
+    """Write a file whole or not at all, line by line."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with disk_errors(path):
+        try:
+            with open(beside, "wb", opener=private_opener) as out:
+                out.writelines(lines)
+                out.flush()
+                os.fsync(out.fileno())
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+def _rows(lines: Iterator[bytes], traces: Traces) -> Iterator[_Line]:
+    for line in lines:
+        try:
+            value = json.loads(line)
+        except ValueError:  # torn
+            text = line.decode("utf-8", "replace")
+            gone = any(traces.in_text(one) for one in variants(text))
+            yield (None, 1, 0) if gone else (line, 0, 0)
+            continue
+        counted = [0, 0]
+        kept = _without(value, traces, counted)
+        if kept is _DROP:
+            yield None, 1, 0
+        elif counted[0] + counted[1]:
+            yield _dumped(kept, None) + b"\n", counted[0], counted[1]
+        else:
+            yield line, 0, 0
+
+
+def _plain_lines(lines: Iterator[bytes], traces: Traces) -> Iterator[_Line]:
+    for line in lines:
+        gone = any(traces.in_text(one) for one in variants(line.decode("utf-8", "replace")))
+        yield (None, 1, 0) if gone else (line, 0, 0)
+
+
+def _json(path: Path, traces: Traces, dry: bool) -> Taken:
+    text = path.read_text(encoding="utf-8", errors="replace")
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return Taken()  # nothing that a verb writes; the search looks at it
+    counted = [0, 0]
+    kept = _without(value, traces, counted)
+    if kept is _DROP:
+        return _removed(path, dry)
+    if not counted[0] + counted[1]:
+        return Taken()
+    if not dry:
+        indent = re.match(r"[\[{]\n( +)", text)
+        write_lines(path, iter([_dumped(kept, None if indent is None else len(indent[1])) + b"\n"]))
+    return Taken(rows=counted[0], named=counted[1])
+
+
+def _dumped(value: Any, indent: int | None) -> bytes:
+    separators = (",", ":") if indent is None else (",", ": ")
+    try:
+        return json.dumps(value, indent=indent, ensure_ascii=False, separators=separators).encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return json.dumps(value, indent=indent, separators=separators).encode()
+
+
+def _without(value: Any, traces: Traces, counted: list[int], key: str = "", depth: int = 0) -> Any:
+    """A value without what is of the records; `_DROP` where it is of one itself.
+
+    Args:
+        counted: [entries, names] that went.
+        key: under which it stands.
+        depth: how far within a row; the members of a file that is one array are rows.
+    """
+    if isinstance(value, dict):
+        owner = _owner(value, depth)
+        if traces.owns(owner) or (owner is None and _is_of_record(value, traces)):
+            return _DROP
+        return _without_entries(value, traces, counted, depth)
+    if isinstance(value, list):
+        return _without_members(value, traces, counted, key, depth)
+    if isinstance(value, str):
+        quotes = key not in _TEXTS and traces.words_in(value)
+        kept = GONE if quotes else traces.without_ids(value, key in _NAMES)
+        counted[1] += kept != value
+        return kept
+    return value
+
+
+def _without_entries(value: dict[str, Any], traces: Traces, counted: list[int], depth: int) -> dict[str, Any]:
+    found = {}
+    for key, one in value.items():
+        kept = _DROP if traces.names(key) else _without(one, traces, counted, key, depth + 1)
+        if kept is _DROP:
+            counted[0] += 1
+        else:
+            found[key] = kept
+    return found
+
+
+def _without_members(value: list[Any], traces: Traces, counted: list[int], key: str, depth: int) -> list[Any]:
+    of_records = not depth or key in _LISTS
+    found = []
+    for one in value:
+        # `id:task`, as re-admissions name them
+        named = isinstance(one, str) and any(
+            traces.names(name, of_records) for name in (one, one.rpartition(":")[0]) if name
+        )
+        kept = _DROP if named else _without(one, traces, counted, key, depth + (depth > 0))
+        if kept is _DROP:
+            counted[0] += 1
+        else:
+            found.append(kept)
+    return found
+
+
+def _owner(row: dict[str, Any], depth: int) -> str | None:
+    """Whose a row is, where it says so: in itself, in Label Studio's `data`, in a FHIR bundle's identifier. Within a
+    row an `id` is a tool's own."""
+    held = row["data"] if isinstance(row.get("data"), dict) else row
+    names = _OWNERS if not depth else _OWNERS[:1]
+    found = next((held[name] for name in names if isinstance(held.get(name), str)), None)
+    if row.get("resourceType") == "Bundle" and isinstance(row.get("identifier"), dict):
+        found = row["identifier"].get("value", found)
+    return found if isinstance(found, str) else None
+
+
+def _is_of_record(row: dict[str, Any], traces: Traces) -> bool:
+    """Of a row that names no record: whether it has a record's words right in it, as chat messages do."""
+    held = [*row.values(), *(one for of in row.values() if isinstance(of, list) for one in of)]
+    texts = [one for of in held for one in (of.values() if isinstance(of, dict) else [of]) if isinstance(one, str)]
+    return any(traces.is_theirs(one) for one in texts)
+
+
+def _table(path: Path, traces: Traces, dry: bool) -> Taken:
+    """A table whose first column names the record, as `predict --format csv` writes it."""
+    text = path.read_text(encoding="utf-8", errors="replace")
+    rows = list(csv.reader(io.StringIO(text), delimiter="\t" if path.suffix.lower() == ".tsv" else ","))
+    if not rows or not rows[0] or rows[0][0].lstrip("\ufeff") not in _OWNERS:
+        return Taken()
+    # A cell that a spreadsheet would compute is written with an apostrophe before it.
+    kept = [rows[0], *(row for row in rows[1:] if not row or not traces.owns(row[0].removeprefix("'")))]
+    if len(kept) == len(rows):
+        return Taken()
+    if not dry:
+        out = io.StringIO()
+        csv.writer(out, delimiter="\t" if path.suffix.lower() == ".tsv" else ",").writerows(kept)
+        write_lines(path, iter([out.getvalue().encode()]))
+    return Taken(rows=len(rows) - len(kept))

@@ -1,0 +1,207 @@
+"""Every file of a folder, searched for what must not be left: the proof of an erasure.
+
+In: a folder and the traces. Out: the files that still hold some, with how. Must hold: no file is passed over; a file
+that cannot be read is named, for nobody knows what it holds. Looked at is text as it is, behind up to three layers of
+backslash escapes (JSON in JSON), as HTML without tags and with entities resolved, in base64; zip files (also those
+that torch writes), gzip, bzip2, xz and tar within them; the values of Parquet and Arrow; of other binary files all that
+reads as UTF-8 or UTF-16, which finds strings in pickles, safetensors and SQLite.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import bz2
+import gzip
+import html
+import io
+import lzma
+import os
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from chartdistill.erasure.traces import Traces
+
+_BLOCK, _OVERLAP = 1 << 22, 1 << 14
+"""Bytes read at once, and how many of them are read again with the next ones, for runs that lie across."""
+_LAYERS = 3
+_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|([nrtbf\"\\/']))")
+_CONTROLS = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
+_TAG = re.compile(r"<[^<>]{0,4000}>")
+_BASE64 = re.compile(r"[A-Za-z0-9+/]{48,}={0,2}")
+_READABLE = re.compile(rb"(?:[\t\n\r\x20-\x7e]|[\xc2-\xf4][\x80-\xbf]{1,3}){12,}")
+_WIDE = re.compile(rb"(?:[\t\n\r\x20-\x7e]\x00){12,}")
+_OPENERS: tuple[tuple[bytes, Callable[[IO[bytes]], Any]], ...] = (
+    (b"\x1f\x8b", lambda stream: gzip.GzipFile(fileobj=stream, mode="rb")),
+    (b"BZh", bz2.BZ2File),
+    (b"\xfd7zXZ\x00", lzma.LZMAFile),
+)
+_DEEPEST = 4
+"""Archives in archives."""
+
+
+@dataclass
+class Searched:
+    """What a search found."""
+
+    files: int = 0
+    size: int = 0
+    """Bytes."""
+    left: dict[Path, str] = field(default_factory=dict)
+    """File -> what is left in it: `words`, `id`, or why it could not be read."""
+
+
+def search(folder: Path, traces: Traces, passed_over: Callable[[Path], bool] = lambda path: False) -> Searched:
+    """Look through all files below a folder; links are not followed, what they lead to within it is looked at there."""
+    found = Searched()
+    for path in sorted(files_below(folder)):
+        if passed_over(path):
+            continue
+        found.files += 1
+        found.size += path.stat().st_size
+        try:
+            with path.open("rb") as stream:
+                kind = _left_in(stream, traces)
+        except OSError as error:
+            kind = f"cannot be read ({error.strerror or type(error).__name__})"
+        if kind is None and traces.id_in(path.relative_to(folder).with_suffix("").as_posix()):
+            kind = "id in its name"
+        if kind is not None:
+            found.left[path] = kind
+    return found
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Regular files below a folder, hidden ones too."""
+    for home, _, names in os.walk(folder):
+        for name in names:
+            path = Path(home, name)
+            if path.is_file() and not path.is_symlink():
+                yield path
+
+
+def _left_in(stream: IO[bytes], traces: Traces, depth: int = 0) -> str | None:
+    for text in _texts(stream, depth):
+        for variant in variants(text):
+            if traces.words_in(variant):
+                return "words"
+            if traces.id_in(variant):
+                return "id"
+    return None
+
+
+def _texts(stream: IO[bytes], depth: int) -> Iterator[str]:
+    """All that reads as text in a stream, piece by piece."""
+    head = stream.read(8)
+    stream.seek(0)
+    if depth < _DEEPEST:
+        if head.startswith(b"PK") and zipfile.is_zipfile(stream):
+            stream.seek(0)
+            yield from _members(stream, depth)
+        elif (opener := next((of for mark, of in _OPENERS if head.startswith(mark)), None)) is not None:
+            yield from _unpacked(opener, stream, depth)
+        elif head.startswith((b"PAR1", b"ARROW1", b"\xff\xff\xff\xff")):
+            yield from _table_values(stream)
+    stream.seek(0)
+    yield from _plain(stream, head)
+
+
+def _members(stream: IO[bytes], depth: int) -> Iterator[str]:
+    try:
+        with zipfile.ZipFile(stream) as archive:
+            for name in archive.namelist():
+                yield name
+                yield from _texts(io.BytesIO(archive.read(name)), depth + 1)
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
+        raise OSError(0, f"a zip file that cannot be opened: {type(error).__name__}") from error
+
+
+def _unpacked(opener: Callable[[IO[bytes]], Any], stream: IO[bytes], depth: int) -> Iterator[str]:
+    try:
+        yield from _texts(opener(stream), depth + 1)
+    except (EOFError, lzma.LZMAError, zlib.error, OSError):
+        return  # it only began like one, or is cut: what can be read of it was
+
+
+def _table_values(stream: IO[bytes]) -> Iterator[str]:
+    """Texts in a Parquet or Arrow file; nothing where it is none."""
+    import pyarrow
+    from pyarrow import ipc, parquet
+
+    try:
+        if stream.read(4) == b"PAR1":
+            stream.seek(0)
+            batches: Iterator[Any] = parquet.ParquetFile(stream).iter_batches(1024)
+        else:
+            stream.seek(0)
+            try:
+                whole = ipc.open_file(stream)
+                batches = (whole.get_batch(number) for number in range(whole.num_record_batches))
+            except pyarrow.ArrowInvalid:
+                stream.seek(0)
+                batches = iter(ipc.open_stream(stream))
+        for batch in batches:
+            yield from _strings(batch.to_pylist())
+    except (pyarrow.ArrowException, OSError, ValueError):
+        return
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, bytes):
+        yield value.decode("utf-8", "replace")
+    elif isinstance(value, dict):
+        for key, one in value.items():
+            yield from _strings(key)
+            yield from _strings(one)
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from _strings(one)
+
+
+def _plain(stream: IO[bytes], head: bytes) -> Iterator[str]:
+    wide = "utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else None
+    tail = b""
+    while block := stream.read(_BLOCK):
+        data = tail + block
+        if wide is not None:
+            yield data.decode("utf-16-le" if head.startswith(b"\xff\xfe") else "utf-16-be", "replace")
+        elif b"\x00" not in data[: 1 << 16]:
+            yield data.decode("utf-8", "replace")
+        else:
+            yield "\n|\n".join(one.decode("utf-8", "replace") for one in _READABLE.findall(data))
+            yield "\n|\n".join(one.decode("utf-16-le", "replace") for one in _WIDE.findall(data))
+        tail = data[-_OVERLAP:]
+
+
+def variants(text: str) -> Iterator[str]:
+    """A text, and what it says once escapes, tags and base64 are undone."""
+    yield text
+    if "\\" in text:
+        once = text
+        for _ in range(_LAYERS):
+            again = _ESCAPE.sub(_unescaped, once)
+            if again == once:
+                break
+            once = again
+            yield once.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if "<" in text or "&" in text:
+        yield html.unescape(_TAG.sub("", text))
+        yield html.unescape(_TAG.sub(" ", text))
+    for run in _BASE64.findall(text):
+        try:
+            yield base64.b64decode(run + "=" * (-len(run) % 4)).decode("utf-8")
+        except (binascii.Error, ValueError):
+            continue
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    if match[1] is not None:
+        return chr(int(match[1], 16))
+    return _CONTROLS.get(match[2], match[2])

@@ -1,0 +1,237 @@
+"""What `predict` writes for others: valid, read back by our own readers, and nothing that a spreadsheet computes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chartdistill.config import load_task
+from chartdistill.engines import Generation
+from chartdistill.errors import ArtefactError, InputError
+from chartdistill.evaluation.formats import FILES, Answered, brat
+from chartdistill.evaluation.formats.converting import convert, require_place
+from chartdistill.evaluation.formats.table import safe
+from chartdistill.evaluation.one_chart import page, read_chart
+from chartdistill.evaluation.predict import _answer
+from chartdistill.records import AnnotationFile, clean, read_annotations
+from chartdistill.records.sources import JsonlSource
+from places import ROOT
+
+NAMES = ("medication", "diagnosis", "tests", "prognosis", "allergy", "procedure")
+TASKS = [load_task(ROOT / f"configs/tasks/{name}.yaml") for name in NAMES]
+CHART = (
+    "HPI: Caf\u00e9 \U0001f600 worker with gout.\r\nPLAN: Start Keflex 500 mg p.o. q.i.d. for 7 days.\r\n"
+    "Discontinue Zestril 5\r\nmg. Hold Motrin. Took Zocor in the past. Avoid codeine.\r\n"
+    "Order a CBC. Had a colectomy in 2001. She should recover fully.\r\nAllergies: latex (hives)."
+)
+SAID = {
+    "medication": "Keflex 500 mg | start\nlisinopril 5 mg | stop\nMotrin | hold\nZocor | past\ncodeine | avoid\n"
+    "Unseenol | change",
+    "diagnosis": "gout", "tests": "CBC", "prognosis": "should recover fully", "allergy": "latex | hives",
+    "procedure": "colectomy | done",
+}  # fmt: skip
+
+
+def answered(record: str = "ward-7/c1", chart: str = CHART, said: dict[str, str] | None = None) -> Answered:
+    """A chart with answers, made as `predict` makes them."""
+    said = SAID if said is None else said
+    tasks = {
+        task.name: _answer(Generation(said[task.name], finish_reason="stop"), task, clean(chart))
+        for task in TASKS
+        if task.name in said
+    }
+    return Answered(record, "charts/c1.txt", chart, tasks)
+
+
+def written(form: str, *charts: Answered) -> str:
+    out = io.StringIO()
+    FILES[form](iter(charts), out, TASKS)
+    return out.getvalue()
+
+
+def resources(bundle: dict[str, Any], kind: str) -> list[dict[str, Any]]:
+    found = [entry["resource"] for entry in bundle.get("entry", ())]
+    return [one for one in found if one["resourceType"] == kind]
+
+
+def test_fhir_is_valid_says_each_status_and_makes_up_no_patient() -> None:
+    models = pytest.importorskip("fhir.resources.R4B.bundle", reason="fhir.resources is not installed")
+    (line,) = written("fhir", answered()).splitlines()
+    models.Bundle.model_validate_json(line)
+    bundle = json.loads(line)
+    statuses = {
+        one["medicationCodeableConcept"]["text"]: one["status"] for one in resources(bundle, "MedicationStatement")
+    }
+    assert statuses == {
+        "Keflex 500 mg": "active", "lisinopril 5 mg": "stopped", "Motrin": "on-hold", "Zocor": "completed",
+        "codeine": "not-taken", "Unseenol": "active",
+    }  # fmt: skip
+    keflex = resources(bundle, "MedicationStatement")[0]
+    (dosage,) = keflex["dosage"]
+    assert dosage["doseAndRate"] == [{"doseQuantity": {"value": 500, "unit": "mg"}}]
+    assert dosage["timing"]["repeat"]["frequency"] == 4 and dosage["route"]["text"] == "oral"
+    own = {one["url"]: one for one in keflex["extension"]}
+    place = {
+        one["url"]: next(value for key, value in one.items() if key != "url")
+        for one in own["urn:chartdistill:span"]["extension"]
+    }
+    assert CHART[place["start"] : place["end"]] == place["words"]
+    assert own["urn:chartdistill:status"]["valueCode"] == "start"
+    unseen = resources(bundle, "MedicationStatement")[-1]
+    assert any("bears this out" in note["text"] for note in unseen["note"])
+    for kind in ("Condition", "ServiceRequest", "ClinicalImpression", "AllergyIntolerance", "Procedure"):
+        (one,) = resources(bundle, kind)
+        subject = one.get("subject", one.get("patient"))
+        assert subject == {"display": "patient of record ward-7/c1"}
+    assert not {"Patient", "Practitioner"} & {entry["resource"]["resourceType"] for entry in bundle["entry"]}
+
+
+@pytest.mark.parametrize("record", ["", " ", "a\x00b", "\u202eid", "7", "x" * 300, "a/../b", "=1+1"])
+def test_fhir_is_valid_whatever_stands_in_the_chart(record: str) -> None:
+    models = pytest.importorskip("fhir.resources.R4B.bundle", reason="fhir.resources is not installed")
+    rng = random.Random(record)
+    signs = "\x00\x07\x1b\t\r\n \u2028\ufeff\U0001f600a\u0301|<&\"'\\"
+    chart = (
+        "".join(rng.choice(signs) for _ in range(60)) + " Takes Zocor\x0b 5 mg twice daily. " + rng.choice(signs) * 9
+    )
+    texts = {"medication": "Zocor | continue", "diagnosis": "None found", "tests": "broken | | |"}
+    failed = Answered(record, "x", None, {}, "unreadable")
+    for line in written("fhir", answered(record, chart, texts), failed).splitlines():
+        models.Bundle.model_validate_json(line)
+    (issues,) = resources(json.loads(written("fhir", answered(record, chart, texts))), "OperationOutcome")
+    assert [one["severity"] for one in issues["issue"]][:1] == ["information"]
+
+
+def test_csv_has_an_item_a_row_and_tells_none_from_failure() -> None:
+    chart = answered(said={"medication": "Motrin | hold", "diagnosis": "None found", "tests": "a | b"})
+    rows = list(csv.DictReader(io.StringIO(written("csv", chart, Answered("c2", "y", None, {}, "empty")), newline="")))
+    assert [(row["record"], row["task"], row["result"]) for row in rows] == [
+        ("ward-7/c1", "medication", "item"), ("ward-7/c1", "diagnosis", "none"), ("ward-7/c1", "tests", "failure"),
+        ("c2", "", "failure"),
+    ]  # fmt: skip
+    assert CHART[int(rows[0]["start"]) : int(rows[0]["end"])] == rows[0]["words"] == "Motrin"
+
+
+@pytest.mark.parametrize(
+    "cell", ["=1+1", "+1", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "\n=1", " =1", "\uff1d1", "=cmd|' /C calc'!A0"]
+)
+def test_no_cell_is_computed_by_a_spreadsheet(cell: str) -> None:
+    assert str(safe(cell)).startswith("'")
+    chart = Answered(
+        cell,
+        cell,
+        f"{cell} x",
+        {"medication": {"items": [{"text": cell, "status": cell, "span": [0, 3], "grounded": True}]}},
+    )
+    (row,) = csv.DictReader(io.StringIO(written("csv", chart), newline=""))
+    assert row["item"] == f"'{cell}" and row["record"] == f"'{cell}"
+    assert all(
+        not (value or "").lstrip(" ").startswith(("=", "+", "-", "@", "\t", "\r", "\n")) for value in row.values()
+    )
+
+
+def items_read(path: Path, form: str) -> dict[tuple[str | None, str], set[tuple[str, str | None]]]:
+    meaning = {name: name for name in NAMES}
+    reading = read_annotations(AnnotationFile(path=path, format=form, meaning=meaning), TASKS)  # type: ignore[arg-type]
+    assert [one for one in reading.findings if one.code not in ("nested_span",)] == []
+    return {
+        (one.key, one.task.name): {(item.text.casefold(), item.status) for item in one.items or ()}
+        for one in reading.answers
+    }
+
+
+EXPECTED = {
+    "medication": {
+        ("keflex 500 mg", "start"), ("zestril 5 mg", "stop"), ("motrin", "hold"), ("zocor", "past"),
+        ("codeine", "avoid"),
+    },
+    "diagnosis": {("gout", None)}, "tests": {("cbc", None)}, "prognosis": {("should recover fully", None)},
+    "allergy": {("latex", "hives")}, "procedure": {("colectomy", "done")},
+}  # fmt: skip
+
+
+def test_brat_is_read_back_by_our_own_reader(tmp_path: Path) -> None:
+    brat.write(iter([answered(), answered("c.v2", CHART.replace("\r\n", "\n"))]), tmp_path, TASKS)
+    assert (tmp_path / "ward-7/c1.txt").read_bytes().decode() == CHART
+    found = items_read(tmp_path, "brat")
+    for record in ("ward-7/c1", "c.v2"):
+        assert {task: found[record, task] for task in NAMES} == EXPECTED
+    for line in (tmp_path / "ward-7/c1.ann").read_text().splitlines():
+        if line.startswith("T"):
+            _, place, words = line.split("\t")
+            pieces = [tuple(map(int, piece.split())) for piece in place.split(" ", 1)[1].split(";")]
+            assert " ".join(CHART[start:end] for start, end in pieces) == words
+    assert "ward-7/c1\tmedication: an item without a place" in (tmp_path / "skipped.tsv").read_text()
+
+
+@pytest.mark.parametrize(
+    "record", ["../../etc/x", "/abs", "a//b", "", "..", "n\x00", "x" * 300, "c:\\x", "a/./b", "dots..", "a "]
+)
+def test_brat_files_stay_in_their_folder(tmp_path: Path, record: str) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    brat.write(iter([answered(record)]), out, TASKS)
+    (text,) = out.rglob("*.txt")
+    assert text.resolve().is_relative_to(out.resolve())
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_label_studio_is_read_back_by_our_own_reader(tmp_path: Path) -> None:
+    path = tmp_path / "tasks.json"
+    path.write_text(written("label-studio", answered(), answered("c2", CHART.replace("\r\n", "\n"))))
+    found = items_read(path, "auto")
+    for record in ("ward-7/c1", "c2"):
+        assert {task: found[record, task] for task in NAMES} == EXPECTED
+    (first, _) = json.loads(path.read_text())
+    region = first["annotations"][0]["result"][0]["value"]
+    as_javascript = CHART.encode("utf-16-le")[2 * region["start"] : 2 * region["end"]].decode("utf-16-le")
+    assert as_javascript == region["text"]
+
+
+def answers_file(folder: Path, records: list[str]) -> tuple[Path, JsonlSource]:
+    charts, answers = folder / "charts.jsonl", folder / "answers.jsonl"
+    charts.write_text("".join(json.dumps({"id": name, "text": CHART}) + "\n" for name in records))
+    source = JsonlSource(path=charts)
+    lines = []
+    for number, name in enumerate(records, 1):
+        of = answered(name)
+        lines.append(json.dumps({"id": name, "source": f"{charts}:{number}", "tasks": of.tasks}) + "\n")
+    answers.write_text("".join(lines))
+    return answers, source
+
+
+@pytest.mark.parametrize("form", ["fhir", "csv", "label-studio", "brat"])
+def test_answers_become_a_format_when_all_are_there(tmp_path: Path, form: str) -> None:
+    answers, source = answers_file(tmp_path, ["a", "b"])
+    out = tmp_path / "out"
+    require_place(form, out, False, ())
+    convert(form, answers, source.read(), out, TASKS)
+    assert out.is_dir() == (form == "brat")
+    with pytest.raises(ArtefactError, match="not empty" if form == "brat" else "stays as it is"):
+        require_place(form, out, False, ())
+    answers.write_text(answers.read_text().splitlines()[0] + "\n")
+    with pytest.raises(InputError, match="were changed"):
+        convert(form, answers, source.read(), tmp_path / "other", TASKS)
+    assert not (tmp_path / "other").exists() and not list(tmp_path.glob(".*"))
+
+
+def test_one_chart_is_shown_with_its_words_and_without_control_characters() -> None:
+    said = {"medication": "Motrin | hold\nUnseenol | stop", "diagnosis": "None found", "tests": "a | b"}
+    chart = answered("-", CHART.replace("Hold Motrin", "Hold\x1b[31m Motrin\u202e"), said)
+    shown = page(chart, [task for task in TASKS if task.name in said])
+    assert "Motrin [hold]" in shown and ">>Motrin<<" in shown and "NOT IN THE CHART" in shown
+    assert "none found" in shown and "no answer: bad_format" in shown
+    assert not {"\x1b", "\u202e", "\r"} & set(shown)
+
+
+@pytest.mark.parametrize("data", [b"", b" \n\t", b"\x89PNG\r\n\x1a\n" + bytes(90), b"%PDF-1.4 x", b"\x00" * 50])
+def test_what_is_no_chart_is_refused(data: bytes) -> None:
+    with pytest.raises(InputError, match="standard input: "):
+        read_chart(data)
+    assert read_chart("Caf\u00e9".encode("utf-16")) == "Caf\u00e9"
