@@ -21,6 +21,7 @@ from chartdistill.erasure.traces import Traces
 from chartdistill.errors import ArtefactError
 from chartdistill.runtime.run_folder import UNFINISHED_ERASURE, disk_errors, write_text
 from chartdistill.runtime.tombstones import remove_file
+from chartdistill.schema import Split
 
 UNPROVEN = ".erased_unproven.json"
 
@@ -30,7 +31,7 @@ class _OneTarget(BaseModel):
 
     id: str
     source: str
-    split: str | None
+    split: Split | None
     words: list[str]
     by_place: bool
 

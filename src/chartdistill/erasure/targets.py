@@ -20,7 +20,7 @@ from chartdistill.records import AnySource, SourceEntry, body_hash
 from chartdistill.records.sources.entry import group_text
 from chartdistill.runtime.run_folder import read_manifest, read_rows
 from chartdistill.runtime.tombstones import Tombstones
-from chartdistill.schema import Record, RejectedRecord, TrainExample
+from chartdistill.schema import Record, RejectedRecord, Split, TrainExample
 
 RECORDS, REJECTED = "records.jsonl", "rejected.jsonl"
 _NEAR = 3
@@ -33,7 +33,7 @@ class Target:
 
     id: str
     source: str = ""
-    split: str | None = None
+    split: Split | None = None
     words: set[str] = field(default_factory=set)
     """`body_hash` of each text that goes by this id."""
     clusters: set[str] = field(default_factory=set)
