@@ -317,10 +317,8 @@ class Run:
 
     def train_options(self) -> TrainOptions:
         """How the student is tuned: as the config says, and as its starting adapter is."""
-        start = self.adapter("student")
-        return (
-            self.config.train if start is None else go_on_from(self.config.train, start, self.model_folder("student"))
-        )
+        own, start = self.config.train, self.adapter("student")
+        return own if start is None else go_on_from(own, start, self.model_folder("student"))
 
     def model_mark(self, role: Role) -> str:
         """Changes when the model of a role does, or its adapter."""
@@ -368,19 +366,13 @@ def load_run(path: Path, records: Path | None = None, run_dir: Path | None = Non
     values = read_yaml(path)
     require_kind(path, values, "a config of one run")
     base = path.resolve().parent
-    arguments = [str(path)]
-    if run_dir is not None:
-        values["run_dir"] = str(run_dir)
-        arguments += ["--run-dir", str(run_dir)]
+    overrides = {"--records": records, "--run-dir": run_dir}
+    arguments = [str(path), *(str(x) for one in overrides.items() if one[1] is not None for x in one)]
+    values |= {} if run_dir is None else {"run_dir": str(run_dir)}
     for source in values.get("records") or []:
-        if isinstance(source, dict):
-            _resolve(source, "path", base)
-            _resolve(source, "gold", base)
-            if isinstance(source.get("gold"), dict):
-                _resolve(source["gold"], "path", base)
+        _resolve(source, base)
     if records is not None:
         values["records"] = [source_for(records).model_dump()]
-        arguments += ["--records", str(records)]
     return Run(checked(RunConfig, values, path), base, arguments=arguments)
 
 
@@ -390,9 +382,12 @@ def _with_clean_examples(task: Task) -> Task:
     return task.model_copy(update={"examples": examples}) if examples else task
 
 
-def _resolve(holder: dict[str, Any], name: str, base: Path) -> None:
-    if isinstance(holder.get(name), str):
-        holder[name] = os.path.normpath(base / holder[name])
+def _resolve(source: Any, base: Path) -> None:
+    """A source's paths are relative to `base`, and so is that of its gold."""
+    for name in ("path", "gold") if isinstance(source, dict) else ():
+        if isinstance(source.get(name), str):
+            source[name] = os.path.normpath(base / source[name])
+        _resolve(source.get(name), base)
 
 
 def load_task(path: Path) -> Task:
