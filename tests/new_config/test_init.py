@@ -125,7 +125,22 @@ def test_the_cards_a_shipped_config_is_planned_for_are_those_its_head_names(name
 
 @pytest.mark.parametrize(
     "name",
-    ["charts", "two words", "it's", 'say "aah"', "Ärzte-Brief", "a: b", "#1", "- x", "{a}", "%s", "$HOME", "*", "~"],
+    [
+        "charts",
+        "two words",
+        "it's",
+        'say "aah"',
+        "Ärzte-Brief",
+        "a: b",
+        "#1",
+        "- x",
+        "{a}",
+        "%s",
+        "$HOME",
+        "*",
+        "~",
+        "a\u00a0b\u202fc",
+    ],
 )
 def test_any_printable_path_arrives_as_it_is(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -140,6 +155,14 @@ def test_any_printable_path_arrives_as_it_is(name: str, tmp_path: Path, monkeypa
     assert source.type == "folder" and source.path == records
     assert source.gold is not None and source.gold.path == tmp_path / f"gold {name}.jsonl"
     assert run.dir == folder / "run"
+
+
+@pytest.mark.parametrize("name", [b"a\nb", b"a\x1b[1mb", b"Bef\xfcnde", b"a\xe2\x80\xa8b"])
+def test_a_path_that_a_config_cannot_hold_is_refused_by_name(name: bytes, tmp_path: Path) -> None:
+    records = charts(tmp_path / os.fsdecode(name))
+    with pytest.raises(InputError, match="a config cannot hold this name") as refused:
+        ask_all(options(records))
+    assert "\x1b" not in str(refused.value)
 
 
 def test_a_path_may_be_typed_as_a_shell_or_a_file_manager_writes_it(
@@ -234,6 +257,31 @@ def test_gold_of_other_charts_leaves_nothing(tmp_path: Path) -> None:
     ):
         init(tmp_path / "mine", options(records, gold=str(other)))
     assert {path.name for path in tmp_path.iterdir()} == {"charts", "gold.jsonl"}
+
+
+def test_gold_may_stand_in_the_file_of_the_charts(tmp_path: Path) -> None:
+    """A JSONL with charts and gold is named for both."""
+    items = {"medication": [{"text": "Velorim", "status": "continue"}]}
+    lines = [
+        {"id": f"c{i}", "text": f"Visit {i}. Takes Velorim {i} mg daily at home.", "gold": items} for i in range(6)
+    ]
+    (tmp_path / "charts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    init(tmp_path / "mine", options(tmp_path / "charts.jsonl", gold=str(tmp_path / "charts.jsonl")))
+    (source,) = load_run(tmp_path / "mine" / "config.yaml").config.records
+    assert source.gold is not None and source.gold.path == tmp_path / "charts.jsonl"
+
+
+@pytest.mark.parametrize(("code", "planned"), [(6, None), (255, [])], ids=["no card", "a broken driver"])
+def test_a_cpu_is_a_cpu_whatever_cards_are_here(
+    code: int, planned: list[Any] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\nexit {code}\n")
+    program.chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    hardware = ask_all(options(charts(tmp_path / "charts"))).hardware
+    assert hardware.config.stem == "cpu-smollm2"
+    assert hardware.planned == planned
 
 
 def test_a_file_that_is_no_gold_leaves_nothing(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import os
 import shlex
 import sys
 import tempfile
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any
 from chartdistill.config import load_task
 from chartdistill.doctor.machine import KNOWN_CARDS, Card, find_cards
 from chartdistill.doctor.shipped import CONFIGS, PLANNED_FOR, cards_named, pick
-from chartdistill.errors import ChartDistillError, ConfigError, InputError
+from chartdistill.errors import ChartDistillError, ConfigError, EngineError, InputError
 from chartdistill.records import AnySource, FolderSource, SourceEntry, source_for
 from chartdistill.runtime.yaml_file import CLONE, read_yaml
 from chartdistill.schema import RejectedRecord
@@ -107,6 +108,15 @@ def _asked(question: Question, answered: Mapping[str, Any]) -> Any:
             print(f"  {error}", file=sys.stderr)
 
 
+def can_be_written(path: Path) -> bool:
+    """Whether a config can hold a path: valid UTF-8 without line breaks and control characters."""
+    try:
+        name = os.fsencode(path).decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return not any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in name)
+
+
 def _path(said: str) -> Path:
     """A path as it was typed, or as a shell or a file manager writes it: with ~, quotes or backslashes."""
     path = Path(os.path.expanduser(said))  # of the text: as a Path `./~` would be the home folder
@@ -117,7 +127,7 @@ def _path(said: str) -> Path:
             words = []
         if len(words) == 1 and (unquoted := Path(os.path.expanduser(words[0]))).exists():
             path = unquoted
-    if not os.fsencode(path).decode("utf-8", "replace").isprintable():
+    if not can_be_written(path):
         raise InputError(
             f"{str(path)!r}: a config cannot hold this name (line breaks, control characters, or bytes that are not "
             "UTF-8). Rename it, or make a link to it with another name."
@@ -171,7 +181,11 @@ def _read_hardware(said: str, answered: Mapping[str, Any]) -> Hardware:
         )
     if said == "cpu":
         path, reason = pick([], own_charts=True)
-        return Hardware(CLONE / path, "a CPU, as --hardware says", [] if find_cards() else None)
+        try:
+            is_this_machine = not find_cards()
+        except EngineError:  # cards with a broken driver, which are not asked for
+            is_this_machine = False
+        return Hardware(CLONE / path, "a CPU, as --hardware says", None if is_this_machine else [])
     here = find_cards() if said in ("auto", *PLANNED_FOR) else []
     path, reason = pick(here, own_charts=True)
     if said == "auto" or path == f"configs/{said}.yaml":

@@ -18,7 +18,7 @@ from chartdistill.doctor.diagnosis import Diagnosis, diagnose
 from chartdistill.doctor.page import show
 from chartdistill.doctor.shipped import CONFIGS
 from chartdistill.errors import ArtefactError, ConfigError, InputError
-from chartdistill.new_config.answers import Answers, ask_all
+from chartdistill.new_config.answers import Answers, ask_all, can_be_written
 from chartdistill.new_config.config_text import new_config
 from chartdistill.runtime.run_folder import disk_errors
 
@@ -79,8 +79,10 @@ def _require_place(folder: Path, overwrite: bool) -> None:
             raise ArtefactError(
                 f"{nearest} cannot be written to by you. Give another folder, or change its permissions."
             )
-        if not os.fsencode(folder).decode("utf-8", "replace").isprintable():
-            raise ArtefactError(f"{str(folder)!r}: a config cannot hold this name. Give one of printable UTF-8.")
+        if not can_be_written(folder):
+            raise ArtefactError(
+                f"{str(folder)!r}: a config cannot hold this name. Give one of UTF-8 without control characters."
+            )
         if (folder / "config.yaml").exists() and not overwrite:
             raise ArtefactError(
                 f"{folder / 'config.yaml'} exists and stays as it is. Give another folder, or --overwrite to replace "
