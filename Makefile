@@ -35,7 +35,7 @@ distill: $(READY)
 	@config="$(CONFIG)"; [ -n "$$config" ] || config=$$($(PY) scripts/pick_config.py "$(RECORDS)") || exit $$?; \
 	! grep -qsE '^[^#]*model:.*$(SMALL_MODEL_NAME)' "$$config" || $(PY) scripts/fetch_model.py || exit $$?; \
 	$(PY) -m chartdistill doctor "$$config" $(RUN_ARGS) --quiet || { code=$$?; \
-		case "$$config" in */demo.yaml) ;; *) echo "distill: to see the flow without any of this: make demo" >&2 ;; esac; \
+		case "$$code $$config" in *demo.yaml) ;; 9*) echo "distill: to see the flow without any of this: make demo" >&2 ;; esac; \
 		exit $$code; }; \
 	exec $(PY) -m chartdistill run "$$config" $(RUN_ARGS)
 
