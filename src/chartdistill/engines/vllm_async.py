@@ -41,11 +41,15 @@ def open_async(options: VllmEngine, model: Path, adapter: Path, with_spans: bool
         from vllm.usage.usage_lib import UsageContext
         from vllm.v1.engine.async_llm import AsyncLLM
 
+        class Engine(AsyncLLM):  # type: ignore[misc]  # vLLM says no types
+            def __del__(self) -> None:
+                """Nothing: `started` ends it, and vLLM's own fails when the interpreter has put its modules away."""
+
         for logger in _SPEAK_OF_REQUESTS:
             logging.getLogger(logger).setLevel(logging.CRITICAL)
         # As what `LLM` is started with: the defaults of batch sizes go by it.
-        engine = AsyncLLM.from_engine_args(
-            AsyncEngineArgs(model=str(model), **arguments), usage_context=UsageContext.LLM_CLASS
+        engine = Engine.from_engine_args(
+            AsyncEngineArgs(model=str(model), use_tqdm_on_load=False, **arguments), usage_context=UsageContext.LLM_CLASS
         )
         return engine, engine.engine_core
 
