@@ -43,9 +43,12 @@ def test_transformers_reads_the_same_model_back(tmp_path: Path, architecture: st
     import torch
     from transformers import AutoModelForCausalLM, GgufConfig
 
-    biases = {"attention_bias": False} if architecture == "llama" else {}  # transformers reads none of a llama's
-    untied = architecture == "qwen3"
-    base = make_base(tmp_path / "base", architecture=architecture, tie_word_embeddings=not untied, **biases)
+    changes: dict[str, Any] = {
+        "llama": {"attention_bias": False},  # transformers reads no biases of a llama's
+        "qwen2": {},
+        "qwen3": {"tie_word_embeddings": False, "head_dim": 128},  # it takes 128 whatever the file says
+    }[architecture]
+    base = make_base(tmp_path / "base", architecture=architecture, **changes)
     run_dir = make_run(tmp_path, base)
     file = made(run_dir, tmp_path / "out", kind="f32")
     merged = export(read_run(run_dir), Wanted("merged", tmp_path / "merged", prompts=0))
