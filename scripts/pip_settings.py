@@ -62,7 +62,7 @@ def for_uv(settings: dict[str, str]) -> tuple[list[str], dict[str, str]]:
         if name in TO_UV:
             options += [word for part in value.split() for word in (TO_UV[name], part)]
         elif name in TO_ENVIRONMENT:
-            variables[TO_ENVIRONMENT[name]] = value
+            variables[TO_ENVIRONMENT[name]] = str(int(float(value))) if "timeout" in name else value
         elif name == "no-index":
             options += ["--no-index"] if value.lower() in ("1", "true", "yes", "on", "y", "t") else []
         elif name not in HARMLESS:

@@ -14,35 +14,15 @@ import pytest
 import bundle
 from chartdistill.errors import ModelError
 from places import ROOT
+from small_project import make_project
 from wheels import make_wheel
-
-BACKEND = '''
-"""A build backend of a few lines, so that the test needs no setuptools in the new environment."""
-import base64, hashlib, zipfile
-def build_editable(folder, settings=None, metadata=None):
-    name = "small-1-py3-none-any.whl"
-    with zipfile.ZipFile(f"{folder}/{name}", "w") as wheel:
-        wheel.writestr("small-1.dist-info/METADATA", "Metadata-Version: 2.1\\nName: small\\nVersion: 1\\n")
-        wheel.writestr("small-1.dist-info/WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n")
-        wheel.writestr("small-1.dist-info/RECORD", "")
-    return name
-def get_requires_for_build_editable(settings=None):
-    return []
-'''
 
 
 @pytest.fixture
 def carried(tmp_path: Path) -> tuple[Path, Path]:
     """A small project with our install scripts, and a bundle for it."""
     project, folder = tmp_path / "project", tmp_path / "bundle"
-    (project / "scripts").mkdir(parents=True)
-    for name in ("setup.sh", "install.sh", "isolated.sh"):
-        shutil.copy(ROOT / "scripts" / name, project / "scripts")
-    (project / "backend.py").write_text(BACKEND)
-    (project / "pyproject.toml").write_text(
-        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
-        '[project]\nname = "small"\nversion = "1"\n'
-    )
+    make_project(project)
     (folder / "wheels").mkdir(parents=True)
     wheel = make_wheel(folder / "wheels", "carried", "License-Expression: MIT")
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
@@ -88,7 +68,11 @@ def test_an_environment_from_a_bundle_is_made_again_from_it_or_left_alone(carrie
     os.utime(project / "pyproject.toml", (future, future))
     done = set_up()
     assert done.returncode == 0, done.stderr
-    assert not (project / ".venv/by-hand").exists(), "it was made again"
+    assert (project / ".venv/by-hand").exists(), "no package has changed, so nothing was thrown away"
+    (project / ".venv/requirements-cpu.lock").unlink()
+    done = set_up()
+    assert done.returncode == 0, done.stderr
+    assert not (project / ".venv/by-hand").exists(), "one that was not made to its end is made again"
     assert (project / ".venv/.ready").stat().st_mtime == future, "else make would do so each time"
     folder.rename(folder.with_name("carried away"))
     done = set_up()
@@ -159,6 +143,8 @@ def test_make_takes_the_name_of_a_new_bundle_for_no_bundle_to_install_from(tmp_p
     shutil.copy(ROOT / "Makefile", project)
     for name in ("requirements-cpu.lock", "requirements-cuda.lock", "pyproject.toml"):
         (project / name).touch()
+    for name in ("environment.py", "pip_settings.py"):
+        (project / "scripts" / name).touch()
     # They stand for the real ones, and say what they were given.
     (project / "scripts/python").write_text('#!/bin/sh\nprintf "%s\\n" "$@" > called\n')
     (project / "scripts/python").chmod(0o755)

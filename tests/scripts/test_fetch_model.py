@@ -92,6 +92,8 @@ def test_make_distill_gets_it_for_a_config_that_names_it(tmp_path: Path, config:
     shutil.copy(ROOT / "Makefile", project)
     for name in ("requirements-cpu.lock", "requirements-cuda.lock", "pyproject.toml"):
         (project / name).touch()
+    for name in ("environment.py", "pip_settings.py"):
+        (project / "scripts" / name).touch()
     # They stand for the real ones, and say what they were given.
     (project / "scripts/python").write_text('#!/bin/sh\necho "$@" >> called\n')
     (project / "scripts/python").chmod(0o755)
