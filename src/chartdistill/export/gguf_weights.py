@@ -126,7 +126,10 @@ def _describe(writer: Any, config: dict[str, Any], kind: GgufType, about: dict[s
     import gguf
 
     rope, width = _rope(config), _head_width(config)
-    file_types = {"f32": "ALL_F32", **{name: f"MOSTLY_{name.upper()}" for name in GGUF_TYPES if name != "f32"}}
+    file_types: dict[str, str] = {
+        "f32": "ALL_F32",
+        **{str(name): f"MOSTLY_{name.upper()}" for name in GGUF_TYPES if name != "f32"},
+    }
     writer.add_type("model")
     writer.add_name(about["name"])
     if licence := about.get("license"):
@@ -232,7 +235,8 @@ def _type_of(name: str, shape: tuple[int, ...], kind: GgufType) -> Any:
 def _size(shape: tuple[int, ...], kind: Any) -> int:
     import gguf
 
-    block, size = gguf.GGML_QUANT_SIZES[kind]
+    sizes: tuple[int, int] = gguf.GGML_QUANT_SIZES[kind]
+    block, size = sizes
     return math.prod(shape) // block * size
 
 

@@ -18,7 +18,7 @@ def erasure_limits(results: RunResults) -> Iterator[str]:
     if not number:
         return
     scores, left = results.scores, len(results.predictions)
-    counted = 0 if scores is None else scores.overlap.scored
+    counted = 0 if scores is None or scores.overlap is None else scores.overlap.scored
     figures = (
         f" The scores were made before and count {counted - left} of them; `evaluate` makes them again from the stored "
         "answers."
