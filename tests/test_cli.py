@@ -93,7 +93,7 @@ def test_each_verb_has_a_sentence_and_an_example_that_its_own_grammar_takes(name
         (["reprot", "c.yaml"], "did you mean 'report'?"),
         (["import_model"], "did you mean 'import-model'?"),
         (["run", "c.yaml", "--rundir", "x"], "did you mean '--run-dir'?"),
-        (["zzz"], "Verbs: run, prepare, label"),
+        (["zzz"], "Verbs: init, run, prepare, label"),
     ],
 )
 def test_a_slip_is_answered_with_what_was_meant(

@@ -69,15 +69,7 @@ from chartdistill.runtime.run_folder import (
     write_text,
 )
 from chartdistill.runtime.tombstones import Tombstones
-from chartdistill.schema import (
-    CuratedLabel,
-    Label,
-    Prediction,
-    Record,
-    Task,
-    TrainExample,
-    content_hash,
-)
+from chartdistill.schema import CuratedLabel, Label, Prediction, Record, Task, TrainExample, content_hash
 
 _ARMS = ("base", "student")
 VARIANTS = "variants"

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,9 +20,10 @@ from typing import Any
 from chartdistill.errors import InputError
 from chartdistill.records.annotations import annotations_sha256
 from chartdistill.records.cleaning import Cleaned, clean
+from chartdistill.records.erased import LEFT_OUT, say_left_out, was_erased
 from chartdistill.records.gold import FINDINGS, GoldFile
 from chartdistill.records.groups import SPLIT_BY, group_key, join_groups
-from chartdistill.records.near_duplicates import ClusterBuilder, body_hash, body_words
+from chartdistill.records.near_duplicates import ClusterBuilder, body_words
 from chartdistill.records.sources import BAD_GROUP, AnySource, PrepareOptions, SourceEntry
 from chartdistill.records.sources.dataset import CACHE_PREFIX
 from chartdistill.runtime.run_folder import (
@@ -134,18 +134,9 @@ def prepare(
             facts["gold"] = [gold.finish(first_pass.rejected, out, erased) for gold in gold_files if gold is not None]
     if erased:
         facts[ERASED] = erased.facts()
-        _say_left_out(counts["by_reason"].get(ERASED, 0), folder.parent)
+        say_left_out(counts["by_reason"].get(ERASED, 0), folder.parent)
     facts[SPLIT_BY] = "group" if by_group else "near_duplicates"
     return write_manifest(folder, state, started, **facts, versions={"chartdistill": version("chartdistill")})
-
-
-def _say_left_out(number: int, run_dir: Path) -> None:
-    if number:
-        print(
-            f"prepare: {number} charts of the sources were left out, since they were erased from {run_dir}; delete "
-            "them from the sources too",
-            file=sys.stderr,
-        )
 
 
 def _require_some(folder: Path, counts: dict[str, Any]) -> None:
@@ -205,8 +196,9 @@ class _FirstPass:
             self._num_read += 1
             if self._progress is not None and self._num_read % _PROGRESS_EVERY == 0:
                 self._progress(self._num_read, None)
-            if entry.id in self._erased or self._is_erased(entry):
-                self._leave_out(entry)
+            if was_erased(entry, self._erased):
+                self._rejected.write(LEFT_OUT)
+                self.reasons.append(LEFT_OUT.reason)
                 continue
             if isinstance(entry, RejectedRecord):
                 self.reject(entry)
@@ -235,18 +227,6 @@ class _FirstPass:
             )
         if source.grouped_by() is not None:
             _check_groups(source, taken, bad, grouped, shown)
-
-    def _is_erased(self, entry: SourceEntry | RejectedRecord) -> bool:
-        """Whether a chart was erased under another id, or all charts of its group were."""
-        if not self._erased or isinstance(entry, RejectedRecord):
-            return False
-        return self._erased.has_group(entry.group) or self._erased.has_words(body_hash(clean(entry.text).text))
-
-    def _leave_out(self, entry: SourceEntry | RejectedRecord) -> None:
-        """Neither name nor place of what was erased is written."""
-        detail = "was erased from this run; delete it from its source too"
-        self._rejected.write(RejectedRecord(source=ERASED, reason=ERASED, detail=detail))
-        self.reasons.append(ERASED)
 
     def reject(self, row: RejectedRecord) -> None:
         """Write one rejection."""

@@ -1,0 +1,40 @@
+"""Charts that were erased from a run, and that a source still has: they are left out.
+
+In: an entry of a source, the run's tombstones. Out: whether it is one of them. Must hold: neither name nor place of
+what was erased is written anywhere.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from chartdistill.records.cleaning import clean
+from chartdistill.records.near_duplicates import body_hash
+from chartdistill.records.sources import SourceEntry
+from chartdistill.runtime.tombstones import ERASED, Tombstones
+from chartdistill.schema import RejectedRecord
+
+LEFT_OUT = RejectedRecord(
+    source=ERASED, reason=ERASED, detail="was erased from this run; delete it from its source too"
+)
+"""The rejection of each of them."""
+
+
+def was_erased(entry: SourceEntry | RejectedRecord, erased: Tombstones) -> bool:
+    """Whether a chart was erased: under its id, under another one (by its words), or with all charts of its group."""
+    if entry.id in erased:
+        return True
+    if not erased or isinstance(entry, RejectedRecord):
+        return False
+    return erased.has_group(entry.group) or erased.has_words(body_hash(clean(entry.text).text))
+
+
+def say_left_out(number: int, run_dir: Path) -> None:
+    """On standard error, where there are any."""
+    if number:
+        print(
+            f"prepare: {number} charts of the sources were left out, since they were erased from {run_dir}; delete "
+            "them from the sources too",
+            file=sys.stderr,
+        )
