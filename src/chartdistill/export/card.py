@@ -56,7 +56,7 @@ class Card:
             f"# {self.title}: {_WHAT[self.to]}",
             f"A student that lists what a patient chart says of: {', '.join(self.questions)}. "
             f"Made by chartdistill from {self._base()}.{self._merged()}",
-            *(f"**{sentence[0].upper()}{sentence[1:]}.**" for sentence in self.warnings),
+            *(f"**{sentence[0].upper()}{sentence[1:].rstrip('.')}.**" for sentence in self.warnings),
             "## Does it answer as the student did?",
             *self._compared(),
             "## How to ask",
@@ -90,8 +90,10 @@ class Card:
             return " The adapter alone: the base model's weights are not in this folder."
         said = (
             f" Base and adapter were added up in 32 bits and rounded once to {self.made['dtype']}, as the base is "
-            "stored (a rounding that can change answers: see the table)."
+            "stored."
         )
+        if self.made["dtype"] != "float32":
+            said += " That rounding can change answers: see the table."
         if self.origin["trained_over_4_bits"]:
             said += (
                 " The adapter was trained over a base in 4 bits (NF4), and is merged into the whole one: other weights "

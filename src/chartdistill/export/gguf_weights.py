@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from chartdistill.errors import ModelError
 from chartdistill.export.gguf_tokenizer import GgufTokenizer
-from chartdistill.export.options import GGUF_TYPES, GgufType
+from chartdistill.export.options import GgufType
 from chartdistill.runtime.model_folder import read_json
 
 BYTES_PER_VALUE: dict[GgufType, float] = {
@@ -126,10 +126,7 @@ def _describe(writer: Any, config: dict[str, Any], kind: GgufType, about: dict[s
     import gguf
 
     rope, width = _rope(config), _head_width(config)
-    file_types: dict[str, str] = {
-        "f32": "ALL_F32",
-        **{str(name): f"MOSTLY_{name.upper()}" for name in GGUF_TYPES if name != "f32"},
-    }
+    file_type = "ALL_F32" if kind == "f32" else f"MOSTLY_{kind.upper()}"
     writer.add_type("model")
     writer.add_name(about["name"])
     if licence := about.get("license"):
@@ -137,7 +134,7 @@ def _describe(writer: Any, config: dict[str, Any], kind: GgufType, about: dict[s
     if base := about.get("base"):
         writer.add_base_model_count(1)
         writer.add_base_model_name(0, base)
-    writer.add_file_type(gguf.LlamaFileType[file_types[kind]])
+    writer.add_file_type(gguf.LlamaFileType[file_type])
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     writer.add_block_count(config["num_hidden_layers"])
     writer.add_context_length(config["max_position_embeddings"])
@@ -172,9 +169,8 @@ def _tensors(model: Path, config: dict[str, Any], known: _Architecture, stack: E
     import gguf
     from safetensors import safe_open
 
-    names = gguf.get_tensor_name_map(
-        {name: number for number, name in gguf.MODEL_ARCH_NAMES.items()}[known.name], config["num_hidden_layers"]
-    )
+    kind = next(number for number, name in gguf.MODEL_ARCH_NAMES.items() if name == known.name)
+    names = gguf.get_tensor_name_map(kind, config["num_hidden_layers"])
     for path in sorted(model.glob("*.safetensors")):
         stored = stack.enter_context(safe_open(path, framework="pt"))
         for own in sorted(stored.keys()):
@@ -235,9 +231,8 @@ def _type_of(name: str, shape: tuple[int, ...], kind: GgufType) -> Any:
 def _size(shape: tuple[int, ...], kind: Any) -> int:
     import gguf
 
-    sizes: tuple[int, int] = gguf.GGML_QUANT_SIZES[kind]
-    block, size = sizes
-    return math.prod(shape) // block * size
+    block, size = gguf.GGML_QUANT_SIZES[kind]
+    return int(math.prod(shape) // block * size)
 
 
 def _packed(value: FloatArray, kind: Any, name: str) -> NDArray[Any]:

@@ -8,8 +8,8 @@ no F1 is made up.
 Limits, set before anything was measured: an export fails where more than 5% of its answers are other tokens (3 of 64
 pass), or joint F1 is lower by more than 0.02. Rounding flips a greedy answer only where two tokens are nearly tied, so
 few may; a lost tensor, a wrong template or rope changes most. The F1 limit is on the value: the interval of no
-difference at all in 64 prompts reaches about 0.06 to either side (metrics/intervals.py), so its end could never be held
-to 0.02; it stands beside, and `--prompts` narrows it.
+difference at all in 64 prompts reaches about 0.14 to either side (metrics/intervals.py: none of 64 rules out few), so
+its end could never be held to 0.02; it stands beside, and `--prompts` narrows it.
 """
 
 from __future__ import annotations
