@@ -14,6 +14,7 @@ that is under way: after a kill they are installed again, since half a package l
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
 import re
 import shutil
@@ -205,6 +206,17 @@ def main() -> None:
     parser.add_argument("target", choices=("cpu", "cuda"))
     parser.add_argument("--bundle", type=Path)
     arguments = parser.parse_args()
+    with Path(__file__).open() as turn:  # two at once would pull the folder from under each other
+        try:
+            fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another set-up of this clone is at work; waiting for it")
+            fcntl.flock(turn, fcntl.LOCK_EX)
+        bring_up_to_date(arguments)
+
+
+def bring_up_to_date(arguments: argparse.Namespace) -> None:
+    """Make the environment, or install what has changed."""
     environment = Environment(arguments.folder, arguments.target, arguments.bundle)
     lock_file = ROOT / f"requirements-{arguments.target}.lock"
     text = lock_file.read_text(encoding="utf-8")
@@ -243,4 +255,10 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        say("stopped. The same command takes it up again.")
+        sys.exit(130)
+    except subprocess.CalledProcessError as failed:
+        sys.exit(f"setup: this failed, see above: {' '.join(map(str, failed.cmd))}\n{failed.stderr or ''}".rstrip())
