@@ -7,6 +7,9 @@ import { TrialView } from "./trial.js";
 const NAMES = ["labels", "gold", "try"];
 const KEYS = { j: "next", k: "previous", a: "keep", x: "drop", u: "undo", n: "none", m: "mark", c: "chart", i: "items" };
 
+const LOADING = "Loading.";
+const SLOW_MS = 500;
+
 const said = document.getElementById("said");
 const main = document.getElementById("main");
 const say = {
@@ -26,7 +29,10 @@ const say = {
     }
     say.busy = true;
     main.setAttribute("aria-busy", "true");
+    const slow = setTimeout(() => said.textContent || say.hear(LOADING), SLOW_MS);
     await say.locally(work);
+    clearTimeout(slow);
+    if (said.textContent === LOADING) said.textContent = "";
     say.busy = false;
     main.setAttribute("aria-busy", "false");
     if (say.waiting) {

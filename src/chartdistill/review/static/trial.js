@@ -29,7 +29,7 @@ export class TrialView {
   }
 
   do(what) {
-    if (what === "ask" || what === "keep") this.say.trying(() => this.ask());
+    if (what === "ask" || what === "keep") this.say.trying(() => this.ask(), { waits: true });
   }
 
   async ask() {
