@@ -14,11 +14,12 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from chartdistill.config import Run, load_run
-from chartdistill.engines import Generation, TransformersEngine, VllmEngine, require_fit, require_served
+from chartdistill.engines import Generation, Request, TransformersEngine, VllmEngine, require_fit, require_served
 from chartdistill.errors import ArtefactError, ConfigError, ModelError
 from chartdistill.evaluation.generation import require_same_examples
 from chartdistill.evaluation.judgement import doubts
@@ -53,6 +54,8 @@ NOTE, PARITY, MODEL_CARD = "export.json", "parity.json", "MODEL_CARD.md"
 _OURS = "Made by chartdistill"
 """In a card that `report` wrote; PEFT's own, where nothing was reported, says nothing, and names a path."""
 Say = Callable[[str], None]
+_Given = tuple[parity.Row, list[Generation] | Absent]
+"""A row of the comparison to be filled, and what the program answered."""
 
 
 def run_export(arguments: Any) -> None:
@@ -260,45 +263,15 @@ class _Maker:
         """
         questions = self._questions()
         asked = [one.request for one in questions]
-        engine = self.run.config.student.engine
-        longest = max(len(request.prompt_ids) + request.max_tokens for request in asked)
-        vllm = engine if isinstance(engine, VllmEngine) else VllmEngine(max_model_len_tokens=longest)
-        adapter = self.adapter.folder if self.merges else work
-        given: list[tuple[parity.Row, list[Generation] | Absent]] = []
-
-        def add(name: str, what: str, counts: bool, answers: list[Generation] | Absent, cut: int | None = None) -> None:
-            given.append((parity.Row(name, what, counts, cut_otherwise=cut), answers))
-
-        self._say(f"comparing {len(asked)} answers: vLLM with the adapter")
-        served = (
-            ask_vllm(vllm, self.model, adapter, asked) if self._is_served() else Absent("vLLM serves no such adapter")
-        )
-        of_merged: list[Generation] | Absent = []
-        if self.merges:
-            self._say("comparing: vLLM, merged")
-            of_merged = ask_vllm(vllm, merged, None, asked)
+        by_vllm = self._by_vllm(asked, self.adapter.folder if self.merges else work, merged)
         self._say("comparing: the student as it was trained")
         reference = ask_transformers(self._as_trained(), self.model, self.adapter.folder, asked)
-        add("training", f"as trained (transformers, {self._trained_in()}, adapter)", False, reference)
-        if self.merges:
-            self._say("comparing: transformers, merged")
-            plain = ask_transformers(TransformersEngine(batch_size=8), merged, None, asked)
-            add("merged", f"merged ({self.made['dtype']}), transformers", self.wanted.to == "merged", plain)
-        add("vllm-adapter", "vLLM with the adapter", not self.merges, served)
-        if self.merges:
-            add("vllm-merged", f"merged ({self.made['dtype']}), vLLM", self.wanted.to == "merged", of_merged)
+        trained = parity.Row("training", f"as trained (transformers, {self._trained_in()}, adapter)", False)
+        given: list[_Given] = [(trained, reference), *self._by_transformers(asked, merged), *by_vllm]
         if self._to_gguf:
-            self._say("comparing: llama.cpp")
-            texts = [self.form.text(one.record.text, one.task.question) for one in questions]
-            said = ask_llama_cpp(work / self._gguf_file(), asked, texts, self.form)
-            what = f"GGUF {self.wanted.kind}, llama.cpp"
-            if isinstance(said, Absent):
-                add("gguf", what, True, said)
-            else:
-                add("gguf-ids", f"{what}, prompt as ids", False, said.by_ids)
-                add("gguf", f"{what}, prompt as text", True, said.by_text, said.cut_otherwise)
+            given += self._by_llama_cpp(questions, work / self._gguf_file())
         rows = [
-            parity.Row(row.name, row.what, row.counts, absent=answers.why)
+            replace(row, absent=answers.why)
             if isinstance(answers, Absent)
             else parity.compare(row, questions, reference, answers)
             for row, answers in given
@@ -311,6 +284,36 @@ class _Maker:
             if row.absent is not None:
                 self._say(f"not compared: {row.what}: {row.absent}")
         return rows
+
+    def _by_vllm(self, asked: list[Request], adapter: Path, merged: Path) -> list[_Given]:
+        engine = self.run.config.student.engine
+        longest = max(len(request.prompt_ids) + request.max_tokens for request in asked)
+        vllm = engine if isinstance(engine, VllmEngine) else VllmEngine(max_model_len_tokens=longest)
+        self._say(f"comparing {len(asked)} answers: vLLM with the adapter")
+        served = ask_vllm(vllm, self.model, adapter, asked) if self._is_served() else Absent("vLLM serves none such")
+        given: list[_Given] = [(parity.Row("vllm-adapter", "vLLM with the adapter", not self.merges), served)]
+        if self.merges:
+            self._say("comparing: vLLM, merged")
+            row = parity.Row("vllm-merged", f"merged ({self.made['dtype']}), vLLM", self.wanted.to == "merged")
+            given.append((row, ask_vllm(vllm, merged, None, asked)))
+        return given
+
+    def _by_transformers(self, asked: list[Request], merged: Path) -> list[_Given]:
+        if not self.merges:
+            return []
+        self._say("comparing: transformers, merged")
+        row = parity.Row("merged", f"merged ({self.made['dtype']}), transformers", self.wanted.to == "merged")
+        return [(row, ask_transformers(TransformersEngine(batch_size=8), merged, None, asked))]
+
+    def _by_llama_cpp(self, questions: list[parity.Question], file: Path) -> list[_Given]:
+        self._say("comparing: llama.cpp")
+        texts = [self.form.text(one.record.text, one.task.question) for one in questions]
+        said = ask_llama_cpp(file, [one.request for one in questions], texts, self.form)
+        what = f"GGUF {self.wanted.kind}, llama.cpp"
+        if isinstance(said, Absent):
+            return [(parity.Row("gguf", what, True), said)]
+        by_text = parity.Row("gguf", f"{what}, prompt as text", True, cut_otherwise=said.cut_otherwise)
+        return [(parity.Row("gguf-ids", f"{what}, prompt as ids", False), said.by_ids), (by_text, said.by_text)]
 
     def _is_served(self) -> bool:
         try:

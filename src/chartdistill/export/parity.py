@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from chartdistill.engines import Generation, Request
@@ -109,10 +109,8 @@ def compare(
     tasks = list({one.task.name: one.task for one in questions}.values())
     own = score_arm(found, records, tasks)[ALL_TASKS][_METRIC]
     change = difference(found, expected, records, tasks)[ALL_TASKS][_METRIC]
-    return Row(
-        row.name,
-        row.what,
-        row.counts,
+    return replace(
+        row,
         prompts=len(questions),
         differing=same.count(False),
         other_items=alike.count(False),
@@ -120,7 +118,6 @@ def compare(
         change=change.value,
         low=change.low,
         high=change.high,
-        cut_otherwise=row.cut_otherwise,
     )
 
 
