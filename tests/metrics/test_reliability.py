@@ -75,8 +75,14 @@ def test_the_interval_of_a_large_error_holds_the_truth() -> None:
 
 def test_the_brier_score_of_true_probabilities_is_held_by_its_interval() -> None:
     true = float(np.mean([brier_score(drawn(5000, 999 + seed)).value or 0 for seed in range(5)]))
-    found = [brier_score(drawn(240, seed), seed, 400) for seed in range(100)]
+    found = [brier_score(drawn(240, seed)) for seed in range(100)]
     assert sum(one.low is not None and one.high is not None and one.low <= true <= one.high for one in found) >= 88
+
+
+def test_one_wrong_item_leaves_the_brier_score_an_interval_that_says_something() -> None:
+    found = brier_score(items([0.99] * 200, [True] * 199 + [False]))
+    assert found.value == pytest.approx(0.005, abs=1e-4) and found.low is not None and found.high is not None
+    assert 0 < found.low < 0.005 < found.high < 0.04
 
 
 def test_coverage_counts_from_the_surest_item_on() -> None:

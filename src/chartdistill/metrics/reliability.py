@@ -10,7 +10,7 @@ likely are never told apart.
   by chance alone; `ece_by_chance` says what it would be on average if every probability were the true one (after
   Broecker and Smith 2007, Increasing the reliability of reliability diagrams). Its interval is the percentile
   bootstrap's, which leans upwards for the same reason.
-- Brier score: the mean of (probability - right)^2.
+- Brier score: the mean of (probability - right)^2 (Brier 1950), with the interval of a share.
 - Risk and coverage (El-Yaniv and Wiener 2010, On the foundations of noise-free selective classification): of the items
   from a probability on, the share of all, and the share of them that is right. The threshold for a wanted precision is
   the lowest from which on Clopper and Pearson's one-sided 95% limit of that share is not below it (a bound, as Geifman
@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,6 @@ from scipy import stats
 from chartdistill.metrics.bootstrap import (
     Estimate,
     cluster_sums,
-    mean_intervals,
     percentile_interval,
     resample_weights,
     undefined,
@@ -100,8 +100,8 @@ def reliability(
         ece=calibration_error(items, seed, resamples),
         ece_by_chance=_by_chance(items.probabilities, seed),
         ece_before=calibration_error(own, seed, resamples),
-        brier=brier_score(items, seed, resamples),
-        brier_before=brier_score(own, seed, resamples),
+        brier=brier_score(items),
+        brier_before=brier_score(own),
         coverage=None if above is None else _share(above, np.ones_like(above), items.clusters),
         precision=None if above is None else _share(above & items.right, above, items.clusters),
         curve=_thinned(coverage_curve(items)),
@@ -144,15 +144,10 @@ def calibration_error(items: JudgedItems, seed: int = 0, resamples: int = 2000) 
     return _estimate(value, span, n, len(sums))
 
 
-def brier_score(items: JudgedItems, seed: int = 0, resamples: int = 2000) -> Estimate:
+def brier_score(items: JudgedItems) -> Estimate:
     """Mean squared error of the probabilities."""
-    n = len(items.right)
-    if not n:
-        return undefined("no items", 0)
     squares = (items.right - items.probabilities) ** 2
-    sums = cluster_sums(np.column_stack([squares, np.ones(n)]), items.clusters)
-    span = mean_intervals(sums[:, :1], sums[:, 1:], resamples, seed)[0]
-    return _estimate(float(squares.mean()), span and (max(0.0, span[0]), min(1.0, span[1])), n, len(sums))
+    return _share(squares, np.ones(len(squares)), items.clusters)
 
 
 def coverage_curve(items: JudgedItems) -> list[tuple[float, float]]:
@@ -192,11 +187,12 @@ def _by_chance(probabilities: FloatArray, seed: int) -> float | None:
     return float(np.mean(drawn))
 
 
-def _share(above: NDArray[np.bool_], below: NDArray[np.bool_], clusters: Sequence[str]) -> Estimate:
+def _share(above: NDArray[Any], below: NDArray[Any], clusters: Sequence[str]) -> Estimate:
+    """A ratio of sums of what lies between 0 and 1, with the interval of a share."""
     sums = cluster_sums(np.column_stack([above, below]).astype(np.float64), clusters)
     sums = sums[sums[:, 1] > 0]
     if not len(sums):
-        return undefined("no item is that likely", 0)
+        return undefined("no such item", 0)
     shares = ratios(sums[:, :1], sums[:, 1:])
     low, high = share_intervals(shares)
     return _estimate(float(shares.value[0]), (float(low[0]), float(high[0])), int(sums[:, 1].sum()), len(sums))
