@@ -7,6 +7,7 @@ said in words; where there is no calibration, why.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -170,19 +171,30 @@ def _table(found: Confidence, right: str) -> Table:
     return Table("How far the confidence holds", about, columns, rows)
 
 
-def _frame(across: str, up: str) -> tuple[Scale, Scale, list[Markup]]:
-    """A square of shares, with both axes."""
-    over, rise = Scale(0, 1, LEFT, WIDTH - RIGHT), Scale(0, 1, BASE, TOP)
-    parts = rules_left(rise, [(tick, f"{100 * tick:g}%") for tick in QUARTERS])
-    parts += [words(over.at(tick), BASE + 16, f"{100 * tick:g}%", "middle") for tick in QUARTERS]
+def _begin(values: Iterable[float]) -> float:
+    """Of an axis up to 1: the highest of a few round places that no value is below."""
+    least = min(values, default=0.0)
+    return next(one for one in (0.8, 0.6, 0.4, 0.2, 0.0) if one <= least or one == 0)
+
+
+def _frame(left: float, bottom: float, across: str) -> tuple[Scale, Scale, list[Markup]]:
+    """Both axes, from there up to 1; what each one is stands below the plot and in its caption."""
+    over, rise = Scale(left, 1, LEFT, WIDTH - RIGHT), Scale(bottom, 1, BASE, TOP)
+    parts = rules_left(rise, [(tick, f"{100 * tick:.3g}%") for tick in _ticks(bottom)])
+    parts += [words(over.at(tick), BASE + 16, f"{100 * tick:.3g}%", "middle") for tick in _ticks(left)]
     parts.append(words((LEFT + WIDTH) / 2, BASE + 31, across, "middle"))
-    parts.append(words(LEFT + 4, TOP - 2, up, "start"))
     return over, rise, parts
 
 
+def _ticks(begin: float) -> list[float]:
+    return [begin + (1 - begin) * share for share in QUARTERS]
+
+
 def _reliability_plot(bins: tuple[Bin, ...], right: str) -> Markup:
-    over, rise, parts = _frame("confidence", f"{right}")
-    parts.append(element("polyline", class_="line", points=corners((over.at(0), rise.at(0)), (over.at(1), rise.at(1)))))
+    begin = _begin([share for one in bins for share in (one.probability, one.right)])
+    over, rise, parts = _frame(begin, begin, "confidence")
+    ideal = corners(*((over.at(end), rise.at(end)) for end in (begin, 1.0)))
+    parts.append(element("polyline", class_="line", points=ideal))
     places = [(over.at(one.probability), rise.at(one.right)) for one in bins]
     parts.append(element("polyline", class_="line validation", points=corners(*places)))
     for (x, y), one in zip(places, bins, strict=True):
@@ -192,7 +204,8 @@ def _reliability_plot(bins: tuple[Bin, ...], right: str) -> Markup:
 
 
 def _coverage_plot(found: Confidence, pooled: Reliability, right: str) -> Markup:
-    over, rise, parts = _frame("items kept, surest first", f"{right}, of those kept")
+    begin = _begin([found.wanted, *(precision for _, precision in pooled.curve)])
+    over, rise, parts = _frame(0.0, begin, "items kept, surest first")
     parts.append(rule_across("grid", rise.at(found.wanted)))
     places = [(over.at(coverage), rise.at(precision)) for coverage, precision in pooled.curve]
     parts.append(element("polyline", class_="line validation", points=corners(*places)))
