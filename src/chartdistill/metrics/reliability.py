@@ -169,7 +169,7 @@ def _kept(items: JudgedItems) -> tuple[NDArray[np.int64], NDArray[np.int64], Flo
     order = np.argsort(-items.probabilities, kind="stable")
     falling = items.probabilities[order]
     last = np.flatnonzero(np.append(falling[1:] != falling[:-1], True)) if len(falling) else np.zeros(0, dtype=np.int64)
-    return last + 1, np.cumsum(items.right[order], dtype=np.int64)[last], falling[last]
+    return last + 1, np.cumsum(items.right[order].astype(np.int64))[last], falling[last]
 
 
 def _by_chance(probabilities: FloatArray, seed: int) -> float | None:
