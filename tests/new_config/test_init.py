@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import termios
@@ -165,6 +166,12 @@ def test_the_folder_must_have_a_place_of_its_own(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"charts", "file"}
 
 
+def own_terminal() -> None:
+    """In a child: its standard input is its terminal, and Ctrl-C there ends it, also where ours ignores that."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("end", [b"\x03", b"\x04"], ids=["Ctrl-C", "Ctrl-D"])
 def test_an_end_in_the_middle_of_the_questions_leaves_nothing(end: bytes, tmp_path: Path) -> None:
@@ -173,7 +180,7 @@ def test_an_end_in_the_middle_of_the_questions_leaves_nothing(end: bytes, tmp_pa
     process = subprocess.Popen(
         [sys.executable, "-m", "chartdistill", "init", str(tmp_path / "mine")],
         stdin=theirs, stdout=subprocess.PIPE, stderr=theirs, start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        preexec_fn=own_terminal,
     )  # fmt: skip
     os.close(theirs)
     seen = b""
