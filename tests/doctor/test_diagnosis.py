@@ -232,7 +232,7 @@ def test_what_an_endpoint_cannot_bring_must_be_here(tmp_path: Path, tiny_model: 
     found = diagnose(run_with(tmp_path, tiny_model, teacher={**served, "model": "Some/Teacher"}, student=served))
     tokenizer = named(found, "teacher tokenizer")
     assert tokenizer.state == "no"
-    assert "--include '*.json' --local-dir models/Teacher" in tokenizer.remedy
+    assert "--include '*.json' --local-dir models/Teacher" in tokenizer.command
     student = named(found, "student weights")
     assert student.state == "no"
     assert "cannot be given the adapter" in student.found
