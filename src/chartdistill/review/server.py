@@ -150,6 +150,7 @@ def _listen(port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((HOST, port))
+        listener.listen()  # who has the address can connect, and waits until we answer
     except (OSError, OverflowError) as error:
         listener.close()
         said = getattr(error, "strerror", None) or str(error)

@@ -54,7 +54,7 @@ export class GoldView {
       ...this.records.map((one, place) => {
         const button = make("button", { type: "button", className: `gold-${one.state.replace(" ", "-")}` }, make("b", { textContent: one.record }), make("span", { textContent: one.state }));
         if (place === this.place) button.setAttribute("aria-current", "true");
-        button.addEventListener("click", () => this.say.trying(() => this.choose(place)));
+        button.addEventListener("click", () => this.say.trying(() => this.choose(place), { waits: true }));
         return make("li", {}, button);
       }),
     );

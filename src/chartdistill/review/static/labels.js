@@ -69,7 +69,7 @@ export class LabelsView {
       make("small", { textContent: entry.why[0] ?? "nothing speaks against it" }),
     );
     if (place === this.place) button.setAttribute("aria-current", "true");
-    button.addEventListener("click", () => this.say.trying(() => this.choose(place)));
+    button.addEventListener("click", () => this.say.trying(() => this.choose(place), { waits: true }));
     return make("li", {}, button);
   }
 
