@@ -15,7 +15,7 @@ def test_the_trainer_needs_no_pydantic_where_only_the_gpu_is_checked(tiny_model:
     program = (
         "import sys\n"
         f"sys.path.insert(0, {str(SCRIPTS / 'stand_ins')!r})\n"
-        "for name in ('rich', 'datasets', 'rapidfuzz', 'scipy', 'vllm'): sys.modules[name] = None\n"
+        "for name in ('rich', 'datasets', 'rapidfuzz', 'scipy', 'sklearn', 'vllm'): sys.modules[name] = None\n"
         "import bench_train, gpu_check, training_worker, pydantic\n"
         "assert 'stand_ins' in pydantic.__file__\n"
         "from pathlib import Path\n"

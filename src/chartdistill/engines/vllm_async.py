@@ -25,6 +25,10 @@ _SPEAK_OF_REQUESTS = ("vllm.entrypoints", "vllm.renderers", "vllm.v1.engine.asyn
 """Loggers that write an exception's words, which may be the prompt's."""
 
 
+def _is_never_said(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.CRITICAL
+
+
 @contextmanager
 def open_async(options: VllmEngine, model: Path, adapter: Path, with_spans: bool, name: str) -> Iterator[AsyncVllm]:
     """Start vLLM on a model folder with one adapter. To be called outside of an event loop, and used in one.
@@ -47,6 +51,7 @@ def open_async(options: VllmEngine, model: Path, adapter: Path, with_spans: bool
 
         for logger in _SPEAK_OF_REQUESTS:
             logging.getLogger(logger).setLevel(logging.CRITICAL)
+            logging.getLogger(logger).addFilter(_is_never_said)  # where vLLM configures its loggers again, a level goes
         # As what `LLM` is started with: the defaults of batch sizes go by it.
         engine = Engine.from_engine_args(
             AsyncEngineArgs(model=str(model), use_tqdm_on_load=False, **arguments), usage_context=UsageContext.LLM_CLASS
