@@ -183,6 +183,13 @@ def _predict(arguments: argparse.Namespace, run: Run) -> None:
     if "-" in (str(arguments.config), str(arguments.records)) and arguments.records in (None, Path("-")):
         from chartdistill.evaluation.one_chart import answer
 
+        if arguments.min_confidence is not None or arguments.review_file is not None:
+            raise ConfigError(
+                "--min-confidence and --review-file divide the charts of --records PATH; of one chart on standard "
+                "input the answer says how sure each item is. Leave them out, or give --records PATH."
+            )
+        if arguments.out is not None:
+            require_writable("--out", arguments.out, arguments.overwrite, read=(run.dir,))
         form = arguments.format or ("jsonl" if arguments.json else None)
         if sys.stdin.isatty():
             print("paste a chart, then Ctrl-D on a line of its own", file=sys.stderr)
@@ -190,11 +197,12 @@ def _predict(arguments: argparse.Namespace, run: Run) -> None:
         with Student(run, arguments.filters) as student:
             for line in student.warnings:
                 print(f"chartdistill predict: warning: {line}", file=sys.stderr)
+            if student.no_confidence:
+                print(f"chartdistill predict: items have no confidence: {student.no_confidence}", file=sys.stderr)
             said = answer(student, data, run.tasks, form)
         if arguments.out is None:
             print(said, end="")
             return
-        require_writable("--out", arguments.out, arguments.overwrite, read=(run.dir,))
         with whole_file(arguments.out) as stream:
             stream.write(said)
         return

@@ -255,3 +255,19 @@ def test_without_validation_records_or_when_they_are_scored_it_says_so(run: Run)
 
     scored = make_run(run.dir, split="validation")
     assert validation_records(scored) == [] and validation_records(run)
+
+
+def test_one_chart_on_standard_input_cannot_be_divided_and_its_place_is_looked_at_first(
+    run: Run, tmp_path: Path
+) -> None:
+    taken = tmp_path / "taken.txt"
+    taken.write_text("mine")
+    for options, said in (
+        (("--min-confidence", "0.9", "--review-file", str(tmp_path / "r.jsonl")), "Leave them out"),
+        (("--min-confidence", "0.9"), "Leave them out"),
+        (("--out", str(taken)), "stays as it is"),
+    ):
+        command = [sys.executable, "-m", "chartdistill", "predict", "-", "--run-dir", str(run.dir), *options]
+        done = subprocess.run(command, input="Start Keflex.", capture_output=True, text=True, check=False)
+        assert done.returncode != 0 and said in done.stderr and not done.stdout
+    assert taken.read_text() == "mine" and list(tmp_path.iterdir()) == [taken]

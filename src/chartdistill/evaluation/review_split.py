@@ -44,6 +44,8 @@ def require_review_place(review: Path, out: Path, overwrite: bool, read: Sequenc
     require_writable("--review-file", review, overwrite, read=read)
     if review.resolve() == out.resolve():
         raise ConfigError(f"--out and --review-file both name {out}; give one of them another file.")
+    if review.resolve().is_relative_to(out.resolve()):
+        raise ConfigError(f"--review-file {review} lies in {out}, a folder that is made anew; give it another place.")
 
 
 def divide(line: dict[str, Any], least: float) -> tuple[dict[str, Any], dict[str, Any] | None]:

@@ -5,7 +5,9 @@
     #1<tab>AnnotatorNotes T1<tab>...          the item, where the chart has it in other words, and its confidence
 
 Offsets are characters of the .txt, which is written as it was given, line ends too. An item without a place in the
-chart cannot stand in brat, nor can a failure; `skipped.tsv` names them. Read back by records/annotations/brat.py.
+chart cannot stand in brat, nor can a failure, or what is in the review file; `skipped.tsv` names them: path of the
+record, task, `without_place`, `failure` or `review`, and what it is. Our reader takes no answer of a task that has a
+failure or a review there, so its line goes when the task is corrected. Read back by records/annotations/brat.py.
 Format: https://brat.nlplab.org/standoff.html
 """
 
@@ -32,16 +34,21 @@ def write(charts: Iterator[Answered], out: Path, tasks: Sequence[Task]) -> None:
     skipped: list[str] = []
     for chart in charts:
         if chart.text is None:
-            skipped.append(f"{chart.id}\t{chart.failure}")
+            skipped.append(f"{_one_line(chart.id)}\t\tfailure\t{chart.failure or 'the review file says why'}")
             continue
         path = out / file_name(chart.id)
         make_folder(path.parent)
-        lines, left_out = standoff(chart)
+        lines, left_out = standoff(chart, tasks)
         _write(path.with_name(f"{path.name}.txt"), chart.text)
         _write(path.with_name(f"{path.name}.ann"), "".join(f"{line}\n" for line in lines))
-        skipped += [f"{chart.id}\t{why}" for why in left_out]
+        skipped += [f"{file_name(chart.id)}\t{why}" for why in left_out]
     if skipped:
         _write(out / "skipped.tsv", "".join(f"{line}\n" for line in skipped))
+
+
+def _one_line(record: str) -> str:
+    """A record's id as a cell; ids with tabs or line ends never name a file of theirs."""
+    return " ".join(record.split())
 
 
 def _write(path: Path, text: str) -> None:
@@ -59,17 +66,18 @@ def file_name(record: str) -> str:
     return f"record-{hashlib.sha256(record.encode()).hexdigest()[:16]}"
 
 
-def standoff(chart: Answered) -> tuple[list[str], list[str]]:
+def standoff(chart: Answered, tasks: Sequence[Task] = ()) -> tuple[list[str], list[str]]:
     """The lines of the .ann, and what cannot stand in it."""
     text, lines, left_out = chart.text or "", [], []
     number = 0
     for task, said in chart.tasks.items():
         if said.get("items") is None:
-            left_out.append(f"{task}: {said.get('failure')}")
+            left_out.append(f"{task}\tfailure\t{said.get('failure')}")
+    left_out += [f"{task}\treview\t{what}" for task, _, what in chart.waiting(tasks)]
     for task, _, item in chart.items():
         pieces = _pieces(text, item.get("span"))
         if not pieces:
-            left_out.append(f"{task}: an item without a place in the chart")
+            left_out.append(f"{task}\twithout_place\tan item without a place in the chart")
             continue
         number += 1
         offsets = ";".join(f"{start} {end}" for start, end in pieces)

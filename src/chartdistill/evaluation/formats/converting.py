@@ -78,4 +78,6 @@ def _answered(answers: Path, entries: Iterable[SourceEntry | RejectedRecord]) ->
                     "new ones."
                 )
             text = None if isinstance(entry, RejectedRecord) else entry.text
-            yield Answered(str(entry.id), entry.source, text, said.get("tasks", {}), said.get("failure"))
+            yield Answered(
+                str(entry.id), entry.source, text, said.get("tasks", {}), said.get("failure"), said.get("in_review", 0)
+            )

@@ -43,7 +43,7 @@ def write(charts: Iterator[Answered], out: IO[str], tasks: Sequence[Task]) -> No
     kinds = {task.name: entity_of(task).task_name for task in tasks}
     check = _checker()
     for chart in charts:
-        made = bundle(chart, kinds)
+        made = bundle(chart, kinds, tasks)
         check(made)
         out.write(json.dumps(made, ensure_ascii=False) + "\n")
 
@@ -57,7 +57,7 @@ def _checker() -> Callable[[_Resource], object]:
     return Bundle.model_validate
 
 
-def bundle(chart: Answered, kinds: Mapping[str, str]) -> _Resource:
+def bundle(chart: Answered, kinds: Mapping[str, str], tasks: Sequence[Task] = ()) -> _Resource:
     """One chart. `kinds`: task -> kind of finding, by its own name (`medication`)."""
     made: _Resource = {
         "resourceType": "Bundle",
@@ -70,8 +70,10 @@ def bundle(chart: Answered, kinds: Mapping[str, str]) -> _Resource:
     for task, said in chart.tasks.items():
         if said.get("items") is None:
             issues.append(_issue("error", "incomplete", f"{task}: {said.get('failure')}"))
-        elif not said["items"]:
+        elif chart.none_found(task):
             issues.append(_issue("information", "informational", f"{task}: none found"))
+    for task, _, what in chart.waiting(tasks):
+        issues.append(_issue("warning", "incomplete", f"{task}: {what}" if task else what))
     if issues:
         resources.append({"resourceType": "OperationOutcome", "issue": issues})
     entries = []

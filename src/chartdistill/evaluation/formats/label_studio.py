@@ -2,7 +2,8 @@
 
 Offsets are UTF-16 code units, as JavaScript counts; beside each stands its text, by which our reader tells the count
 (records/annotations/offsets.py). An item without a place in the chart has no region: `data.without_place` names it.
-Read back by records/annotations/label_studio.py. Format: https://labelstud.io/guide/task_format
+A chart of which an answer failed, or something is in the review file, has its regions as a prediction, which Label
+Studio shows, and which no reader takes for finished work. Read back by records/annotations/label_studio.py. Format: https://labelstud.io/guide/task_format
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ def write(charts: Iterator[Answered], out: IO[str], tasks: Sequence[Task]) -> No
     first = True
     for chart in charts:
         if chart.text is not None:
-            out.write(("" if first else ",") + "\n" + json.dumps(task_of(chart), ensure_ascii=True))
+            out.write(("" if first else ",") + "\n" + json.dumps(task_of(chart, tasks), ensure_ascii=True))
             first = False
     out.write("\n]\n")
 
 
-def task_of(chart: Answered) -> dict[str, Any]:
+def task_of(chart: Answered, tasks: Sequence[Task] = ()) -> dict[str, Any]:
     """One chart as a task of Label Studio."""
     text = chart.text or ""
     result: list[dict[str, Any]] = []
@@ -47,6 +48,10 @@ def task_of(chart: Answered) -> dict[str, Any]:
     failures = {task: said.get("failure") for task, said in chart.tasks.items() if said.get("items") is None}
     data |= {"without_place": homeless} if homeless else {}
     data |= {"without_answer": failures} if failures else {}
+    waiting = {task: what for task, _, what in chart.waiting(tasks)}
+    data |= {"in_review": waiting} if waiting else {}
+    if failures or waiting:
+        return {"data": data, "annotations": [], "predictions": [{"result": result}]}
     return {"data": data, "annotations": [{"was_cancelled": False, "ground_truth": False, "result": result}]}
 
 

@@ -17,9 +17,11 @@ from chartdistill.schema import Task
 COLUMNS = (
     "record", "source", "task", "result", "item", "status", "start", "end", "words", "grounded", "not_in_chart",
     "confidence", "dose", "route", "frequency", "as_needed", "duration", "failure",
+    "in_review",
 )  # fmt: skip
-"""`result`: item, none (found) or failure. `start`, `end`: characters of the chart, the end behind the last. Dose,
-frequency and duration as JSON."""
+"""`result`: item, none (found), failure, or review: `in_review` more items, or an answer that
+failed, stand in that file. `start`, `end`: characters of the chart, the end behind the last. Dose, frequency and
+duration as JSON."""
 _COMPUTED = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """The last four are the wide forms, which spreadsheets of East Asian languages take for the same."""
 
@@ -29,20 +31,22 @@ def write(charts: Iterator[Answered], out: IO[str], tasks: Sequence[Task]) -> No
     rows = csv.DictWriter(out, COLUMNS, restval="", lineterminator="\r\n")
     rows.writeheader()
     for chart in charts:
-        rows.writerows({name: safe(value) for name, value in row.items()} for row in _rows(chart))
+        rows.writerows({name: safe(value) for name, value in row.items()} for row in _rows(chart, tasks))
 
 
-def _rows(chart: Answered) -> Iterator[dict[str, Any]]:
+def _rows(chart: Answered, tasks: Sequence[Task]) -> Iterator[dict[str, Any]]:
     of = {"record": chart.id, "source": chart.source}
     if chart.failure is not None:
         yield of | {"result": "failure", "failure": chart.failure}
     for task, said in chart.tasks.items():
         if said.get("items") is None:
             yield of | {"task": task, "result": "failure", "failure": said.get("failure")}
-        elif not said["items"]:
+        elif chart.none_found(task):
             yield of | {"task": task, "result": "none"}
         for item in said.get("items") or ():
             yield of | {"task": task, "result": "item"} | _cells(chart, item)
+    for task, number, _ in chart.waiting(tasks):
+        yield of | {"task": task, "result": "review", "in_review": number}
 
 
 def _cells(chart: Answered, item: Mapping[str, Any]) -> dict[str, Any]:

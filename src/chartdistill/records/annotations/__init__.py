@@ -84,7 +84,7 @@ def read_annotations(options: AnnotationFile, tasks: Sequence[Task]) -> Reading:
 
 def annotations_sha256(path: Path) -> str:
     """Of a file its sha256, as `sha256sum` prints it; of a folder that of the names and hashes of its .ann and .txt
-    files.
+    files, and of what says which lists are not whole.
 
     Raises:
         InputError: one of them cannot be read.
@@ -93,12 +93,17 @@ def annotations_sha256(path: Path) -> str:
         if path.is_file():
             return _sha256(path)
         whole = hashlib.sha256()
-        for file in sorted(one for one in path.rglob("*") if one.suffix in (".ann", ".txt") and one.is_file()):
+        for file in sorted(one for one in path.rglob("*") if _counts(one, path) and one.is_file()):
             whole.update(f"{_sha256(file)}  {file.relative_to(path).as_posix()}\n".encode())
     except OSError as error:
         what = error.filename or path
         raise InputError(f"{what} cannot be read: {error.strerror}. Give labels that you may read.") from None
     return whole.hexdigest()
+
+
+def _counts(file: Path, folder: Path) -> bool:
+    """Whether a file of brat's folder decides what is read."""
+    return file.suffix in (".ann", ".txt") or file == folder / brat.SKIPPED
 
 
 def _sha256(file: Path) -> str:

@@ -68,6 +68,8 @@ class Document:
     spans: tuple[Span, ...]
     finished: bool | None = None
     """Whether a person said it is done; None where the tool does not tell."""
+    unsaid: Mapping[str, str] = field(default_factory=dict)
+    """Task -> why its list is not whole, so that nothing is said of it."""
 
 
 @dataclass(frozen=True, slots=True)

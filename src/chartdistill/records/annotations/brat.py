@@ -4,9 +4,10 @@
     A1<tab>Status T1 stop                          an attribute with its value; `A2<tab>Negated T1` without
     E1<tab>Drug:T1                                 an event; its attributes count as those of its trigger
 
-Relations, notes, normalisations and equivalences are left aside; any other line, an id that stands twice and an
-attribute of a span that is not there make the file unreadable, since a list that lacks something is a wrong one. The
-id is the path below the folder, without suffix.
+`skipped.tsv`, which `predict --format brat` writes beside them, names tasks of records whose list is not whole (record,
+task, `failure` or `review`, what): they have no answer here. Relations, notes, normalisations and equivalences are left
+aside; any other line, an id that stands twice and an attribute of a span that is not there make the file unreadable,
+since a list that lacks something is a wrong one. The id is the path below the folder, without suffix.
 Format: https://brat.nlplab.org/standoff.html
 """
 
@@ -25,6 +26,7 @@ from chartdistill.schema import Origin
 _SPAN = re.compile(r"(T\S+)\t(\S+) ([0-9]{1,9} [0-9]{1,9}(?:;[0-9]{1,9} [0-9]{1,9})*)(?:\t(.*))?")
 _ATTRIBUTE = re.compile(r"[AM]\S+\t(\S+) (\S+)(?: (.+))?")
 _LEFT_ASIDE = ("R", "N", "#", "*")
+SKIPPED = "skipped.tsv"
 _SHOWN = 20
 """Characters of an id in an error."""
 _EVENT = re.compile(r"(E\S+)\t[^\s:]+:(T\S+).*")
@@ -39,6 +41,7 @@ def read(path: Path) -> Iterator[Document | Finding]:
     files = sorted(one for one in path.rglob("*.ann") if not one.is_dir()) if path.is_dir() else [path]
     if not files:
         raise InputError(f"{path} holds no .ann file, nor do its sub-folders.")
+    unsaid = _unsaid(path / SKIPPED if path.is_dir() else path.with_name(SKIPPED))
     for file in files:
         name = file.relative_to(path) if path.is_dir() else Path(file.name)
         try:
@@ -60,7 +63,19 @@ def read(path: Path) -> Iterator[Document | Finding]:
         if isinstance(text, Unreadable):
             yield Finding(code="no_text", place=f"{origin.file}: the .txt", record=key, detail=text.detail)
             continue
-        yield Document(origin, key, text, spans)
+        yield Document(origin, key, text, spans, unsaid=unsaid.get(key, {}))
+
+
+def _unsaid(path: Path) -> dict[str, dict[str, str]]:
+    """Record -> task -> why its list is not whole."""
+    found: dict[str, dict[str, str]] = {}
+    text = _text(path)
+    for line in text.split("\n") if isinstance(text, str) else ():
+        record, task, code, *_ = [*line.rstrip("\r").split("\t"), "", ""]
+        if code in ("failure", "review"):
+            detail = f"{path.name} says that the list is not whole ({code}); delete its line there when it is"
+            found.setdefault(record, {})[task] = detail
+    return found
 
 
 def _text(path: Path) -> str | Unreadable | None:

@@ -165,7 +165,7 @@ class _DocumentReader:
     def __init__(self, document: Document, meanings: Meanings, uses: Mapping[str, _Use | None]) -> None:
         self._document, self._meanings = document, meanings
         self._found: list[Finding] = []
-        self._spoilt: set[str] = set()
+        self._spoilt: set[str] = set(document.unsaid)
         """Tasks of which something cannot be read: a list without it would be a wrong one."""
         text = document.text
         placed = None if text is None else place_spans(text, document.spans)
@@ -185,6 +185,8 @@ class _DocumentReader:
             for name, task in annotated.items()
             if name not in self._spoilt
         ]
+        for name in (one for one in document.unsaid if one in annotated):
+            self._tell("no_answer", annotated[name], document.unsaid[name])
         yield from self._found
         yield from answers
 

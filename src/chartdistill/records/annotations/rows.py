@@ -49,6 +49,10 @@ def read(path: Path, sha256: str, tasks: Sequence[Task]) -> Iterator[Said | Find
             key = id_text(row.get("record", row.get("id")))
             if key is None:
                 raise ValueError("names no record: `record` or `id` is missing")
+            if _is_unread(row):
+                said = f"holds no answer ({str(row['failure']).split(':')[0]})"
+                yield Finding(code="no_answer", place=f"{path.name}: {origin.place}", record=key, detail=said)
+                continue
             answers = _answers(row)
         except ValueError as error:
             yield Finding(code="bad_line", place=f"{path.name}: {origin.place}", detail=str(error))
@@ -75,6 +79,10 @@ def _answers(row: Mapping[str, Any]) -> dict[str, Any]:
 def _said(origin: Origin, key: str, text: str | None, name: str, answer: Any, task: Task | None) -> Said | Finding:
     if isinstance(answer, dict):
         items, completion, failure = answer.get("items"), answer.get("completion"), answer.get("failure")
+        if _is_part(answer):
+            place, detail = f"{origin.file}: {origin.place}", "holds a part of the answer: `predict --min-confidence` "
+            detail += "put the rest into its other file; give the answers of a `predict` without it, or whole ones"
+            return Finding(code="no_answer", place=place, record=key, task=name, detail=detail)
         if items is None and completion is None:
             why = str(failure).split(":")[0] if failure else "neither `completion` nor `items`"
             place = f"{origin.file}: {origin.place}"
@@ -87,6 +95,18 @@ def _said(origin: Origin, key: str, text: str | None, name: str, answer: Any, ta
     else:
         items = answer
     return Said(origin, key, text, name, _items(items, ("item", name) if task is None else task.called))
+
+
+def _is_unread(row: Mapping[str, Any]) -> bool:
+    """Whether it is `predict`'s line of a chart that it could not read."""
+    return isinstance(row.get("failure"), str) and not {"task", "tasks", "gold"} & set(row)
+
+
+def _is_part(answer: Mapping[str, Any]) -> bool:
+    """Whether the rest of the answer stands elsewhere: of either file of `predict --min-confidence`."""
+    items = answer.get("items")
+    doubted = isinstance(items, list) and any(isinstance(one, dict) and "reason" in one for one in items)
+    return bool(answer.get("in_review")) or doubted
 
 
 def _items(values: Any, names: tuple[str, str]) -> tuple[Item, ...]:
