@@ -222,7 +222,10 @@ def test_an_engine_that_is_killed_is_said_to_all_who_wait_and_ends_the_server(ru
         answers = [one.result(60) for one in asking]
         assert {answer.status_code for answer in answers} <= {200, 503} and any(a.status_code == 503 for a in answers)
         assert server.process.wait(60) == 6
-        assert "engine process died" in server.written and "Traceback" not in server.written
+        assert "engine process died" in server.written
+        # What vLLM's own process says of its worker's death is shown, as everywhere; ours is a sentence.
+        ours = [line for line in server.written.splitlines() if not line.startswith("(EngineCore")]
+        assert not any("Traceback" in line for line in ours)
         assert "Day 1" not in server.written
 
 
