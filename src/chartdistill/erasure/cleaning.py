@@ -62,7 +62,7 @@ def clean_file(path: Path, folder: Path, traces: Traces, dry: bool = False) -> T
         return _json(path, traces, dry)
     if suffix in (".csv", ".tsv"):
         return _table(path, traces, dry)
-    if suffix == ".log":
+    if suffix in (".log", ".torn"):
         return _rewritten(path, lambda lines: _plain_lines(lines, traces), dry)
     return Taken()
 

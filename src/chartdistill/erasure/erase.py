@@ -11,7 +11,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -39,10 +39,11 @@ from chartdistill.erasure.traces import Runs5, Traces
 from chartdistill.errors import ArtefactError, ConfigError, InputError
 from chartdistill.evaluation import REGISTRATIONS
 from chartdistill.evaluation.variant import Variant
+from chartdistill.runtime.onlookers import ONLOOKERS, nobody_looking_on
 from chartdistill.runtime.run_folder import UNFINISHED_ERASURE, disk_errors, lock, read_rows, unfinish
 from chartdistill.runtime.tombstones import SALT, TOMBSTONES, Tombstone, Tombstones, remove_file
 
-_OWN = (TOMBSTONES, SALT, UNFINISHED_ERASURE, UNPROVEN, REGISTRATIONS, ".lock")
+_OWN = (TOMBSTONES, SALT, UNFINISHED_ERASURE, UNPROVEN, REGISTRATIONS, ".lock", ONLOOKERS)
 _ANEW = ("report", "cache")
 """Folders of a run that are made again from the rest, or are only a copy of sources."""
 _STUDY_PAGES = ("study.json", "study.md", "study.html")
@@ -85,7 +86,7 @@ def erase(
     unknown = [set(ids) for _ in folders]
     left: list[str] = []
     for number, folder in enumerate(dict.fromkeys(folders)):
-        with nullcontext() if dry_run else lock(folder, erasing=True):
+        with nullcontext() if dry_run else _held(folder):
             left += _go_on(folder, say) if not dry_run else []
             plan, missing = _plan(folder, ids, groups, with_near_duplicates, say)
             unknown[number] = missing
@@ -106,6 +107,13 @@ def erase(
             f"{len(left)} files still hold something of what was erased: {', '.join(left[:_SHOWN])}. No verb wrote "
             "them, or they cannot be changed: delete them, then run the same command again, which searches once more."
         )
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """A folder for this erasure alone: nobody writes to it, and nobody looks at its charts."""
+    with lock(folder, erasing=True), nobody_looking_on(sorted({*homes_of(folder), *runs_in(folder)})):
+        yield
 
 
 def _plan(

@@ -10,13 +10,14 @@ from chartdistill.curation import checked_name
 from chartdistill.errors import ArtefactError, ConfigError
 from chartdistill.review.exchange import export_decisions, import_decisions
 from chartdistill.review.gold import write_gold
+from chartdistill.runtime.onlookers import looking_on
 
 
 def run_review(arguments: argparse.Namespace) -> None:
     """What the command line asks for.
 
     Raises:
-        ArtefactError: the folder is no run folder, or lacks a stage.
+        ArtefactError: the folder is no run folder, lacks a stage, or something is being erased from it.
         ConfigError: there is no name of who reviews.
     """
     run_dir: Path = arguments.run
@@ -25,6 +26,11 @@ def run_review(arguments: argparse.Namespace) -> None:
             f"{run_dir} is no run folder: it has no folder `records`. Name the folder of a run (its run_dir), for "
             "example runs/demo."
         )
+    with looking_on(run_dir):
+        _do(arguments, run_dir)
+
+
+def _do(arguments: argparse.Namespace, run_dir: Path) -> None:
     if arguments.export is not None:
         number = export_decisions(run_dir, arguments.export, arguments.overwrite)
         print(f"{number} decisions in {arguments.export}; they hold words of charts.", file=sys.stderr)

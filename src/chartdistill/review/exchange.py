@@ -17,6 +17,7 @@ from chartdistill.errors import InputError
 from chartdistill.runtime.json_lines import JsonLine, read_json_lines
 from chartdistill.runtime.outputs import require_writable, whole_file
 from chartdistill.runtime.run_folder import read_rows, require_manifest
+from chartdistill.runtime.tombstones import Tombstones
 from chartdistill.schema import Label
 
 _MAX_FAULTS = 10
@@ -37,6 +38,8 @@ class Imported:
     """The other way round: the decision here is the later one."""
     elsewhere: int
     """Decisions about labels that this run does not have; they stay in the file, and are not applied."""
+    erased: int = 0
+    """Decisions about records that were erased here: they are left out."""
 
     def sentence(self) -> str:
         """For the terminal."""
@@ -48,6 +51,8 @@ class Imported:
             )
         if self.elsewhere:
             parts.append(f"{self.elsewhere} are about labels that this run does not have (or has made anew)")
+        if self.erased:
+            parts.append(f"{self.erased} are about records that were erased here, and were left out")
         return "; ".join(parts) + "."
 
 
@@ -76,7 +81,13 @@ def import_decisions(run_dir: Path, source: Path) -> Imported:
         ArtefactError: the run has no labels.
     """
     require_manifest(run_dir / "labels", "label")
-    given = _read(source)
+    found, erased = _read(source), Tombstones.of(run_dir)
+    given = [row for row in found if row.record not in erased]
+    num_erased = len(found) - len(given)
+    if not given:
+        raise InputError(
+            f"{source}: all of its {num_erased} decisions are about records that were erased from {run_dir}."
+        )
     keys = {row.key for row in read_rows(run_dir / "labels" / "labels.jsonl", Label)}
     elsewhere = sum(row.label not in keys for row in given)
     if elsewhere == len(given):
@@ -102,7 +113,7 @@ def import_decisions(run_dir: Path, source: Path) -> Imported:
     theirs = in_force(given)
     differ = [place for place in old.keys() & theirs.keys() if old[place].items != theirs[place].items]
     replaced = sum(now.get(place) == theirs[place] for place in differ)
-    return Imported(len(added), len(given) - len(added), replaced, len(differ) - replaced, elsewhere)
+    return Imported(len(added), len(given) - len(added), replaced, len(differ) - replaced, elsewhere, num_erased)
 
 
 def _read(source: Path) -> list[Decision]:

@@ -88,7 +88,7 @@ class TrialView:
             "unavailable": self.unavailable,
             "arms": self.arms,
             "tasks": [{"task": task.name, "statuses": task.statuses} for task in tasks],
-            "warnings": [] if self._student is None else self._student.warnings,
+            "warnings": [] if self._student is None else _warnings(self._student),
             "job": job,
         }
 
@@ -157,6 +157,11 @@ class TrialView:
         with self._guard:
             if self._job is not None:
                 self._job |= facts
+
+
+def _warnings(student: Student) -> list[str]:
+    without = [f"Items have no confidence: {student.no_confidence}."] if student.no_confidence else []
+    return [*student.warnings, *without]
 
 
 class _Teacher:

@@ -285,6 +285,19 @@ def _path_hash(path: Path) -> str:
     return digest.hexdigest()
 
 
+def require_no_erasure(run_dir: Path) -> None:
+    """That no erasure was interrupted in a run folder.
+
+    Raises:
+        ArtefactError: one was.
+    """
+    if (run_dir / UNFINISHED_ERASURE).exists():
+        raise ArtefactError(
+            f"an erasure of records from {run_dir} was interrupted. Run `chartdistill erase {run_dir} --yes` first: it "
+            "goes on with what was begun."
+        )
+
+
 @contextmanager
 def lock(run_dir: Path, erasing: bool = False) -> Iterator[None]:
     """Hold the run folder; a second writer is refused at once. Released by the system if we are killed.
@@ -292,11 +305,8 @@ def lock(run_dir: Path, erasing: bool = False) -> Iterator[None]:
     A folder in which an erasure was interrupted is held for nobody else than for the erasure (`erasing`).
     """
     make_folder(run_dir)
-    if not erasing and (run_dir / UNFINISHED_ERASURE).exists():
-        raise ArtefactError(
-            f"an erasure of records from {run_dir} was interrupted. Run `chartdistill erase {run_dir} --yes` first: it "
-            "goes on with what was begun."
-        )
+    if not erasing:
+        require_no_erasure(run_dir)
     path = run_dir / ".lock"
     with disk_errors(path), open(path, "a+", encoding="utf-8", opener=private_opener) as stream:
         try:

@@ -100,6 +100,8 @@ def _engine_options(run: Run) -> VllmEngine:
 def _warn(student: Student, access: Access) -> None:
     for line in student.warnings:
         _say(f"warning: {line}")
+    if student.no_confidence:
+        _say(f"items have no confidence: {student.no_confidence}")
     if access.behind_proxy and access.tls is None:
         _say("warning: this server speaks plain HTTP; that its proxy ends TLS is yours to hold")
 
