@@ -100,6 +100,53 @@ def test_ctrl_c_is_answered_by_the_first_process_alone(tmp_path: Path) -> None:
         assert first.communicate(timeout=60)[0] == "first\n", what
 
 
+def test_ctrl_c_is_kept_from_what_multiprocessing_spawns_first(tmp_path: Path) -> None:
+    """With the first spawned process `multiprocessing` starts its resource tracker, which lets SIGINT through again."""
+    own = tmp_path / "own.py"
+    own.write_text(
+        "import multiprocessing, os, subprocess, sys, time\n"
+        "from multiprocessing import resource_tracker\n"
+        "from chartdistill.runtime.processes import children_without_interrupts, run_to_end\n"
+        "def wait(queue):\n"
+        "    try:\n"
+        "        queue.put('ready')\n"
+        "        time.sleep(6)\n"
+        "        queue.put('slept')\n"
+        "    except KeyboardInterrupt:\n"
+        "        queue.put('interrupted')\n"
+        "if __name__ == '__main__' and sys.argv[1] == 'verb':\n"
+        "    sys.exit(run_to_end([sys.executable, __file__, 'engine']))\n"
+        "if __name__ == '__main__':\n"
+        "    context = multiprocessing.get_context('spawn')\n"
+        "    said = context.SimpleQueue() if sys.argv[1] == 'tracked' else None\n"
+        "    with children_without_interrupts():\n"
+        "        said = said or context.SimpleQueue()\n"
+        "        child = context.Process(target=wait, args=(said,))\n"
+        "        child.start()\n"
+        "    print(said.get(), flush=True)\n"
+        "    try:\n"
+        "        time.sleep(4)\n"
+        "        print('no interrupt here', flush=True)\n"
+        "    except KeyboardInterrupt:\n"
+        "        print('first', flush=True)\n"
+        "    print(said.get(), flush=True)\n"
+    )
+    for what, here in (("engine", "first"), ("tracked", "first")):
+        command = [sys.executable, str(own), what]
+        first = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+        assert first.stdout is not None and first.stdout.readline() == "ready\n"
+        os.killpg(first.pid, signal.SIGINT)
+        assert first.communicate(timeout=60)[0].split() == [here, "slept"], what
+    first = subprocess.Popen(
+        [sys.executable, str(own), "verb"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    assert first.stdout is not None and first.stdout.readline() == "ready\n"
+    [verb] = psutil.Process(first.pid).children()
+    verb.send_signal(signal.SIGINT)  # as a terminal does, to it alone, so that nobody ends it
+    assert first.communicate(timeout=60)[0].split("\n")[:2] == ["no interrupt here", "slept"]
+
+
 @pytest.mark.parametrize("main", ["package", "notebook"])
 def test_spawned_processes_and_theirs_have_the_guard_and_the_quiet_before_anything_else(
     main: str, tmp_path: Path

@@ -44,6 +44,8 @@ from chartdistill.runtime.run_folder import UNFINISHED_ERASURE, disk_errors, loc
 from chartdistill.runtime.tombstones import SALT, TOMBSTONES, Tombstone, Tombstones, remove_file
 
 _OWN = (TOMBSTONES, SALT, UNFINISHED_ERASURE, UNPROVEN, REGISTRATIONS, ".lock", ONLOOKERS)
+EXPORTS = "exports"
+"""In a run folder: what `export` writes where no place is named."""
 _ANEW = ("report", "cache")
 """Folders of a run that are made again from the rest, or are only a copy of sources."""
 _STUDY_PAGES = ("study.json", "study.md", "study.html")
@@ -361,6 +363,8 @@ def _say_rest(plan: Plan, say: Say) -> None:
     if plan.adapters:
         for home in {one.folder.parent for one in plan.adapters}:
             say(f"  - train again: {retrain_command(home)}")
+        for made in sorted(path for one in plan.adapters for path in one.folder.parent.glob(f"{EXPORTS}/*")):
+            say(f"  - weights that were exported before: delete {made}, and its copies")
         say("  - what was made of these adapters elsewhere: merged weights, exports, students that started from them")
     sources = sorted({one.source for one in plan.targets.values() if one.source})
     for source in sources[:_SHOWN]:

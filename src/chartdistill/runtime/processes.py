@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
+from multiprocessing import resource_tracker
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _GRACE_S = 40.0
@@ -40,6 +41,10 @@ def children_without_interrupts() -> Iterator[None]:
     stop = threading.Event()
     threading.Thread(target=stop.wait, daemon=True).start()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    # The first process that `multiprocessing` spawns starts this tracker before it, which ends with letting SIGINT
+    # through, whatever was held back (CPython's multiprocessing/resource_tracker.py, `ensure_running`).
+    resource_tracker.ensure_running()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
@@ -66,8 +71,10 @@ def children_import_us() -> Iterator[None]:
 
 
 def _begin_child() -> None:
-    """Ends with us, and by us: Ctrl-C is ours alone, so that it is answered once."""
+    """Ends with us, and by us: Ctrl-C is ours alone, so that it is answered once. Ignored too, since a library may let
+    through what is held back; held back too, since one may set a handler."""
     end_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
