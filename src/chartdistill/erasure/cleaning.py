@@ -19,7 +19,7 @@ from typing import Any
 
 from chartdistill.erasure.search import variants
 from chartdistill.erasure.traces import GONE, Traces
-from chartdistill.runtime.run_folder import disk_errors, private_opener
+from chartdistill.runtime.run_folder import disk_errors, write_lines
 from chartdistill.runtime.tombstones import remove_file
 
 _DROP = object()
@@ -110,20 +110,6 @@ def _rewritten(path: Path, change: Callable[[Iterator[bytes]], Iterator[_Line]],
     return Taken(rows, named)
 
 
-def write_lines(path: Path, lines: Iterator[bytes]) -> None:
-    """Write a file whole or not at all, line by line."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with disk_errors(path):
-        try:
-            with open(beside, "wb", opener=private_opener) as out:
-                out.writelines(lines)
-                out.flush()
-                os.fsync(out.fileno())
-            os.replace(beside, path)
-        finally:
-            beside.unlink(missing_ok=True)
-
-
 def _rows(lines: Iterator[bytes], traces: Traces) -> Iterator[_Line]:
     for line in lines:
         try:
@@ -163,7 +149,7 @@ def _json(path: Path, traces: Traces, dry: bool) -> Taken:
         return Taken()
     if not dry:
         indent = re.match(r"[\[{]\n( +)", text)
-        write_lines(path, iter([_dumped(kept, None if indent is None else len(indent[1])) + b"\n"]))
+        write_lines(path, [_dumped(kept, None if indent is None else len(indent[1])) + b"\n"])
     return Taken(rows=counted[0], named=counted[1])
 
 
@@ -256,5 +242,5 @@ def _table(path: Path, traces: Traces, dry: bool) -> Taken:
     if not dry:
         out = io.StringIO()
         csv.writer(out, delimiter="\t" if path.suffix.lower() == ".tsv" else ",").writerows(kept)
-        write_lines(path, iter([out.getvalue().encode()]))
+        write_lines(path, [out.getvalue().encode()])
     return Taken(rows=len(rows) - len(kept))

@@ -13,10 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from chartdistill.erasure.cleaning import write_lines
 from chartdistill.erasure.targets import RECORDS, REJECTED, Learned, Target
 from chartdistill.evaluation import forget_held_out
-from chartdistill.runtime.run_folder import MANIFEST, count_by, read_manifest, read_rows, write_text
+from chartdistill.runtime.run_folder import MANIFEST, count_by, read_manifest, read_rows, write_lines, write_text
 from chartdistill.runtime.tombstones import ERASED, Tombstones
 from chartdistill.schema import CuratedLabel, Label, Prediction, Record, RejectedRecord, TrainExample
 

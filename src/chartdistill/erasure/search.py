@@ -146,23 +146,24 @@ def _table_values(stream: IO[bytes]) -> Iterator[str]:
                 stream.seek(0)
                 batches = iter(ipc.open_stream(stream))
         for batch in batches:
-            yield from _strings(batch.to_pylist())
+            yield from strings(batch.to_pylist())
     except (pyarrow.ArrowException, OSError, ValueError):
         return
 
 
-def _strings(value: Any) -> Iterator[str]:
+def strings(value: Any) -> Iterator[str]:
+    """Every text in a JSON-like value, names of its fields too."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, bytes):
         yield value.decode("utf-8", "replace")
     elif isinstance(value, dict):
         for key, one in value.items():
-            yield from _strings(key)
-            yield from _strings(one)
+            yield from strings(key)
+            yield from strings(one)
     elif isinstance(value, list | tuple):
         for one in value:
-            yield from _strings(one)
+            yield from strings(one)
 
 
 def _plain(stream: IO[bytes], head: bytes) -> Iterator[str]:

@@ -11,10 +11,10 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from chartdistill.erasure.search import strings
 from chartdistill.errors import ArtefactError, InputError
 from chartdistill.records import AnySource, SourceEntry, body_hash
 from chartdistill.records.sources.entry import group_text
@@ -254,17 +254,9 @@ def other_texts(folder: Path, homes: Sequence[Path], targets: dict[str, Target])
         yield from (row.prompt for row in _examples(home) if row.record not in targets)
     for path in (*folder.rglob("adapter/run.json"), *folder.rglob("curated/manifest.json")):
         try:
-            yield from _strings(json.loads(path.read_text(encoding="utf-8")))
+            yield from strings(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError):
             continue
-
-
-def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for one in value.values() if isinstance(value, dict) else value:
-            yield from _strings(one)
 
 
 def erased_before(homes: Sequence[Path], name: str) -> str | None:

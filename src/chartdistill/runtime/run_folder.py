@@ -84,11 +84,16 @@ def _errno_of(error: Exception) -> int | None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
+    write_lines(path, (text.encode(),))
+
+
+def write_lines(path: Path, lines: Iterable[bytes]) -> None:
+    """Write a file whole or not at all, piece by piece."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     with disk_errors(path):
         try:
-            with open(temporary, "w", encoding="utf-8", opener=private_opener) as stream:
-                stream.write(text)
+            with open(temporary, "wb", opener=private_opener) as stream:
+                stream.writelines(lines)
                 stream.flush()
                 os.fsync(stream.fileno())
             os.replace(temporary, path)
