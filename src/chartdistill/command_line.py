@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import difflib
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 from chartdistill import __version__
+from chartdistill.runtime.option_values import port, positive, share
 from chartdistill.serving import arguments as serving
 
 STAGES = {
@@ -211,7 +211,7 @@ def _add_predict(commands: Any) -> None:
     verb.add_argument("--json", action="store_true", help="of one chart on standard input: as JSON")
     _writes(verb, "what to write; a killed call is taken up by the same command")
     verb.add_argument("--filters", action="store_true", help="put the config's filters on the answers")
-    verb.add_argument("--min-confidence", type=float, metavar="P", help="keep items this likely to be right, 0 to 1")
+    verb.add_argument("--min-confidence", type=share, metavar="P", help="keep items this likely to be right, 0 to 1")
     verb.add_argument("--review-file", type=Path, metavar="FILE", help="JSONL to write: the others, and what failed")
 
 
@@ -285,7 +285,7 @@ def _add_review(commands: Any) -> None:
     )  # fmt: skip
     verb.add_argument("run", type=Path, metavar="RUN", help="a run folder in which `curate` has finished")
     verb.add_argument("--name", help="who reviews: stands beside every decision; asked for where it is left out")
-    verb.add_argument("--port", type=int, default=0, metavar="N", help="of 127.0.0.1; else a free one")
+    verb.add_argument("--port", type=port, default=0, metavar="N", help="of 127.0.0.1; else a free one")
     verb.add_argument("--teacher", action="store_true", help="the teacher answers in `Try it` too")
     does = verb.add_mutually_exclusive_group()
     does.add_argument("--export", type=Path, metavar="FILE", help="write all decisions as JSONL, and end")
@@ -310,32 +310,22 @@ def _add_export(commands: Any) -> None:
     verb.add_argument("--overwrite", action="store_true", help="replace an earlier export, once the new one is whole")
     verb.add_argument("--config", type=Path, metavar="CONFIG", help="instead of what training left in RUN")
     verb.add_argument(
-        "--prompts", type=_number, default=PROMPTS, metavar="N", help=f"held-out prompts to compare ({PROMPTS})"
+        "--prompts",
+        type=positive,
+        default=PROMPTS,
+        metavar="N",
+        help=f"held-out prompts to compare ({PROMPTS}); none: --no-check",
     )
     verb.add_argument(
-        "--max-differing", type=_share, default=Limits.max_differing, metavar="SHARE",
+        "--max-differing", type=share, default=Limits.max_differing, metavar="SHARE",
         help=f"of answers with other tokens than the student's, beyond which nothing is exported "
         f"({Limits.max_differing})",
     )  # fmt: skip
     verb.add_argument(
-        "--max-loss", type=_share, default=Limits.max_loss, metavar="F1",
+        "--max-loss", type=share, default=Limits.max_loss, metavar="F1",
         help=f"of joint F1, beyond which nothing is exported ({Limits.max_loss})",
     )  # fmt: skip
     verb.add_argument("--no-check", action="store_true", help="compare nothing, and say so in the export")
-
-
-def _share(text: str) -> float:
-    with suppress(ValueError):
-        if 0 <= (value := float(text)) <= 1:
-            return value
-    raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 1")
-
-
-def _number(text: str) -> int:
-    with suppress(ValueError):
-        if (value := int(text)) >= 1:
-            return value
-    raise argparse.ArgumentTypeError(f"{text!r} is no number of 1 or more; to compare nothing say --no-check")
 
 
 def _add_erase(commands: Any) -> None:

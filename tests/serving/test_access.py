@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from chartdistill.errors import ConfigError
-from chartdistill.serving.access import Access, bind, read_access
+from chartdistill.runtime.listening import listen
+from chartdistill.serving.access import Access, read_access
 from chartdistill.serving.arguments import KEY_VARIABLE
 
 KEY = "k3y-of-twenty-letters"
@@ -44,7 +44,7 @@ def test_loopback_needs_nothing_and_checks_the_host(host: str) -> None:
     access = read(host)
     assert access.is_loopback and access.checks_host and access.key is None
     if host != "127.0.0.2":
-        with bind(access) as bound:
+        with listen(access.address, access.port) as bound:
             assert bound.getsockname()[0] in ("127.0.0.1", "::1")
 
 
@@ -124,15 +124,3 @@ def test_tls_is_checked_before_the_engine_starts(tmp_path: Path, certificate: tu
 def test_a_host_that_is_no_address_is_not_looked_up(host: str) -> None:
     with pytest.raises(ConfigError, match="--host "):
         read(host)
-
-
-def test_a_port_that_is_taken_is_said_at_once() -> None:
-    with bind(read("127.0.0.1")) as first:
-        port = first.getsockname()[1]
-        with pytest.raises(ConfigError, match=f"port {port}: another program does"):
-            bind(Access("127.0.0.1", port))
-    with pytest.raises(ConfigError, match="no such address"):
-        bind(Access("192.0.2.1", 0))
-    with bind(Access("127.0.0.1", port)):  # and is free again
-        pass
-    assert KEY_VARIABLE not in os.environ

@@ -14,7 +14,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from chartdistill.serving.access import Access, bind
+from chartdistill.runtime.listening import listen
+from chartdistill.serving.access import Access
 from chartdistill.serving.guard import Guard
 from chartdistill.serving.lifetime import http_server
 
@@ -49,7 +50,7 @@ class Running:
         paths = {"/echo": _echo, "/broken": _broken, "/midway": _broken_midway, "/health": _echo}
         app = Starlette(routes=[Route(path, end, methods=["POST", "GET"]) for path, end in paths.items()])
         server = http_server(Guard(app, access, lambda: self.refuses), access, 50)
-        with bind(access) as bound:
+        with listen(access.address, access.port) as bound:
             self.port = bound.getsockname()[1]
             thread = threading.Thread(target=lambda: asyncio.run(server.serve([bound])))
             thread.start()

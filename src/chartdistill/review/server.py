@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import socket
 import sys
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -25,7 +24,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from chartdistill import __version__
-from chartdistill.errors import ArtefactError, ChartDistillError
+from chartdistill.errors import ChartDistillError
 from chartdistill.review.gold import GoldView
 from chartdistill.review.guard import Guard
 from chartdistill.review.labels import LabelView
@@ -33,6 +32,7 @@ from chartdistill.review.refusal import RefusedError
 from chartdistill.review.trial import TrialView
 from chartdistill.runtime import quiet
 from chartdistill.runtime.json_lines import parse_json
+from chartdistill.runtime.listening import listen
 
 HOST = "127.0.0.1"
 Answer = Callable[[dict[str, Any]], dict[str, Any]]
@@ -44,14 +44,15 @@ def review(run_dir: Path, person: str, port: int = 0, with_teacher: bool = False
     """Serve the page until the process is told to end; prints its address first. `port` 0: a free one.
 
     Raises:
-        ArtefactError: the run folder lacks a stage, or the port is taken.
-        ConfigError, ModelError: `with_teacher`, and there is no teacher here.
+        ArtefactError: the run folder lacks a stage.
+        ConfigError: the port is taken, or `with_teacher` and the run's labels came from a file.
+        ModelError: `with_teacher`, and there is no teacher here.
     """
     gold = GoldView(run_dir, person)
     labels = LabelView(run_dir, person, gold.hides)
     trial = TrialView(run_dir, with_teacher)
     try:
-        with _listen(port) as listener:
+        with listen(HOST, port) as listener:
             port, token = listener.getsockname()[1], secrets.token_urlsafe(24)
             app = application(run_dir.resolve().name, person, labels, gold, trial)
             server = uvicorn.Server(
@@ -138,21 +139,3 @@ def _object(body: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise RefusedError("The request must be a JSON object.")
     return value
-
-
-def _listen(port: int) -> socket.socket:
-    """A socket of this machine alone.
-
-    Raises:
-        ArtefactError: the port is taken.
-    """
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((HOST, port))
-        listener.listen()  # who has the address can connect, and waits until we answer
-    except (OSError, OverflowError) as error:
-        listener.close()
-        said = getattr(error, "strerror", None) or str(error)
-        raise ArtefactError(f"--port {port}: cannot listen there ({said}). Give another, or none.") from None
-    return listener

@@ -1,15 +1,13 @@
 """Where the server listens, and who may ask.
 
-In: what the command line and the environment say. Out: an `Access`, and its socket. Must hold: what listens beyond
-loopback, or is reached from there through a proxy, has a key and TLS before it, or does not start; a key stands on no
-command line, in no message and in no child's environment.
+In: what the command line and the environment say. Out: an `Access`. Must hold: what listens beyond loopback, or is
+reached from there through a proxy, has a key and TLS before it, or does not start; a key stands on no command line, in
+no message and in no child's environment.
 """
 
 from __future__ import annotations
 
-import errno
 import ipaddress
-import socket
 import ssl
 import stat
 from collections.abc import MutableMapping
@@ -83,38 +81,6 @@ def read_access(
             "--behind-proxy where a proxy of yours ends TLS; or listen at 127.0.0.1."
         )
     return access
-
-
-def bind(access: Access) -> socket.socket:
-    """A socket that listens there, so that nobody else can.
-
-    Raises:
-        ConfigError: why not, and what to do.
-    """
-    family = socket.AF_INET6 if ":" in access.address else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((access.address, access.port))
-        bound.listen(1024)
-    except OSError as error:
-        bound.close()
-        raise ConfigError(f"cannot listen at {access.address} port {access.port}: {_why(error)}") from None
-    return bound
-
-
-def _why(error: OSError) -> str:
-    match error.errno:
-        case errno.EADDRINUSE:
-            return (
-                "another program does, perhaps another `chartdistill serve`. End that one, or choose another --port (0 "
-                "takes any that is free)."
-            )
-        case errno.EACCES:
-            return "ports below 1024 are the administrator's. Choose another --port."
-        case errno.EADDRNOTAVAIL | errno.EAFNOSUPPORT:
-            return "this machine has no such address. Choose another --host."
-    return f"{error.strerror}. Choose another --host or --port."
 
 
 def _address(host: str) -> str:

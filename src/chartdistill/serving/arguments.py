@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from chartdistill.runtime.option_values import port, positive
+
 DEFAULT_PORT = 8765
 DEFAULT_QUEUE = 256
 DEFAULT_MAX_BYTES = 5_000_000
@@ -20,7 +22,11 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--filters", action="store_true", help="put the config's filters on the answers")
     verb.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="address to listen at [127.0.0.1]")
     verb.add_argument(
-        "--port", type=_port, default=DEFAULT_PORT, metavar="N", help=f"0: any that is free [{DEFAULT_PORT}]"
+        "--port",
+        type=port,
+        default=DEFAULT_PORT,
+        metavar="N",
+        help=f"0: any that is free [{DEFAULT_PORT}]",
     )
     verb.add_argument(
         "--api-key-file", type=Path, metavar="FILE", help=f"its line is the key that askers must send [{KEY_VARIABLE}]"
@@ -29,26 +35,14 @@ def add_arguments(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key (PEM)")
     verb.add_argument("--behind-proxy", action="store_true", help="a proxy of yours ends TLS before this server")
     verb.add_argument(
-        "--queue", type=_positive, default=DEFAULT_QUEUE, metavar="N",
+        "--queue", type=positive, default=DEFAULT_QUEUE, metavar="N",
         help=f"charts in work or waiting at once; more are told when to come back (429) [{DEFAULT_QUEUE}]",
     )  # fmt: skip
     verb.add_argument(
-        "--max-bytes", type=_positive, default=DEFAULT_MAX_BYTES, metavar="N",
+        "--max-bytes", type=positive, default=DEFAULT_MAX_BYTES, metavar="N",
         help=f"size of a request; larger ones are refused (413) [{DEFAULT_MAX_BYTES}]",
     )  # fmt: skip
     verb.add_argument(
-        "--grace", type=_positive, default=DEFAULT_GRACE_S, metavar="S",
+        "--grace", type=positive, default=DEFAULT_GRACE_S, metavar="S",
         help=f"seconds that running requests have to end after SIGTERM or Ctrl-C [{DEFAULT_GRACE_S}]",
     )  # fmt: skip
-
-
-def _port(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: give a whole number from 0 to 65535")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed: give a whole number from 1 on")
-    return int(text)

@@ -20,7 +20,8 @@ from chartdistill.errors import ConfigError, EngineError
 from chartdistill.evaluation.predict import Student
 from chartdistill.run_file import read_run
 from chartdistill.runtime import privacy
-from chartdistill.serving.access import Access, bind, read_access
+from chartdistill.runtime.listening import listen
+from chartdistill.serving.access import Access, read_access
 from chartdistill.serving.admission import Admission
 from chartdistill.serving.app import Service
 from chartdistill.serving.lifetime import serve_until_ended
@@ -49,7 +50,7 @@ def serve(arguments: argparse.Namespace) -> int:
     options = _engine_options(run)
     student = Student(run, arguments.filters)
     _warn(student, access)
-    with bind(access) as bound, asyncio.Runner() as runner:
+    with listen(access.address, access.port) as bound, asyncio.Runner() as runner:
         _say("starting the engine, which takes a while")
         opened = open_async(
             options, run.model_folder("student"), run.dir / "adapter", student.with_spans, run.config.name
