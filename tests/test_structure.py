@@ -31,12 +31,13 @@ LEVELS = [
     ["pipeline"],
     ["export", "study", "erasure", "reader", "new_config"],
     ["review", "serving"],
+    ["commands"],
     ["command_line"],
     ["cli"],
     ["__main__"],
 ]
 LEVEL_OF = {name: number for number, names in enumerate(LEVELS) for name in names}
-REACHING_IN = ("export", "study", "erasure", "pipeline", "reader", "review", "serving", "cli")
+REACHING_IN = ("export", "study", "erasure", "pipeline", "reader", "review", "serving", "commands", "cli")
 """May reach into a stage, for its verbs and parts."""
 VERBS = {
     "records": {"prepare"},

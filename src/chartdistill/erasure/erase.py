@@ -9,7 +9,6 @@ bring the record back; the search at the end finds nothing, or names what it fou
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
@@ -373,15 +372,3 @@ def _say_rest(plan: Plan, say: Say) -> None:
         say(f"  - and {len(sources) - _SHOWN} more charts in the same sources")
     say("  - gold and label files beside the charts; answers, reports and exports that were copied elsewhere")
     say("  - backups and snapshots of this folder; what a disk keeps of deleted files")
-
-
-def confirm_on_terminal(question: str) -> bool:
-    """Ask a person; without a terminal nobody can be asked.
-
-    Raises:
-        ConfigError: there is no terminal.
-    """
-    if not sys.stdin.isatty():
-        raise ConfigError("erase asks for a yes, and this is no terminal. Look with --dry-run, then give --yes.")
-    print(question, end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() == "yes"
