@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Split = Literal["train", "validation", "test"]
-ByPerson = Literal["kept", "changed", "readmitted", "dropped"]
+ByPerson = Literal["kept", "changed", "readmitted", "rejected"]
 """What a person made of a label: what the filters kept, other items, what they had rejected, or nothing."""
 _KEPT_AS = re.compile(r"kept as record (.+)$")
 CUT = ("length", "repetition")

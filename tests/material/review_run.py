@@ -80,11 +80,11 @@ def make_run(run_dir: Path) -> Path:
 
 
 def decision(of: Label, items: Sequence[tuple[str, str | None]] | None, by: str = "Ada", **more: object) -> Decision:
-    """What a person says about a label; items None: left out."""
+    """What a person says about a label; items None: rejected."""
     chart = next((one for one in RECORDS if one.id == of.record), record(of.record))
     values: dict[str, object] = {
         "id": uuid.uuid4().hex,
-        "action": "drop" if items is None else "keep",
+        "action": "reject" if items is None else "keep",
         "label": of.key,
         "seen": seen_hash(of, chart),
         "items": None if items is None else tuple(Item(text=text, status=status) for text, status in items),

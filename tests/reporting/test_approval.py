@@ -11,7 +11,7 @@ import yaml
 
 from chartdistill.errors import TrustGateError
 from chartdistill.evaluation import REGISTRATIONS
-from chartdistill.evaluation.judgement import doubts
+from chartdistill.evaluation.judgement import student_warnings
 from chartdistill.evaluation.trust_gates import TrustGate
 from chartdistill.reporting.report import evaluation_mark, report, require_approval
 from chartdistill.runtime.run_folder import read_manifest, write_text
@@ -97,7 +97,7 @@ def test_an_approval_without_gold_says_nothing_of_correctness(tmp_path: Path) ->
 
 def test_who_predicts_is_told_when_the_adapter_is_not_approved(run: Path) -> None:
     def said(*gates: TrustGate) -> list[str]:
-        return doubts(gates, read_manifest(run / "adapter") or {}, evaluation_mark(run))
+        return student_warnings(gates, read_manifest(run / "adapter") or {}, evaluation_mark(run))
 
     assert said() == []
     assert said(STOPPED)[0].startswith("the adapter has not been judged yet by the trust gates of this config")
@@ -166,5 +166,5 @@ def test_limits_passed_on_synthetic_charts_are_no_clinical_approval_anywhere(run
         assert said in (run / path).read_text(), path
         assert "Approved" not in (run / path).read_text(), path
     assert json.loads((run / "report" / "report.json").read_text())["trust_gates"]["sentence"] == said
-    (told,) = doubts(gates, read_manifest(run / "adapter") or {}, evaluation_mark(run))
+    (told,) = student_warnings(gates, read_manifest(run / "adapter") or {}, evaluation_mark(run))
     assert told.startswith("the adapter was approved on synthetic charts only")

@@ -135,7 +135,7 @@ def test_by_keyboard_alone(browser: Any, serve: Any, run_dir: Path) -> None:
     with opened(browser, serve(run_dir).address) as page:
         at(page, "b", "medication")  # the most doubtful one
         page.keyboard.press("x")
-        said(page, "Left out")
+        said(page, "Rejected")
         at(page, "b", "tests")
         page.keyboard.press("j")
         page.locator("#main[aria-busy=false]").wait_for()
@@ -223,7 +223,7 @@ def test_two_browsers_at_once_lose_no_decision(browser: Any, serve: Any, run_dir
         choose(ada, "a", "medication")
         choose(bo, "a", "medication")
         ada.keyboard.press("x")
-        said(ada, "Left out")
+        said(ada, "Rejected")
         bo.keyboard.press("a")
         said(bo, "Ada decided about this label meanwhile")
         assert "Ada left this label out" in (bo.locator("#label-decision").text_content() or "")
@@ -244,11 +244,11 @@ def test_kill_9_of_the_server_loses_nothing_that_was_said_to_be_kept(browser: An
     with opened(browser, server.address) as page:
         choose(page, "a", "medication")
         page.keyboard.press("x")
-        said(page, "Left out")
+        said(page, "Rejected")
         server.end(signal.SIGKILL)
         page.keyboard.press("k")
         said(page, "The server does not answer: what you did last is not saved")
-    assert standing(run_dir)["a", "medication"] == ("drop", [], "Ada")
+    assert standing(run_dir)["a", "medication"] == ("reject", [], "Ada")
     again = serve(run_dir)
     assert again.address != server.address
     with opened(browser, again.address) as page:

@@ -59,9 +59,9 @@ def test_a_decision_wins_over_every_filter(run_dir: Path) -> None:
         decision(LABELS[6], [("Yasadol", "stop")], by="Bo"),
     )
     rows = curated(run_dir)
-    dropped = rows["a", "medication"]
-    assert dropped.items is None and dropped.by_person == "dropped"
-    assert [(one.filter, one.reason) for one in dropped.rejections] == [("person", "dropped_by_person")]
+    rejected = rows["a", "medication"]
+    assert rejected.items is None and rejected.by_person == "rejected"
+    assert [(one.filter, one.reason) for one in rejected.rejections] == [("person", "rejected_by_person")]
     readmitted = rows["b", "medication"]
     assert readmitted.by_person == "readmitted" and len(readmitted.items or ()) == 2 and not readmitted.rejections
     assert {one.reason for one in readmitted.readmitted} == {"invented"}
@@ -69,7 +69,7 @@ def test_a_decision_wins_over_every_filter(run_dir: Path) -> None:
     assert rows["a", "tests"].by_person == "kept"
     assert rows["d", "medication"].by_person == "changed"
     found = counts(run_dir)
-    assert found["by_person"] == {"kept": 1, "changed": 1, "readmitted": 2, "dropped": 1, "stale": 0, "people": 2}
+    assert found["by_person"] == {"kept": 1, "changed": 1, "readmitted": 2, "rejected": 1, "stale": 0, "people": 2}
     assert found["read"] == found["kept"] + found["rejected"] == len(LABELS)  # type: ignore[operator]
     examples = list(run_folder.read_rows(run_dir / "curated" / "train.jsonl", TrainExample))
     taught = {(one.record, one.task): one.completion for one in examples}
@@ -110,10 +110,10 @@ def test_curate_is_done_again_only_where_what_counts_has_changed(run_dir: Path) 
     before = mark()
     said = decision(KEPT, None)
     decide(run_dir, said)
-    dropped = mark()
-    assert dropped != before
+    rejected = mark()
+    assert rejected != before
     decide(run_dir, decision(KEPT, None, by="Bo"))  # the same again by another person
-    assert mark() == dropped
+    assert mark() == rejected
     for one in decision_file(run_dir).rows():
         decide(run_dir, decision(KEPT, None, action="undo", undoes=one.id))
     assert mark() == before
@@ -140,7 +140,7 @@ def test_a_decision_about_another_answer_is_stale(run_dir: Path, name: str, chan
     row = curated(run_dir)["a", "medication"]
     assert row.items is not None and row.by_person is None, name
     said = counts(run_dir)["by_person"]
-    assert isinstance(said, dict) and (said["stale"], said["kept"], said["dropped"]) == (1, 1, 0)
+    assert isinstance(said, dict) and (said["stale"], said["kept"], said["rejected"]) == (1, 1, 0)
 
 
 def test_a_decision_about_another_chart_or_none_is_stale(run_dir: Path) -> None:
@@ -165,7 +165,7 @@ def test_the_report_counts_people_apart(run_dir: Path) -> None:
     decide(run_dir, decision(KEPT, None))
     curated(run_dir)
     rows = run_grids(read_results(run_dir, TASKS, "small"))["by_person"].rows
-    assert ("left out", "1") in rows and ("kept with other items", "0") in rows
+    assert ("rejected", "1") in rows and ("kept with other items", "0") in rows
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_items_that_are_no_answer_are_named(items: list[tuple[str, str | None]],
     "change",
     [
         {"items": None},
-        {"action": "drop"},
+        {"action": "reject"},
         {"action": "undo", "items": None},
         {"undoes": "0" * 16},
         {"by": " "},

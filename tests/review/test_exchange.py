@@ -46,7 +46,7 @@ def test_of_two_machines_the_later_decision_counts_and_is_said(here: Path, there
 
 def test_faults_are_named_by_their_lines_and_nothing_goes_in(here: Path, tmp_path: Path) -> None:
     good = decision(LABELS[0], None)
-    lines = [good.line(), "{", '{"id": 3}', good.line().replace('"drop"', '"burn"'), ""]
+    lines = [good.line(), "{", '{"id": 3}', good.line().replace('"reject"', '"burn"'), ""]
     lines[4] = decision(LABELS[2], None).line().replace("Ada", "A\\ud800")
     (tmp_path / "in.jsonl").write_text("\n".join(lines))
     with pytest.raises(InputError) as caught:

@@ -116,7 +116,7 @@ def test_a_label_that_was_made_anew_is_not_decided(view: LabelView, run_dir: Pat
     write_labels(run_dir, RECORDS, [LABELS[0].model_copy(update={"completion": "Febenor 5 mg | start"}), *LABELS[1:]])
     curate(run_dir, TASKS, DEFAULT_FILTERS)
     with pytest.raises(RefusedError, match="made anew"):
-        view.decide({**PLACE, "seen": seen, "action": "drop", "after": None})
+        view.decide({**PLACE, "seen": seen, "action": "reject", "after": None})
     assert [item["text"] for item in view.label(PLACE)["items"]] == ["Febenor 5 mg"]
 
 

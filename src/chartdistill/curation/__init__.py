@@ -4,6 +4,7 @@ What other rooms may use: the drawer of filters, an answer put through it, and w
 """
 
 from chartdistill.curation.decisions import (
+    ACTIONS,
     Decision,
     PersonName,
     Time,
@@ -18,6 +19,7 @@ from chartdistill.curation.filters import DEFAULT_FILTERS, AnyFilter, Format
 from chartdistill.curation.screening import Screened, screen
 
 __all__ = [
+    "ACTIONS",
     "DEFAULT_FILTERS",
     "AnyFilter",
     "Decision",

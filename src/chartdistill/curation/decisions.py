@@ -1,4 +1,4 @@
-"""What a person decides about a label, before any filter: kept as it is, kept with other items, or left out.
+"""What a person decides about a label, before any filter: kept as it is, kept with other items, or rejected.
 
 In: `review/decisions.jsonl` of a run folder, which `chartdistill review` adds to. Out: for each label the decision in
 force, and the label as it is then. Must hold: nothing is taken out of the file: an undone decision stays there, with
@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -26,9 +26,11 @@ from chartdistill.schema import ByPerson, CuratedLabel, Item, Label, Record, Rej
 FILE = "decisions.jsonl"
 """In the folder `review` of a run."""
 PERSON = "person"
-"""Who speaks against a label that a person left out, in the place of a filter."""
+"""Who speaks against a label that a person rejected, in the place of a filter."""
 MAX_NAME = 60
 """Characters of a person's name."""
+Action = Literal["keep", "reject", "undo"]
+ACTIONS: tuple[Action, ...] = get_args(Action)
 Place = tuple[str, str, int]
 """(record, task, sample)."""
 
@@ -73,7 +75,7 @@ class Decision(Row):
 
     id: str = Field(pattern=r"^[0-9a-f]{16,32}$")
     """Of this decision, on any machine: what is imported twice counts once."""
-    action: Literal["keep", "drop", "undo"]
+    action: Action
     record: str
     task: str
     sample: int = 0
@@ -179,7 +181,7 @@ class Decisions:
 
     def summary(self) -> dict[str, Any]:
         """For the manifest: labels by what was decided, and decisions that no longer fit a label (`stale`)."""
-        names: tuple[ByPerson, ...] = ("kept", "changed", "readmitted", "dropped")
+        names: tuple[ByPerson, ...] = ("kept", "changed", "readmitted", "rejected")
         return {
             **{name: self.counts[name] for name in names},
             "stale": len(self.by_place) - self._met,
@@ -188,11 +190,11 @@ class Decisions:
 
 
 def decide(judged: CuratedLabel, items: tuple[Item, ...] | None) -> CuratedLabel:
-    """A label that filters have judged, as a person wants it; None: left out."""
+    """A label that filters have judged, as a person wants it; None: rejected."""
     if items is None:
-        said = Rejection(filter=PERSON, reason="dropped_by_person", evidence="a person left it out in review")
+        said = Rejection(filter=PERSON, reason="rejected_by_person", evidence="a person rejected it in review")
         return judged.model_copy(
-            update={"items": None, "rejections": (*judged.rejections, said), "by_person": "dropped"}
+            update={"items": None, "rejections": (*judged.rejections, said), "by_person": "rejected"}
         )
     objections = (*judged.rejections, *judged.readmitted)
     standing = tuple(one for one in objections if one.item is not None and one.item not in items)

@@ -107,7 +107,7 @@ def approval(judgement: Judgement, gates: Sequence[TrustGate], evaluation: str |
     }
 
 
-def doubts(gates: Sequence[TrustGate], manifest: Mapping[str, Any], evaluation: str | None) -> list[str]:
+def student_warnings(gates: Sequence[TrustGate], manifest: Mapping[str, Any], evaluation: str | None) -> list[str]:
     """What to say before an adapter is used: first the outcome, then each gate. Empty without gates, and where they are
     passed on charts that are not synthetic.
 

@@ -36,7 +36,7 @@ from chartdistill.evaluation.confidence import read_calibration
 from chartdistill.evaluation.formats import JSONL
 from chartdistill.evaluation.formats.converting import convert, require_place
 from chartdistill.evaluation.generation import answer_mark, logprobs_of, require_same_examples
-from chartdistill.evaluation.judgement import doubts
+from chartdistill.evaluation.judgement import student_warnings
 from chartdistill.evaluation.review_split import DividedLines, require_both, require_review_place
 from chartdistill.evaluation.student_arms import student_constraint
 from chartdistill.labelling import SPANS, constrained
@@ -73,7 +73,7 @@ class Student:
         trained = require_manifest(run.dir / "adapter", "train")
         evaluated = read_manifest(run.dir / "predictions") or {}
         self._run, self._adapter, self._model = run, run.dir / "adapter", run.model_folder("student")
-        self.warnings = doubts(run.config.gates, trained, evaluated.get("fingerprint"))
+        self.warnings = student_warnings(run.config.gates, trained, evaluated.get("fingerprint"))
         """What to say before it is used."""
         if (warning := adapter_warning(trained)) is not None:
             self.warnings.insert(0, warning)
@@ -228,8 +228,8 @@ def predict(
                 convert(form, lines.so_far, source.read(), out, run.tasks)
                 lines.drop()
         if review_file is not None:
-            kept, doubted, failed = lines.counts.values()
-            told = f"{kept} items kept, {doubted} items and {failed} answers that failed for review in {review_file}"
+            kept, in_review, failed = lines.counts.values()
+            told = f"{kept} items kept, {in_review} items and {failed} answers that failed for review in {review_file}"
             print(f"chartdistill predict: {told}", file=sys.stderr)
     return answered
 

@@ -61,10 +61,12 @@ def divide(line: dict[str, Any], least: float) -> tuple[dict[str, Any], dict[str
             review[task] = {**answer, "reason": "failed"}
             number += 1
             continue
-        doubts = [_doubt(item, least) for item in answer["items"]]
-        sure = [item for item, doubt in zip(answer["items"], doubts, strict=True) if doubt is None]
+        reasons = [_reason(item, least) for item in answer["items"]]
+        sure = [item for item, reason in zip(answer["items"], reasons, strict=True) if reason is None]
         moved = [
-            {**item, "reason": doubt} for item, doubt in zip(answer["items"], doubts, strict=True) if doubt is not None
+            {**item, "reason": reason}
+            for item, reason in zip(answer["items"], reasons, strict=True)
+            if reason is not None
         ]
         kept[task] = {**answer, "items": sure}
         if moved:
@@ -77,7 +79,8 @@ def divide(line: dict[str, Any], least: float) -> tuple[dict[str, Any], dict[str
     return {**found, IN_REVIEW: number}, {**head, "tasks": review}
 
 
-def _doubt(item: dict[str, Any], least: float) -> str | None:
+def _reason(item: dict[str, Any], least: float) -> str | None:
+    """Why an item is for a person; None: it is sure enough."""
     confidence = item["confidence"]
     if confidence is None:
         return "no confidence"

@@ -8,6 +8,7 @@ what was there before.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -22,7 +23,7 @@ from chartdistill.config import Run, load_run
 from chartdistill.engines import Generation, Request, TransformersEngine, VllmEngine, require_fit, require_served
 from chartdistill.errors import ArtefactError, ConfigError, ModelError
 from chartdistill.evaluation.generation import require_same_examples
-from chartdistill.evaluation.judgement import doubts
+from chartdistill.evaluation.judgement import student_warnings
 from chartdistill.evaluation.student_arms import student_constraint
 from chartdistill.export import parity
 from chartdistill.export.base_model import origin, require_portable
@@ -58,7 +59,7 @@ _Given = tuple[parity.Row, list[Generation] | Absent]
 """A row of the comparison to be filled, and what the program answered."""
 
 
-def run_export(arguments: Any) -> None:
+def run_export(arguments: argparse.Namespace) -> None:
     """What the command line calls, with its arguments."""
     folder = arguments.run_dir
     run = read_run(folder) if arguments.config is None else load_run(arguments.config, run_dir=folder)
@@ -340,7 +341,7 @@ class _Maker:
             to=self.wanted.to,
             origin=self.origin,
             made=self.made,
-            warnings=doubts(config.gates, self.trained, evaluated.get("fingerprint")),
+            warnings=student_warnings(config.gates, self.trained, evaluated.get("fingerprint")),
             questions=questions,
             form=self.form,
             rank=self.adapter.rank,

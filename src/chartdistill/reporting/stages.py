@@ -97,7 +97,7 @@ PERSON = {
     "kept": "kept as the filters left it",
     "changed": "kept with other items",
     "readmitted": "kept, though rejected by filters",
-    "dropped": "left out",
+    "rejected": "rejected",
     "stale": "not applied: the answer is another one now",
 }
 

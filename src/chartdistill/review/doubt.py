@@ -17,7 +17,7 @@ from chartdistill.schema import CuratedLabel, Item, Label, Task
 
 _SURE = 0.95
 """A probability from here on is no reason to look."""
-_NEAR_MISS, _WHOLE_LABEL, _DROPPED, _OTHER_ARM = 0.9, 0.45, 0.6, 0.5
+_FEW_ITEMS, _ALL_ITEMS, _DROPPED, _OTHER_ARM = 0.9, 0.45, 0.6, 0.5
 _CHECK = {"no": 0.8, "unclear": 0.6}
 _OTHER_STATUS = 0.5
 
@@ -52,11 +52,11 @@ def _of_filters(curated: CuratedLabel | None, items: Items | None) -> Iterator[t
     elif against and items:
         share = min(1.0, len(against) / len(items))
         yield (
-            _NEAR_MISS - (_NEAR_MISS - _WHOLE_LABEL) * share,
+            _FEW_ITEMS - (_FEW_ITEMS - _ALL_ITEMS) * share,
             f"rejected for {len(against)} of {len(items)} items: {reasons}",
         )
     else:
-        yield _WHOLE_LABEL, f"rejected: {reasons}"
+        yield _ALL_ITEMS, f"rejected: {reasons}"
 
 
 def _of_votes(label: Label) -> Iterator[tuple[float, str]]:

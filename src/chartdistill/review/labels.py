@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from chartdistill.curation import Decision, decision_file, in_force, now, seen_hash
+from chartdistill.curation import ACTIONS, Decision, decision_file, in_force, now, seen_hash
 from chartdistill.review.places import items_from, shown_item
 from chartdistill.review.refusal import RefusedError, number_of, text_of
 from chartdistill.review.shelf import Entry, Place, Shelf, ShelfLabel
@@ -106,12 +106,13 @@ class LabelView:
         Raises:
             RefusedError: 409 where the label, or the decision about it, is another one by now.
         """
-        found, action = self._found(given), text_of(given, "action")
+        found, said = self._found(given), text_of(given, "action")
         place, seen = found.entry.place, seen_hash(found.label, found.record)
         if given.get("seen") != seen:
             raise RefusedError("Not saved: the label was made anew meanwhile. It is shown as it is now.", 409)
-        if action not in ("keep", "drop", "undo"):
-            raise RefusedError("`action` must be one of keep, drop, undo.")
+        action = next((one for one in ACTIONS if one == said), None)
+        if action is None:
+            raise RefusedError(f"`action` must be one of {', '.join(ACTIONS)}.")
         items = items_from(given.get("items"), found.task) if action == "keep" else None
         after = given.get("after")
 
@@ -125,7 +126,7 @@ class LabelView:
             return [
                 Decision(
                     id=uuid.uuid4().hex,
-                    action=action,  # type: ignore[arg-type]  # one of three: above
+                    action=action,
                     record=place[0],
                     task=place[1],
                     sample=place[2],

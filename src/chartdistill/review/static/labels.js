@@ -5,7 +5,7 @@ import { ItemList, make, objection } from "./items.js";
 import { get, post } from "./server.js";
 
 const byId = (id) => document.getElementById(id);
-const DONE = { keep: "Kept", drop: "Left out", undo: "Undone" };
+const DONE = { keep: "Kept", reject: "Rejected", undo: "Undone" };
 
 export class LabelsView {
   constructor(say) {
@@ -60,7 +60,7 @@ export class LabelsView {
   }
 
   queued(entry, place) {
-    const said = entry.decision ? `${entry.decision.action === "keep" ? "kept" : "left out"} by ${entry.decision.by}` : entry.state;
+    const said = entry.decision ? `${entry.decision.action === "keep" ? "kept" : "rejected"} by ${entry.decision.by}` : entry.state;
     const button = make(
       "button",
       { type: "button", className: `state-${entry.decision ? entry.decision.action : entry.state}` },
@@ -106,7 +106,7 @@ export class LabelsView {
     label.decision = decision;
     const box = byId("label-decision");
     if (decision) {
-      const what = decision.action === "drop" ? "left this label out" : `kept ${decision.items.length === 1 ? "1 item" : `${decision.items.length} items`}`;
+      const what = decision.action === "reject" ? "rejected this label" : `kept ${decision.items.length === 1 ? "1 item" : `${decision.items.length} items`}`;
       const stale = decision.stale ? " That was about another answer: it is not applied." : "";
       box.replaceChildren(make("p", { className: `decided state-${decision.action}`, textContent: `${decision.by} ${what} (${decision.at.slice(0, 16).replace("T", " ")} UTC).${stale}` }));
     } else box.replaceChildren();
@@ -123,7 +123,7 @@ export class LabelsView {
     const actions = {
       keep: () => this.keep(),
       none: () => this.decide("keep", []),
-      drop: () => this.decide("drop"),
+      reject: () => this.decide("reject"),
       undo: () => this.undo(),
       next: () => this.choose(this.place + 1),
       previous: () => this.choose(this.place - 1),
@@ -188,9 +188,9 @@ function samePlace(one, other) {
 
 // What the list begins with: what was decided; else the answer, without the items that filters spoke against.
 function startingItems(label, decision) {
-  if (!decision || decision.action === "drop") {
-    const drops = decision?.action === "drop";
-    return label.items.map((item) => ({ ...item, kept: drops || !item.objections.length }));
+  if (!decision || decision.action === "reject") {
+    const rejects = decision?.action === "reject";
+    return label.items.map((item) => ({ ...item, kept: rejects || !item.objections.length }));
   }
   const kept = decision.items;
   const has = (item) => kept.some((one) => one.text === item.text && one.status === item.status);

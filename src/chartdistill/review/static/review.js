@@ -5,7 +5,7 @@ import { LabelsView } from "./labels.js";
 import { TrialView } from "./trial.js";
 
 const NAMES = ["labels", "gold", "try"];
-const KEYS = { j: "next", k: "previous", a: "keep", x: "drop", u: "undo", n: "none", m: "mark", c: "chart", i: "items" };
+const KEYS = { j: "next", k: "previous", a: "keep", x: "reject", u: "undo", n: "none", m: "mark", c: "chart", i: "items" };
 
 const LOADING = "Loading.";
 const SLOW_MS = 500;
