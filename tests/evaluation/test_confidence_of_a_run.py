@@ -34,9 +34,11 @@ from places import ROOT
 
 MODEL = ROOT / "src" / "chartdistill" / "demo" / "models" / "teacher"
 """Trained to answer, so that there are items; as the student of this run."""
-SOURCES = (  # so many to validate by that every task has ten items, and thus a confidence
+NUM_VALIDATION = 24
+"""So many that each task has the ten items without which it gets no confidence."""
+SOURCES = (
     SyntheticSource(pool="train", count=2, seed=1, split="train"),
-    SyntheticSource(pool="train", count=24, seed=2, split="validation"),
+    SyntheticSource(pool="train", count=NUM_VALIDATION, seed=2, split="validation"),
     SyntheticSource(pool="heldout", count=4, seed=3, split="test"),
 )
 
@@ -107,18 +109,20 @@ def answers(path: Path) -> list[dict[str, Any]]:
 
 
 def items(path: Path) -> list[tuple[Any, ...]]:
-    """(chart, task, text, status, confidence) of each."""
-    return [
-        (line["id"], task, one["text"], one.get("status"), one["confidence"])
-        for line in answers(path) for task, said in line.get("tasks", {}).items() for one in said["items"] or ()
-    ]  # fmt: skip
+    found = []
+    for line in answers(path):
+        for task, said in line["tasks"].items():
+            found += [
+                (line["id"], task, one["text"], one.get("status"), one["confidence"]) for one in said["items"] or ()
+            ]
+    return found
 
 
 def test_every_item_of_the_student_has_its_log_probabilities_and_the_base_has_none(run: Run) -> None:
     folder = run.dir / "predictions"
     rows = list(read_rows(folder / "student.jsonl", Prediction))
     rows += read_rows(folder / "validation" / "student.jsonl", Prediction)
-    assert len(rows) == 28 * 3
+    assert len(rows) == (NUM_VALIDATION + 4) * 3
     with_items = [row for row in rows if row.items]
     assert len(with_items) > 18
     for row in with_items:
@@ -139,7 +143,7 @@ def test_no_record_that_is_scored_is_learned_from(run: Run) -> None:
     assert scores is not None and scores.confidence is not None
     found = scores.confidence
     assert found.absent is None and found.meaning == "right" and found.curves[ALL_TASKS] == "platt"
-    assert found.validation["records"] <= 24 and found.validation["items"] >= 30
+    assert found.validation["records"] <= NUM_VALIDATION and found.validation["items"] >= 30
     assert 0 < found.tasks[ALL_TASKS].items <= 4 * 12
     assert found.seconds is not None and found.seconds > 0
 
@@ -156,10 +160,7 @@ def test_stored_answers_give_the_same_calibration_and_ask_nothing(run: Run, monk
 def test_predict_and_reader_give_the_same_confidence(run: Run, charts: Path, tmp_path: Path) -> None:
     predict(run, charts, tmp_path / "out.jsonl")
     found = items(tmp_path / "out.jsonl")
-    known = json.loads((run.dir / "adapter" / CALIBRATION).read_text())["tasks"]
-    assert {task for _, task, *_ in found} & set(known)
-    assert all((confidence is not None) == (task in known) for _, task, _, _, confidence in found)
-    assert all(0 < confidence < 1 for *_, confidence in found if confidence is not None)
+    assert found and all(0 < confidence < 1 for *_, confidence in found)
     with chartdistill.Reader(run.dir) as reader:
         assert reader.no_confidence == ""
         read = [
@@ -167,10 +168,7 @@ def test_predict_and_reader_give_the_same_confidence(run: Run, charts: Path, tmp
             for path in sorted(charts.iterdir()) for item in reader.read(path.read_text()).items
         ]  # fmt: skip
     assert [one[1:4] for one in read] == [one[1:4] for one in found]
-    assert all(
-        a == b or a == pytest.approx(b, abs=2e-3)
-        for a, b in zip(*([o[4] for o in n] for n in (read, found)), strict=True)
-    )
+    assert [one[4] for one in read] == pytest.approx([one[4] for one in found], abs=2e-3)
 
 
 def test_what_is_less_sure_goes_to_the_review_file_and_both_files_hold_all(
@@ -179,16 +177,24 @@ def test_what_is_less_sure_goes_to_the_review_file_and_both_files_hold_all(
     (charts / "empty.txt").write_text("")
     whole, out, review = (tmp_path / name for name in ("whole.jsonl", "out.jsonl", "review.jsonl"))
     predict(run, charts, whole)
-    everything = items(whole)
-    sure = sorted(one[4] for one in everything if one[4] is not None)
-    least = sure[len(sure) // 2]
+    everything = sorted(items(whole), key=lambda one: one[4]) if all(
+        "tasks" in line for line in answers(whole)
+    ) else sorted(
+        ((line["id"], task, one["text"], one.get("status"), one["confidence"])
+         for line in answers(whole) for task, said in line.get("tasks", {}).items() for one in said["items"] or ()),
+        key=lambda one: one[4],
+    )  # fmt: skip
+    least = everything[len(everything) // 2][4]
     predict(run, charts, out, min_confidence=least, review_file=review)
     told = capsys.readouterr().err
-    kept, doubted = items(out), items(review)
+    kept = items(out)
+    doubted = [
+        (line["id"], task, one["text"], one.get("status"), one["confidence"])
+        for line in answers(review) for task, said in line.get("tasks", {}).items() for one in said["items"] or ()
+    ]  # fmt: skip
     assert kept and doubted
-    assert sorted(map(str, kept + doubted)) == sorted(map(str, everything))
-    assert min(one[4] for one in kept) >= least
-    assert all(one[4] is None or one[4] < least for one in doubted)
+    assert sorted(kept + doubted) == sorted(everything)
+    assert min(one[4] for one in kept) >= least > max(one[4] for one in doubted)
     assert f"{len(kept)} items kept, {len(doubted)} items and 1 answers that failed for review" in told
     assert [line["reason"] for line in answers(review) if "failure" in line] == ["failed"]
     assert len(answers(out)) == 5, "one line a chart"
@@ -255,19 +261,3 @@ def test_without_validation_records_or_when_they_are_scored_it_says_so(run: Run)
 
     scored = make_run(run.dir, split="validation")
     assert validation_records(scored) == [] and validation_records(run)
-
-
-def test_one_chart_on_standard_input_cannot_be_divided_and_its_place_is_looked_at_first(
-    run: Run, tmp_path: Path
-) -> None:
-    taken = tmp_path / "taken.txt"
-    taken.write_text("mine")
-    for options, said in (
-        (("--min-confidence", "0.9", "--review-file", str(tmp_path / "r.jsonl")), "Leave them out"),
-        (("--min-confidence", "0.9"), "Leave them out"),
-        (("--out", str(taken)), "stays as it is"),
-    ):
-        command = [sys.executable, "-m", "chartdistill", "predict", "-", "--run-dir", str(run.dir), *options]
-        done = subprocess.run(command, input="Start Keflex.", capture_output=True, text=True, check=False)
-        assert done.returncode != 0 and said in done.stderr and not done.stdout
-    assert taken.read_text() == "mine" and list(tmp_path.iterdir()) == [taken]
