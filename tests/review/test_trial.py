@@ -13,9 +13,10 @@ from chartdistill.config import EvaluateOptions, ModelOptions, Run, RunConfig
 from chartdistill.engines import TransformersEngine
 from chartdistill.errors import ConfigError
 from chartdistill.evaluation.predict import Student
+from chartdistill.records import clean
 from chartdistill.records.sources.synthetic import SyntheticSource
 from chartdistill.review.refusal import RefusedError
-from chartdistill.review.trial import TrialView
+from chartdistill.review.trial import TrialView, answer_of
 from chartdistill.run_file import write_run
 from chartdistill.runtime.run_folder import make_folder, write_text
 from places import ROOT
@@ -66,6 +67,18 @@ def test_base_student_and_teacher_answer_beside_each_other(run: Run) -> None:
         assert set(said) == {"medication", "tests"}
         for answer in said.values():
             assert answer["items"] is not None or answer["failure"]
+
+
+def test_what_the_chart_does_not_have_is_said_of_the_teachers_items_too(run: Run) -> None:
+    [medication] = [task for task in run.tasks if task.name == "medication"]
+    said = answer_of(
+        "Velorim 20 mg | continue\nVelorim 80 mg | continue\nTandrel | stop", None, clean(CHART), medication
+    )
+    right, other_dose, nowhere = said["items"]
+    assert right["grounded"] and CHART[slice(*right["span"])].startswith("Velorim")
+    assert not other_dose["grounded"] and other_dose["not_in_chart"] and other_dose["span"]
+    assert not nowhere["grounded"] and nowhere["span"] is None
+    assert answer_of(None, "truncated", clean(CHART), medication) == {"items": None, "failure": "truncated"}
 
 
 def test_the_base_answers_without_the_adapter(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,6 +51,7 @@ from chartdistill.schema import Item, Record, RejectedRecord, Task, content_hash
 _FIRST_WINDOW, _LARGEST_WINDOW = 16, 256
 """Charts that go to the engine together: what a kill can lose. They become more while that costs no minute."""
 _QUICK_S = 30.0
+_Entry = SourceEntry | RejectedRecord
 _EMBEDDED = (
     "the student is an embedded model of the demo. It knows synthetic charts only; of other charts it makes up drugs, "
     "diagnoses and tests. Use its answers for nothing but a look at their form"
@@ -200,28 +201,15 @@ def predict(
     source = source_for(records)
     charts = iter(source.read())
     with Student(run, with_filters) as student:
-        for line in student.warnings:
-            print(f"chartdistill predict: warning: {line}", file=sys.stderr)
         if student.no_confidence and min_confidence is not None:
             raise ConfigError(f"--min-confidence: no item would have a confidence: {student.no_confidence}.")
-        if student.no_confidence:
-            print(f"chartdistill predict: items have no confidence: {student.no_confidence}", file=sys.stderr)
-        size = _FIRST_WINDOW
-        window = list(islice(charts, size))  # is there anything? said before `out` is touched
+        say_warnings(student)
+        window = list(islice(charts, _FIRST_WINDOW))  # is there anything? said before `out` is touched
         mark = content_hash(student.mark, [source.stamp(), source.model_dump(mode="json")], __version__, min_confidence)
-        answered = done = 0
         with DividedLines(out, review_file, min_confidence, mark) as lines:
             if lines.num_lines:
                 print(f"chartdistill predict: {lines.num_lines} charts were answered before, going on", file=sys.stderr)
-            while window:
-                begun, missing = time.monotonic(), window[max(0, lines.num_lines - done) :]
-                lines.write(list(_lines(missing, student)))
-                done += len(window)
-                answered += sum(not isinstance(entry, RejectedRecord) for entry in window)
-                if progress is not None:
-                    progress(done)
-                size = min(2 * size, _LARGEST_WINDOW) if time.monotonic() - begun < _QUICK_S else size
-                window = list(islice(charts, size))
+            answered = _answer_all(window, charts, student, lines, progress)
             if form == JSONL:
                 lines.finish()
             else:
@@ -234,7 +222,36 @@ def predict(
     return answered
 
 
-def _lines(entries: Sequence[SourceEntry | RejectedRecord], student: Student) -> Iterator[dict[str, Any]]:
+def say_warnings(student: Student) -> None:
+    """On standard error: what to know before its answers are used."""
+    for line in student.warnings:
+        print(f"chartdistill predict: warning: {line}", file=sys.stderr)
+    if student.no_confidence:
+        print(f"chartdistill predict: items have no confidence: {student.no_confidence}", file=sys.stderr)
+
+
+def _answer_all(
+    window: list[_Entry],
+    more: Iterator[_Entry],
+    student: Student,
+    lines: DividedLines,
+    progress: ProgressCallback | None,
+) -> int:
+    """Write the lines that are not there yet, a window of charts at a time; the number of charts answered in all."""
+    size, answered, done = len(window), 0, 0
+    while window:
+        begun, missing = time.monotonic(), window[max(0, lines.num_lines - done) :]
+        lines.write(list(_lines(missing, student)))
+        done += len(window)
+        answered += sum(not isinstance(entry, RejectedRecord) for entry in window)
+        if progress is not None:
+            progress(done)
+        size = min(2 * size, _LARGEST_WINDOW) if time.monotonic() - begun < _QUICK_S else size
+        window = list(islice(more, size))
+    return answered
+
+
+def _lines(entries: Sequence[_Entry], student: Student) -> Iterator[dict[str, Any]]:
     """What is written of each entry of a source, in order."""
     answers = iter(student.read([entry.text for entry in entries if not isinstance(entry, RejectedRecord)]))
     for entry in entries:
@@ -257,10 +274,10 @@ def _answer(
     if items is None:
         return {"items": None, "failure": "bad_format: the answer does not follow the task's answer format"}
     if filters is None:
-        return {"items": _listed(items, task, cleaned, sure or {})}
+        return {"items": written_items(items, task, cleaned, sure)}
     record = Record(id="", source="", text=cleaned.text, cluster="", split="test", segments=cleaned.segments)
     found = screen(items, record, task, filters)
-    said: dict[str, Any] = {"items": None if found.items is None else _listed(found.items, task, cleaned, sure or {})}
+    said: dict[str, Any] = {"items": None if found.items is None else written_items(found.items, task, cleaned, sure)}
     if found.failure is not None:
         said["failure"] = found.failure
     said["dropped"] = [
@@ -271,11 +288,12 @@ def _answer(
     return said
 
 
-def _listed(
-    items: Sequence[Item], task: Task, cleaned: Cleaned, sure: Mapping[Item, float | None]
+def written_items(
+    items: Sequence[Item], task: Task, cleaned: Cleaned, sure: Mapping[Item, float | None] | None = None
 ) -> list[dict[str, Any]]:
+    """Items as `predict` writes them, with their places in the original chart. `sure`: their confidences."""
     return [
-        {**item.model_dump(exclude_none=True), "confidence": sure.get(item), **_grounds(item, task, cleaned)}
+        {**item.model_dump(exclude_none=True), "confidence": (sure or {}).get(item), **_grounds(item, task, cleaned)}
         for item in items
     ]
 

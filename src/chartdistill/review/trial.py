@@ -20,11 +20,10 @@ from typing import Any
 from chartdistill.config import TEACHER, Run
 from chartdistill.engines import Generator
 from chartdistill.errors import ChartDistillError, ConfigError
-from chartdistill.evaluation.predict import Student
+from chartdistill.evaluation.predict import Student, written_items
 from chartdistill.labelling import Labeler
 from chartdistill.prompting.answer_format import parse_answer
-from chartdistill.records import clean
-from chartdistill.review.places import shown_item
+from chartdistill.records import Cleaned, clean
 from chartdistill.review.refusal import RefusedError, text_of
 from chartdistill.run_file import read_run
 from chartdistill.runtime import privacy
@@ -195,17 +194,14 @@ class _Teacher:
         record = Record(id="", source="", text=chart.text, cluster="", split="test", segments=chart.segments)
         labels = self._labeler.ask(self._generator, [(record, task) for task in self._run.tasks])
         return {
-            task.name: _answer_of(label.completion, label.failure, record, task)
+            task.name: answer_of(label.completion, label.failure, chart, task)
             for task, label in zip(self._run.tasks, labels, strict=True)
         }
 
 
-def _answer_of(completion: str | None, failure: str | None, record: Record, task: Task) -> dict[str, Any]:
+def answer_of(completion: str | None, failure: str | None, chart: Cleaned, task: Task) -> dict[str, Any]:
+    """A teacher's answer, with what `predict` says of a student's: places, and what the chart does not have."""
     items = None if completion is None else parse_answer(completion, task)
     if items is None:
         return {"items": None, "failure": failure or "bad_format: the answer does not follow the task's answer format"}
-    said = [shown_item(item, record.text, task) for item in items]
-    for one in said:
-        one["grounded"] = one["span"] is not None
-        one["span"] = one["span"] and record.original_span(*one["span"])
-    return {"items": said}
+    return {"items": written_items(items, task, chart)}
