@@ -10,7 +10,7 @@ from chartdistill.commands.config_run import ready
 from chartdistill.config import Run, load_run
 from chartdistill.errors import ConfigError
 from chartdistill.evaluation.one_chart import answer
-from chartdistill.evaluation.predict import Student, predict
+from chartdistill.evaluation.predict import Student, predict, say_warnings
 from chartdistill.run_file import read_run
 from chartdistill.runtime.outputs import require_writable, whole_file
 from chartdistill.runtime.progress import StageBar
@@ -66,10 +66,7 @@ def _answer_one(run: Run, arguments: argparse.Namespace) -> None:
         print("paste a chart, then Ctrl-D on a line of its own", file=sys.stderr)
     data = sys.stdin.buffer.read()
     with Student(run, arguments.filters) as student:
-        for line in student.warnings:
-            print(f"chartdistill predict: warning: {line}", file=sys.stderr)
-        if student.no_confidence:
-            print(f"chartdistill predict: items have no confidence: {student.no_confidence}", file=sys.stderr)
+        say_warnings(student)
         said = answer(student, data, run.tasks, form)
     if arguments.out is None:
         print(said, end="")
