@@ -190,6 +190,7 @@ def test_by_mouse_and_no_chart_is_ever_read_as_html(browser: Any, serve: Any, ru
         said(page, "Kept")
         items = [("Febenor 5 mg <b>", "continue"), ("Order an EEG"[:11].strip(), "start")]
         assert standing(run_dir)["d", "medication"] == ("keep", items, "Ada")
+        page.locator("#main[aria-busy=false]").wait_for()
         page.locator("#queue button", has_text="kept by Ada").click()
         at(page, "d", "medication")
         assert page.get_by_label("Item 1: text").input_value() == "Febenor 5 mg <b>"
@@ -226,7 +227,7 @@ def test_two_browsers_at_once_lose_no_decision(browser: Any, serve: Any, run_dir
         said(ada, "Rejected")
         bo.keyboard.press("a")
         said(bo, "Ada decided about this label meanwhile")
-        assert "Ada left this label out" in (bo.locator("#label-decision").text_content() or "")
+        assert "Ada rejected this label" in (bo.locator("#label-decision").text_content() or "")
         choose(ada, "e", "medication")
         choose(bo, "d", "medication")
         for page in (ada, bo):
@@ -253,7 +254,7 @@ def test_kill_9_of_the_server_loses_nothing_that_was_said_to_be_kept(browser: An
     assert again.address != server.address
     with opened(browser, again.address) as page:
         choose(page, "a", "medication")
-        page.locator("#label-decision", has_text="Ada left this label out").wait_for()
+        page.locator("#label-decision", has_text="Ada rejected this label").wait_for()
 
 
 def test_only_this_machine_is_answered_and_only_with_the_token(serve: Any, run_dir: Path) -> None:
