@@ -28,7 +28,8 @@ from chartdistill.reporting.report import report_run
 from chartdistill.run_file import write_run
 from chartdistill.runtime.processes import run_to_end
 from chartdistill.runtime.progress import ProgressCallback, StageBar
-from chartdistill.runtime.run_folder import amend_manifest, lock, read_manifest, read_rows
+from chartdistill.runtime.run_folder import amend_manifest, read_manifest, read_rows
+from chartdistill.runtime.run_locks import lock
 from chartdistill.runtime.side_by_side import Reports
 from chartdistill.schema import Record
 from chartdistill.training import Parallel, launch_options

@@ -20,7 +20,8 @@ from pyarrow import parquet
 from chartdistill.erasure.erase import LeftoverError, erase
 from chartdistill.errors import ArtefactError, ConfigError, InputError
 from chartdistill.evaluation.registration import read_registrations
-from chartdistill.runtime.run_folder import lock, read_manifest, read_rows
+from chartdistill.runtime.run_folder import read_manifest, read_rows
+from chartdistill.runtime.run_locks import lock
 from chartdistill.runtime.tombstones import Tombstones, adapter_warning
 from chartdistill.schema import Record, RejectedRecord
 from command_line import chartdistill

@@ -13,7 +13,8 @@ from chartdistill.errors import ArtefactError, ConfigError
 from chartdistill.labelling import Shard
 from chartdistill.labelling.label import label, label_shard
 from chartdistill.pipeline import run_shard, run_verb
-from chartdistill.runtime.run_folder import lock, read_rows
+from chartdistill.runtime.run_folder import read_rows
+from chartdistill.runtime.run_locks import lock
 from chartdistill.schema import Label, Record
 from labelling_run import prepared, rows_of, silent
 

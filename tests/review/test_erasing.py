@@ -19,7 +19,7 @@ from chartdistill.curation.decisions import decision_file
 from chartdistill.erasure.erase import erase
 from chartdistill.errors import ArtefactError, InputError
 from chartdistill.review.exchange import export_decisions, import_decisions
-from chartdistill.runtime.run_folder import UNFINISHED_ERASURE
+from chartdistill.runtime.run_locks import UNFINISHED_ERASURE
 from command_line import chartdistill
 from places import ROOT
 from review_run import LABELS, decide, decision, make_run
@@ -112,7 +112,7 @@ def test_a_run_of_a_study_that_takes_its_records_from_another_is_held_too(tmp_pa
     part = tmp_path / "study" / "runs" / "part"
     (part / "labels").mkdir(parents=True)
     (part / "records").symlink_to(run / "records")
-    from chartdistill.runtime.onlookers import looking_on
+    from chartdistill.runtime.run_locks import looking_on
 
     with looking_on(part), pytest.raises(ArtefactError, match="is open on"):
         erase([tmp_path / "study"], ["a"], say=lambda line: None)

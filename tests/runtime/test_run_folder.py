@@ -18,11 +18,11 @@ from chartdistill.runtime.run_folder import (
     disk_errors,
     fingerprint,
     is_done,
-    lock,
     read_rows,
     require_manifest,
     write_manifest,
 )
+from chartdistill.runtime.run_locks import lock
 from chartdistill.schema import Prediction, RejectedRecord
 
 
@@ -131,7 +131,7 @@ def test_what_was_complete_stays_until_the_first_file_changes(tmp_path: Path) ->
 
 def test_a_second_writer_is_refused_by_name(tmp_path: Path) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from chartdistill.runtime.run_folder import lock\n"
+        "import sys, time; from pathlib import Path; from chartdistill.runtime.run_locks import lock\n"
         "with lock(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True)

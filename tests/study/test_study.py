@@ -18,7 +18,8 @@ from chartdistill.prompting.answer_format import format_answer
 from chartdistill.records.prepare import prepare
 from chartdistill.reporting.memorisation import FEW_CANARIES
 from chartdistill.reporting.study_findings import FAMILY, answer_questions
-from chartdistill.runtime.run_folder import RowWriter, lock, make_folder, read_rows, write_text
+from chartdistill.runtime.run_folder import RowWriter, make_folder, read_rows, write_text
+from chartdistill.runtime.run_locks import lock
 from chartdistill.schema import Gate, Item, Label, Prediction, Record, Task, TrainExample
 from chartdistill.study.options import load_study, parts_of
 from chartdistill.study.records import draw

@@ -16,7 +16,8 @@ from chartdistill.pipeline import run_all, run_shard, run_verb
 from chartdistill.reporting.report import require_approval
 from chartdistill.reporting.terminal import plan, print_summary
 from chartdistill.runtime import progress
-from chartdistill.runtime.run_folder import lock, read_manifest
+from chartdistill.runtime.run_folder import read_manifest
+from chartdistill.runtime.run_locks import lock
 
 
 def run_stages(arguments: argparse.Namespace) -> None:

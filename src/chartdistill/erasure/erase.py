@@ -38,8 +38,8 @@ from chartdistill.erasure.traces import Runs5, Traces
 from chartdistill.errors import ArtefactError, ConfigError, InputError
 from chartdistill.evaluation import REGISTRATIONS
 from chartdistill.evaluation.variant import Variant
-from chartdistill.runtime.onlookers import ONLOOKERS, nobody_looking_on
-from chartdistill.runtime.run_folder import UNFINISHED_ERASURE, disk_errors, lock, read_rows, unfinish
+from chartdistill.runtime.run_folder import disk_errors, read_rows, unfinish
+from chartdistill.runtime.run_locks import ONLOOKERS, UNFINISHED_ERASURE, lock, nobody_looking_on
 from chartdistill.runtime.tombstones import SALT, TOMBSTONES, Tombstone, Tombstones, remove_file
 
 _OWN = (TOMBSTONES, SALT, UNFINISHED_ERASURE, UNPROVEN, REGISTRATIONS, ".lock", ONLOOKERS)

@@ -19,7 +19,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from chartdistill.erasure.targets import Learned, Target
 from chartdistill.erasure.traces import Traces
 from chartdistill.errors import ArtefactError
-from chartdistill.runtime.run_folder import UNFINISHED_ERASURE, disk_errors, write_text
+from chartdistill.runtime.run_folder import disk_errors, write_text
+from chartdistill.runtime.run_locks import UNFINISHED_ERASURE
 from chartdistill.runtime.tombstones import remove_file
 from chartdistill.schema import Split
 

@@ -10,7 +10,7 @@ from chartdistill.curation import checked_name
 from chartdistill.errors import ArtefactError, ConfigError
 from chartdistill.review.exchange import export_decisions, import_decisions
 from chartdistill.review.gold import write_gold
-from chartdistill.runtime.onlookers import looking_on
+from chartdistill.runtime.run_locks import looking_on
 
 
 def run_review(arguments: argparse.Namespace) -> None:

@@ -1,14 +1,13 @@
-"""Run folders: rows, manifests, locks. Verbs meet only here.
+"""Run folders: rows, manifests. Verbs meet only here.
 
 Rules held by this module: folders are 0700 and files 0600; a file appears whole or not at all (written beside,
 synced, renamed); a row is durable once `RowWriter.write` returned; a torn last line is cut off, not read; a
-manifest is written last, so its presence means complete; one writer per folder.
+manifest is written last, so its presence means complete.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -31,8 +30,6 @@ from chartdistill.schema import Label, Prediction, Row, content_hash
 RowT = TypeVar("RowT", bound=Row)
 KeyedRowT = TypeVar("KeyedRowT", Label, Prediction)
 MANIFEST = "manifest.json"
-UNFINISHED_ERASURE = ".erasing.json"
-"""In a run folder from which records are being taken out (`chartdistill erase`)."""
 
 
 def private_umask() -> None:
@@ -288,47 +285,6 @@ def _path_hash(path: Path) -> str:
             while block := stream.read(1 << 20):
                 digest.update(block)
     return digest.hexdigest()
-
-
-def require_no_erasure(run_dir: Path) -> None:
-    """That no erasure was interrupted in a run folder.
-
-    Raises:
-        ArtefactError: one was.
-    """
-    if (run_dir / UNFINISHED_ERASURE).exists():
-        raise ArtefactError(
-            f"an erasure of records from {run_dir} was interrupted. Run `chartdistill erase {run_dir} --yes` first: it "
-            "goes on with what was begun."
-        )
-
-
-@contextmanager
-def lock(run_dir: Path, erasing: bool = False) -> Iterator[None]:
-    """Hold the run folder; a second writer is refused at once. Released by the system if we are killed.
-
-    A folder in which an erasure was interrupted is held for nobody else than for the erasure (`erasing`).
-    """
-    make_folder(run_dir)
-    if not erasing:
-        require_no_erasure(run_dir)
-    path = run_dir / ".lock"
-    with disk_errors(path), open(path, "a+", encoding="utf-8", opener=private_opener) as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            stream.seek(0)
-            raise ArtefactError(
-                f"another process ({stream.read().strip() or 'unknown'}) is writing to {run_dir}. "
-                "Wait for it to end, or give this run its own folder with --run-dir."
-            ) from None
-        stream.truncate(0)
-        stream.write(f"pid {os.getpid()}")
-        stream.flush()
-        try:
-            yield
-        finally:
-            stream.truncate(0)
 
 
 def versions_of(*names: str) -> dict[str, str]:

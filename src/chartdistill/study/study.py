@@ -27,7 +27,8 @@ from typing import Any
 from chartdistill.config import load_run
 from chartdistill.pipeline import run_all
 from chartdistill.reporting.study_page import render_study_markdown, render_study_page
-from chartdistill.runtime.run_folder import lock, make_folder, write_text
+from chartdistill.runtime.run_folder import make_folder, write_text
+from chartdistill.runtime.run_locks import lock
 from chartdistill.study.imported import import_counts
 from chartdistill.study.memorisation import Planted, measure, plant_and_train
 from chartdistill.study.options import load_study, parts_of

@@ -26,7 +26,6 @@ from chartdistill.runtime.run_folder import (
     begin,
     fingerprint,
     finished,
-    lock,
     make_folder,
     private_umask,
     require_manifest,
@@ -34,6 +33,7 @@ from chartdistill.runtime.run_folder import (
     versions_of,
     write_manifest,
 )
+from chartdistill.runtime.run_locks import lock
 from chartdistill.runtime.tombstones import Tombstones
 from chartdistill.training.adapter import BaseName
 from chartdistill.training.distillation import check_vocabularies
