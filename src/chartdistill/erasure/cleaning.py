@@ -12,13 +12,14 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from chartdistill.erasure.search import variants
 from chartdistill.erasure.traces import GONE, Traces
+from chartdistill.evaluation.formats.brat import SKIPPED
 from chartdistill.runtime.run_folder import disk_errors, write_lines
 from chartdistill.runtime.tombstones import remove_file
 
@@ -32,6 +33,10 @@ _TEXTS = ("text", "prompt", "content")
 _LISTS = ("records", "readmit")
 """Keys of lists of ids."""
 _BY_NAME = (".txt", ".ann")
+_PLAIN = (".log", ".torn")
+_HEAD = 1 << 16
+Form = Literal["rows", "value", "table", "lines"]
+"""JSON, a row a line; one JSON value; a table; plain lines."""
 
 
 @dataclass(frozen=True)
@@ -51,20 +56,47 @@ class Taken:
 
 def clean_file(path: Path, folder: Path, traces: Traces, dry: bool = False) -> Taken:
     """Take the records out of one file. `dry`: only count."""
-    suffix = path.suffix.lower()
-    if suffix in _BY_NAME and traces.owns(path.relative_to(folder).with_suffix("").as_posix().rpartition("/")[2]):
+    if path.suffix.lower() in _BY_NAME and traces.names_file(path.relative_to(folder)):
         return _removed(path, dry)
     if path.name.startswith(".") and path.name.endswith(".partial"):
         return _removed(path, dry) if _of_dead_writer(path) or _holds(path, traces) else Taken()
-    if suffix == ".jsonl":
+    form = form_of(path)
+    if form == "rows":
         return _rewritten(path, lambda lines: _rows(lines, traces), dry)
-    if suffix == ".json":
+    if form == "value":
         return _json(path, traces, dry)
-    if suffix in (".csv", ".tsv"):
+    if form == "table":
         return _table(path, traces, dry)
-    if suffix in (".log", ".torn"):
+    if form == "lines":
         return _rewritten(path, lambda lines: _plain_lines(lines, traces), dry)
     return Taken()
+
+
+def form_of(path: Path) -> Form | None:
+    """How a file is written, told by its name and, since who calls `predict` may give it any, by how it begins."""
+    suffix = path.suffix.lower()
+    if suffix in _PLAIN or path.name == SKIPPED:
+        return "lines"
+    if suffix == ".jsonl":
+        return "rows"  # torn ones too
+    with path.open("rb") as stream:
+        head = stream.read(_HEAD).decode("utf-8-sig", "replace").lstrip()
+    if "\x00" in head:
+        return None
+    first, _, more = head.partition("\n")
+    if head.startswith("{") and (_is_row(first) or len(first) == len(head) > _HEAD // 2):
+        return "value" if suffix == ".json" and not more.strip() else "rows"
+    if head.startswith(("{", "[")):
+        return "value"
+    is_headed = any(first.startswith(f"{name}{mark}") for name in _OWNERS for mark in ",\t")
+    return "table" if is_headed else None
+
+
+def _is_row(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
 
 
 def _removed(path: Path, dry: bool) -> Taken:
@@ -170,7 +202,7 @@ def _without(value: Any, traces: Traces, counted: list[int], key: str = "", dept
         depth: how far within a row; the members of a file that is one array are rows.
     """
     if isinstance(value, dict):
-        owner = _owner(value, depth)
+        owner = owner_of(value, depth)
         if traces.owns(owner) or (owner is None and _is_of_record(value, traces)):
             return _DROP
         return _without_entries(value, traces, counted, depth)
@@ -211,7 +243,7 @@ def _without_members(value: list[Any], traces: Traces, counted: list[int], key: 
     return found
 
 
-def _owner(row: dict[str, Any], depth: int) -> str | None:
+def owner_of(row: Mapping[str, Any], depth: int = 0) -> str | None:
     """Whose a row is, where it says so: in itself, in Label Studio's `data`, in a FHIR bundle's identifier. Within a
     row an `id` is a tool's own."""
     held = row["data"] if isinstance(row.get("data"), dict) else row
@@ -231,16 +263,15 @@ def _is_of_record(row: dict[str, Any], traces: Traces) -> bool:
 
 def _table(path: Path, traces: Traces, dry: bool) -> Taken:
     """A table whose first column names the record, as `predict --format csv` writes it."""
-    text = path.read_text(encoding="utf-8", errors="replace")
-    rows = list(csv.reader(io.StringIO(text), delimiter="\t" if path.suffix.lower() == ".tsv" else ","))
-    if not rows or not rows[0] or rows[0][0].lstrip("\ufeff") not in _OWNERS:
-        return Taken()
+    text = path.read_bytes().decode("utf-8", "surrogateescape")
+    mark = "\t" if "\t" in text.partition("\n")[0] else ","
+    rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=mark))
     # A cell that a spreadsheet would compute is written with an apostrophe before it.
     kept = [rows[0], *(row for row in rows[1:] if not row or not traces.owns(row[0].removeprefix("'")))]
     if len(kept) == len(rows):
         return Taken()
     if not dry:
-        out = io.StringIO()
-        csv.writer(out, delimiter="\t" if path.suffix.lower() == ".tsv" else ",").writerows(kept)
-        write_lines(path, [out.getvalue().encode()])
+        out = io.StringIO(newline="")
+        csv.writer(out, delimiter=mark).writerows(kept)
+        write_lines(path, [out.getvalue().encode("utf-8", "surrogateescape")])
     return Taken(rows=len(rows) - len(kept))

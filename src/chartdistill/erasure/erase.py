@@ -105,8 +105,9 @@ def erase(
         raise _unknown(folders, sorted(nowhere))
     if left:
         raise LeftoverError(
-            f"{len(left)} files still hold something of what was erased: {', '.join(left[:_SHOWN])}. No verb wrote "
-            "them, or they cannot be changed: delete them, then run the same command again, which searches once more."
+            f"something of what was erased is still in {len(left)} {'file' if len(left) == 1 else 'files'}: "
+            f"{', '.join(left[:_SHOWN])}. No verb wrote it, or it cannot be changed: delete it, then run the same "
+            "command again, which searches once more."
         )
 
 
@@ -122,7 +123,7 @@ def _plan(
 ) -> tuple[Plan | None, set[str]]:
     """What is to be done in a folder, and the ids that are not there. None where there is nothing to do."""
     homes = homes_of(folder)
-    targets, missing = find_targets(homes, ids, groups)
+    targets, missing = find_targets(folder, homes, ids, groups)
     unknown = set()
     for name in missing:
         if (when := erased_before(homes, name)) is not None:

@@ -69,7 +69,7 @@ def search(folder: Path, traces: Traces, passed_over: Callable[[Path], bool] = l
                 kind = _left_in(stream, traces)
         except OSError as error:
             kind = f"cannot be read ({error.strerror or type(error).__name__})"
-        if kind is None and traces.id_in(path.relative_to(folder).with_suffix("").as_posix()):
+        if kind is None and traces.named_by(path.relative_to(folder)):
             kind = "id in its name"
         if kind is not None:
             found.left[path] = kind

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from chartdistill.erasure.elsewhere import rows_elsewhere
 from chartdistill.erasure.search import strings
 from chartdistill.errors import ArtefactError, InputError
-from chartdistill.records import AnySource, SourceEntry, body_hash
+from chartdistill.records import AnySource, SourceEntry, body_hash, clean
 from chartdistill.records.sources.entry import group_text
 from chartdistill.runtime.run_folder import read_manifest, read_rows
 from chartdistill.runtime.tombstones import Tombstones
@@ -37,6 +38,8 @@ class Target:
     words: set[str] = field(default_factory=set)
     """`body_hash` of each text that goes by this id."""
     clusters: set[str] = field(default_factory=set)
+    texts: list[str] = field(default_factory=list)
+    """Of its charts that stand in no records/."""
 
     @property
     def by_place(self) -> bool:
@@ -74,11 +77,12 @@ def records_in(homes: Sequence[Path]) -> Iterator[Record]:
 
 
 def find_targets(
-    homes: Sequence[Path], ids: Sequence[str], groups: Sequence[str]
+    folder: Path, homes: Sequence[Path], ids: Sequence[str], groups: Sequence[str]
 ) -> tuple[dict[str, Target], list[str]]:
     """The records that some ids and groups stand for, and those ids that are unknown here.
 
-    A chart that was left out as a duplicate stands in the run as the record with its words, which then goes too.
+    A chart that was left out as a duplicate stands in the run as the record with its words, which then goes too; so
+    does what stands under an id, or has a record's words, in files that no stage reads.
     """
     wanted = {*ids, *(one for home in homes for one in _ids_of_groups(home, groups))}
     rejected = [row for home in homes for row in _rejected(home)]
@@ -93,7 +97,23 @@ def find_targets(
         for example in _examples(home):
             if example.record in wanted and example.record not in targets:
                 targets[example.record] = Target(example.record, split=example.split)
+    _add_elsewhere(folder, homes, wanted, targets)
     return targets, [one for one in ids if one not in targets]
+
+
+def _add_elsewhere(folder: Path, homes: Sequence[Path], wanted: set[str], targets: dict[str, Target]) -> None:
+    words = {body for target in targets.values() for body in target.words}
+    others = {record.id for record in records_in(homes)} - targets.keys()
+    for row in rows_elsewhere(folder, homes):
+        name = next((one for one in row.names if one in wanted or one in targets), None)
+        body = row.body
+        if name is None and body in words and row.names[0] not in others:
+            name = row.names[0]
+        if name is not None:
+            target = targets.setdefault(name, Target(name, row.source))
+            if body is not None and body not in words | target.words:
+                target.words.add(body)
+                target.texts.append(row.text or "")
 
 
 def _add(target: Target, record: Record) -> None:
@@ -236,8 +256,10 @@ def _older(adapter: Path, curated: Path) -> bool:
 
 
 def texts_of(homes: Sequence[Path], targets: dict[str, Target]) -> Iterator[str]:
-    """The texts of the records; of those that are in no records/ any more, what their examples have."""
+    """The texts of the records; of those that are in no records/ any more, what examples and other files have."""
     known = set()
+    for target in targets.values():
+        yield from target.texts
     for record in records_in(homes):
         if record.id in targets:
             known.add(record.id)
@@ -248,7 +270,11 @@ def texts_of(homes: Sequence[Path], targets: dict[str, Target]) -> Iterator[str]
 
 def other_texts(folder: Path, homes: Sequence[Path], targets: dict[str, Target]) -> Iterator[str]:
     """What else is written in the folder and may share words: other records and their examples (of which some may be of
-    records that are no more), questions, what the system is told."""
+    records that are no more), charts in other files, questions, what the system is told."""
+    words = {body for target in targets.values() for body in target.words}
+    for row in rows_elsewhere(folder, homes):
+        if row.text is not None and targets.keys().isdisjoint(row.names) and row.body not in words:
+            yield clean(row.text).text
     yield from (record.text for record in records_in(homes) if record.id not in targets)
     for home in homes:
         yield from (row.prompt for row in _examples(home) if row.record not in targets)

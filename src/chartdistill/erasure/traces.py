@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from functools import cached_property, lru_cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from chartdistill.evaluation.formats.brat import file_name
 from chartdistill.records import SHINGLE_WORDS, body_words
 
 Runs = NDArray[np.uint64]
@@ -29,6 +31,12 @@ whole string, since they also are ordinary words."""
 @lru_cache(maxsize=1 << 18)
 def _word_hash(word: str, salt: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(word.encode("utf-8", "surrogatepass"), key=salt, digest_size=8).digest())
+
+
+def endings(path: Path) -> Iterator[str]:
+    """A path's name, with its folders and without, the longest first: `b/c` and `c`, of `b/c.txt`."""
+    parts = path.with_suffix("").parts
+    return ("/".join(parts[at:]) for at in range(len(parts)))
 
 
 class Runs5:
@@ -71,11 +79,23 @@ class Traces:
 
     def __init__(self, ids: Collection[str], variants: Collection[str], own: Runs, salt: bytes) -> None:
         self.ids, self.variants, self.own = frozenset(ids), frozenset(variants), own
+        self._file_names = frozenset(map(file_name, ids))
         self._runs = Runs5(salt)
 
     def owns(self, name: object) -> bool:
         """Whether a row of this record id is one of theirs."""
         return isinstance(name, str) and (name in self.ids or name in self.variants)
+
+    def names_file(self, path: Path) -> bool:
+        """Whether a file, below the folder, bears the name that brat's files of one of them have: its id, with its
+        folders, or a hash of it."""
+        return self.owns(path.stem) or not self._file_names.isdisjoint(endings(path))
+
+    def named_by(self, path: Path) -> bool:
+        """Whether a file's path, below the folder, names one of them."""
+        return any(_is_told(one) and one in self._file_names for one in endings(path)) or any(
+            map(self.id_in, path.parts)
+        )
 
     def words_in(self, text: str) -> int:
         """How many runs of words that only they had a text holds."""
@@ -111,7 +131,7 @@ class Traces:
     def _told(self) -> re.Pattern[str] | None:
         """Their ids where they stand in a text. Not within a longer id or path: `p1-10` is not `p1-1`, nor is
         `p1-1/note`, nor a file `p1-1.jsonl`."""
-        told = sorted(filter(_is_told, {*self.ids, *self.variants}), key=len, reverse=True)
+        told = sorted(filter(_is_told, {*self.ids, *self.variants, *self._file_names}), key=len, reverse=True)
         if not told:
             return None
         return re.compile(rf"(?<![\w/.-])(?:{'|'.join(map(re.escape, told))})(?![\w/-])(?!\.\w)")

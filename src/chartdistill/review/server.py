@@ -61,9 +61,10 @@ def review(run_dir: Path, person: str, port: int = 0, with_teacher: bool = False
                     ws="none", loop="asyncio", http="h11", timeout_graceful_shutdown=5,
                 )
             )  # fmt: skip
-            print(f"http://{HOST}:{port}/{token}/", flush=True)
-            print(f"review: open this address in a browser of this machine, {person}. Ctrl-C ends it.", file=sys.stderr)
-            with suppress(KeyboardInterrupt):  # how it is meant to end
+            with suppress(KeyboardInterrupt):  # how it is meant to end, from the moment that the address is there
+                print(f"http://{HOST}:{port}/{token}/", flush=True)
+                said = f"review: open this address in a browser of this machine, {person}. Ctrl-C ends it."
+                print(said, file=sys.stderr)
                 server.run(sockets=[listener])
     finally:
         trial.close()

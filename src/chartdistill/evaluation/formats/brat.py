@@ -24,6 +24,7 @@ from chartdistill.schema import Task
 
 _LINE_END = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f\\:*?\"<>|]")
+SKIPPED = "skipped.tsv"
 _LONGEST_NAME = 200
 """Bytes; file systems take 255, and the ending comes on top."""
 
@@ -43,7 +44,7 @@ def write(charts: Iterator[Answered], out: Path, tasks: Sequence[Task]) -> None:
         _write(path.with_name(f"{path.name}.ann"), "".join(f"{line}\n" for line in lines))
         skipped += [f"{file_name(chart.id)}\t{why}" for why in left_out]
     if skipped:
-        _write(out / "skipped.tsv", "".join(f"{line}\n" for line in skipped))
+        _write(out / SKIPPED, "".join(f"{line}\n" for line in skipped))
 
 
 def _one_line(record: str) -> str:

@@ -1,0 +1,108 @@
+"""`erase` and files that no stage of the run reads: answers of `predict` in every format, gold, readings of people."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from chartdistill.config import load_run
+from chartdistill.erasure.erase import LeftoverError, erase
+from chartdistill.evaluation.formats import FILES, FOLDERS
+from chartdistill.evaluation.formats.converting import convert
+from chartdistill.records import SourceEntry
+from chartdistill.runtime.run_folder import write_text
+from chartdistill.runtime.tombstones import Tombstones
+from erasure_run import GONE, KEPT, SECRET, records_of, words_left, write_run
+from places import ROOT
+
+TASKS = load_run(ROOT / "configs/demo.yaml").tasks
+OTHER_TEXT = "The patient of bed nine takes Febenor 5 mg; her canary is called Ferdinand the second."
+
+
+def answers(folder: Path, charts: dict[str, str]) -> None:
+    """What `predict` writes of some charts, in every format, under names that a user may choose."""
+    folder.mkdir(parents=True)
+    said = {"items": [{"text": "bed", "span": [0, 3], "grounded": True, "confidence": None}]}
+    lines = [{"id": name, "source": "ward.jsonl:1", "tasks": {"tests": said}} for name in charts]
+    lines[0]["tasks"]["medication"] = {"items": None, "failure": "truncated"}  # type: ignore[index]
+    rows = folder / "answers.out"
+    write_text(rows, "".join(json.dumps(line) + "\n" for line in lines))
+    for form, name in (("fhir", "answers.ndjson"), ("csv", "answers"), ("label-studio", "tasks.json"), ("brat", "b")):
+        entries = [SourceEntry(name, "ward.jsonl:1", text) for name, text in charts.items()]
+        convert(form, rows, entries, folder / name, TASKS)
+    assert len(FILES) + len(FOLDERS) == 4
+
+
+def told(folder: Path, *ids: str) -> str:
+    said: list[str] = []
+    erase([folder], ids, say=said.append)
+    return "\n".join(said)
+
+
+def everything(folder: Path) -> str:
+    """All texts and names of files."""
+    return "\n".join(
+        f"{path.relative_to(folder)}\n{path.read_bytes().decode('utf-8', 'replace')}"
+        for path in folder.rglob("*")
+        if path.is_file()
+    )
+
+
+def test_answers_in_all_formats_go_and_those_of_others_stay(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    texts = {record.id: record.text for record in records_of(run)}
+    answers(run / "mine", {GONE: texts[GONE], KEPT: texts[KEPT]})
+    before = (run / "mine/answers").read_bytes().splitlines()
+    assert "proof: " in told(run, GONE)
+    assert words_left(run, texts[GONE], [text for name, text in texts.items() if name != GONE]) == []
+    left = everything(run / "mine")
+    assert "Marmaduke" not in left and not any(GONE in part.split() for part in left.replace('"', " ").splitlines())
+    for name in ("answers.out", "answers.ndjson", "answers", "tasks.json"):
+        assert KEPT in (run / "mine" / name).read_text(), name
+    assert (run / f"mine/b/{KEPT}.ann").is_file() and not list((run / "mine/b").glob(f"{GONE}.*"))
+    assert (run / "mine/answers").read_bytes().splitlines() == [
+        row for row in before if not row.startswith(b"chart-30,")
+    ]
+
+
+@pytest.mark.parametrize("name", ["ward-9/c 1", "ward:91", "ü" * 150, "91"])
+def test_who_was_only_predicted_can_be_erased_by_that_id(tmp_path: Path, name: str) -> None:
+    run = write_run(tmp_path / "run")
+    texts = {record.id: record.text for record in records_of(run)}
+    answers(run / "mine", {name: OTHER_TEXT, KEPT: texts[KEPT]})
+    gold = {"id": name, "text": OTHER_TEXT, "gold": {"tests": []}}
+    write_text(run / "compared.jsonl", json.dumps(gold) + "\n" + json.dumps(gold | {"id": "g2", "text": "x"}) + "\n")
+    records = (run / "records/records.jsonl").read_bytes()
+    assert "proof: " in told(run, name)
+    left = everything(run)
+    assert "Ferdinand" not in left and "canary" not in left and f'"{name}"' not in left
+    assert (run / "records/records.jsonl").read_bytes() == records
+    assert "g2" in (run / "compared.jsonl").read_text() and name in Tombstones.of(run)
+    assert (run / f"mine/b/{KEPT}.txt").is_file() and len(list((run / "mine/b").glob("**/*.txt"))) == 1
+    assert "was erased at" in told(run, name)
+
+
+def test_a_record_that_stands_elsewhere_under_another_id_goes_too(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    text = next(record.text for record in records_of(run) if record.id == GONE)
+    answers(run / "mine", {"note-77": f"{text}\r\n", KEPT: OTHER_TEXT})
+    assert "note-77" in told(run, GONE)
+    assert "note-77" not in everything(run) and SECRET[:20] not in everything(run)
+
+
+def test_the_id_of_another_record_is_never_taken_for_its_own(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    text = next(record.text for record in records_of(run) if record.id == GONE)
+    write_text(run / "gold.jsonl", json.dumps({"id": KEPT, "text": text}) + "\n")
+    with pytest.raises(LeftoverError, match="1 file"):
+        told(run, GONE)
+    assert KEPT in {record.id for record in records_of(run)}
+
+
+def test_what_charts_elsewhere_share_is_not_the_records_own(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    write_text(run / "gold.jsonl", json.dumps({"id": "note-5", "text": f"As her sister says, {SECRET.lower()}"}) + "\n")
+    assert "proof: " in told(run, GONE)
+    assert "note-5" in (run / "gold.jsonl").read_text()
