@@ -1,7 +1,7 @@
 """Load test of `serve`, with curl as the askers: latency at 1, 8 and 32 clients, charts per second beside `predict`.
 
     chartdistill serve runs/demo                                  # in another terminal
-    .venv/bin/python scripts/bench_serve.py runs/demo [--rounds 3] [--charts 128] [--url http://127.0.0.1:8765]
+    .venv/bin/python scripts/bench_serve.py runs/demo [--clients 1 8 32] [--rounds 3] [--charts 128] [--url ...]
 
 Every request has a chart of its own (synthetic, never asked before), so that nothing is answered from the prefix cache
 but what charts share; tools that send one body again and again (ab, hey) measure that cache. One curl process sends all
@@ -18,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -62,29 +63,45 @@ def ask(url: str, texts: list[str], clients: int) -> tuple[float, list[float]]:
 
 
 def main() -> None:
-    """Print two tables."""
+    """What the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
     parser.add_argument("--url", default="http://127.0.0.1:8765")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--charts", type=int, default=128, help="in a round")
+    parser.add_argument(
+        "--clients", type=int, nargs="*", default=CLIENTS, help="of the first table; none: leave it out"
+    )
     options = parser.parse_args()
+    if options.clients:
+        measure_latency(options.url, options.clients, options.charts)
+    if options.rounds:
+        measure_rounds(options.run, options.url, options.rounds, options.charts)
+
+
+def measure_latency(url: str, numbers: Sequence[int], most: int) -> None:
+    """Print the first table."""
     print("| clients | requests | p50 s | p95 s | charts/s |\n|---|---|---|---|---|")
-    for clients in CLIENTS:
-        count = min(options.charts, 16 * clients + 16)
-        seconds, took = ask(options.url, charts(count, 9000 + clients), clients)
+    for clients in numbers:
+        count = min(most, 16 * clients + 16)
+        seconds, took = ask(url, charts(count, 9000 + clients), clients)
         cuts = statistics.quantiles(took, n=20, method="inclusive")
         row = f"{statistics.median(took):.2f} | {cuts[18]:.2f} | {count / seconds:.1f}"
         print(f"| {clients} | {count} | {row} |", flush=True)
+
+
+def measure_rounds(run: Path, url: str, rounds: int, count: int) -> None:
+    """Print the second table."""
     print("\n| round | predict charts/s | /extract, 32 clients, charts/s | of it |\n|---|---|---|---|")
-    with Reader(options.run) as reader:
+    with Reader(run) as reader:
         reader.read_all(charts(8, 8999))  # starts its engine
-        for number in range(options.rounds):
-            texts = charts(options.charts, 9100 + number)
+        ask(url, charts(8, 8998), 8)
+        for number in range(rounds):
+            texts = charts(count, 9100 + number)
             begun = time.monotonic()
             reader.read_all(texts)
             alone = len(texts) / (time.monotonic() - begun)
-            served = len(texts) / ask(options.url, texts, 32)[0]
+            served = len(texts) / ask(url, texts, 32)[0]
             print(f"| {number + 1} | {alone:.1f} | {served:.1f} | {served / alone:.0%} |", flush=True)
 
 

@@ -26,6 +26,8 @@ _HELD = (
     "`chartdistill predict` and `evaluate` hold answers to {what} while they are written. Other programs do not, and "
     "in the comparison nobody did: an answer may break the format, or name what the chart does not have."
 )
+CONFIDENCE = "confidence.py"
+_MEANING = {"right": "is right, its status included", "agrees with the teacher": "agrees with the teacher's kept label"}
 _PRIVACY = "**Privacy.** A model can repeat words of the charts that it was trained on: hand it on as you would them."
 
 
@@ -49,6 +51,10 @@ class Card:
     rows: Sequence[Row] | None
     """None: not compared."""
     limits: Limits
+    sure: str | None = None
+    """What a confidence is the probability of; None: there is no calibration beside the export."""
+    asked_by: str = "vllm"
+    """The engine type that the calibration was learned with."""
 
     def write(self) -> str:
         """The whole page."""
@@ -63,6 +69,7 @@ class Card:
             *self._asked(),
             _CONTROL.format(end=self.form.end),
             *([_HELD.format(what=self.held_to)] if self.held_to else []),
+            *self._confidence(),
             "## Limits",
             "Not for decisions about a patient without a person who reads the chart. What it reaches on held-out "
             "charts, and what that does not say: `MODEL_CARD.md`, where the run was reported.",
@@ -129,6 +136,23 @@ class Card:
     def _counted(self) -> str:
         counted = [row.what for row in self.rows or () if row.counts and row.absent is None]
         return "; ".join(counted) if counted else "no program that this is for was here to be asked"
+
+    def _confidence(self) -> list[str]:
+        if self.to != "vllm-adapter":
+            return []
+        head = "## How sure it is"
+        if self.sure is None:
+            return [head, "No confidence: when this was exported the run had no calibration for this adapter."]
+        held = " Answers were held to the format then; without that an answer may be another." if self.held_to else ""
+        return [
+            head,
+            f"`calibration.json` makes of the log-probabilities of an item's tokens the probability that it "
+            f"{_MEANING[self.sure]}, learned on the run's validation charts from greedy answers to the prompt above "
+            f"(engine `{self.asked_by}`).{held} It belongs to this adapter on this base, and to no merged or quantised "
+            "weights. Ask with "
+            f'`"logprobs": true`, and give the reply to `{CONFIDENCE}`, which needs Python alone:',
+            f"```\npython {CONFIDENCE} {next(iter(self.questions))} < reply.json\n```",
+        ]
 
     def _asked(self) -> list[str]:
         return [

@@ -22,12 +22,13 @@ from typing import Any
 from chartdistill.config import Run, load_run
 from chartdistill.engines import Generation, Request, TransformersEngine, VllmEngine, require_fit, require_served
 from chartdistill.errors import ArtefactError, ConfigError, ModelError
-from chartdistill.evaluation.generation import require_same_examples
+from chartdistill.evaluation.confidence import read_calibration, write_calibration
+from chartdistill.evaluation.generation import answer_mark, require_same_examples
 from chartdistill.evaluation.judgement import student_warnings
 from chartdistill.evaluation.student_arms import student_constraint
-from chartdistill.export import parity
+from chartdistill.export import parity, reply_confidence
 from chartdistill.export.base_model import origin, require_portable
-from chartdistill.export.card import Card
+from chartdistill.export.card import CONFIDENCE, Card
 from chartdistill.export.gguf_tokenizer import read_tokenizer
 from chartdistill.export.gguf_weights import BYTES_PER_VALUE, require_known, write_gguf
 from chartdistill.export.merging import LICENCES, copy_matching, merge, require_mergeable
@@ -147,6 +148,9 @@ class _Maker:
         self.form = PromptForm.of(self.builder, dict(run.config.student.template_options))
         self.origin = origin(run, self.model)
         self.made: dict[str, Any] = {}
+        # Merged weights, or another program, answer with other log-probabilities.
+        mark = None if self.merges else answer_mark(run, self.adapter.folder)
+        self.calibration = None if mark is None else read_calibration(self.adapter.folder, mark)[0]
         self._name = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in run.config.name)
         self._tokenizer = load_tokenizer(self.model)
 
@@ -200,7 +204,7 @@ class _Maker:
                 self._write_gguf(work, merged)
             rows = self._compared(work, merged) if self.wanted.prompts else None
         questions = {task.name: task.question for task in self.run.tasks}
-        self.form.write(work, questions, self.run.config.evaluate.max_answer_tokens)
+        self.form.write(work, self.run.tasks, self.run.config.evaluate.max_answer_tokens)
         if self.wanted.to == "ollama":
             write_text(work / MODELFILE, self._modelfile())
         card = self.adapter.folder / "README.md"
@@ -214,6 +218,9 @@ class _Maker:
         if not self.merges:
             for name in (adapter_folder.CONFIG, adapter_folder.WEIGHTS):
                 shutil.copyfile(self.adapter.folder / name, work / name)
+            if self.calibration is not None:
+                write_calibration(work, self.calibration)
+                write_text(work / CONFIDENCE, Path(reply_confidence.__file__).read_text(encoding="utf-8"))
             yield self.model
             return
         folder = work / ".merged" if self._to_gguf else work
@@ -349,6 +356,8 @@ class _Maker:
             held_to=words if held else None,
             rows=rows,
             limits=self.wanted.limits,
+            sure=None if self.calibration is None else self.calibration.meaning,
+            asked_by=config.student.engine.type,
         )
 
 

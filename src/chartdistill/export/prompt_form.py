@@ -8,12 +8,14 @@ into tokens by itself may cut it otherwise where the parts meet (training joins 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from chartdistill.prompting.prompts import QUESTION_SEPARATOR, PromptBuilder
 from chartdistill.runtime.run_folder import write_text
+from chartdistill.schema import Task
 
 PROMPT_FILE = "prompt.json"
 
@@ -70,14 +72,15 @@ class PromptForm:
         """The whole prompt, without what a program puts first by itself."""
         return self.head_without_bos + self.asked(chart, question) + self.tail
 
-    def write(self, folder: Path, questions: dict[str, str], max_answer_tokens: int) -> None:
+    def write(self, folder: Path, tasks: Sequence[Task], max_answer_tokens: int) -> None:
         """As data, for who asks by a program."""
         values = {
             "head": self.head,
             "between_chart_and_question": QUESTION_SEPARATOR,
             "tail": self.tail,
             "system": self.system,
-            "questions": questions,
+            "questions": {task.name: task.question for task in tasks},
+            "statuses": {task.name: task.statuses for task in tasks},
             "chat_template_kwargs": self.template_options,
             "decoding": {
                 "temperature": 0,
