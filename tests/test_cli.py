@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from chartdistill.command_line import EXIT_CODES, build_parser, completion
 from command_line import chartdistill
+from places import ROOT
 
 
 def test_missing_weights_are_said_before_any_work(tmp_path: Path) -> None:
@@ -114,6 +118,42 @@ def test_help_names_every_exit_code_that_errors_have() -> None:
     assert all(meaning in page for meaning in EXIT_CODES.values())
 
 
+SLOW_IMPORT = """
+import importlib.abc, runpy, sys, time
+class Slow(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name == waited_for:
+            sys.meta_path.remove(self)
+            print("importing", flush=True)
+            time.sleep(5)
+waited_for = sys.argv.pop(1)
+sys.meta_path.insert(0, Slow())
+runpy.run_module("chartdistill", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize("library", ["pydantic", "rich", "yaml", "chartdistill.pipeline"])
+@pytest.mark.parametrize("caller", ["heeds Ctrl-C", "ignores it"])
+def test_ctrl_c_while_libraries_are_imported(library: str, caller: str) -> None:
+    """One sentence; but a caller that ignores Ctrl-C (`nohup`, a shell's background job) is not stopped by it."""
+    heeds = caller == "heeds Ctrl-C"
+    command = [sys.executable, "-c", SLOW_IMPORT, library, "run", "configs/demo.yaml", "--dry-run"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL if heeds else signal.SIG_IGN),
+    ) as verb:  # fmt: skip
+        assert verb.stdout is not None
+        assert verb.stdout.readline() == "importing\n"
+        os.killpg(verb.pid, signal.SIGINT)
+        said, errors = verb.communicate(timeout=120)
+    if heeds:
+        assert (verb.returncode, said) == (130, "")
+        assert errors == "chartdistill: interrupted; what was finished is kept, run the same command to go on.\n"
+    else:
+        assert (verb.returncode, errors) == (0, "")
+        assert "prepare" in said
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
 def test_the_completion_script_completes_verbs_and_options(shell: str) -> None:
     script = completion(shell)
@@ -164,7 +204,6 @@ def test_each_kind_of_yaml_file_is_sent_to_its_verb() -> None:
     from chartdistill.config import load_run
     from chartdistill.errors import ConfigError
     from chartdistill.study.options import load_study
-    from places import ROOT
 
     configs = ROOT / "configs"
     for load, path, said in (

@@ -150,6 +150,20 @@ def test_a_file_that_is_missing_or_no_yaml(tmp_path: Path) -> None:
     bad.write_text("a: [1")
     with pytest.raises(ConfigError, match="not valid YAML"):
         load_run(bad)
+    for indented in ("name: demo\n\trun_dir: x\n", "records:\n\t- {type: folder}\n", "a:\n  b: 1\n\tc: 2\n"):
+        bad.write_text(indented)
+        line = next(i for i, text in enumerate(indented.splitlines(), 1) if text.startswith("\t"))
+        with pytest.raises(ConfigError, match=f"line {line} has a tab before its text; .*spaces") as stop:
+            load_run(bad)
+        assert "\n" not in str(stop.value)
+    for empty in ("", "\n\n", "# nothing yet\n", "---\n"):
+        bad.write_text(empty)
+        with pytest.raises(ConfigError, match="is empty; it must hold `key: value` lines"):
+            load_run(bad)
+    for no_text in (b"\xff\xfen\x00a\x00", b"caf\xe9: 1", b"a: \x00", b"PK\x03\x04"):
+        bad.write_bytes(no_text)
+        with pytest.raises(ConfigError, match="is no text file in UTF-8"):
+            load_run(bad)
     bad.write_text("just text")
     with pytest.raises(ConfigError, match="must hold"):
         load_run(bad)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import signal
 import stat
 import subprocess
 import sys
+import time
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
@@ -17,6 +22,30 @@ from chartdistill.demo.charts import TASKS, write_chart
 from places import ROOT
 
 MODELS = ROOT / "src/chartdistill/demo/models"
+
+
+def interrupted_as_its_engine_starts(command: Sequence[str], environment: Mapping[str, str], log: Path) -> str:
+    """What a command says when Ctrl-C is pressed at its terminal, which tells all of its processes; none is left."""
+    with (
+        log.open("w") as written,
+        subprocess.Popen(
+            command, env=environment, stdout=written, stderr=written, start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # also where this test's caller ignores it
+        ) as ours,
+    ):  # fmt: skip
+        group = psutil.Process(ours.pid)
+        until = time.monotonic() + 200
+        started: set[psutil.Process] = set()
+        while not any("spawn_main" in " ".join(one.cmdline()) for one in started if one.is_running()):
+            assert ours.poll() is None and time.monotonic() < until, log.read_text()
+            time.sleep(0.2)
+            started |= set(group.children(recursive=True))
+        time.sleep(3)  # the engine's process imports, or loads the model
+        started |= set(group.children(recursive=True))
+        os.killpg(ours.pid, signal.SIGINT)
+        assert ours.wait(100) == 130, log.read_text()
+    assert psutil.wait_procs(started, timeout=10)[1] == []
+    return log.read_text()
 
 
 @pytest.mark.slow
@@ -46,7 +75,12 @@ def test_the_whole_flow_on_vllm_where_there_is_loopback_alone(
     config = tmp_path / "small.yaml"
     config.write_text(yaml.safe_dump(values))
     run_dir = tmp_path / "run"
-    first = command("run", str(config))
+    line = [*isolated, sys.executable, "-m", "chartdistill", "run", str(config), "--run-dir", str(run_dir)]
+    said = interrupted_as_its_engine_starts(line, users_environment, tmp_path / "interrupted.txt").splitlines()
+    assert said[-1] == "chartdistill: interrupted; what was finished is kept, run the same command to go on."
+    # Nothing else but how far it was: nobody is told of engines' processes that end.
+    assert all(text.startswith(("prepare: ", "label: begins")) for text in said[:-1]), said
+    first = command("run", str(config))  # goes on
     assert first.returncode == 10, first.stderr[-3000:]
     assert "Missed: joint F1 (all tasks) must be at least 0.999" in first.stderr
 

@@ -1,4 +1,8 @@
-"""The command line: what each verb of `command_line` calls, and what is said of errors."""
+"""The command line: what each verb of `command_line` calls, and what is said of errors.
+
+Nearly all is imported in functions: a verb waits for no library that it does without, and Ctrl-C is answered with a
+sentence while they are imported, too.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +12,31 @@ import signal
 import sys
 import sysconfig
 from collections.abc import Sequence
-from typing import NoReturn
 
-from chartdistill.command_line import NO_GO, build_parser, completion
 from chartdistill.errors import ArtefactError, ChartDistillError
-from chartdistill.runtime import privacy, progress, quiet
-from chartdistill.runtime.processes import end_with_launcher
-from chartdistill.runtime.run_folder import private_umask
+from chartdistill.runtime import privacy, quiet
+
+_INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point. Exit codes: `command_line.EXIT_CODES`."""
+    try:
+        code = _run(argv)
+    except KeyboardInterrupt:
+        # From here to the end of this process it has been answered; pressed again, it would be a traceback.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        print("chartdistill: interrupted; what was finished is kept, run the same command to go on.", file=sys.stderr)
+        code = _INTERRUPTED
+    if code:
+        sys.exit(code)
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    from chartdistill.command_line import build_parser
+    from chartdistill.runtime.processes import end_with_launcher
+    from chartdistill.runtime.run_folder import private_umask
+
     arguments = build_parser().parse_args(argv)
     quiet.quieten(arguments.verbose)
     end_with_launcher()
@@ -27,28 +45,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         _prepare_process()
-        code = _call(arguments)
+        return _call(arguments)
     except ChartDistillError as error:
-        _fail(error, error.exit_code)
+        return _failed(error, error.exit_code)
     except BrokenPipeError:  # who read our output has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+        return 141
     except OSError as error:
         if error.filename is None or quiet.is_verbose():
             raise
         # Of a file or folder that no verb expected to be so.
-        _fail(f"{error.filename}: {error.strerror}. Check the path, and its permissions.", ArtefactError.exit_code)
-    except KeyboardInterrupt:
-        print("chartdistill: interrupted; what was finished is kept, run the same command to go on.", file=sys.stderr)
-        sys.exit(130)
-    if code:
-        sys.exit(code)
+        said = f"{error.filename}: {error.strerror}. Check the path, and its permissions."
+        return _failed(said, ArtefactError.exit_code)
 
 
-def _fail(said: object, exit_code: int) -> NoReturn:
+def _failed(said: object, exit_code: int) -> int:
+    from chartdistill.runtime import progress
+
     progress.announce("error", message=str(said), exit_code=exit_code)
     print(f"chartdistill: {said}", file=sys.stderr)
-    sys.exit(exit_code)
+    return exit_code
 
 
 def _prepare_process() -> None:
@@ -61,8 +77,9 @@ def _prepare_process() -> None:
 
 
 def _call(arguments: argparse.Namespace) -> int:
-    """Call the verb; the exit code of one that ends well, or has one of its own. Imports as late as they can be: a verb
-    waits for no library that it does without."""
+    """Call the verb; the exit code of one that ends well, or has one of its own."""
+    from chartdistill.command_line import NO_GO, completion
+
     match arguments.command:
         case "completion":
             print(completion(arguments.shell))

@@ -71,29 +71,44 @@ def test_a_worker_ends_with_its_launcher(how: signal.Signals) -> None:
     assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
 
 
+def heeding_interrupts() -> None:
+    """In a child: Ctrl-C counts, also where these tests were started in the background, which ignores it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def ignoring_interrupts() -> None:
+    """In a child: as `nohup` and a shell's background jobs start it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def test_ctrl_c_is_answered_by_the_first_process_alone(tmp_path: Path) -> None:
     """A terminal sends it to every process of its group at once."""
     own = tmp_path / "own.py"
     own.write_text(
         "import signal, subprocess, sys\n"
         "from chartdistill.runtime.processes import children_without_interrupts, run_to_end\n"
+        "from chartdistill.runtime.side_by_side import Child, run_side_by_side\n"
         "child = 'import signal, sys, time; signal.signal(signal.SIGINT, lambda *_: print(\"child\", flush=True)); '\n"
         "child += 'print(\"ready\", flush=True); time.sleep(6)'\n"
         "try:\n"
         "    if sys.argv[1] == 'verb':\n"
         "        run_to_end([sys.executable, '-c', child])\n"
+        "    elif sys.argv[1] == 'shard':\n"
+        "        run_side_by_side([Child([sys.executable, '-c', child], {})], print)\n"
         "    else:\n"
         "        with children_without_interrupts():\n"
         "            engine = subprocess.Popen([sys.executable, '-c', child])\n"
         "        engine.wait()\n"
         "except KeyboardInterrupt:\n"
         "    print('first', flush=True)\n"
-        "    if sys.argv[1] != 'verb':\n"
+        "    if sys.argv[1] == 'engine':\n"
         "        engine.wait()\n"
     )
-    for what in ("verb", "engine"):
+    for what in ("verb", "shard", "engine"):
         command = [sys.executable, str(own), what]
-        first = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+        first = subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heeding_interrupts
+        )
         assert first.stdout is not None
         assert first.stdout.readline() == "ready\n"
         os.killpg(first.pid, signal.SIGINT)
@@ -123,8 +138,8 @@ def test_ctrl_c_is_kept_from_what_multiprocessing_spawns_first(tmp_path: Path) -
         "        said = said or context.SimpleQueue()\n"
         "        child = context.Process(target=wait, args=(said,))\n"
         "        child.start()\n"
-        "    print(said.get(), flush=True)\n"
         "    try:\n"
+        "        print(said.get(), flush=True)\n"
         "        time.sleep(4)\n"
         "        print('no interrupt here', flush=True)\n"
         "    except KeyboardInterrupt:\n"
@@ -133,7 +148,9 @@ def test_ctrl_c_is_kept_from_what_multiprocessing_spawns_first(tmp_path: Path) -
     )
     for what, here in (("engine", "first"), ("tracked", "first")):
         command = [sys.executable, str(own), what]
-        first = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+        first = subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heeding_interrupts
+        )
         assert first.stdout is not None and first.stdout.readline() == "ready\n"
         os.killpg(first.pid, signal.SIGINT)
         assert first.communicate(timeout=60)[0].split() == [here, "slept"], what

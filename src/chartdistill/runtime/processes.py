@@ -70,9 +70,10 @@ def children_import_us() -> Iterator[None]:
         main.__spec__ = before
 
 
-def _begin_child() -> None:
-    """Ends with us, and by us: Ctrl-C is ours alone, so that it is answered once. Ignored too, since a library may let
-    through what is held back; held back too, since one may set a handler."""
+def begin_child() -> None:
+    """In a new process of ours, before its program: it ends with us, and by us. Ctrl-C is ours alone, so that it is
+    answered once. Ignored too, since a library may let through what is held back; held back too, since one may set a
+    handler."""
     end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -81,7 +82,7 @@ def _begin_child() -> None:
 def run_to_end(command: Sequence[str]) -> int:
     """Run a command and return its exit code. When this process is told to end meanwhile (SIGTERM, Ctrl-C), so is the
     command, and it is waited for; it is killed only when it does not end."""
-    process = subprocess.Popen(command, preexec_fn=_begin_child)
+    process = subprocess.Popen(command, preexec_fn=begin_child)
     try:
         return process.wait()
     finally:

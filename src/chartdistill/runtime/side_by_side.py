@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from chartdistill.runtime.processes import end_in_time, end_with_parent
+from chartdistill.runtime.processes import begin_child, end_in_time
 
 _PIPE = "CHARTDISTILL_REPORTS_TO"
 _POLL_S = 0.5
@@ -47,7 +47,7 @@ def run_side_by_side(children: Sequence[Child], on_report: Callable[[int, dict[s
                 try:
                     environment = {**os.environ, **child.variables, _PIPE: str(sending)}
                     running.append(
-                        subprocess.Popen(child.command, env=environment, pass_fds=[sending], preexec_fn=end_with_parent)
+                        subprocess.Popen(child.command, env=environment, pass_fds=[sending], preexec_fn=begin_child)
                     )
                 finally:
                     os.close(sending)

@@ -48,13 +48,27 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} does not exist. Files there: {', '.join(known) or 'none'}.{there}") from None
     except IsADirectoryError:
         raise ConfigError(f"{path} is a folder, not a YAML file. Name a file, for example configs/demo.yaml.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}.") from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}. Check the path, and its permissions.") from error
+    except (UnicodeDecodeError, yaml.reader.ReaderError) as error:
+        raise ConfigError(
+            f"{path} is no text file in UTF-8 ({error.reason}). Name a YAML file, or save it as UTF-8."
+        ) from error
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
+        raise ConfigError(f"{path} is not valid YAML: {_slip(error)}") from error
+    if values is None:
+        raise ConfigError(f"{path} is empty; it must hold `key: value` lines, as the files in configs/ do.")
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must hold `key: value` lines, not {type(values).__name__}.")
     return values
+
+
+def _slip(error: yaml.YAMLError) -> str:
+    """A tab, which looks like the spaces that YAML wants, is said as such; all else as the parser says it."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is None or "'\\t'" not in str(getattr(error, "problem", "")):
+        return str(error)
+    return f"line {mark.line + 1} has a tab before its text; YAML is indented with spaces. Replace it by spaces."
 
 
 _KINDS = {
