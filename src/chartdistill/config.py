@@ -38,7 +38,7 @@ from chartdistill.runtime.adapter_folder import Adapter, read_adapter, require_f
 from chartdistill.runtime.model_folder import load_tokenizer, model_fingerprint, resolve_model
 from chartdistill.runtime.yaml_file import checked, read_yaml, require_kind
 from chartdistill.schema import LABELS_OF, Split, Task, content_hash
-from chartdistill.training import TrainOptions, check_adapter, go_on_from
+from chartdistill.training import NEEDS_WEIGHTS, TrainOptions, check_adapter, go_on_from
 
 Role = Literal["teacher", "student"]
 TEACHER = "teacher"
@@ -163,18 +163,18 @@ class RunConfig(_Section):
         if self.evaluate.split == "train":
             raise ValueError("evaluate.split is `train`: the student saw those records; choose test or validation")
         if self.teacher.labels is not None:
-            for option, asked in (
-                ("train.distillation", self.train.distillation is not None),
-                ("evaluate.interventions.teacher", self.evaluate.interventions.teacher),
-            ):
-                if asked:
-                    raise ValueError(f"{option} asks a teacher model, and teacher.labels names a file; leave one out")
+            also = ["evaluate.interventions.teacher"] if self.evaluate.interventions.teacher else []
+            if asking := [*self.train.ask_a_teacher(), *also]:
+                raise ValueError(f"{asking[0]} asks a teacher model, and teacher.labels names a file; leave one out")
         for role in ("teacher", "student"):
             options: ModelOptions = getattr(self, role)
-            if options.adapter is not None and isinstance(options.engine, OpenAIEngine) and options.engine.urls:
+            if not (isinstance(options.engine, OpenAIEngine) and options.engine.urls):
+                continue
+            if options.adapter is not None:
                 raise ValueError(refused_by_endpoint(options.engine, role))
-        lora = self.train.lora
-        if refused := self.student.engine.refuses_adapter(lora.rank, lora.use_dora):
+            if role == "teacher" and self.train.on_policy is not None:
+                raise ValueError(f"{NEEDS_WEIGHTS}, and teacher.engine.urls names an endpoint; leave out either")
+        if refused := self.student.engine.refuses_adapter(self.train.lora.rank, self.train.lora.use_dora):
             raise ValueError(f"train.lora.{refused}, or set student.engine.type: transformers")
         wants_spans = {
             "label.constrain": (self.teacher, self.label.constrain == SPANS),

@@ -33,7 +33,7 @@ from chartdistill.runtime.run_locks import lock
 from chartdistill.runtime.side_by_side import Reports
 from chartdistill.schema import Record
 from chartdistill.training import Parallel, launch_options
-from chartdistill.training.train import train
+from chartdistill.training.train import require_teacher_beside, train
 
 Verb = Callable[[Run, ProgressCallback], dict[str, Any]]
 
@@ -108,6 +108,7 @@ def run_all(run: Run, first: str = "prepare", last: str = "report") -> None:
         run.adapter("student")
     if "train" in chosen:
         run.require_usable_adapter()
+        require_teacher_beside(run)
     if "prepare" not in chosen:
         _require_splits(run, chosen)
     for verb in chosen:

@@ -156,6 +156,7 @@ def test_a_gate_by_the_teacher_needs_labels_of_held_out_records(
         ({"labels": {"path": "x.jsonl", "formt": "brat"}}, {}, "did you mean `format`"),
         ({"labels": {"path": "x.jsonl", "format": "xml"}}, {}, "teacher.labels.format"),
         ({"labels": "x.jsonl"}, {"train": {"distillation": {}}}, "train.distillation asks a teacher model"),
+        ({"labels": "x.jsonl"}, {"train": {"on_policy": {}}}, "train.on_policy asks a teacher model"),
         ({"labels": "x.jsonl"}, {"evaluate": {"interventions": {"teacher": True}}}, "interventions.teacher asks"),
     ],
 )

@@ -32,7 +32,8 @@ def main() -> Any:
     import torch
 
     from chartdistill.training.generate import generate_everywhere
-    from chartdistill.training.model import load_model
+    from chartdistill.training.model import load_model, load_teacher
+    from chartdistill.training.on_policy import OnPolicy
     from chartdistill.training.rows import Rows, check_rows
     from chartdistill.training.trainer import run_training
 
@@ -58,8 +59,15 @@ def main() -> Any:
         sharing["checked"] = sorted({type(parameter.data).__name__ for parameter in student.parameters()})
         return check_rows(student, rows, examples(), options, sharing)
 
+    on_policy = None
+    if options.on_policy is not None:
+        teacher = load_teacher(model, options)
+        draw = torch.Generator().manual_seed(3)
+        for parameter in teacher.parameters():  # else it would agree with the student
+            parameter.add_(torch.randn(parameter.shape, generator=draw) * 0.05)
+        on_policy = OnPolicy(teacher, rows, examples(), options, teacher.config.vocab_size, 2)
     facts = run_training(
-        student, examples(), examples()[:3], options, folder, rows, progress, score, check=check
+        student, examples(), examples()[:3], options, folder, rows, progress, score, check=check, on_policy=on_policy
     )  # fmt: skip
     if os.environ.get("RANK", "0") == "0":
         (folder / "facts.json").write_text(json.dumps(facts | sharing))

@@ -180,9 +180,10 @@ def worker(model: Path, folder: Path, values: dict[str, Any], *more: str) -> sub
     return subprocess.run(command, capture_output=True, text=True, timeout=240, env={**os.environ}, check=False)
 
 
-def test_a_killed_run_goes_on_to_the_same_weights(tiny_model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("own", [{}, {"on_policy": {"from_epoch": 0.5, "lmbda": 0.7, "max_new_tokens": 6}}])
+def test_a_killed_run_goes_on_to_the_same_weights(own: dict[str, Any], tiny_model: Path, tmp_path: Path) -> None:
     values = {"epochs": 4, "records_per_step": 4, "checkpoints": 8, "validation_passes": 4, "dtype": "float32",
-              "lora": {"rank": 4, "dropout": 0.2}, "learning_rate": 1e-2}  # fmt: skip
+              "lora": {"rank": 4, "dropout": 0.2}, "learning_rate": 1e-2, **own}  # fmt: skip
     assert worker(tiny_model, tmp_path / "whole", values).returncode == 0
     # 16 steps, a checkpoint every two: killed after step 7, it goes on from 6, in the middle of an epoch.
     killed = worker(tiny_model, tmp_path / "killed", values, "7")
@@ -194,3 +195,15 @@ def test_a_killed_run_goes_on_to_the_same_weights(tiny_model: Path, tmp_path: Pa
     assert all(torch.equal(value, other[name]) for name, value in one.items())
     validations = [[r for r in log_of(tmp_path / n) if "validation_loss" in r] for n in ("whole", "killed")]
     assert validations[0] == validations[1] and len(validations[0]) == 4
+    facts = [
+        json.loads((tmp_path / name / "facts.json").read_text()).get("on_policy", {}) for name in ("whole", "killed")
+    ]
+    for one in facts:
+        seconds = one.pop("seconds", {})
+        assert all(value > 0 for value in seconds.values()) and len(seconds) == 3 * bool(own)
+    assert facts[0] == facts[1]
+    if own:  # from step 3 on of 16; in the first epoch at most 5 of 13 records with 3 answers each, of 25 in all
+        assert [row["epoch"] for row in facts[0]["epochs"]] == [1, 2, 3, 4]
+        first, second = (row["answers"] for row in facts[0]["epochs"][:2])
+        assert 0 < first <= 15 and first < second < 25
+        assert all(row["divergence"] > 0 for row in facts[0]["epochs"])

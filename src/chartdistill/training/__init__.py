@@ -2,13 +2,22 @@
 
 from chartdistill.training.launch import launch_options
 from chartdistill.training.memory import answer_bytes_per_token
-from chartdistill.training.options import DistillationOptions, LoraOptions, Parallel, TrainOptions
+from chartdistill.training.options import (
+    NEEDS_WEIGHTS,
+    DistillationOptions,
+    LoraOptions,
+    OnPolicyOptions,
+    Parallel,
+    TrainOptions,
+)
 from chartdistill.training.servable import check_adapter
 from chartdistill.training.starting_adapter import go_on_from
 
 __all__ = [
+    "NEEDS_WEIGHTS",
     "DistillationOptions",
     "LoraOptions",
+    "OnPolicyOptions",
     "Parallel",
     "TrainOptions",
     "answer_bytes_per_token",

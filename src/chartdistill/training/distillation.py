@@ -65,8 +65,12 @@ def vocabulary_hash(tokenizer: Any) -> str:
     return hashlib.sha256(repr(entries).encode()).hexdigest()[:16]
 
 
-def check_vocabularies(teacher: Any, student: Any) -> None:
+def check_vocabularies(teacher: Any, student: Any, option: str = "train.distillation") -> None:
     """Refuse to distil where a token id means one thing to the teacher and another to the student.
+
+    Args:
+        teacher, student: their tokenizers.
+        option: that asks for it.
 
     Raises:
         TrainingError: the vocabularies differ; says how.
@@ -77,7 +81,7 @@ def check_vocabularies(teacher: Any, student: Any) -> None:
     ours, theirs = student.get_vocab(), teacher.get_vocab()
     different = sum(theirs.get(token) != number for token, number in ours.items())
     raise TrainingError(
-        f"train.distillation needs a teacher and a student with the same vocabulary; these have hashes {hashes[0]} "
+        f"{option} needs a teacher and a student with the same vocabulary; these have hashes {hashes[0]} "
         f"({len(theirs)} tokens) and {hashes[1]} ({len(ours)} tokens), and {different} of the student's tokens have "
-        "another id at the teacher. Remove train.distillation, or choose a student of the teacher's family."
+        f"another id at the teacher. Remove {option}, or choose a student of the teacher's family."
     )

@@ -1,9 +1,9 @@
-"""Greedy answers of the model that is being trained, for validation."""
+"""Answers of the model that is being trained: greedy ones for validation, drawn ones for on-policy distillation."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from chartdistill.training.memory import answer_tokens_at_once
@@ -68,6 +68,55 @@ def generate_everywhere(
     return [answers[i] for i in range(len(prompts))]
 
 
+def draw_answers(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    end_id: int,
+    max_tokens: int,
+    room: tuple[int, int],
+    seeds: Sequence[int],
+    temperature: float,
+    vocabulary: int,
+) -> list[list[int]]:
+    """Answers to all prompts of this process, each drawn with a seed of its own, whatever else is in its batch.
+
+    A token is drawn by inversion (Devroye, "Non-Uniform Random Variate Generation", 1986, II.2.1): the first whose
+    cumulative probability exceeds the next uniform number of the prompt's own generator, which runs on the CPU.
+
+    Args:
+        max_tokens: of an answer.
+        room: of a batch, as `room_for_answers` gives it.
+        seeds: one per prompt.
+        temperature: by which logits are divided; 0: the likeliest token.
+        vocabulary: ids from this one on are never drawn.
+
+    Returns:
+        Token ids, without the end id; an answer that did not end has `max_tokens` of them.
+    """
+    import torch
+
+    def uniform(seed: int) -> torch.Tensor:
+        return torch.rand(max_tokens, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+    def choose(chosen: Sequence[int], width: int) -> Any:
+        numbers = torch.stack([uniform(seeds[i]) for i in chosen]).to(model.device) if temperature > 0 else None
+
+        def only_the_chosen(ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+            known = scores[:, :vocabulary].double()
+            if numbers is None:
+                drawn = known.argmax(1)
+            else:
+                sums = (known / temperature).softmax(1).cumsum(1)
+                at = numbers[:, ids.shape[1] - width, None] * sums[:, -1:]
+                # Rounding may put the number at the very end, behind the last token that has a probability.
+                drawn = torch.minimum(torch.searchsorted(sums, at, right=True)[:, 0], sums.argmax(1))
+            return torch.full_like(scores, float("-inf")).scatter_(1, drawn[:, None], 0.0)
+
+        return only_the_chosen
+
+    return _generate(model, prompts, end_id, max_tokens, room, choose=choose)
+
+
 def _generate(
     model: Any,
     prompts: Sequence[Sequence[int]],
@@ -75,10 +124,16 @@ def _generate(
     max_tokens: int,
     room: tuple[int, int],
     together: bool = False,
+    choose: Callable[[Sequence[int], int], Any] | None = None,
 ) -> list[list[int]]:
-    """`together`: all processes are in here, and go on until the last of them is done."""
+    """Likeliest tokens, after what `choose` makes of the scores.
+
+    Args:
+        together: all processes are in here, and go on until the last of them is done.
+        choose: of the numbers of a batch's prompts and its padded width, a transformers logits processor.
+    """
     import torch
-    from transformers import GenerationConfig
+    from transformers import GenerationConfig, LogitsProcessorList
 
     config = GenerationConfig(
         max_new_tokens=max_tokens, do_sample=False, eos_token_id=end_id, pad_token_id=end_id, use_cache=True
@@ -94,6 +149,7 @@ def _generate(
                 attention_mask=torch.tensor(seen, device=model.device),
                 generation_config=config,
                 synced_gpus=together,
+                logits_processor=LogitsProcessorList([] if choose is None else [choose(chosen, width)]),
             )
         for i, row in zip(chosen, output[:, width:].tolist(), strict=True):
             answers[i] = row[: row.index(end_id)] if end_id in row else row

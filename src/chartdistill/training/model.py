@@ -27,24 +27,51 @@ def load_model(folder: Path, options: TrainOptions, start: Path | None = None) -
             "train.load_in_4bit is true, but FSDP cannot distribute 4-bit weights. Launch with configs/accelerate/"
             "ddp.yaml (each GPU holds the 4-bit student), or set train.load_in_4bit to false."
         )
-    from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
+    from transformers import BitsAndBytesConfig
 
-    from chartdistill.training.attention import ATTENTION, register_attention
     from chartdistill.training.lora_products import fuse_lora_products
 
-    register_attention()
     dtype = chosen_dtype(options)
     quantization = None
     if options.load_in_4bit:
         quantization = BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype, bnb_4bit_use_double_quant=True
         )
+    model = add_adapter(_load_whole(folder, "student", dtype, quantization), options, start)
+    fuse_lora_products(model)
+    return model
+
+
+def load_teacher(folder: Path, options: TrainOptions, adapter: Path | None = None) -> Any:
+    """The teacher with its adapter, frozen, for reading alone, in the dtype of the student.
+
+    Raises:
+        ModelError: the weights or the adapter cannot be loaded.
+    """
+    model = _load_whole(folder, "teacher", chosen_dtype(options))
+    if adapter is not None:
+        from peft import PeftModel
+
+        try:
+            model = PeftModel.from_pretrained(model, str(adapter))
+        except (OSError, ValueError) as error:
+            raise ModelError(f"the teacher's adapter in {adapter} cannot be loaded: {error}") from error
+    return model.requires_grad_(False).eval()
+
+
+def _load_whole(folder: Path, role: str, dtype: torch.dtype, quantization: Any = None) -> Any:
+    """A model as its folder has it, on this process's device, with attention that follows packed rows where it can."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from chartdistill.training.attention import ATTENTION, register_attention
+
+    register_attention()
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
         attention = ATTENTION if _takes_attention(config) else None
         if _caps_scores(config.get_text_config()):
             attention = "eager"  # the others would drop the cap without a word
-        model = AutoModelForCausalLM.from_pretrained(
+        return AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=dtype,
             attn_implementation=attention,
@@ -53,10 +80,7 @@ def load_model(folder: Path, options: TrainOptions, start: Path | None = None) -
             local_files_only=True,
         )
     except (OSError, ValueError, ImportError) as error:
-        raise ModelError(f"the student in {folder} cannot be loaded for training: {error}") from error
-    model = add_adapter(model, options, start)
-    fuse_lora_products(model)
-    return model
+        raise ModelError(f"the {role} in {folder} cannot be loaded for training: {error}") from error
 
 
 def add_adapter(model: Any, options: TrainOptions, start: Path | None = None) -> Any:
@@ -137,7 +161,7 @@ def why_not_packed(model: Any) -> str | None:
         return f"layers of kind {', '.join(kinds)} do not follow an attention mask"
     if not layers and getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True):
         return f"a sliding window of {config.sliding_window} tokens would be lost"
-    base = model.get_base_model()
+    base = model.get_base_model() if hasattr(model, "peft_config") else model
     if getattr(base, "_is_stateful", False):
         return "it carries a state from token to token"
     if _caps_scores(config):

@@ -10,6 +10,9 @@ Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 """Of answers in the loss."""
 Parallel = Literal["ddp", "fsdp"]
 """What each of several GPUs holds of the student."""
+NEEDS_WEIGHTS = (
+    "train.on_policy reads the student's answers with the teacher's weights (of teacher.model, on this machine)"
+)
 
 
 class LoraOptions(BaseModel):
@@ -39,6 +42,31 @@ class DistillationOptions(BaseModel):
     """Share of the distillation loss; the rest is cross entropy on the label."""
     temperature: float = Field(default=1.0, gt=0)
     """Above 1 the teacher's less likely tokens count for more."""
+
+
+class OnPolicyOptions(BaseModel):
+    """After some epochs of labels the student also learns from its own answers to training prompts: the teacher's whole
+    distribution at each token of them (generalised knowledge distillation, GKD).
+
+    Needs the teacher's weights beside the student's, and a teacher and student with the same vocabulary. The names are
+    those of Agarwal et al., "On-Policy Distillation of Language Models" (2024), and of TRL's GKDConfig.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    weight: float = Field(default=0.5, gt=0, le=1)
+    """Share of this loss in a step with answers of the student's own; the rest is the loss on the labels."""
+    from_epoch: float = Field(default=1.0, ge=0)
+    """Begins after so many epochs of labels alone. A student that does not yet answer in the format teaches little."""
+    lmbda: float = Field(default=0.5, gt=0, le=1)
+    """Share of records that are drawn in each epoch; the student answers all tasks of a drawn one."""
+    beta: float = Field(default=0.5, ge=0, le=1)
+    """The divergence: 0 forward KL(teacher || student), 1 reverse KL(student || teacher), between them the generalised
+    Jensen-Shannon divergence. At both ends of what is between it goes to 0, so small values there teach slowly."""
+    temperature: float = Field(default=1.0, ge=0)
+    """At which the student's answers are drawn; 0: always its likeliest token. The divergence is taken at 1."""
+    max_new_tokens: int = Field(default=128, ge=1)
+    """Longest answer of the student's; of one that is cut there, the tokens up to there count."""
 
 
 class TrainOptions(BaseModel):
@@ -80,6 +108,8 @@ class TrainOptions(BaseModel):
     load_in_4bit. The adapter is the same; with one GPU so is all else."""
     distillation: DistillationOptions | None = None
     """None: cross entropy on the labels alone."""
+    on_policy: OnPolicyOptions | None = Field(default=None, exclude_if=lambda on_policy: on_policy is None)
+    """None: the student learns from labels alone."""
     task_weights: dict[str, Weight] = {}
     """Task name -> weight of its answers; 1 where a task is not named, 0 leaves it out."""
     source_weights: dict[str, Weight] = {}
@@ -107,6 +137,27 @@ class TrainOptions(BaseModel):
                 "4-bit student) or load_in_4bit: false"
             )
         return self
+
+    @model_validator(mode="after")
+    def _on_policy_can_be(self) -> Self:
+        if self.on_policy is None:
+            return self
+        if self.on_policy.from_epoch >= self.epochs:
+            raise ValueError(
+                f"on_policy.from_epoch is {self.on_policy.from_epoch:g} and epochs is {self.epochs:g}, so the student "
+                "would never answer; set from_epoch below epochs, or leave out on_policy"
+            )
+        if self.parallel == "fsdp":
+            raise ValueError(
+                "parallel is `fsdp`, but with on_policy each GPU answers with a whole student beside a whole teacher; "
+                "set parallel: ddp, or leave out on_policy"
+            )
+        return self
+
+    def ask_a_teacher(self) -> list[str]:
+        """The options in use that need a teacher's model."""
+        named = {"distillation": self.distillation, "on_policy": self.on_policy}
+        return [f"train.{name}" for name, options in named.items() if options is not None]
 
     def what_determines_an_adapter(self) -> dict[str, Any]:
         """The options on which the adapter depends; the others only say how it is computed."""

@@ -138,8 +138,14 @@ def collate(
     `shared` False gives every answer a row of its own; the trained tokens and their weights stay the same.
     """
     rows = list(examples) if shared else [row for example in examples for row in example.separate()]
-    build = _plain if form == "plain" else _packed
-    return [build(group, form, dtype, pad_id) for group in plan_micro_batches(rows, tokens_per_pass)]
+    return [one_pass(group, form, dtype, pad_id) for group in plan_micro_batches(rows, tokens_per_pass)]
+
+
+def one_pass(
+    examples: Sequence[Example], form: RowForm, dtype: torch.dtype | None = None, pad_id: int = 0
+) -> MicroBatch:
+    """A single pass with these examples, its trained tokens in their order."""
+    return (_plain if form == "plain" else _packed)(examples, form, dtype, pad_id)
 
 
 def _packed(examples: Sequence[Example], form: RowForm, dtype: torch.dtype | None, pad_id: int) -> MicroBatch:

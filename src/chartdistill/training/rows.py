@@ -32,12 +32,18 @@ class Rows:
 
 
 def choose_rows(
-    model: Any, unfit: str | None, examples: Sequence[Example], options: TrainOptions, pad_id: int
+    model: Any,
+    unfit: str | None,
+    examples: Sequence[Example],
+    options: TrainOptions,
+    pad_id: int,
+    role: str = "student",
 ) -> tuple[Rows, dict[str, Any]]:
     """The rows of a training, and what the manifest says about sharing. They are not checked yet.
 
     Args:
         unfit: why the architecture cannot follow a row layout (`model.why_not_packed`); None when it can.
+        role: whose rows they are.
     """
     gain = sharing_gain(examples)
     reason = None
@@ -53,7 +59,8 @@ def choose_rows(
     if unfit is not None:
         form = "plain"
     if reason is not None and os.environ.get("RANK", "0") == "0":
-        print(f"train: separate rows, because {reason}", file=sys.stderr)
+        whose = "" if role == "student" else f" for the {role}"
+        print(f"train: separate rows{whose}, because {reason}", file=sys.stderr)
     sharing = {"shared": reason is None, "reason": reason, "form": form, "gain": round(gain, 3)}
     return Rows(form, reason is None, pad_id), sharing
 

@@ -38,7 +38,7 @@ class StepSampler(torch.utils.data.Sampler[list[int]]):
 
 
 class StepLoader(torch.utils.data.DataLoader[Any]):
-    """Batches of `StepSampler`, as `{"passes": [...]}`."""
+    """Batches of `StepSampler`, as `{"passes": [...], "examples": [...]}`."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class StepLoader(torch.utils.data.DataLoader[Any]):
         super().__init__(
             examples,  # type: ignore[arg-type]
             batch_sampler=batch_sampler,
-            collate_fn=lambda chosen: {"passes": collate_passes(chosen) if chosen else []},
+            collate_fn=lambda chosen: {"passes": collate_passes(chosen) if chosen else [], "examples": list(chosen)},
         )
 
     def set_epoch(self, epoch: int) -> None:

@@ -13,11 +13,13 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chartdistill.config import Run, load_run
 from chartdistill.engines import require_answer_place
-from chartdistill.errors import ChartDistillError
+from chartdistill.errors import ChartDistillError, ConfigError, TrainingError
+from chartdistill.prompting.prompts import PromptBuilder
+from chartdistill.prompting.worked_examples import example_turns
 from chartdistill.runtime import privacy
 from chartdistill.runtime.model_folder import context_tokens, load_tokenizer
 from chartdistill.runtime.processes import end_with_launcher
@@ -40,9 +42,13 @@ from chartdistill.training.distillation import check_vocabularies
 from chartdistill.training.dtype import choose_dtype, with_dtype
 from chartdistill.training.examples import check_lengths, read_examples
 from chartdistill.training.memory import memory_errors
-from chartdistill.training.model import is_sharded, load_model, why_not_packed
+from chartdistill.training.model import is_sharded, load_model, load_teacher, why_not_packed
 from chartdistill.training.options import TrainOptions
+from chartdistill.training.packing import Example
 from chartdistill.training.rows import Rows, check_rows, choose_rows
+
+if TYPE_CHECKING:
+    from chartdistill.training.on_policy import OnPolicy
 
 
 def train(run: Run, progress: ProgressCallback) -> dict[str, Any]:
@@ -67,6 +73,7 @@ def train(run: Run, progress: ProgressCallback) -> dict[str, Any]:
         options.what_determines_an_adapter(),
         *filter(None, [builder.cut.departures, builder.examples_mark]),
         *filter(None, [Tombstones.of(run.dir).learned()]),  # of records that an earlier adapter knew
+        *([] if options.on_policy is None else _marks_of_teacher(run)),
     )
     if (done := finished(folder, mark)) is not None:
         return done
@@ -78,6 +85,7 @@ def train(run: Run, progress: ProgressCallback) -> dict[str, Any]:
         check_vocabularies(teacher, builder.tokenizer)
     examples = read_examples(run.dir, run.tasks, options, builder)
     check_lengths([*examples.train, *examples.validation], options.max_tokens, context)
+    asked = None if options.on_policy is None else _teachers_examples(run, options, examples.train, context)
     started = _begin(folder, mark, options)
     options = with_dtype(options, folder)
     with memory_errors(options):
@@ -90,6 +98,7 @@ def train(run: Run, progress: ProgressCallback) -> dict[str, Any]:
 
         if not is_sharded():
             rows = checked(model)
+        on_policy, of_teacher = (None, {}) if asked is None else _open_teacher(run, options, asked, model)
     # They import what only training needs.
     from chartdistill.training.trainer import run_training
     from chartdistill.training.validation import AnswerScorer
@@ -102,7 +111,7 @@ def train(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     facts = run_training(
         model, examples.train, examples.validation, options, folder, rows, shown, score, base,
         # A sharded student is whole on no card: it is checked once it is distributed.
-        check=checked if is_sharded() else None,
+        check=checked if is_sharded() else None, on_policy=on_policy,
     )  # fmt: skip
     _wait_for_all()
     if not _first_process():
@@ -115,8 +124,85 @@ def train(run: Run, progress: ProgressCallback) -> dict[str, Any]:
         trainable_parameters=trainable, mix=examples.mix, template_departures=builder.cut.departures,
         examples=builder.examples_mark,
         versions=versions_of("chartdistill", "torch", "transformers", "peft", "accelerate"),
-        counts=examples.counts(), **run.adapter_facts("student"), **facts,
+        counts=examples.counts(), **run.adapter_facts("student"), **of_teacher, **facts,
     )  # fmt: skip
+
+
+def require_teacher_beside(run: Run) -> None:
+    """That on-policy distillation, where the config asks for it, has a teacher that can be asked about the student's
+    very tokens.
+
+    Raises:
+        TrainingError: teacher and student have other tokens, or end their answers otherwise.
+        ModelError: the teacher is not here.
+    """
+    if run.config.train.on_policy is None:
+        return
+    run.require_teacher()
+    teacher, student = _teachers_builder(run), run.prompt_builder("student")
+    check_vocabularies(teacher.tokenizer, student.tokenizer, "train.on_policy")
+    if teacher.end_id != student.end_id:
+        ends = [repr(one.tokenizer.convert_ids_to_tokens(one.end_id)) for one in (teacher, student)]
+        raise TrainingError(
+            f"train.on_policy: the teacher ends an answer with {ends[0]}, the student with {ends[1]}, so the teacher "
+            "finds the end of every answer of the student's unlikely. Take chat models of one family, or leave out "
+            "train.on_policy."
+        )
+
+
+def _teachers_builder(run: Run) -> PromptBuilder:
+    """Of the teacher's prompts with the questions the student is asked; so its worked examples are asked them, too."""
+    builder, options = run.prompt_builder("teacher"), run.config.teacher.template_options
+    if not builder.turns:
+        return builder
+    turns = example_turns(run.tasks, lambda task: False)
+    return PromptBuilder.from_tokenizer(builder.tokenizer, run.config.system, options, turns)
+
+
+def _marks_of_teacher(run: Run) -> list[Any]:
+    return [run.model_mark("teacher"), run.config.teacher.template_options, _teachers_builder(run).examples_mark]
+
+
+def _teachers_examples(
+    run: Run, options: TrainOptions, students: Sequence[Example], context: int | None
+) -> list[Example]:
+    """The training records with the teacher's prompts; whatever can be refused is refused here."""
+    from chartdistill.training.on_policy import check_room
+
+    assert options.on_policy is not None
+    if is_sharded():
+        raise ConfigError(
+            "train.on_policy needs a whole student and a whole teacher on each card, but FSDP distributes the weights. "
+            "Launch with configs/accelerate/ddp.yaml, or leave out train.on_policy."
+        )
+    require_teacher_beside(run)
+    labels_alone = options.model_copy(update={"distillation": None})
+    teachers = read_examples(run.dir, run.tasks, labels_alone, _teachers_builder(run)).train
+    limits = {
+        "student: train.max_tokens": options.max_tokens,
+        "student: its context": context,
+        "teacher: its context": context_tokens(run.model_folder("teacher")),
+    }
+    known = {name: limit for name, limit in limits.items() if limit is not None}
+    check_room({"student": students, "teacher": teachers}, known, options.on_policy.max_new_tokens)
+    return teachers
+
+
+def _open_teacher(
+    run: Run, options: TrainOptions, examples: Sequence[Example], student: Any
+) -> tuple[OnPolicy, dict[str, Any]]:
+    """The teacher, loaded and its rows checked, and what the manifest says of it."""
+    from chartdistill.training.on_policy import OnPolicy
+
+    adapter, builder = run.adapter("teacher"), _teachers_builder(run)
+    teacher = load_teacher(run.model_folder("teacher"), options, None if adapter is None else adapter.folder)
+    unfit = why_not_packed(teacher)
+    rows, sharing = choose_rows(teacher, unfit, examples, options, builder.end_id, "teacher")
+    rows = check_rows(teacher, rows, examples, options, sharing)
+    widths = [one.config.get_text_config().vocab_size for one in (teacher, student)]
+    vocabulary = min(max(builder.tokenizer.get_vocab().values()) + 1, *widths)
+    facts = {"teacher": run.public_name("teacher"), "teacher_sharing": sharing, **run.adapter_facts("teacher")}
+    return OnPolicy(teacher, rows, examples, options, vocabulary, builder.end_id), facts
 
 
 def _begin(folder: Path, mark: str, options: TrainOptions) -> float:

@@ -29,6 +29,7 @@ from chartdistill.training.callbacks import CheckCallback, EndCallback, LogCallb
 from chartdistill.training.losses import micro_batch_loss
 from chartdistill.training.memory import memory_errors
 from chartdistill.training.model import compute_dtype
+from chartdistill.training.on_policy import OnPolicy, OwnAnswers, OwnPass, own_answers_by_epoch
 from chartdistill.training.options import TrainOptions
 from chartdistill.training.packing import Example, MicroBatch, collate
 from chartdistill.training.rows import Rows
@@ -45,7 +46,7 @@ class LoraTrainer(Trainer):  # type: ignore[misc]
     """One call of `training_step` is one optimizer step: it runs all the passes that the step's records need."""
 
     control: Any
-    _last_passes: Sequence[MicroBatch] = ()
+    _last_passes: Sequence[MicroBatch | OwnPass] = ()
     """Of the step whose gradient is about to be used."""
 
     def __init__(
@@ -58,8 +59,9 @@ class LoraTrainer(Trainer):  # type: ignore[misc]
         rows: Rows,
         score: Score | None,
         best: Path,
+        on_policy: OnPolicy | None = None,
     ) -> None:
-        self.options, self.rows, self.score, self.best = options, rows, score, best
+        self.options, self.rows, self.score, self.best, self.on_policy = options, rows, score, best, on_policy
         self.train_examples, self.validation_examples = train, validation
         super().__init__(model=model, args=args, train_dataset=list(train), eval_dataset=list(validation) or None)
 
@@ -93,28 +95,75 @@ class LoraTrainer(Trainer):  # type: ignore[misc]
         Raises:
             TrainingError: the loss is not finite; names the records.
         """
+        parts, most = self._parts(inputs["passes"], inputs["examples"])
         model.train()
-        passes: list[MicroBatch] = inputs["passes"]
-        total, most = self._over_processes(sum(one.total_weight for one in passes), len(passes))
         # Sharded parameters are gathered in every pass, so all processes must run equally many.
-        count = most if self.is_fsdp_enabled else max(1, len(passes))
+        count = most if self.is_fsdp_enabled else max(1, len(parts))
         losses = []
         for number in range(count):
-            idle = number >= len(passes)
-            one = (self._idle_pass if idle else passes[number]).to(self.args.device)
+            idle = number >= len(parts)
+            one, divisor = (self._idle_pass, 1.0) if idle else parts[number]
             synced = number == count - 1 or self.is_fsdp_enabled
-            with contextlib.nullcontext() if synced else self.accelerator.no_sync(model):
+            with contextlib.nullcontext() if synced else self.accelerator.no_sync(model), self._timed(one):
                 with self.compute_loss_context_manager():
-                    loss = micro_batch_loss(model, one, self.options.distillation) / total * self.args.world_size
+                    loss = self._loss(model, one.to(self.args.device)) / divisor * self.args.world_size
                 loss = loss * 0 if idle else loss
                 self.accelerator.backward(loss)
             losses.append(loss.detach())
         values = torch.stack(losses)
         if not torch.isfinite(values).all():
             bad = [number for number, value in enumerate(values) if not value.isfinite()]
-            self._not_finite("loss", values[bad[0]].item(), [passes[number] for number in bad if number < len(passes)])
-        self._last_passes = passes
+            self._not_finite("loss", values[bad[0]].item(), [parts[number][0] for number in bad if number < len(parts)])
+        self._last_passes = [one for one, _ in parts]
+        self._note_own_answers()
         return values.sum()
+
+    def _parts(
+        self, labels: Sequence[MicroBatch], examples: Sequence[Example]
+    ) -> tuple[list[tuple[MicroBatch | OwnPass, float]], int]:
+        """This process's passes of a step, of labels and of the student's own answers, each with what its loss is to be
+        divided by; and the most passes of any process."""
+        own: list[OwnPass] = []
+        if self.on_policy is not None and self.state.global_step >= self.on_policy.options.from_epoch * self._steps:
+            own = self.on_policy.passes(self.callable_model, examples, self._epoch, self.rows)
+        weights = [sum(one.total_weight for one in passes) for passes in (labels, own)]
+        facts = self._over_processes(*weights, len(labels) + len(own))
+        of_labels, of_own = facts[:, 0].sum().item(), facts[:, 1].sum().item()
+        share = self.options.on_policy.weight if self.options.on_policy is not None and of_own else 0.0
+        parts: list[tuple[MicroBatch | OwnPass, float]] = []
+        if share < 1:
+            parts += [(one, of_labels / (1 - share)) for one in labels]
+        parts += [(one, of_own / share) for one in own]
+        return parts, max(1, int(facts[:, 2].max()))
+
+    def _loss(self, model: Any, one: MicroBatch | OwnPass) -> torch.Tensor:
+        if isinstance(one, OwnPass):
+            assert self.on_policy is not None
+            return self.on_policy.loss(model, one)
+        return micro_batch_loss(model, one, self.options.distillation)
+
+    def _timed(self, one: MicroBatch | OwnPass) -> contextlib.AbstractContextManager[None]:
+        timed = self.on_policy is not None and isinstance(one, OwnPass)
+        return self.on_policy.timed() if timed else contextlib.nullcontext()  # type: ignore[union-attr]
+
+    def _note_own_answers(self) -> None:
+        """In the state, which checkpoints keep: a resumed run counts on."""
+        if self.on_policy is None:
+            return
+        own = self._over_processes(*self.on_policy.done.values()).sum(0).tolist()
+        self.on_policy.done = OwnAnswers()
+        if own[0]:
+            self.state.log_history.append({"step": self.state.global_step + 1, "epoch": self._epoch, "own": own})
+
+    @cached_property
+    def _steps(self) -> int:
+        """Of an epoch."""
+        return math.ceil(len(self.train_examples) / self.options.records_per_step)
+
+    @property
+    def _epoch(self) -> int:
+        """Of the step that is being made, from 0."""
+        return int(self.state.global_step) // self._steps
 
     def _clip_grad_norm(self, model: Any) -> Any:
         """Clip as the Trainer does; called before every optimizer step, which would spread what is not finite.
@@ -127,19 +176,16 @@ class LoraTrainer(Trainer):  # type: ignore[misc]
             self._not_finite("gradient", float(norm), self._last_passes)
         return norm
 
-    def _over_processes(self, weight: float, passes: int) -> tuple[float, int]:
-        """The step's total weight, and the most passes of any process."""
-        if self.args.world_size == 1:
-            return weight, passes
-        mine = torch.tensor([[weight, passes]], device=self.args.device, dtype=torch.float64)
-        facts = self.accelerator.gather(mine)
-        return float(facts[:, 0].sum()), max(1, int(facts[:, 1].max()))
+    def _over_processes(self, *mine: float) -> torch.Tensor:
+        """These numbers of every process [processes, numbers]."""
+        row = torch.tensor([mine], device=self.args.device, dtype=torch.float64)
+        return row if self.args.world_size == 1 else self.accelerator.gather(row)
 
     @cached_property
     def _idle_pass(self) -> MicroBatch:
         return self.micro_batches_of(self.train_examples[:1])[0]
 
-    def _not_finite(self, what: str, value: float, passes: Sequence[MicroBatch]) -> NoReturn:
+    def _not_finite(self, what: str, value: float, passes: Sequence[MicroBatch | OwnPass]) -> NoReturn:
         bad = list(dict.fromkeys(name for one in passes for name in one.records))
         raise TrainingError(
             f"the {what} is {value} at step {self.state.global_step + 1}, on records {', '.join(bad[:20])}"
@@ -174,7 +220,7 @@ class LoraTrainer(Trainer):  # type: ignore[misc]
         """Mean cross entropy per weighted answer token over all validation examples."""
         mine = self.validation_examples[self.args.process_index :: self.args.world_size]
         passes = self.micro_batches_of(mine) if mine else []
-        _, most = self._over_processes(0.0, len(passes))
+        most = int(self._over_processes(len(passes)).max())
         sums = torch.zeros(2, dtype=torch.float64)
         with torch.no_grad():
             for number in range(most if self.is_fsdp_enabled else len(passes)):
@@ -204,6 +250,7 @@ def run_training(
     score: Score | None = None,
     base: BaseName | None = None,
     check: Callable[[Any], Rows] | None = None,
+    on_policy: OnPolicy | None = None,
 ) -> dict[str, Any]:
     """Tune the adapter and write it to `folder`, with training_log.jsonl. Returns facts for the manifest.
 
@@ -211,6 +258,7 @@ def run_training(
 
     Args:
         check: called with the model as it trains (distributed over the cards), before the first step; gives the rows.
+        on_policy: makes and scores the student's own answers, where `options.on_policy` asks for them.
 
     Raises:
         TrainingError: loss or gradient not finite, or out of memory (names the options to change).
@@ -219,7 +267,7 @@ def run_training(
     arguments = _arguments(options, folder, total, bool(validation))
     arguments._n_gpu = min(arguments.n_gpu, 1)  # several GPUs are used by several processes, never by DataParallel
     best = folder / "checkpoints" / BEST
-    trainer = LoraTrainer(model, arguments, train, validation, options, rows, score, best)
+    trainer = LoraTrainer(model, arguments, train, validation, options, rows, score, best, on_policy)
     trainer.remove_callback(PrinterCallback)
     show = getattr(progress, "show", None)  # a bar shows the loss; a plain function does not
     trainer.add_callback(LogCallback(folder, options.tensorboard, lambda done: progress(done, total), show))
@@ -287,6 +335,8 @@ def _finish(trainer: LoraTrainer, folder: Path, best: Path, base: BaseName | Non
         "processes": trainer.args.world_size,
         "kept_step": trainer.state.global_step,
     }
+    if trainer.on_policy is not None:
+        facts["on_policy"] = own_answers_by_epoch([row for row in history if "own" in row])
     tensors = trainer.tensors()
     if trainer.options.keep == "best" and validations:
         chosen = validations[0]
