@@ -18,11 +18,11 @@ from chartdistill.errors import ConfigError, ModelError
 from chartdistill.evaluation.generation import stored_answers
 from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.reporting.terminal import plan
+from chartdistill.run_file import derive
 from chartdistill.runtime.adapter_folder import read_adapter
 from chartdistill.runtime.model_folder import load_tokenizer
 from chartdistill.runtime.run_folder import read_rows
 from chartdistill.schema import Record
-from chartdistill.study.runs import derive
 from demo_config import written
 from places import ROOT
 

@@ -23,6 +23,27 @@ def test_every_shipped_config_is_valid(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "teacher",
+    [
+        None,
+        {"labels": "labels.jsonl"},
+        {"labels": {"path": "labels.jsonl", "format": "rows"}},
+        {"model": "a/b", "adapter": "adapter", "engine": {"type": "transformers"}},
+        {"model": "a/b", "engine": {"type": "openai", "urls": ["http://127.0.0.1:8000/v1"], "model_name": "m"}},
+    ],
+    ids=["as shipped", "labels", "labels with options", "adapter", "endpoint"],
+)
+@pytest.mark.parametrize("without_none", [False, True])
+def test_a_config_that_is_written_down_reads_the_same(teacher: Any, without_none: bool, tmp_path: Path) -> None:
+    """As `train` keeps it beside the adapter, and as a study or a round derives another one."""
+    changes = {"records": [{"type": "folder", "path": str(tmp_path), "gold": {"path": "gold.jsonl"}}]}
+    path = written(tmp_path, lambda values: values.update(changes | ({} if teacher is None else {"teacher": teacher})))
+    config = load_run(path).config
+    text = config.model_dump_json(exclude_none=without_none)
+    assert RunConfig.model_validate_json(text) == config
+
+
+@pytest.mark.parametrize(
     ("statuses", "message"),
     [
         (["start", "stop", "start"], "start stands there twice"),

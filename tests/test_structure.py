@@ -29,7 +29,7 @@ LEVELS = [
     ["run_file"],
     ["doctor"],
     ["pipeline"],
-    ["export", "study", "erasure", "reader", "new_config"],
+    ["export", "rounds", "study", "erasure", "reader", "new_config"],
     ["review", "serving"],
     ["commands"],
     ["command_line"],
@@ -37,7 +37,7 @@ LEVELS = [
     ["__main__"],
 ]
 LEVEL_OF = {name: number for number, names in enumerate(LEVELS) for name in names}
-REACHING_IN = ("export", "study", "erasure", "pipeline", "reader", "review", "serving", "commands", "cli")
+REACHING_IN = ("export", "rounds", "study", "erasure", "pipeline", "reader", "review", "serving", "commands", "cli")
 """May reach into a stage, for its verbs and parts."""
 VERBS = {
     "records": {"prepare"},

@@ -11,9 +11,9 @@ import pytest
 from chartdistill.config import load_run
 from chartdistill.errors import ConfigError
 from chartdistill.pipeline import child_command
+from chartdistill.run_file import derive
 from chartdistill.runtime import run_folder
 from chartdistill.schema import CuratedLabel, Label, Record
-from chartdistill.study.runs import derive
 from command_line import chartdistill
 from demo_config import written
 from places import ROOT

@@ -123,6 +123,11 @@ def _call(arguments: argparse.Namespace) -> int:
             from chartdistill.commands.erase import run_erase
 
             run_erase(arguments)
+        case "rounds":
+            from chartdistill.commands.config_run import named_run
+            from chartdistill.rounds.rounds import rounds
+
+            rounds(named_run(arguments))
         case "study":
             from chartdistill.study.study import study
 

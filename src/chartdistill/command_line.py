@@ -105,6 +105,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_audit(commands)
     _add_score(commands)
     _add_import(commands)
+    _add_rounds(commands)
     _add_study(commands)
     _add_review(commands)
     _add_export(commands)
@@ -268,6 +269,15 @@ def _add_import(commands: Any) -> None:
     verb.add_argument("folder", type=Path, metavar="FOLDER", help="new; configs look in models/NAME")
     verb.add_argument("--licence", type=Path, metavar="FILE", help="text of the licence, to go along")
     verb.add_argument("--any-answers", action="store_true", help="take a model that answers simple questions wrongly")
+
+
+def _add_rounds(commands: Any) -> None:
+    verb = _verb(
+        commands, "rounds", "let the student teach what was rejected, round after round, as long as it helps",
+        "chartdistill rounds configs/demo.yaml",
+        "RUN_DIR/rounds/ holds a run folder for each round and rounds.md; see docs/training.md",
+    )  # fmt: skip
+    _of_a_config(verb)
 
 
 def _add_study(commands: Any) -> None:

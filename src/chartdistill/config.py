@@ -13,7 +13,14 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from chartdistill.clinical.vocabulary_file import with_vocabulary
 from chartdistill.clinical.worked_examples import example_faults
@@ -92,6 +99,12 @@ class TeacherOptions(ModelOptions):
             raise ValueError(f"labels that exist are asked of no model; leave out {', '.join(beside)}, or labels")
         return self
 
+    @model_serializer(mode="wrap")
+    def _as_it_is_written(self, usual: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What is written down can be read again."""
+        values: dict[str, Any] = usual(self)
+        return values if self.labels is None else {"labels": values["labels"]}
+
 
 class EvaluateOptions(_Section):
     """How the arms are compared."""
@@ -152,6 +165,8 @@ class RunConfig(_Section):
     filters: tuple[AnyFilter, ...] = DEFAULT_FILTERS
     train: TrainOptions = TrainOptions()
     evaluate: EvaluateOptions = EvaluateOptions()
+    rounds: int = Field(default=0, ge=0, le=20)
+    """`chartdistill rounds`: how often, at most, the student becomes the teacher of what was rejected."""
     gates: tuple[TrustGate, ...] = ()
     """What the student must reach to be approved. When one is not passed, `run` and `report` write everything and then
     end with exit code 10."""

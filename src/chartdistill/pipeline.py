@@ -18,7 +18,7 @@ from typing import Any
 from chartdistill.config import Run
 from chartdistill.curation.curate import curate
 from chartdistill.doctor import embedded_model_warning, needed_cards, needed_share, require_free_cards
-from chartdistill.errors import ChartDistillError, InputError
+from chartdistill.errors import ArtefactError, ChartDistillError, InputError
 from chartdistill.evaluation import REGISTERED, refuse_shown_records, register
 from chartdistill.evaluation.evaluate import evaluate
 from chartdistill.labelling import Shard
@@ -28,7 +28,7 @@ from chartdistill.reporting.report import report_run
 from chartdistill.run_file import write_run
 from chartdistill.runtime.processes import run_to_end
 from chartdistill.runtime.progress import ProgressCallback, StageBar
-from chartdistill.runtime.run_folder import amend_manifest, read_manifest, read_rows
+from chartdistill.runtime.run_folder import MADE_BY, amend_manifest, read_manifest, read_rows
 from chartdistill.runtime.run_locks import lock
 from chartdistill.runtime.side_by_side import Reports
 from chartdistill.schema import Record
@@ -64,6 +64,7 @@ def run_verb(run: Run, verb: str) -> dict[str, Any]:
     held = lock(run.dir) if is_first else nullcontext()
     with held, StageBar(verb, unit="steps" if verb == "train" else "records", muted=not is_first) as bar:
         before = read_manifest(run.dir / FOLDERS[verb])
+        _require_own(run, verb, before)
         manifest = VERBS[verb](run, bar)
         if before is not None and before == read_manifest(run.dir / FOLDERS[verb]):
             bar.end("was done before, nothing to do")
@@ -72,6 +73,20 @@ def run_verb(run: Run, verb: str) -> dict[str, Any]:
         if is_first and verb in REGISTERING:
             _register(run, verb)
         return manifest
+
+
+def _require_own(run: Run, verb: str, before: dict[str, Any] | None) -> None:
+    """That a verb does not make anew what another command put into its folder.
+
+    Raises:
+        ArtefactError: it would.
+    """
+    if before is not None and (maker := before.get(MADE_BY)) is not None:
+        following = list(VERBS)[list(VERBS).index(verb) + 1]
+        raise ArtefactError(
+            f"{run.dir / FOLDERS[verb]} was written by `chartdistill {maker}`, and `{verb}` would replace it. Begin "
+            f"after it (`chartdistill run CONFIG --from {following}`), or give the run another --run-dir."
+        )
 
 
 def _register(run: Run, verb: str) -> None:

@@ -1,17 +1,20 @@
-"""What a trained student was trained for, kept beside its adapter: config and tasks, so that it can be asked again
-without either. Written by `train`, read by `Reader`.
+"""A run written down: what a trained student was trained for, kept beside its adapter, so that it can be asked again
+without config and tasks (written by `train`, read by `Reader`); and the config of a run that another one is made from.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import yaml
 from pydantic import ValidationError
 
 from chartdistill.config import Run, RunConfig
 from chartdistill.errors import ArtefactError
-from chartdistill.runtime.run_folder import write_text
+from chartdistill.runtime.run_folder import make_folder, write_text
 from chartdistill.schema import Task
 
 RUN_FILE = "run.json"
@@ -52,3 +55,29 @@ def read_run(run_dir: Path) -> Run:
             "again, or give the config too."
         ) from None
     return Run(config, Path(values["base"]), tasks)
+
+
+def derive(run: Run, folder: Path, changes: Mapping[str, Any]) -> Path:
+    """A config file in `folder`: the run's, with absolute paths and the changes (one level deep)."""
+    values = run.config.model_dump(mode="json", exclude_none=True)
+    # What was left out of it a starting adapter decides.
+    values["train"]["lora"] = run.config.train.lora.model_dump(mode="json", exclude_unset=True)
+    for section, change in changes.items():
+        values[section] = {**values[section], **change} if isinstance(change, dict) else change
+    values["run_dir"] = str(folder.resolve())
+    values["tasks"] = [str((run.base / task).resolve()) for task in run.config.tasks]
+    if run.config.vocabulary is not None:
+        values["vocabulary"] = str((run.base / run.config.vocabulary).resolve())
+    if (labels := run.teacher_labels) is not None:
+        values["teacher"]["labels"]["path"] = str(labels.path)
+    for role in ("teacher", "student"):
+        if (model := values[role].get("model")) is not None and (near := run.base / model).is_dir():
+            values[role]["model"] = str(near.resolve())
+        if values[role].get("adapter") is not None:
+            values[role]["adapter"] = str((run.base / values[role]["adapter"]).resolve())
+    make_folder(folder)
+    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    path = folder / "config.yaml"
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
+    return path

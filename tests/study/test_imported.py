@@ -13,11 +13,11 @@ from chartdistill.curation.audit import LineVerdict, audit
 from chartdistill.demo.api_version import api_version_lines
 from chartdistill.errors import InputError
 from chartdistill.records.prepare import prepare
+from chartdistill.run_file import derive
 from chartdistill.runtime.run_folder import read_rows
 from chartdistill.schema import Label, Record
 from chartdistill.study.imported import import_counts, import_labels
 from chartdistill.study.options import ImportOptions, load_study
-from chartdistill.study.runs import derive
 from places import ROOT
 from study_files import write_study
 

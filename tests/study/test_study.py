@@ -18,12 +18,13 @@ from chartdistill.prompting.answer_format import format_answer
 from chartdistill.records.prepare import prepare
 from chartdistill.reporting.memorisation import FEW_CANARIES
 from chartdistill.reporting.study_findings import FAMILY, answer_questions
+from chartdistill.run_file import derive
 from chartdistill.runtime.run_folder import RowWriter, make_folder, read_rows, write_text
 from chartdistill.runtime.run_locks import lock
 from chartdistill.schema import Gate, Item, Label, Prediction, Record, Task, TrainExample
 from chartdistill.study.options import load_study, parts_of
 from chartdistill.study.records import draw
-from chartdistill.study.runs import LOG, derive, make_students, write_gold_labels
+from chartdistill.study.runs import LOG, make_students, write_gold_labels
 from chartdistill.study.scores import crossing, pool
 from chartdistill.study.study import study
 from chartdistill.training.train import train

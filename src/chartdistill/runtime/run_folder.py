@@ -30,6 +30,8 @@ from chartdistill.schema import Label, Prediction, Row, content_hash
 RowT = TypeVar("RowT", bound=Row)
 KeyedRowT = TypeVar("KeyedRowT", Label, Prediction)
 MANIFEST = "manifest.json"
+MADE_BY = "made_by"
+"""In the manifest of a folder that not its own verb wrote: which command did."""
 
 
 def private_umask() -> None:

@@ -32,6 +32,7 @@ from chartdistill.metrics.bootstrap import Estimate
 from chartdistill.metrics.means import mean_difference, mean_estimate, share_estimate
 from chartdistill.metrics.significance import SWAPS, PValue, correct_family, p_value
 from chartdistill.prompting.prompts import PromptBuilder
+from chartdistill.run_file import derive
 from chartdistill.runtime.run_folder import (
     RowWriter,
     begin,
@@ -47,7 +48,7 @@ from chartdistill.schema import Prediction, Record, Task, TrainExample
 from chartdistill.study.canaries import FORMS, KINDS, Canary, CanaryKind, draw_canaries, plant, plant_answers
 from chartdistill.study.options import CONTROL, CanaryOptions, Part, StudyConfig
 from chartdistill.study.records import held_out
-from chartdistill.study.runs import RunVerbs, derive, train_students
+from chartdistill.study.runs import RunVerbs, train_students
 from chartdistill.training.generate import generate_everywhere
 from chartdistill.training.logprobs import common_prefix, continuation_logprobs, load_trained
 

@@ -14,25 +14,23 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from chartdistill.config import Run, load_run
 from chartdistill.curation import Format
-from chartdistill.errors import ConfigError, InputError, TrainingError
+from chartdistill.errors import InputError, TrainingError
 from chartdistill.pipeline import ChildError
 from chartdistill.prompting.answer_format import format_answer
+from chartdistill.run_file import derive
 from chartdistill.runtime.processes import end_with_parent
 from chartdistill.runtime.run_folder import (
+    MADE_BY,
     RowWriter,
     begin,
     fingerprint,
     is_done,
-    make_folder,
     read_manifest,
     read_rows,
     require_manifest,
     write_manifest,
-    write_text,
 )
 from chartdistill.schema import Label, Record, Task, content_hash
 from chartdistill.study.imported import import_labels
@@ -48,35 +46,6 @@ LAST = {"keep": "last", "validation_passes": 0}
 """A student is its last state: to choose among states takes labels of other records, which would count as seen."""
 LOG = "train.log"
 _POLL_SECONDS = 0.2
-
-
-def derive(run: Run, folder: Path, changes: Mapping[str, Any]) -> Path:
-    """A config file in `folder`: the run's, with absolute paths and the changes (one level deep)."""
-    if run.teacher_labels is not None:
-        raise ConfigError(
-            "teacher.labels: a study asks its teacher in several ways, so its config needs teacher.model; labels that "
-            "exist come in as `imported:` of the study."
-        )
-    values = run.config.model_dump(mode="json", exclude_none=True)
-    # What was left out of it a starting adapter decides.
-    values["train"]["lora"] = run.config.train.lora.model_dump(mode="json", exclude_unset=True)
-    for section, change in changes.items():
-        values[section] = {**values[section], **change} if isinstance(change, dict) else change
-    values["run_dir"] = str(folder.resolve())
-    values["tasks"] = [str((run.base / task).resolve()) for task in run.config.tasks]
-    if run.config.vocabulary is not None:
-        values["vocabulary"] = str((run.base / run.config.vocabulary).resolve())
-    for role in ("teacher", "student"):
-        near = run.base / values[role]["model"]
-        values[role]["model"] = str(near.resolve()) if near.is_dir() else values[role]["model"]
-        if values[role].get("adapter") is not None:
-            values[role]["adapter"] = str((run.base / values[role]["adapter"]).resolve())
-    make_folder(folder)
-    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-    path = folder / "config.yaml"
-    if not path.exists() or path.read_text(encoding="utf-8") != text:
-        write_text(path, text)
-    return path
 
 
 def label_as(shared: Run, folder: Path, changes: Mapping[str, Any], splits: tuple[str, ...], run: RunVerbs) -> Run:
@@ -115,7 +84,7 @@ def write_gold_labels(shared: Run, folder: Path) -> Path:
         with RowWriter(folder / "labels" / "labels.jsonl") as out:
             for record in records_of(shared.dir, "train"):
                 out.write(*_gold_labels(record, shared.tasks))
-        write_manifest(folder / "labels", mark, started)
+        write_manifest(folder / "labels", mark, started, **{MADE_BY: "study"})
     return folder
 
 
@@ -185,14 +154,14 @@ def _take_labels(source: Path, target: Path, chosen: frozenset[str]) -> None:
         for label in read_rows(source / "labels" / "labels.jsonl", Label):
             if label.record in chosen:
                 out.write(label)
-    write_manifest(target, mark, started, counts={"records": len(chosen)})
+    write_manifest(target, mark, started, counts={"records": len(chosen)}, **{MADE_BY: "study"})
 
 
 def _mark(config: Path) -> str:
     """What a part's adapter depends on. A finished part is known by it without starting a process."""
     run = load_run(config)
     curated = require_manifest(run.dir / "curated", "curate")["fingerprint"]
-    options = run.config.model_dump(mode="json", exclude={"gates", "report"})  # which no adapter depends on
+    options = run.config.model_dump(mode="json", exclude={"gates", "report", "rounds"})  # which no adapter depends on
     return fingerprint(curated, options, run.model_mark("student"))
 
 

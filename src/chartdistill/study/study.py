@@ -24,17 +24,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from chartdistill.config import load_run
+from chartdistill.config import Run, load_run
+from chartdistill.errors import ConfigError
 from chartdistill.pipeline import run_all
 from chartdistill.reporting.study_page import render_study_markdown, render_study_page
+from chartdistill.run_file import derive
 from chartdistill.runtime.run_folder import make_folder, write_text
 from chartdistill.runtime.run_locks import lock
 from chartdistill.study.imported import import_counts
 from chartdistill.study.memorisation import Planted, measure, plant_and_train
-from chartdistill.study.options import load_study, parts_of
+from chartdistill.study.options import StudyConfig, load_study, parts_of
 from chartdistill.study.predictions import predict
 from chartdistill.study.records import held_out, train_records
-from chartdistill.study.runs import CHAIN, DIRECT, RunVerbs, derive, label_all, label_as, make_students
+from chartdistill.study.runs import CHAIN, DIRECT, RunVerbs, label_all, label_as, make_students
 from chartdistill.study.scores import score_study
 
 
@@ -55,7 +57,7 @@ def study(path: Path, run: RunVerbs = run_verbs) -> dict[str, Any]:
     options = load_study(path)
     folder = make_folder(options.run_dir)
     with lock(folder):
-        base = derive(load_run(options.config), folder / "teacher", CHAIN)
+        base = derive(_asked_run(options), folder / "teacher", CHAIN)
         shared = load_run(base)
         with _said("records", folder):
             run(base, "prepare", "prepare")
@@ -89,6 +91,21 @@ def study(path: Path, run: RunVerbs = run_verbs) -> dict[str, Any]:
         print(f"{entry['question']} {entry['verdict']}")
     print(f"report: {folder / 'study.html'}")
     return figures
+
+
+def _asked_run(options: StudyConfig) -> Run:
+    """The run that everything is derived from.
+
+    Raises:
+        ConfigError: it has no teacher that could be asked.
+    """
+    run = load_run(options.config)
+    if run.teacher_labels is not None:
+        raise ConfigError(
+            "teacher.labels: a study asks its teacher in several ways, so its config needs teacher.model; labels that "
+            "exist come in as `imported:` of the study."
+        )
+    return run
 
 
 @contextmanager
