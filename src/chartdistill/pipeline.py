@@ -40,7 +40,9 @@ Verb = Callable[[Run, ProgressCallback], dict[str, Any]]
 VERBS: dict[str, Verb] = {
     "prepare": lambda run, bar: prepare(run.config.records, run.dir / "records", run.config.prepare, bar, run.tasks),
     "label": label,
-    "curate": lambda run, bar: curate(run.dir, run.tasks, run.config.filters, bar),
+    "curate": lambda run, bar: curate(
+        run.dir, run.tasks, run.config.filters, bar, rationales=run.config.label.gives_rationales
+    ),
     "train": train,
     "evaluate": evaluate,
     "report": lambda run, bar: report_run(run),

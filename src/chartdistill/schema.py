@@ -309,6 +309,27 @@ class Label(Row):
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
+    thought_tokens: int = Field(default=0, exclude_if=lambda tokens: not tokens)
+    """Those of `completion_tokens` that were thought."""
+    continued_tokens: int = Field(default=0, exclude_if=lambda tokens: not tokens)
+    """Of prompts that go on from a thought, the tokens behind the record's: they were computed for that thought."""
+
+
+class Thought(Row):
+    """What a teacher thought before one answer."""
+
+    question: str
+    text: str
+    tokens: int = 0
+
+
+class ThoughtRow(Row):
+    """One line of labels/thoughts.jsonl: what was thought for one label, which has the same key."""
+
+    key: str
+    record: str
+    task: str
+    thoughts: tuple[Thought, ...]
 
 
 class Rejection(Row):
@@ -346,6 +367,8 @@ class TrainExample(Row):
     prompt: str
     completion: str
     weight: float = Field(default=1.0, gt=0)
+    rationale: str | None = Field(default=None, exclude_if=lambda thought: thought is None)
+    """What the teacher thought before this answer, where the config asks for it. Not trained on."""
 
 
 class Prediction(Row):

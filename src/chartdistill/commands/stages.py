@@ -77,4 +77,4 @@ def _label_shard(run: Run, shard: str, quiet: bool) -> None:
 def _curate_again(run: Run, readmit: Sequence[str]) -> None:
     """The verb `curate`, with what a person re-admits."""
     with lock(run.dir), progress.StageBar("curate", unit="labels") as bar:
-        curate(run.dir, run.tasks, run.config.filters, bar, readmit)
+        curate(run.dir, run.tasks, run.config.filters, bar, readmit, run.config.label.gives_rationales)

@@ -25,6 +25,7 @@ from chartdistill.curation.decisions import Decisions
 from chartdistill.curation.filters import NO_STATISTICS, AnyFilter, Format, LabelStatistics, survey
 from chartdistill.curation.readmission import Readmissions, merged
 from chartdistill.errors import ArtefactError, InputError
+from chartdistill.labelling import read_rationales
 from chartdistill.prompting.answer_format import format_answer, parse_answer
 from chartdistill.prompting.prompts import QUESTION_SEPARATOR
 from chartdistill.runtime import run_folder
@@ -52,13 +53,15 @@ def curate(
     filters: Sequence[AnyFilter],
     progress: Callable[[int, int | None], None] | None = None,
     readmit: Sequence[str] = (),
+    rationales: bool = False,
 ) -> dict[str, Any]:
     """Filter the labels of a run and write what is kept, what is rejected and what to train on.
 
     Each sample of a record and task is judged by itself; train.jsonl takes the first kept one. `progress` is called
     with (labels done, all labels). `readmit` adds reason codes, record ids or `record:task` whose objections are
-    overridden, now and in later calls; a single `nothing` forgets all of them. Returns the manifest; does nothing when
-    the folder was made from the same inputs.
+    overridden, now and in later calls; a single `nothing` forgets all of them. `rationales`: examples have what the
+    teacher thought before an answer that is kept as it was given (labels/thoughts.jsonl). Returns the manifest;
+    does nothing when the folder was made from the same inputs.
 
     Raises:
         ArtefactError: `prepare` or `label` is not complete, or its rows do not belong to these records and tasks.
@@ -76,6 +79,8 @@ def curate(
         options["vocabulary"] = vocabulary
     if tasks and tasks[0].shown_charts:  # as above; they decide what is called from_example
         options["shown_charts"] = content_hash(*tasks[0].shown_charts)
+    if rationales:  # as above
+        options["rationales"] = True
     if decisions.by_place:  # as above
         options["decisions"] = decisions.mark
     mark = run_folder.fingerprint(
@@ -90,7 +95,9 @@ def curate(
     started = run_folder.begin(folder)
     records = {record.id: record for record in run_folder.read_rows(records_dir / "records.jsonl", Record)}
     labels, num_superseded = _read_labels(labels_dir / "labels.jsonl", records, tasks)
-    work = _Work(records, {task.name: task for task in tasks}, filters, Readmissions(wanted), decisions)
+    by_name = {task.name: task for task in tasks}
+    thought = dict(read_rationales(labels_dir, by_name)) if rationales else {}
+    work = _Work(records, by_name, filters, Readmissions(wanted), decisions, thought)
     tally = _write_curated(folder, labels_dir, labels, work, progress)
     if readmit:
         run_folder.write_text(folder / READMISSIONS, json.dumps(list(wanted)) + "\n")
@@ -177,6 +184,8 @@ class _Work:
     filters: Sequence[AnyFilter]
     readmissions: Readmissions
     decisions: Decisions
+    rationales: dict[str, str]
+    """Label key -> what was thought before its answer."""
 
     def __post_init__(self) -> None:
         self.ablation = Ablation(list(dict.fromkeys(one.type for one in self.filters)))
@@ -283,6 +292,8 @@ def _write_curated(
             if judged.items is not None and record.split != "test" and place != last_taught:
                 weight = 1.0 if judged.by_person else _support(label, judged.items)
                 example = _example(record, task, judged.items, weight)
+                if judged.items == _items(label, task) and not judged.by_person:  # it argues for this answer
+                    example = example.model_copy(update={"rationale": work.rationales.get(label.key)})
                 train.write(example)
                 (train_chats if record.split == "train" else validation_chats).write(_chat(example))
                 tally.examples[record.split] += 1

@@ -140,7 +140,8 @@ def _plan(found: Diagnosis, run: Run, cards: list[Card], models: Models, work: W
     """Memory and time of each verb that uses a model."""
     smallest = min(cards, key=lambda card: card.memory_bytes, default=None)
     for role in models.shapes:
-        _plan_engine(found, run, role, cards, smallest, models, work)
+        own = work if role == "teacher" else replace(work, thought_tokens=0, longest_thought_tokens=0)
+        _plan_engine(found, run, role, cards, smallest, models, own)
     if "student" in models.shapes:
         _plan_training(found, run, cards, smallest, models.shapes["student"], work)
     in_order = ("label", "train", "evaluate")
@@ -228,10 +229,11 @@ def _check_longest(run: Run, work: Work) -> Iterator[Check]:
     """Nothing is ever cut off: a record that is too long to ask about fails, one that is too long to train on stops
     `train`, after all labels were made."""
     longest = work.longest_record_tokens + work.question_tokens
+    answer = work.longest_answer_tokens + work.longest_thought_tokens
     engine = None if run.teacher_labels is not None else engine_here(run, "teacher")
     limit = engine.max_model_len_tokens if isinstance(engine, VllmEngine) else None
-    if run.config.label.window_tokens is None and limit is not None and longest + work.longest_answer_tokens > limit:
-        found = f"the longest and its question have {longest} tokens, an answer up to {work.longest_answer_tokens}; "
+    if run.config.label.window_tokens is None and limit is not None and longest + answer > limit:
+        found = f"the longest and its question have {longest} tokens, an answer up to {answer}; "
         found += f"the teacher's engine takes {limit}"
         remedy = "raise teacher.engine.max_model_len_tokens, or set label.window_tokens to read it in passages"
         yield Check("longest chart", "warning", found, remedy)

@@ -98,7 +98,8 @@ def kv_bytes_per_card(shape: ModelShape, ways: int) -> int:
 
 def tokens_at_once(work: Work) -> int:
     """KV cache of one record with all its questions in flight; the record itself is there once."""
-    return work.record_tokens + work.samples * work.tasks * (work.question_tokens + work.longest_answer_tokens)
+    answer = work.longest_answer_tokens + work.longest_thought_tokens
+    return work.record_tokens + work.samples * work.tasks * (work.question_tokens + answer)
 
 
 def parallel_problem(shape: ModelShape, ways: int) -> str | None:
@@ -202,7 +203,7 @@ def generate_plan(
     """Memory of the transformers engine: a batch of prompts, each with a record of its own."""
     act = 4 if engine.dtype == "float32" or (engine.dtype == "auto" and shape.dtype == "float32") else 2
     prompts = engine.batch_size * (max(work.record_tokens, work.longest_record_tokens) + work.question_tokens)
-    tokens = prompts + engine.batch_size * work.longest_answer_tokens
+    tokens = prompts + engine.batch_size * (work.longest_answer_tokens + work.longest_thought_tokens)
     parts = [
         Part("weights", weight_bytes, _count(shape.parameters) + _shared(weight_bytes, 1)),
         *_generating(shape, tokens, prompts, act, (3 * shape.intermediate + 4 * shape.hidden) * act),

@@ -62,7 +62,7 @@ def label_time(
         return None
     asked = work.tasks * work.samples * work.prompts_per_task
     answers = work.tasks * work.samples
-    decoded = answers * work.answer_tokens + (asked - answers)
+    decoded = answers * work.answer_tokens + (asked - answers) + asked * work.thought_tokens
     tokens = work.record_tokens + asked * work.question_tokens + decoded
     attention = 2 * shape.layers * shape.heads * shape.head_dim * work.record_tokens**2
     flops = work.records * (2.0 * shape.active_parameters * tokens + attention)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from chartdistill.config import Run
 from chartdistill.errors import ChartDistillError, InputError
+from chartdistill.labelling import thinking_of
 from chartdistill.records import SourceEntry
 from chartdistill.runtime.run_folder import read_rows
 from chartdistill.schema import Record
@@ -21,6 +22,9 @@ ASSUMED = (1000, 900)
 """Records and tokens of each, where there are no charts yet."""
 ANSWER_TOKENS = 30
 """Of a typical answer."""
+THOUGHT_TOKENS = 500
+"""Of a typical thought about one question, assumed: public traces of open thinking models have some hundred to some
+thousand. labels/manifest.json has what it was (`tokens.thought`)."""
 _STEPS = {"direct": 1, "chain": 2, "verify": 3}
 """Prompts by strategy; in `verify` about one item of a typical answer is checked."""
 _MOST_READ = 20_000
@@ -44,6 +48,10 @@ class Work:
     """Room that is given to an answer."""
     samples: int = 1
     """Answers drawn for each task (`label.samples`)."""
+    thought_tokens: int = 0
+    """Of a typical thought before each answer; 0 for a teacher that does not think."""
+    longest_thought_tokens: int = 0
+    """Room that is given to a thought."""
     longest_record_tokens: int = 0
     """Of the longest record that was read; 0 where none was."""
 
@@ -84,10 +92,24 @@ def count_work(
     asked = [task.question for task in run.tasks] + [task.gate_question for task in run.tasks]
     question = max(round(len(text) / CHARACTERS_PER_TOKEN) + 10 for text in asked)
     steps = max(_STEPS[options.strategy_of(task.name)] for task in run.tasks)
+    thought = _room_for_thoughts(run, model_folder) if role == "teacher" else 0
     work = Work(
-        count, tokens, len(run.tasks), steps, question, ANSWER_TOKENS, options.max_answer_tokens, options.samples, most
-    )
+        count, tokens, len(run.tasks), steps, question, ANSWER_TOKENS, options.max_answer_tokens, options.samples,
+        min(thought, THOUGHT_TOKENS), thought, most,
+    )  # fmt: skip
+    said += f"; thoughts of {work.thought_tokens} tokens before each answer, assumed" if thought else ""
     return work, said, problem
+
+
+def _room_for_thoughts(run: Run, model_folder: Path | None) -> int:
+    """Tokens of the room for a thought before each of the teacher's answers; 0 where it is not asked for any."""
+    options = run.config.label
+    try:
+        builder = None if model_folder is None else run.prompt_builder("teacher", model_folder)
+    except ChartDistillError:
+        builder = None
+    thinking = thinking_of(options, builder, run.config.teacher.template_options)
+    return 0 if thinking is None else thinking.max_tokens
 
 
 def _texts(run: Run) -> Iterator[str]:

@@ -100,6 +100,10 @@ class _Adapted:
         self._generator, self._adapter = generator, adapter
 
     @property
+    def continues(self) -> bool:
+        return self._generator.continues
+
+    @property
     def cache_tokens(self) -> int | None:
         return self._generator.cache_tokens
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from chartdistill.engines.contract import Generation, Request, kept_or_failed
-from chartdistill.prompting.thoughts import find_thought
+from chartdistill.prompting.thoughts import find_thought, thought_text
 from chartdistill.schema import CUT
 
 THOUGHT_ONLY, THOUGHT_CUT = "thought_only", "thought_cut"
@@ -23,7 +23,7 @@ _WHAT = {
 _HOW = (
     "Switch its thinking off with template_options: {enable_thinking: false}, or at a chat server that is not vLLM "
     "with what it knows, e.g. engine.extra_body: {chat_template_kwargs: {enable_thinking: false}}; or give more room "
-    "(max_answer_tokens)"
+    "(a teacher's thought: label.thinking.max_tokens; else max_answer_tokens)"
 )
 
 
@@ -35,6 +35,9 @@ def decode_answer(request: Request, answer: Generation, tokenizer: Any, opened: 
         opened: whether what was written begins inside a thought; None: as the request says.
     """
     written = _without_end(request, answer.token_ids, tokenizer)
+    if request.is_thought:
+        said = str(tokenizer.decode(written, skip_special_tokens=False))
+        return replace(answer, text=said, logprobs=None, top_logprobs=None)
     text = marked = str(tokenizer.decode(written, skip_special_tokens=True))
     # Some mark their thoughts with control tokens, which decoding leaves out.
     if not set(tokenizer.all_special_ids).isdisjoint(written):
@@ -47,6 +50,7 @@ def decode_answer(request: Request, answer: Generation, tokenizer: Any, opened: 
         given = replace(answer, text=text)
     elif given.text is not None:
         given = _only_of(given, tokenizer, len(written))
+        given = replace(given, thought_tokens=len(answer.token_ids) - len(given.token_ids) if given.token_ids else 0)
     return given if given.text is None else kept_or_failed(request, _as_wanted(request, given, tokenizer))
 
 
@@ -97,7 +101,7 @@ def without_thought(
     if thought.answer is None:
         cut = answer.finish_reason in CUT
         return no_answer(THOUGHT_CUT if cut else THOUGHT_ONLY, answer)
-    text = thought.answer
+    text, said = thought.answer, thought_text(str(answer.text), opened)
     for token in control_tokens:
         text = text.replace(token, "")
     text = text.strip()
@@ -105,12 +109,13 @@ def without_thought(
         return replace(
             _failed(answer), failure="constraint_not_kept: what follows the model's thought is no such answer"
         )
-    return replace(answer, text=text)
+    return replace(answer, text=text, thought=said or answer.thought)
 
 
 def no_answer(code: str, answer: Generation) -> Generation:
     """The failure of a model that only thought."""
-    return replace(_failed(answer), failure=f"{code}: {_WHAT[code]}. {_HOW}")
+    failure = f"{code}: {_WHAT[code]}. {_HOW}"
+    return replace(_failed(answer), failure=failure, thought_tokens=answer.completion_tokens)
 
 
 def _failed(answer: Generation) -> Generation:

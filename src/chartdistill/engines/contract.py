@@ -51,6 +51,10 @@ class Request:
     in_thought: bool = False
     """The prompt leaves a thought open (its template ends with `<think>`): only what follows that thought is an answer.
     An engine that constrains from the first token refuses such a request if it is constrained."""
+    also_stop_ids: tuple[int, ...] = ()
+    """Further ids that end what is written. Not for an endpoint that is not vLLM."""
+    is_thought: bool = False
+    """What is wanted is what the model writes before its answer: the text is all of it, marks included."""
     spans: SpanGrammar | None = None
     """When given, the items of the answer are words of this chart. Not together with `choices` or `pattern`; only for
     an engine that was opened `with_spans`."""
@@ -117,6 +121,10 @@ class Generation:
     cached_tokens: int = 0
     """Prompt tokens not computed again because another prompt shared them."""
     completion_tokens: int = 0
+    thought: str | None = None
+    """What the model thought before the answer, where it is known."""
+    thought_tokens: int = 0
+    """Those of `completion_tokens` that are not the answer's, as far as it is known which they are."""
     token_ids: tuple[int, ...] = ()
     """Every token of the answer (not those of a thought before it), at the end the stop id if it came; those before it
     decode to `text`. Empty if the engine cannot know them (an endpoint that is not vLLM)."""
@@ -172,6 +180,12 @@ def kept_or_failed(request: Request, answer: Generation) -> Generation:
 
 class Generator(Protocol):
     """An open engine."""
+
+    @property
+    def continues(self) -> bool:
+        """Whether a prompt may go on with ids that the engine wrote before, and the answer is held to its constraint
+        from there on: what an answer behind a thought needs."""
+        ...
 
     @property
     def cache_tokens(self) -> int | None:

@@ -204,6 +204,11 @@ class _OpenAIGenerator:
         sizes = [endpoint.cache_tokens for endpoint in endpoints]
         self.cache_tokens: int | None = sum(s for s in sizes if s is not None) if None not in sizes else None
 
+    @property
+    def continues(self) -> bool:
+        """With token ids, of vLLM servers only: others take no constraint, and chat ends each turn."""
+        return not self._chat and all(endpoint.is_vllm for endpoint in self._endpoints.values())
+
     def generate(self, requests: Sequence[Request], adapter: Path | None = None) -> list[Generation]:
         for request in requests:
             self._check(request)
@@ -299,7 +304,7 @@ class _OpenAIGenerator:
             body |= {} if self._chat else {"logprobs": request.top_logprobs}
         if endpoint.is_vllm:
             body |= {
-                "stop_token_ids": [request.stop_id],
+                "stop_token_ids": [request.stop_id, *request.also_stop_ids],
                 "return_token_ids": True,
                 "return_tokens_as_token_ids": True,
             }

@@ -18,7 +18,11 @@ class _Engine(Protocol):
 
 
 def require_fit(
-    engine: _Engine, builder: PromptBuilder, role: Literal["teacher", "student"], constrained: bool
+    engine: _Engine,
+    builder: PromptBuilder,
+    role: Literal["teacher", "student"],
+    constrained: bool,
+    thinks: bool = False,
 ) -> None:
     """Refuse what would make answers of thoughts, or one label of the prompts of two days.
 
@@ -26,6 +30,7 @@ def require_fit(
         builder: of the model that `engine` runs.
         role: whose options the error names.
         constrained: any answer is held to a format while it is written (gates always are).
+        thinks: answers are asked for behind a thought.
 
     Raises:
         ConfigError: which option to set.
@@ -34,7 +39,7 @@ def require_fit(
         _require_one_date(builder, role)
     elif role == "student":
         require_answer_place(builder)
-    elif constrained and engine.constrains_from_start:
+    elif constrained and not thinks and engine.constrains_from_start:
         _require_no_thought(builder)
 
 
@@ -67,19 +72,16 @@ def _require_one_date(builder: PromptBuilder, role: str) -> None:
 
 
 def _require_no_thought(builder: PromptBuilder) -> None:
-    ways = (
-        "Set teacher.template_options: {enable_thinking: false}, and it answers at once; or let it think, with "
-        "label.strategy: direct and label.constrain: false (the answer is what follows the thought)."
-    )
     if builder.cut.opens_thought is not None:
         raise ConfigError(
             f"{_template_of(builder, 'teacher')} begins every answer inside a thought ({builder.cut.opens_thought}), "
             "and constrained decoding holds an answer to its format from the first token, so a thought would become "
-            f"items. {ways}"
+            "items. Set teacher.template_options: {enable_thinking: false}."
         )
     if builder.cut.thinks_unless_told:
         raise ConfigError(
             f"{_template_of(builder, 'teacher')} lets the model think before it answers unless it is told not to, and "
-            "constrained decoding leaves no room for that, so it would be made to answer otherwise than it does. "
-            + ways
+            "constrained decoding leaves no room for that, so it would be made to answer otherwise than it does. Set "
+            "teacher.template_options: {enable_thinking: false}, and it answers at once; or {enable_thinking: true}, "
+            "and it thinks first (label.thinking.max_tokens is the room for that, and what it costs)."
         )

@@ -23,10 +23,19 @@ class _Cached(_Part):
     cached_tokens: int | None = None
 
 
+class _Written(_Part):
+    reasoning_tokens: int | None = None
+
+
 class _Usage(_Part):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     prompt_tokens_details: _Cached | None = None
+    completion_tokens_details: _Written | None = None
+
+    @property
+    def thought_tokens(self) -> int:
+        return (self.completion_tokens_details or _Written()).reasoning_tokens or 0
 
 
 class _CompletionLogprobs(_Part):
@@ -68,9 +77,21 @@ class _Message(_Part):
 
     @property
     def has_thought(self) -> bool:
-        parts = self.content if isinstance(self.content, list) else []
-        apart = (self.reasoning_content, self.reasoning, self.thinking)
-        return any(apart) or any(part.type in ("thinking", "reasoning") for part in parts)
+        return any(self._apart) or any(part.type in ("thinking", "reasoning") for part in self._parts)
+
+    @property
+    def thought(self) -> str | None:
+        """What was thought, where it is text in a field of its own."""
+        said = next((one for one in self._apart if isinstance(one, str) and one.strip()), None)
+        return None if said is None else said.strip()
+
+    @property
+    def _apart(self) -> tuple[Any, Any, Any]:
+        return self.reasoning_content, self.reasoning, self.thinking
+
+    @property
+    def _parts(self) -> list[_ContentPart]:
+        return self.content if isinstance(self.content, list) else []
 
 
 class _CompletionChoice(_Part):
@@ -140,6 +161,8 @@ def read_reply(
     if text is None:
         return _failed("bad_reply", "no text", request)
     answer = _generation(text, ended, choice, reply.usage or _Usage(), request)
+    if isinstance(choice, _ChatChoice) and choice.message.thought is not None:
+        answer = replace(answer, thought=choice.message.thought)
     # A chat server made the prompt itself. One that tells no thought apart constrains from the first token.
     inside = request.in_thought and (not chat or (constrained and request.constraint is not None and not thought_apart))
     if tokenizer is not None and answer.token_ids and answer.failure is None:
@@ -173,6 +196,7 @@ def _generation(
         prompt_tokens=usage.prompt_tokens or len(request.prompt_ids),
         cached_tokens=(usage.prompt_tokens_details or _Cached()).cached_tokens or 0,
         completion_tokens=usage.completion_tokens,
+        thought_tokens=usage.thought_tokens,
         token_ids=ids,
         logprobs=chosen or None,
         top_logprobs=tuple(at[: request.top_logprobs] for at in likeliest) if request.top_logprobs else None,

@@ -53,7 +53,7 @@ class Grammars:
     def ends(self, request: Request) -> frozenset[int]:
         """The ids that end an answer."""
         eos = self._tokenizer.eos_token_id
-        return frozenset({request.stop_id} if eos is None else {request.stop_id, eos})
+        return frozenset({request.stop_id, *request.also_stop_ids, *(() if eos is None else (eos,))})
 
 
 @dataclass

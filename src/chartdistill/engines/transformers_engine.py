@@ -84,6 +84,8 @@ class TransformersEngine(BaseModel):
 
 
 class _TransformersGenerator:
+    continues = True
+
     def __init__(self, model: Any, folder: Path, batch_size: int) -> None:
         from chartdistill.runtime.model_folder import load_tokenizer
 

@@ -260,6 +260,8 @@ def _report_death(client: Any) -> None:
 
 
 class _VllmGenerator:
+    continues = True
+
     def __init__(self, engine: Any, tokenizer: Any, with_spans: bool) -> None:
         self._engine, self._tokenizer, self._with_spans = engine, tokenizer, with_spans
         self._max_tokens = int(engine.llm_engine.model_config.max_model_len)
@@ -332,7 +334,7 @@ def sampling_params(request: Request) -> Any:
         temperature=request.temperature,
         seed=request.seed,
         max_tokens=request.max_tokens,
-        stop_token_ids=[request.stop_id],
+        stop_token_ids=[request.stop_id, *request.also_stop_ids],
         structured_outputs=constraint,
         repetition_detection=loops,
         extra_args=None if request.spans is None else {SPANS_ARGUMENT: request.spans.as_plain()},

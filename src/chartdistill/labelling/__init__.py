@@ -17,6 +17,8 @@ from chartdistill.labelling.constraint import SPANS, Constraint, constrained
 from chartdistill.labelling.labeler import Labeler
 from chartdistill.labelling.options import LabelOptions, Strategy
 from chartdistill.labelling.shards import Shard
+from chartdistill.labelling.thinking import thinking_of
+from chartdistill.labelling.thought_file import read_rationales
 
 __all__ = [
     "SPANS",
@@ -26,4 +28,6 @@ __all__ = [
     "Shard",
     "Strategy",
     "constrained",
+    "read_rationales",
+    "thinking_of",
 ]

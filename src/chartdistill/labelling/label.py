@@ -13,7 +13,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,11 @@ from chartdistill.config import TEACHER, Run
 from chartdistill.engines import Generator, replicas_of, require_fit
 from chartdistill.errors import ConfigError, EngineError
 from chartdistill.labelling import Labeler, Shard
+from chartdistill.labelling.counts import label_counts
 from chartdistill.labelling.existing import FINDINGS, take_labels
 from chartdistill.labelling.shards import Taken, finished_keys, remove_shards, take_over
 from chartdistill.labelling.side_by_side import SideBySide
+from chartdistill.labelling.thought_file import ThoughtFile, remove_shard_thoughts
 from chartdistill.labelling.windows import cache_windows, windows_in_flight
 from chartdistill.metrics import ALL_TASKS
 from chartdistill.prompting.prompts import PromptBuilder
@@ -64,7 +65,8 @@ def label(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     work = _label_into(folder / "labels.jsonl", run, builder, asked_with, progress, count=count)
     (folder / FINDINGS).unlink(missing_ok=True)  # of labels that existed, for which this run was first made
     remove_shards(folder)  # all that is wanted of them is in labels.jsonl now
-    facts = _counts(read_rows(folder / "labels.jsonl", Label), builder.num_example_tokens)
+    remove_shard_thoughts(folder)
+    facts = label_counts(read_rows(folder / "labels.jsonl", Label), builder.num_example_tokens)
     if builder.turns:
         charts = sum(turn.chart is not None for turn in builder.turns)
         facts["examples"] = {"charts": charts, "turns": len(builder.turns), "tokens": builder.num_example_tokens}
@@ -157,7 +159,7 @@ def label_shard(
     work = _label_into(folder / shard.file_name, run, builder, asked_with, progress, shard, reports is None)
     if reports is not None:
         reports.tell(asked=work.asked, seconds=work.seconds, engine_start_seconds=work.engine_start_seconds)
-    counts: dict[str, Any] = _counts(read_rows(folder / shard.file_name, Label))["counts"]
+    counts: dict[str, Any] = label_counts(read_rows(folder / shard.file_name, Label))["counts"]
     return {
         "records": work.total,
         "labels": counts["labels"],
@@ -209,16 +211,23 @@ def _label_into(
         count: of the shards that were just labelled here.
     """
     teacher, path = run.config.teacher, run.dir / "records" / "records.jsonl"
-    require_fit(teacher.engine, builder, "teacher", run.config.label.constrains(task.name for task in run.tasks))
     labeler = _labeler(run, builder, asked_with)
+    constrained = run.config.label.constrains(task.name for task in run.tasks)
+    require_fit(teacher.engine, builder, "teacher", constrained, thinks=labeler.thinking is not None)
 
     def records() -> Iterator[Record]:
         return (row for row in read_rows(path, Record) if shard is None or shard.holds(row.id))
 
     all_records = require_manifest(path.parent, "prepare")["counts"]["kept"]
     total = all_records if shard is None else sum(1 for _ in records())
-    with Journal(target, Label) as journal:
-        work = _Work(labeler, journal, total, progress, windows_in_flight(run.config.label, teacher.engine), judged)
+    thinking = labeler.thinking
+    with (
+        Journal(target, Label) as journal,
+        ThoughtFile(target, wanted=thinking is not None and thinking.are_kept) as thoughts,
+    ):
+        work = _Work(
+            labeler, journal, thoughts, total, progress, windows_in_flight(run.config.label, teacher.engine), judged
+        )
         taken = take_over(journal, target.parent, shard, count)
         work.taken_over = taken.rows
         if count is not None:
@@ -229,6 +238,7 @@ def _label_into(
             with run.open_teacher() as generator:
                 work.engine_start_seconds = time.monotonic() - engine_start
                 work.label_missing(records(), generator)
+        thoughts.finish(labeler.key(record, task) for record in records() for task in run.tasks)
         journal.finish(labeler.key(record, task) for record in records() for task in run.tasks)
     return work
 
@@ -260,12 +270,14 @@ class _Work:
         self,
         labeler: Labeler,
         journal: Journal[Label],
+        thoughts: ThoughtFile,
         total: int,
         progress: ProgressCallback,
         in_flight: int = 1,
         judged: bool = True,
     ) -> None:
         self._labeler, self._journal, self.total, self._progress = labeler, journal, total, progress
+        self._thoughts = thoughts
         self._in_flight, self._judged = in_flight, judged
         self._made = self._tokens = self.asked = 0
         self._failures: Counter[str] = Counter()
@@ -299,6 +311,7 @@ class _Work:
         begun = time.monotonic()
         for pairs, labels in self._labeler.ask_windows(generator, wanted(), together):
             self.seconds += time.monotonic() - begun
+            self._thoughts.add(self._labeler.take_thoughts())
             self._journal.add(labels)
             asked = len({record.id for record, _ in pairs})
             done += asked
@@ -334,7 +347,8 @@ class _Work:
             raise EngineError(
                 f"{failed} of {self._made} labels failed, more than label.max_failure_fraction = {allowed} allows "
                 f"({counts}). Finished labels are kept. For prompt_too_long raise teacher.engine.max_model_len_tokens "
-                f"or set label.window_tokens, or leave such records out{examples}; for thought_only and thought_cut "
+                f"or set label.window_tokens, or leave such records out{examples}; for thought_cut give "
+                "label.thinking.max_tokens more room, and for it and thought_only "
                 "switch the teacher's thinking off (teacher.template_options: {enable_thinking: false}, or in "
                 "engine.extra_body); then run the same command again."
             )
@@ -354,37 +368,3 @@ class _Work:
             "records_per_second": round(self.asked / self.seconds, 3),
             "tokens_per_second": round(self._tokens / self.seconds, 1),
         }
-
-
-def _counts(labels: Iterable[Label], num_example_tokens: int = 0) -> dict[str, Any]:
-    """Counts of labels.jsonl, whose rows stand record by record. `num_example_tokens`: before every record."""
-    totals: Counter[str] = Counter()
-    gates: Counter[str] = Counter()
-    failures: Counter[str] = Counter()
-    shareable = -num_example_tokens  # the first record's
-    for _, group in groupby(labels, key=lambda row: row.record):
-        prefixes = prompts = 0
-        for row in group:
-            totals.update(labels=1, failures=row.failure is not None, prompts=row.prompts)
-            totals.update(prompt=row.prompt_tokens, cached=row.cached_tokens, completion=row.completion_tokens)
-            gates.update([row.gate.answer] if row.gate is not None else [])
-            failures.update([row.failure.split(":")[0]] if row.failure else [])
-            prefixes, prompts = prefixes + row.prefix_tokens, prompts + row.prompts
-        # All prompts of a record but the first could find its tokens computed, and all of a run the worked examples.
-        shareable += prefixes - prefixes // prompts + num_example_tokens if prompts else 0
-    shareable = max(0, shareable)
-    tokens = {name: totals[name] for name in ("prompt", "cached", "completion")}
-    return {
-        "counts": {
-            "labels": totals["labels"],
-            "failures": totals["failures"],
-            "failures_by_reason": dict(failures.most_common()),
-            "gate_answers": dict(gates.most_common()),
-            "prompts": totals["prompts"],
-        },
-        "tokens": {
-            **tokens,
-            "shareable": shareable,
-            "cached_share_of_shareable": round(tokens["cached"] / shareable, 4) if shareable else None,
-        },
-    }

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from collections.abc import Generator as Coroutine
 from dataclasses import replace
 from itertools import islice
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from chartdistill.engines import Generation, Generator, Request
 from chartdistill.labelling.chunks import Chunk, chunks_of, merge_items
@@ -20,25 +19,23 @@ from chartdistill.labelling.options import LabelOptions
 from chartdistill.labelling.responses import (
     GATE_ANSWERS,
     Response,
+    Steps,
     finish_reason_of,
     gate_of,
     pack_top_logprobs,
     was_cut,
 )
 from chartdistill.labelling.self_consistency import Sample, vote
+from chartdistill.labelling.thinking import RETRY_FACTOR, Asked, Thinker, thinking_of, thought_row
 from chartdistill.prompting.answer_format import NONE_FOUND, format_answer
 from chartdistill.prompting.answer_logprobs import item_logprobs
 from chartdistill.prompting.prompts import PromptBuilder
-from chartdistill.schema import Item, ItemCheck, ItemVote, Label, Record, Task, content_hash
+from chartdistill.schema import Item, ItemCheck, ItemVote, Label, Record, Task, ThoughtRow, content_hash
 
 _CHOICE_TOKENS = 12
 _QUOTE_TOKENS = 64
-_RETRY_FACTOR = 4
 
-T = TypeVar("T")
 Pair = tuple[Record, Task]
-Steps = Coroutine[list[Request], list[Generation], T]
-"""Yields requests, is sent their answers in order, and returns a T."""
 
 
 class _Window:
@@ -85,8 +82,13 @@ class Labeler:
         self._builder, self._template_options = builder, template_options
         self.num_example_tokens = builder.num_example_tokens
         """Tokens of worked examples, which an engine holds once for all records."""
+        self.thinking = thinking_of(options, builder, template_options or {})
+        """How the teacher thinks; None where it does not."""
+        self._thoughts: dict[str, ThoughtRow] = {}
+        self._thinker: Thinker | None = None
+        thought = self.thinking.max_tokens // 4 if self.thinking else 0
         self._tokens_per_record = sum(
-            len(builder.branch(question)) + options.max_answer_tokens // 4
+            len(builder.branch(question)) + options.max_answer_tokens // 4 + thought
             for task in tasks
             for question in (task.gate_question, task.extraction_question)
         )
@@ -117,6 +119,7 @@ class Labeler:
                 longest answer; with another window's step beside it, the engine has work meanwhile.
         """
         coming, running = iter(windows), list[_Window]()
+        self._thinker = None if self.thinking is None else Thinker(self._builder, self.thinking, generator)
         while True:
             if len(running) < in_flight and (wanted := next(coming, None)) is not None:
                 running.append(_Window(wanted, self._steps(wanted)))
@@ -142,7 +145,18 @@ class Labeler:
         yield from self._ask_gates(flat)
         yield from self._ask_lists(flat)
         yield from self._ask_checks(flat)
+        if self.thinking is not None and self.thinking.are_kept:
+            self._note_thoughts(wanted, responses)
         return [self._label(pair, group) for pair, group in zip(wanted, responses, strict=True)]
+
+    def take_thoughts(self) -> dict[str, ThoughtRow]:
+        """Label key -> its thoughts, of the labels since the last call, where thoughts are kept."""
+        taken, self._thoughts = self._thoughts, {}
+        return taken
+
+    def _note_thoughts(self, wanted: Sequence[Pair], responses: Sequence[Sequence[Response]]) -> None:
+        for (record, task), group in zip(wanted, responses, strict=True):
+            self._thoughts[group[0].key] = thought_row(group[0].key, record.id, task, group)
 
     def _chunks(self, record: Record) -> list[Chunk]:
         options = self.options
@@ -162,22 +176,39 @@ class Labeler:
             in_thought=self._builder.cut.opens_thought is not None,
         )
 
-    def _generate(self, asked: Sequence[tuple[Response, Request]]) -> Steps[list[Generation]]:
-        """Answers in order, counted for their responses; one that was cut is asked once more with more room."""
-        answers = yield from self._generate_once(asked)
-        cut = [i for i, answer in enumerate(answers) if was_cut(answer)]
-        more: list[tuple[Response, Request]] = []
+    def _generate(self, asked: Sequence[Asked], again: bool = True) -> Steps[list[Generation]]:
+        """Answers in order, each behind its thought where the teacher thinks.
+
+        Args:
+            again: one that was cut is asked once more with more room.
+        """
+        if self._thinker is None:
+            return (yield from self._answer(asked, again))
+        ready = yield from self._thinker.before(asked)
+        requests = {i: request for i, request in enumerate(ready) if isinstance(request, Request)}
+        failed = {i: failure for i, failure in enumerate(ready) if isinstance(failure, Generation)}
+        answers = yield from self._answer([(asked[i][0], request) for i, request in requests.items()], again)
+        for i, answer in zip(requests, answers, strict=True):
+            self._thinker.keep(*asked[i], answer)
+        given = failed | dict(zip(requests, answers, strict=True))
+        return [given[i] for i in range(len(asked))]
+
+    def _answer(self, asked: Sequence[Asked], again: bool) -> Steps[list[Generation]]:
+        answers = yield from self._answer_once(asked)
+        cut = [i for i, answer in enumerate(answers) if again and was_cut(answer)]
+        more: list[Asked] = []
         for i in cut:
             response, request = asked[i]
-            # A thought needs room of its own, however short the answer is.
-            room = request.max_tokens if answers[i].failure is None else self.options.max_answer_tokens
-            more.append((response, replace(request, max_tokens=room * _RETRY_FACTOR)))
-        for i, answer in zip(cut, (yield from self._generate_once(more)), strict=True):
+            # A thought that nobody made room for needs some, however short the answer is.
+            unasked = answers[i].failure is not None and self._thinker is None
+            room = self.options.max_answer_tokens if unasked else request.max_tokens
+            more.append((response, replace(request, max_tokens=room * RETRY_FACTOR)))
+        for i, answer in zip(cut, (yield from self._answer_once(more)), strict=True):
             if answer.failure is None:
                 answers[i] = answer
         return answers
 
-    def _generate_once(self, asked: Sequence[tuple[Response, Request]]) -> Steps[list[Generation]]:
+    def _answer_once(self, asked: Sequence[Asked]) -> Steps[list[Generation]]:
         if not asked:
             return []
         answers = yield [request for _, request in asked]
@@ -271,7 +302,7 @@ class Labeler:
             room = _QUOTE_TOKENS if kind == "quote" else _CHOICE_TOKENS
             asked.append((response, self._request(response, question, room, allowed)))
         # The beginning of a quote is evidence enough, so it is not asked again.
-        answers = yield from (self._generate_once if kind == "quote" else self._generate)(asked)
+        answers = yield from self._generate(asked, again=kind != "quote")
         for (response, _), answer in zip(asked, answers, strict=True):
             if answer.failure:
                 response.fail(f"{kind}: {answer.failure}")
@@ -324,6 +355,8 @@ class Labeler:
             prompt_tokens=sum(response.prompt_tokens for response in responses),
             cached_tokens=sum(response.cached_tokens for response in responses),
             completion_tokens=sum(response.completion_tokens for response in responses),
+            thought_tokens=sum(response.thought_tokens for response in responses),
+            continued_tokens=sum(response.continued_tokens for response in responses),
         )
 
     def _completion(self, responses: Sequence[Response], task: Task) -> str:

@@ -13,6 +13,28 @@ from chartdistill.prompting.chart_spans import GRAMMAR_VERSION
 Strategy = Literal["chain", "direct", "verify"]
 
 
+class ThinkingOptions(BaseModel):
+    """What a teacher that thinks before it answers is given, and what becomes of its thoughts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_tokens: int = Field(default=2048, ge=8)
+    """Room for one thought, beside that for the answer. One that is cut is thought again with four times as much; cut
+    again, the label is a failure `thought_cut`."""
+    temperature: float | None = Field(default=None, ge=0)
+    """Of thoughts; None: as that of the answer. Some models repeat themselves for ever at 0."""
+    keep: bool = False
+    """Write the thoughts to labels/thoughts.jsonl, which must be handled like the charts."""
+    rationale: bool = False
+    """Also give each line of train.jsonl whose answer is the teacher's own its thought as `rationale`, for other tools:
+    `train` teaches answers only."""
+
+    @property
+    def are_kept(self) -> bool:
+        """Whether thoughts are written at all."""
+        return self.keep or self.rationale
+
+
 class LabelOptions(BaseModel):
     """How the teacher labels."""
 
@@ -36,8 +58,10 @@ class LabelOptions(BaseModel):
     top_logprobs: int = Field(default=0, ge=0, le=64)
     """Keep this many of the most likely tokens at each token of the answer, for the distillation loss."""
     max_answer_tokens: int = Field(default=256, ge=8)
-    """Room for an answer, and for the thought before it where the teacher thinks. A cut answer is asked again with four
-    times as much, then kept as cut and rejected."""
+    """Room for an answer. A cut answer is asked again with four times as much, then kept as cut and rejected."""
+    thinking: ThinkingOptions | None = Field(default=None, exclude_if=lambda thinking: thinking is None)
+    """For a teacher that thinks before each answer. None: as by default where it is told to (template_options:
+    {enable_thinking: true}) or its template opens a thought in every prompt; others are asked for none."""
     window_tokens: int | None = Field(default=None, ge=32)
     """A record with more tokens than this is read in overlapping chunks, and their items are merged. None: never;
     a record the engine cannot take is then a failure `prompt_too_long`."""
@@ -60,9 +84,16 @@ class LabelOptions(BaseModel):
             )
         if self.samples > 1 and self.top_logprobs:
             raise ValueError("top_logprobs needs samples: 1; a vote has no token probabilities of its own")
+        if self.samples > 1 and self.thinking is not None and self.thinking.rationale:
+            raise ValueError("thinking.rationale needs samples: 1; a vote was not thought of by anybody")
         if self.window_tokens is not None and self.window_overlap_tokens >= self.window_tokens:
             raise ValueError("window_overlap_tokens must be smaller than window_tokens")
         return self
+
+    @property
+    def gives_rationales(self) -> bool:
+        """Whether train.jsonl has the teacher's thoughts."""
+        return self.thinking is not None and self.thinking.rationale
 
     def strategy_of(self, task: str) -> Strategy:
         """The strategy of one task."""

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import base64
 import re
+from collections.abc import Generator as Coroutine
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from chartdistill.engines import Generation
+from chartdistill.engines import Generation, Request
 from chartdistill.engines.answers import THOUGHT_CUT
 from chartdistill.labelling.chunks import Chunk
-from chartdistill.schema import Gate, Item, ItemCheck, Task, TopLogprobs
+from chartdistill.schema import Gate, Item, ItemCheck, Task, Thought, TopLogprobs
+
+T = TypeVar("T")
+Steps = Coroutine[list[Request], list[Generation], T]
+"""Yields requests, is sent their answers in order, and returns a T."""
 
 GateAnswer = Literal["yes", "no", "unclear"]
 GATE_ANSWERS: tuple[GateAnswer, ...] = ("yes", "no", "unclear")
@@ -37,12 +42,16 @@ class Response:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
+    thought_tokens: int = 0
+    continued_tokens: int = 0
+    thoughts: list[Thought] = field(default_factory=list)
 
     def count(self, generation: Generation) -> None:
         self.prompts += 1
         self.prompt_tokens += generation.prompt_tokens
         self.cached_tokens += generation.cached_tokens
         self.completion_tokens += generation.completion_tokens
+        self.thought_tokens += generation.thought_tokens
 
     @property
     def renamed(self) -> dict[Item, Item]:

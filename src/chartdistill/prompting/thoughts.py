@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 _NAME = (
     r"(?:\w+[:_])?(?:think|thinking|thoughts?|reason|reasoning|reflection|analysis|scratchpad|cot|antthinking)"
@@ -65,6 +66,37 @@ def find_thought(text: str, opened: bool = False) -> Thought | None:
     rest = rest.strip()
     wrapped = _WRAPPER.fullmatch(rest)
     return Thought((wrapped[1].strip() if wrapped else rest) or None, ended=True)
+
+
+def thought_text(text: str, opened: bool = False) -> str:
+    """What stands in the thoughts before an answer, without the outermost marks and the space around them."""
+    ends = list(_CLOSES.finditer(text))
+    inside = text[: ends[-1].start()] if ends else text
+    first = None if opened else _OPENS.search(inside)
+    return inside[first.end() if first else 0 :].strip()
+
+
+def end_of_thought(text: str) -> int | None:
+    """Where the first thought in a text is over, behind its closing mark; None where none is."""
+    closing = _CLOSES.search(text)
+    return None if closing is None else closing.end()
+
+
+def begins_thought(text: str) -> bool:
+    """Whether a thought is begun in a text."""
+    return _OPENS.search(text) is not None
+
+
+def closing_ids(tokenizer: Any) -> tuple[int, ...]:
+    """The tokens that end a thought by themselves, whatever model they are of: `</think>`, `[/THINK]`, ..."""
+    added = tokenizer.added_tokens_decoder.items()
+    return tuple(sorted(i for i, token in added if _CLOSES.fullmatch(str(token.content).strip())))
+
+
+def gap_behind(closing: str) -> str:
+    """What models write between a closing mark and their answer: those that write tags a blank line, the others
+    nothing."""
+    return "\n\n" if closing.startswith("</") else ""
 
 
 def open_thought(prompt_end: str) -> str | None:

@@ -25,10 +25,10 @@ from pydantic import ValidationError
 
 from chartdistill.errors import ArtefactError, InputError
 from chartdistill.runtime.machine import machine_facts
-from chartdistill.schema import Label, Prediction, Row, content_hash
+from chartdistill.schema import Label, Prediction, Row, ThoughtRow, content_hash
 
 RowT = TypeVar("RowT", bound=Row)
-KeyedRowT = TypeVar("KeyedRowT", Label, Prediction)
+KeyedRowT = TypeVar("KeyedRowT", Label, Prediction, ThoughtRow)
 MANIFEST = "manifest.json"
 MADE_BY = "made_by"
 """In the manifest of a folder that not its own verb wrote: which command did."""
