@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from chartdistill.config import RunConfig, load_run, load_task
+from chartdistill.config import load_run, load_task
 from chartdistill.errors import ConfigError, InputError, ModelError
+from chartdistill.run_config import RunConfig
 from demo_config import written
 from places import ROOT
 
@@ -205,9 +206,9 @@ def test_every_option_is_documented() -> None:
     # The string under a field is its only documentation, so it must be there.
     import inspect
 
-    from chartdistill import config
+    from chartdistill import run_config
 
-    source = inspect.getsource(config)
+    source = inspect.getsource(run_config)
     for name in RunConfig.model_fields:
         assert f"    {name}:" in source
 

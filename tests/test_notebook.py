@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from chartdistill.config import Run, RunConfig
+from chartdistill.config import Run
 from chartdistill.engines import TransformersEngine
 from chartdistill.records.prepare import prepare
 from chartdistill.records.sources.synthetic import SyntheticSource
+from chartdistill.run_config import RunConfig
 from chartdistill.run_file import write_run
 from chartdistill.runtime.run_folder import write_text
 from places import ROOT

@@ -25,6 +25,7 @@ LEVELS = [
     ["engines", "clinical"],
     ["metrics", "demo"],
     *[[stage] for stage in STAGES],
+    ["run_config"],
     ["config"],
     ["run_file"],
     ["doctor"],
@@ -82,7 +83,7 @@ def test_imports_go_one_way(path: Path) -> None:
         other = parts[0]
         if other == own:
             continue
-        if other == "config" and own in STAGES:
+        if other in ("run_config", "config") and own in STAGES:
             assert is_verb, f"{path.name} is no verb and must not use config, which may use it"
             continue
         beside = LEVEL_OF[other] == LEVEL_OF[own] and own in ("errors", "schema")

@@ -12,8 +12,9 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from chartdistill.config import Run, RunConfig
+from chartdistill.config import Run
 from chartdistill.errors import ArtefactError
+from chartdistill.run_config import RunConfig
 from chartdistill.runtime.run_folder import make_folder, write_text
 from chartdistill.schema import Task
 

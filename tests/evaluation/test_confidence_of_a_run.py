@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import chartdistill
-from chartdistill.config import EvaluateOptions, ModelOptions, Run, RunConfig
+from chartdistill.config import Run
 from chartdistill.demo.charts import write_chart
 from chartdistill.engines import TransformersEngine
 from chartdistill.errors import ConfigError
@@ -27,6 +27,7 @@ from chartdistill.metrics.counting import ALL_TASKS
 from chartdistill.prompting.answer_format import format_answer
 from chartdistill.records.prepare import prepare
 from chartdistill.records.sources.synthetic import SyntheticSource
+from chartdistill.run_config import EvaluateOptions, ModelOptions, RunConfig
 from chartdistill.run_file import write_run
 from chartdistill.runtime.run_folder import RowWriter, make_folder, read_rows, write_text
 from chartdistill.schema import Label, Prediction, Record, TrainExample

@@ -15,7 +15,7 @@ import pytest
 
 import chartdistill
 from chartdistill.clinical.text.quoting import quotable
-from chartdistill.config import EvaluateOptions, ModelOptions, Run, RunConfig
+from chartdistill.config import Run
 from chartdistill.engines import TransformersEngine
 from chartdistill.errors import ArtefactError, InputError
 from chartdistill.evaluation import REGISTRATIONS
@@ -30,6 +30,7 @@ from chartdistill.prompting.chart_spans import SpanGrammar
 from chartdistill.records.prepare import prepare
 from chartdistill.records.sources.synthetic import SyntheticSource
 from chartdistill.reporting.report import report
+from chartdistill.run_config import EvaluateOptions, ModelOptions, RunConfig
 from chartdistill.run_file import write_run
 from chartdistill.runtime.run_folder import RowWriter, make_folder, read_manifest, read_rows, write_text
 from chartdistill.schema import Gate, Label, Prediction, Record, TrainExample

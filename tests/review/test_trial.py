@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from chartdistill.config import EvaluateOptions, ModelOptions, Run, RunConfig
+from chartdistill.config import Run
 from chartdistill.engines import TransformersEngine
 from chartdistill.errors import ConfigError
 from chartdistill.evaluation.predict import Student
@@ -17,6 +17,7 @@ from chartdistill.records import clean
 from chartdistill.records.sources.synthetic import SyntheticSource
 from chartdistill.review.refusal import RefusedError
 from chartdistill.review.trial import TrialView, answer_of
+from chartdistill.run_config import EvaluateOptions, ModelOptions, RunConfig
 from chartdistill.run_file import write_run
 from chartdistill.runtime.run_folder import make_folder, write_text
 from places import ROOT

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from chartdistill.config import EvaluateOptions, ModelOptions, Run, RunConfig
+from chartdistill.config import Run
 from chartdistill.engines import TransformersEngine
 from chartdistill.errors import InputError
 from chartdistill.prompting.answer_format import format_answer
 from chartdistill.records.prepare import prepare
 from chartdistill.records.sources.synthetic import SyntheticSource
+from chartdistill.run_config import EvaluateOptions, ModelOptions, RunConfig
 from chartdistill.runtime.run_folder import RowWriter, make_folder, read_rows, write_text
 from chartdistill.schema import Prediction, Record, TrainExample
 from compare_on_gold import ARMS, CONSTRAINED, compare

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from packaging.version import Version
 
-from chartdistill.config import RunConfig
 from chartdistill.doctor.check import Check
 from chartdistill.engines import OpenAIEngine, VllmEngine, num_cards_each, replicas_of
 from chartdistill.errors import ConfigError, EngineError
+from chartdistill.run_config import RunConfig
 from chartdistill.runtime.machine import GIB, nvidia_smi, ram_bytes
 
 MIB = 1 << 20

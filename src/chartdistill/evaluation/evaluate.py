@@ -18,7 +18,7 @@ from typing import Any, get_args
 
 from chartdistill.clinical.lexica.ingredients import lexicon_used
 from chartdistill.clinical.vocabulary import mark_of
-from chartdistill.config import TEACHER, Run
+from chartdistill.config import Run
 from chartdistill.errors import InputError
 from chartdistill.evaluation.confidence import CALIBRATION, calibrate, measure_confidence, write_calibration
 from chartdistill.evaluation.contamination import (
@@ -54,6 +54,7 @@ from chartdistill.labelling import Labeler
 from chartdistill.metrics.comparison import compare_arms
 from chartdistill.metrics.pairing import RULES
 from chartdistill.prompting.answer_format import parse_answer
+from chartdistill.run_config import TEACHER
 from chartdistill.runtime.progress import ProgressCallback
 from chartdistill.runtime.run_folder import (
     Journal,

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from chartdistill.config import TEACHER, Run
+from chartdistill.config import Run
 from chartdistill.engines import Generator, replicas_of, require_fit
 from chartdistill.errors import ConfigError, EngineError
 from chartdistill.labelling import Labeler, Shard
@@ -29,6 +29,7 @@ from chartdistill.labelling.windows import cache_windows, windows_in_flight
 from chartdistill.metrics import ALL_TASKS
 from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.records import AnnotationFile, annotations_sha256
+from chartdistill.run_config import TEACHER
 from chartdistill.runtime.progress import ProgressCallback
 from chartdistill.runtime.run_folder import (
     Journal,

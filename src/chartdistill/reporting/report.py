@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from chartdistill import __version__
-from chartdistill.config import Role, Run
+from chartdistill.config import Run
 from chartdistill.demo.embedded import is_embedded
 from chartdistill.errors import ModelError, TrustGateError
 from chartdistill.evaluation import (
@@ -43,6 +43,7 @@ from chartdistill.reporting.run_results import (
     stage_manifest,
     training_summary,
 )
+from chartdistill.run_config import Role
 from chartdistill.runtime.model_folder import licence
 from chartdistill.runtime.run_folder import (
     amend_manifest,

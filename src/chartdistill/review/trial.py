@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from chartdistill.config import TEACHER, Run
+from chartdistill.config import Run
 from chartdistill.engines import Generator
 from chartdistill.errors import ChartDistillError, ConfigError
 from chartdistill.evaluation.predict import Student, written_items
@@ -25,6 +25,7 @@ from chartdistill.labelling import Labeler
 from chartdistill.prompting.answer_format import parse_answer
 from chartdistill.records import Cleaned, clean
 from chartdistill.review.refusal import RefusedError, text_of
+from chartdistill.run_config import TEACHER
 from chartdistill.run_file import read_run
 from chartdistill.runtime import privacy
 from chartdistill.schema import Record, Task
