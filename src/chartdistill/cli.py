@@ -11,16 +11,23 @@ import os
 import signal
 import sys
 import sysconfig
+import threading
+from _thread import interrupt_main
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from chartdistill.errors import ArtefactError, ChartDistillError
 from chartdistill.runtime import privacy, quiet
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
 
 _INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point. Exit codes: `command_line.EXIT_CODES`."""
+    sys.unraisablehook = _interrupt_again
     try:
         code = _run(argv)
     except KeyboardInterrupt:
@@ -30,6 +37,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         code = _INTERRUPTED
     if code:
         sys.exit(code)
+
+
+def _interrupt_again(lost: UnraisableHookArgs) -> None:
+    """Ctrl-C that Python dropped, because it came in a callback (an import has many), comes again a moment later."""
+    if lost.exc_type is not KeyboardInterrupt:
+        sys.__unraisablehook__(lost)
+        return
+    again = threading.Timer(0.05, interrupt_main)
+    again.daemon = True
+    again.start()
 
 
 def _run(argv: Sequence[str] | None) -> int:

@@ -156,11 +156,16 @@ def _speed(labelled: Mapping[str, Any]) -> str:
         return NOT_RECORDED
     rates = (("records_per_second", "charts"), ("tokens_per_second", "tokens"))
     parts = [
-        f"{speed[name]:,.4g} {what} per second" for name, what in rates if isinstance(speed.get(name), int | float)
+        f"{_rate(speed[name])} {what} per second" for name, what in rates if isinstance(speed.get(name), int | float)
     ]
     started = labelled.get("engine_start_seconds")
     without = f", without the engine's start ({started:,.0f} s)" if isinstance(started, int | float) else ""
     return ", ".join(parts) + without if parts else NOT_RECORDED
+
+
+def _rate(value: float) -> str:
+    """Three digits that count, and no power of ten: `26,620`, `13`, `0.0412`."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _cached(labelled: Mapping[str, Any]) -> str:
