@@ -45,6 +45,7 @@ from chartdistill.engines.answers import decode_answer
 from chartdistill.labelling.windows import cache_windows
 from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.runtime.model_folder import load_tokenizer
+from chartdistill.runtime.start import prepare_process
 
 ROOT = Path(__file__).resolve().parents[1]
 ARMS = ("ours", "question_major", "no_prefix_cache", "hf_generate", "hf_generate_batch")
@@ -404,6 +405,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/bench/label.json"))
     parser.add_argument("--serve", choices=ARMS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    prepare_process()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # arms and engines that stand still must be ended
     if arguments.serve:
         serve_arm(arguments.serve, arguments)

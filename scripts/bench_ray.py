@@ -33,9 +33,9 @@ from chartdistill.config import load_run
 from chartdistill.labelling import Labeler
 from chartdistill.labelling.windows import cache_windows
 from chartdistill.prompting.prompts import PromptBuilder
-from chartdistill.runtime import privacy
 from chartdistill.runtime.model_folder import load_tokenizer
 from chartdistill.runtime.run_folder import Journal, read_rows
+from chartdistill.runtime.start import prepare_process
 from chartdistill.schema import Label, Record
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs/demo.yaml"
@@ -46,7 +46,7 @@ class Labeller:
     """Ray's actor: one engine, which labels whatever batch of records it is given."""
 
     def __init__(self, run_dir: str) -> None:
-        privacy.enforce()
+        prepare_process()
         run = load_run(CONFIG, run_dir=Path(run_dir))
         teacher, model = run.config.teacher, run.model_folder("teacher")
         builder = PromptBuilder.from_tokenizer(load_tokenizer(model), run.config.system, teacher.template_options)

@@ -22,12 +22,14 @@ from chartdistill.demo.charts import write_chart
 from chartdistill.prompting.chart_spans import SpanGrammar
 from chartdistill.prompting.span_decoding import SpanMatcher, SpanVocabulary, token_vocabulary
 from chartdistill.runtime.model_folder import load_tokenizer
+from chartdistill.runtime.start import prepare_process
 
 STATUSES = ("start", "continue", "change", "stop", "hold", "past", "avoid", "given-once")
 
 
 def main() -> None:
     """Measure and print."""
+    prepare_process()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, help="a folder with a tokenizer")
     parser.add_argument("--words", type=int, default=3000, help="words of a chart")

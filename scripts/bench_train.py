@@ -44,9 +44,9 @@ WARM_UP = Point("tiny", "float32", "split", tasks=2, record_tokens=16, records_p
 
 def serve(arm: str, threads: int) -> None:
     """A child process: runs a round for every point read."""
-    from chartdistill.runtime import privacy
+    from chartdistill.runtime.start import prepare_process
 
-    privacy.enforce()
+    prepare_process()
     import torch
 
     torch.set_num_threads(threads)

@@ -35,6 +35,7 @@ from chartdistill.prompting.answer_format import parse_answer
 from chartdistill.records import clean, cluster_records
 from chartdistill.runtime.json_lines import read_json_lines
 from chartdistill.runtime.run_folder import RowWriter, read_rows, require_manifest, write_text
+from chartdistill.runtime.start import prepare_process
 from chartdistill.schema import Item, Record, Task, TrainExample, content_hash
 
 CONSTRAINED = "student constrained"
@@ -56,6 +57,7 @@ WITH_INTERVAL = ("f1", "joint_f1", "confabulation_rate", "abstention_specificity
 
 def main() -> int:
     """Ask, score, print."""
+    prepare_process()
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("config", type=Path)
     parser.add_argument("gold", type=Path)

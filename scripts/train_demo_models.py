@@ -35,6 +35,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTraine
 from chartdistill.demo.charts import Chart, write_chart
 from chartdistill.prompting.answer_format import NONE_FOUND
 from chartdistill.prompting.prompts import PromptBuilder
+from chartdistill.runtime.start import prepare_process
 from demo_rows import IGNORE, REWORDED, ROOT, SYSTEM, TASKS, answer_text, chart_batches, collate, make_row, repetition
 
 MODELS = ROOT / "src/chartdistill/demo/models"
@@ -265,6 +266,7 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
+    prepare_process()
     torch.set_num_threads(arguments.threads)
     if arguments.what == "tokenizer":
         train_tokenizer(arguments.models)

@@ -10,14 +10,13 @@ import argparse
 import os
 import signal
 import sys
-import sysconfig
 import threading
 from _thread import interrupt_main
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from chartdistill.errors import ArtefactError, ChartDistillError
-from chartdistill.runtime import privacy, quiet
+from chartdistill.runtime import quiet
 
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
@@ -53,15 +52,15 @@ def _run(argv: Sequence[str] | None) -> int:
     from chartdistill.command_line import build_parser
     from chartdistill.runtime.processes import end_with_launcher
     from chartdistill.runtime.run_folder import private_umask
+    from chartdistill.runtime.start import prepare_process
 
     arguments = build_parser().parse_args(argv)
-    quiet.quieten(arguments.verbose)
+    prepare_process(arguments.verbose)
     end_with_launcher()
     private_umask()
     # As an exception, so that engines are shut down on the way out; otherwise theirs would outlive this process.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        _prepare_process()
         return _call(arguments)
     except ChartDistillError as error:
         return _failed(error, error.exit_code)
@@ -82,15 +81,6 @@ def _failed(said: object, exit_code: int) -> int:
     progress.announce("error", message=str(said), exit_code=exit_code)
     print(f"chartdistill: {said}", file=sys.stderr)
     return exit_code
-
-
-def _prepare_process() -> None:
-    """What must stand before any library is imported."""
-    privacy.enforce()  # they read the offline variables once, at import
-    # CUDA counts cards by speed unless told; `doctor` and the checks between verbs count as nvidia-smi does.
-    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
-    # What compiles kernels looks for tools of this environment (ninja) as if it were activated.
-    os.environ["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
 
 
 def _call(arguments: argparse.Namespace) -> int:

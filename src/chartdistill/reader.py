@@ -20,6 +20,7 @@ from chartdistill.config import Run, load_run
 from chartdistill.evaluation.predict import Student
 from chartdistill.run_file import read_run
 from chartdistill.runtime import privacy
+from chartdistill.runtime.start import prepare_process
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ class Reader:
     """
 
     def __init__(self, run_dir: str | Path, config: str | Path | None = None, filters: bool = False) -> None:
-        privacy.enforce()
+        prepare_process()
         folder = Path(run_dir)
         run: Run = read_run(folder) if config is None else load_run(Path(config), run_dir=folder)
         if run.config.privacy.allowed_hosts:

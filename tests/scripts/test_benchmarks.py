@@ -1,4 +1,4 @@
-"""The benchmarks are run by hand, so what they use of the program must at least be there."""
+"""Scripts are run by hand, so what they use of the program must at least be there, and begin as a verb does."""
 
 from __future__ import annotations
 
@@ -19,3 +19,36 @@ def test_a_benchmark_finds_what_it_uses(script: Path) -> None:
         [sys.executable, str(script), "--help"], capture_output=True, text=True, env=environment, check=False
     )
     assert said.returncode == 0, said.stderr
+
+
+OPEN_MODELS = ("VllmEngine", "ask_sheets", "open_teacher", "load_tokenizer", "from_pretrained")
+
+
+@pytest.mark.parametrize("script", sorted(SCRIPTS.glob("*.py")), ids=lambda script: script.stem)
+def test_a_script_that_opens_models_begins_as_a_verb_does(script: Path) -> None:
+    """Offline, its sockets guarded, without the lines of libraries."""
+    text = script.read_text(encoding="utf-8")
+    is_program = "def main" in text and script.stem != "behaviour"  # which reads the demo's tokenizer alone
+    if not is_program or not any(name in text for name in OPEN_MODELS):
+        pytest.skip("opens none")
+    assert "prepare_process()" in text
+
+
+def test_what_begins_as_a_verb_does_is_quiet_and_stays_on_the_machine() -> None:
+    program = """
+import logging, os, socket, warnings
+from chartdistill.runtime.start import prepare_process
+prepare_process()
+for name in ("vllm.triton_utils.importing", "vllm.utils.cpu_resource_utils", "accelerate.launchers"):
+    logging.getLogger(name).warning("noise of %s", name)
+warnings.warn("noise", DeprecationWarning)
+assert os.environ["HF_HUB_OFFLINE"] == "1"
+try:
+    socket.create_connection(("192.0.2.1", 443), 1)
+except PermissionError:
+    print("guarded")
+"""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("CHARTDISTILL_", "VLLM_", "HF_"))}
+    environment = kept | {"PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False)
+    assert (done.stdout, done.stderr, done.returncode) == ("guarded\n", "", 0)
