@@ -98,6 +98,9 @@ def test_each_verb_has_a_sentence_and_an_example_that_its_own_grammar_takes(name
         (["import_model"], "did you mean 'import-model'?"),
         (["run", "c.yaml", "--rundir", "x"], "did you mean '--run-dir'?"),
         (["zzz"], "Verbs: init, run, prepare, label"),
+        ([], "name a verb, for example: chartdistill run configs/demo.yaml"),
+        (["--verison"], "did you mean '--version'?"),
+        (["-x", "run"], "unknown: -x"),
     ],
 )
 def test_a_slip_is_answered_with_what_was_meant(

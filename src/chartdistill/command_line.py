@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -55,7 +56,11 @@ class _Parser(argparse.ArgumentParser):
     verbs: Sequence[str] = ()
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse does; of an unknown option the nearest one is named."""
+        """As argparse does; of an unknown option the nearest one is named, also of one before any verb."""
+        first = next(iter(sys.argv[1:] if args is None else args), "")
+        known = list(self._option_string_actions)
+        if self.verbs and first.startswith("-") and not any(one.startswith(first) for one in known):
+            self.error(f"unknown: {first}{_meant(first, known)}")
         found, rest = self.parse_known_args(args, namespace)
         if rest:
             verb = self._subparser(getattr(found, "command", None))
@@ -74,6 +79,8 @@ class _Parser(argparse.ArgumentParser):
         if message.startswith("argument COMMAND: invalid choice: "):
             name = message.split("'")[1]
             message = f"there is no verb {name!r}{_meant(name, self.verbs)}\nVerbs: {', '.join(self.verbs)}"
+        elif message.endswith("required: COMMAND"):
+            message = f"name a verb, for example: {self.prog} run configs/demo.yaml\nVerbs: {', '.join(self.verbs)}"
         self.exit(2, f"{self.prog}: {message}\nHelp: {self.prog} --help\n")
 
 
