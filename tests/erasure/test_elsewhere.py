@@ -12,10 +12,11 @@ from chartdistill.erasure.erase import LeftoverError, erase
 from chartdistill.evaluation.formats import FILES, FOLDERS
 from chartdistill.evaluation.formats.converting import convert
 from chartdistill.records import SourceEntry
-from chartdistill.runtime.run_folder import write_text
+from chartdistill.runtime.run_folder import read_manifest, write_text
 from chartdistill.runtime.tombstones import Tombstones
 from erasure_run import GONE, KEPT, SECRET, records_of, words_left, write_run
 from places import ROOT
+from report_run import write_manifest
 
 TASKS = load_run(ROOT / "configs/demo.yaml").tasks
 OTHER_TEXT = "The patient of bed nine takes Febenor 5 mg; her canary is called Ferdinand the second."
@@ -106,3 +107,19 @@ def test_what_charts_elsewhere_share_is_not_the_records_own(tmp_path: Path) -> N
     write_text(run / "gold.jsonl", json.dumps({"id": "note-5", "text": f"As her sister says, {SECRET.lower()}"}) + "\n")
     assert "proof: " in told(run, GONE)
     assert "note-5" in (run / "gold.jsonl").read_text()
+
+
+def test_a_stage_of_a_study_that_has_no_labels_of_its_own_is_no_hindrance(tmp_path: Path) -> None:
+    write_run(tmp_path / "study/teacher")
+    texts = {record.id: record.text for record in records_of(tmp_path / "study/teacher")}
+    part = tmp_path / "study/memorisation"
+    for name in ("records/records.jsonl", "records/manifest.json", "curated/train.jsonl"):  # as `study` writes them
+        (part / name).parent.mkdir(parents=True, exist_ok=True)
+        (part / name).write_bytes((tmp_path / "study/teacher" / name).read_bytes())
+    write_manifest(part / "curated", counts={"canaries": 3})
+    write_manifest(part / "adapter")
+    said = told(tmp_path / "study", GONE)
+    assert "proof: " in said and said.count("train again: chartdistill study CONFIG") == 1
+    others = [text for name, text in texts.items() if name != GONE]
+    assert words_left(tmp_path / "study", texts[GONE], others) == []
+    assert (read_manifest(part / "curated") or {})["counts"] == {"canaries": 3}

@@ -361,8 +361,9 @@ def _say_rest(plan: Plan, say: Say) -> None:
     """What is left for a person to do."""
     say("Left to do, since no command of this folder can:")
     if plan.adapters:
-        for home in {one.folder.parent for one in plan.adapters}:
-            say(f"  - train again: {retrain_command(home)}")
+        commands = (retrain_command(home, plan.folder) for home in sorted({one.folder.parent for one in plan.adapters}))
+        for command in dict.fromkeys(commands):
+            say(f"  - train again: {command}")
         for made in sorted(path for one in plan.adapters for path in one.folder.parent.glob(f"{EXPORTS}/*")):
             say(f"  - weights that were exported before: delete {made}, and its copies")
         say("  - what was made of these adapters elsewhere: merged weights, exports, students that started from them")

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from chartdistill.erasure.targets import RECORDS, REJECTED, Learned, Target
 from chartdistill.evaluation import forget_held_out
 from chartdistill.runtime.run_folder import MANIFEST, count_by, read_manifest, read_rows, write_lines, write_text
 from chartdistill.runtime.tombstones import ERASED, Tombstones
-from chartdistill.schema import CuratedLabel, Label, Prediction, Record, RejectedRecord, TrainExample
+from chartdistill.schema import CuratedLabel, Label, Prediction, Record, RejectedRecord, Row, TrainExample
+
+_RowT = TypeVar("_RowT", bound=Row)
 
 
 def rewrite_records(home: Path, targets: dict[str, Target], tombstones: Tombstones) -> None:
@@ -86,12 +88,18 @@ def write_manifest_again(folder: Path, manifest: dict[str, Any]) -> None:
         write_text(folder / MANIFEST, text)
 
 
+def _rows_left(path: Path, kind: type[_RowT]) -> Iterator[_RowT]:
+    """None where a stage of a study is without the file."""
+    if path.exists():
+        yield from read_rows(path, kind)
+
+
 def _label_counts(folder: Path) -> dict[str, Any]:
     totals: Counter[str] = Counter()
     failures: Counter[str] = Counter()
     gates: Counter[str] = Counter()
     tasks: Counter[str] = Counter()
-    for row in read_rows(folder / "labels.jsonl", Label):
+    for row in _rows_left(folder / "labels.jsonl", Label):
         totals.update(labels=1, failures=row.failure is not None, prompts=row.prompts)
         failures.update([row.failure.split(":")[0]] if row.failure else [])
         gates.update([row.gate.answer] if row.gate is not None else [])
@@ -103,12 +111,12 @@ def _label_counts(folder: Path) -> dict[str, Any]:
 
 
 def _curated_counts(folder: Path) -> dict[str, Any]:
-    kept, rejected = (list(read_rows(folder / f"{name}.jsonl", CuratedLabel)) for name in ("kept", "rejected"))
+    kept, rejected = (list(_rows_left(folder / f"{name}.jsonl", CuratedLabel)) for name in ("kept", "rejected"))
     by_filter = Counter(name for row in rejected for name in {one.filter for one in row.rejections})
     by_reason = Counter(name for row in rejected for name in {one.reason for one in row.rejections})
     readmitted = Counter(name for row in kept for name in {one.reason for one in row.readmitted})
     tasks = dict.fromkeys(row.task for row in (*kept, *rejected))
-    examples = Counter(row.split for row in read_rows(folder / "train.jsonl", TrainExample))
+    examples = Counter(row.split for row in _rows_left(folder / "train.jsonl", TrainExample))
     return {
         "read": len(kept) + len(rejected), "kept": len(kept), "rejected": len(rejected),
         "by_filter": dict(by_filter.most_common()), "by_reason": dict(by_reason.most_common()),

@@ -23,10 +23,12 @@ def remake_report(home: Path) -> str:
     return "removed, and made again without it"
 
 
-def retrain_command(home: Path) -> str:
+def retrain_command(home: Path, erased_from: Path) -> str:
     """The command that trains a run's student again without the erased records."""
     config = "CONFIG"
     path = home / "adapter" / RUN_FILE
+    if not path.is_file() and home != erased_from:  # a part of a study, which trains what it lacks
+        return "chartdistill study CONFIG, with the study's own file"
     if path.is_file():
         values = json.loads(path.read_text(encoding="utf-8"))
         named = Path(values.get("base", ""), f"{values.get('config', {}).get('name', '')}.yaml")
