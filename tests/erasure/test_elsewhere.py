@@ -123,3 +123,13 @@ def test_a_stage_of_a_study_that_has_no_labels_of_its_own_is_no_hindrance(tmp_pa
     others = [text for name, text in texts.items() if name != GONE]
     assert words_left(tmp_path / "study", texts[GONE], others) == []
     assert (read_manifest(part / "curated") or {})["counts"] == {"canaries": 3}
+
+
+@pytest.mark.parametrize("name", [f"mine/scan of {GONE}.png", f"mine/{GONE}.png", f"{GONE}/scan.png"])
+def test_a_file_of_another_kind_that_bears_its_id_is_named(tmp_path: Path, name: str) -> None:
+    run = write_run(tmp_path / "run")
+    (run / name).parent.mkdir(exist_ok=True)
+    (run / name).write_bytes(b"\x89PNG")
+    (run / f"{KEPT}.png").write_bytes(b"\x89PNG")
+    with pytest.raises(LeftoverError, match=r"1 file: .*png"):
+        told(run, GONE)

@@ -93,9 +93,8 @@ class Traces:
 
     def named_by(self, path: Path) -> bool:
         """Whether a file's path, below the folder, names one of them."""
-        return any(_is_told(one) and one in self._file_names for one in endings(path)) or any(
-            map(self.id_in, path.parts)
-        )
+        known = any(_is_told(one) and one in self._file_names for one in endings(path))
+        return known or any(map(self.id_in, path.with_suffix("").parts))
 
     def words_in(self, text: str) -> int:
         """How many runs of words that only they had a text holds."""
