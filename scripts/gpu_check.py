@@ -115,17 +115,15 @@ def matrix_speed() -> float:
     return speed
 
 
-def that_fit(shape: str, record_tokens: int, tasks: int) -> list[str]:
+def that_fit(shape: str, record_tokens: int, tasks: int, memory_bytes: int) -> list[str]:
     """Options of bench_train.py: as many tokens a pass as the card's memory takes, with gradient checkpointing where
     a pass of two records would not fit without."""
-    import torch
-
     from bench_train_arms import ANSWER_TOKENS, QUESTION_TOKENS, config_values
     from chartdistill.doctor.memory_plan import training_memory
     from chartdistill.doctor.model_shape import shape_of
     from chartdistill.training import TrainOptions
 
-    room = 0.9 * torch.cuda.get_device_properties(0).total_memory
+    room = 0.9 * memory_bytes
     model = shape_of({"model_type": "qwen2", **config_values(shape)}, shape)
     branches = tasks * (QUESTION_TOKENS + ANSWER_TOKENS - 1)
     for checkpointing in (False, True):
@@ -226,10 +224,18 @@ def main() -> None:
     versions()
     import torch
 
-    speed = matrix_speed()
+    run_parts(parts_for(matrix_speed(), torch.cuda.get_device_properties(0).total_memory), end)
+
+
+Part = tuple[str, float, Callable[[float], None]]
+"""Its name, the seconds it needs, and what is called with the seconds that are left."""
+
+
+def parts_for(speed: float, memory_bytes: int) -> list[Part]:
+    """All parts but the matrix product, for a card of so much memory. `speed` as of `matrix_speed`."""
     all_arms = ["--arms", "ours", "ours_separate", "trl_tuned", "hf_loop", "--tokens-per-pass", "8192"]
-    varied = ["--vary", *that_fit("1.5b", 900, 4)]
-    parts: list[tuple[str, float, Callable[[float], None]]] = [
+    varied = ["--vary", *that_fit("1.5b", 900, 4, memory_bytes)]
+    parts: list[Part] = [
         ("exactness", 30, lambda left: check_exactness()),
         ("nf4", 20, lambda left: check_nf4()),
         ("1.5b", 60, lambda left: bench(left, speed, "1.5b", all_arms, "1.5b")),
@@ -238,9 +244,16 @@ def main() -> None:
             for form in ("varlen", "split", "flex")
         ),
     ]
-    if torch.cuda.get_device_properties(0).total_memory > 20 * 2**30:
-        few = ["--arms", "ours", "--vary", *that_fit("7b", 900, 4)]
-        parts.append(("7b", 90, lambda left: bench(left, speed, "7b", few, "7b, lengths vary,")))
+    if memory_bytes > 20 * 2**30:
+        few = ["--arms", "ours", "--vary", *that_fit("7b", 900, 4, memory_bytes)]
+        parts.append(("7b", 90, partial(bench, speed=speed, shape="7b", more=few, name="7b, lengths vary,")))
+    return parts
+
+
+def run_parts(parts: list[Part], end: float) -> None:
+    """Run what there is time for until `end` (of the monotonic clock), and print the table of all that was found."""
+    import torch
+
     for name, least, run in parts:
         left = end - time.monotonic()
         if left < least:

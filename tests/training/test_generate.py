@@ -24,7 +24,7 @@ def test_answers_are_generated_in_batches_that_fit_and_are_the_same(tiny_model: 
     assert one == all_together
 
 
-def test_on_a_card_a_batch_has_the_room_that_is_free() -> None:
+def test_on_a_card_a_batch_has_the_room_that_is_free(tiny_model: Path) -> None:
     """128 prompts of 1,000 tokens at once on 80 GB, where a training pass of 8,192 tokens would hold 7."""
     from transformers import Qwen3Config
 
@@ -37,3 +37,15 @@ def test_on_a_card_a_batch_has_the_room_that_is_free() -> None:
     # 2 bytes x (2 x 1,024 x 29 + 3 x 6,144 + 4 x 2,048): 172,032 a token.
     assert answer_tokens_at_once(student, 172_032 * 2 * 1000, 2) == 1000
     assert answer_tokens_at_once(student, 60 * 2**30, 2) > 128 * 1100
+
+    from chartdistill.training.generate import _batches, room_for_answers
+
+    model = load_model(tiny_model, TrainOptions(dtype="float32"))
+    lengths = [1000] * 128
+
+    def sizes(*free: int) -> list[int]:
+        return [len(batch) for batch in _batches(lengths, 64, *room_for_answers(model, 8192, *free))]
+
+    assert sizes(60 * 2**30) == [128]
+    assert set(sizes()) == {7, 2}, "as on a CPU"
+    assert sizes(1 << 20) == sizes(), "a full card has a training pass's room at least"

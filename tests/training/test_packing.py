@@ -200,6 +200,13 @@ def test_passes_hold_every_example_once_within_the_budget() -> None:
     assert [len(group) for group in plan_micro_batches(examples, 1)] == [1] * 30
 
 
+def test_the_passes_of_a_step_are_of_equal_size() -> None:
+    """A step of 8 records of 1,050 tokens overflows a pass of 8,192 by one record: four and four, not seven and one."""
+    step = [make_example(str(i), 1050 - 4 * (12 + 30 - 1), [(12, 30)] * 4, i) for i in range(8)]
+    assert {one.size for one in step} == {1050}
+    assert [len(group) for group in plan_micro_batches(step, 8192)] == [4, 4]
+
+
 def test_the_gain_is_counted_in_tokens() -> None:
     one = make_example("a", 900, [(10, 31)] * 4, 0)
     assert sharing_gain([one]) == pytest.approx(4 * (900 + 40) / (900 + 4 * 40))

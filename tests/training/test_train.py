@@ -239,6 +239,27 @@ def test_a_sharded_run_does_not_go_on_from_the_checkpoint_of_a_whole_one(
     assert not left.exists()
 
 
+def test_a_sharded_student_is_checked_once_it_is_distributed(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not before, on one core of the CPU: the check is left to the training. Two processes show it of real shards."""
+    monkeypatch.setattr("chartdistill.training.train.check_rows", _stop)
+    left: list[Any] = []
+
+    def keep(*_: Any, check: Any) -> None:
+        left.append(check)
+        raise InterruptedError
+
+    monkeypatch.setattr("chartdistill.training.trainer.run_training", keep)
+    with pytest.raises(StopIteration):
+        train(make_run(tmp_path, tiny_model), silent)
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with pytest.raises(InterruptedError):
+        train(make_run(tmp_path, tiny_model, parallel="fsdp"), silent)
+    with pytest.raises(StopIteration):
+        left[0](None)
+
+
 def _stop(*_: Any) -> None:
     raise StopIteration
 

@@ -14,18 +14,22 @@ _PROMPTS_PER_BATCH = 32
 _PROMPTS_PER_BATCH_ON_A_CARD = 128
 
 
-def room_for_answers(model: Any, tokens_per_pass: int) -> tuple[int, int]:
+def room_for_answers(model: Any, tokens_per_pass: int, free: int | None = None) -> tuple[int, int]:
     """Padded tokens, and prompts, of a batch of answers.
 
     A training pass's tokens on a CPU. On a card as many as half of the memory holds that is free now: nothing is kept
     for a backward pass, and a batch of 7 prompts would leave the card waiting for the next launch.
+
+    Args:
+        free: bytes of a card; None: of the one that the model is on.
     """
     import torch
 
-    if model.device.type != "cuda":
-        return tokens_per_pass, _PROMPTS_PER_BATCH
-    free, _ = torch.cuda.mem_get_info(model.device)
-    free += torch.cuda.memory_reserved(model.device) - torch.cuda.memory_allocated(model.device)
+    if free is None:
+        if model.device.type != "cuda":
+            return tokens_per_pass, _PROMPTS_PER_BATCH
+        free, _ = torch.cuda.mem_get_info(model.device)
+        free += torch.cuda.memory_reserved(model.device) - torch.cuda.memory_allocated(model.device)
     fit = answer_tokens_at_once(model.config.get_text_config(), free, compute_dtype(model).itemsize)
     return max(fit, tokens_per_pass), _PROMPTS_PER_BATCH_ON_A_CARD
 
