@@ -123,6 +123,6 @@ def test_only_the_cards_that_a_verb_takes_must_be_free(tmp_path: Path, monkeypat
     )
     monkeypatch.setattr("torch.cuda.device_count", lambda: 7)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert [needed_cards(config, verb) for verb in ("label", "train", "evaluate")] == [4, None, 1]
+    assert [needed_cards(config, verb) for verb in ("label", "train", "evaluate")] == [4, None, 7]
     config = config_with(tmp_path, teacher={"type": "vllm"}, student={"type": "vllm", "tensor_parallel_size": 2})
-    assert [needed_cards(config, verb) for verb in ("label", "train", "evaluate")] == [7, None, 2]
+    assert [needed_cards(config, verb) for verb in ("label", "train", "evaluate")] == [7, None, 6]

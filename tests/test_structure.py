@@ -45,7 +45,7 @@ VERBS = {
     "labelling": {"label"},
     "curation": {"curate", "audit"},
     "training": {"train"},
-    "evaluation": {"evaluate", "predict", "score", "generation"},
+    "evaluation": {"evaluate", "predict", "score", "generation", "arms"},
     "reporting": {"report", "terminal"},
 }
 """Files of the stages that may use the config, since nothing that the config uses uses them."""

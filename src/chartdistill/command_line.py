@@ -193,6 +193,8 @@ def _add_stage(commands: Any, name: str, text: str) -> None:
             help="only shard I (from 0) of N, for N machines with one shared run folder; `label` without it then "
             "takes all shards over and asks for what is missing",
         )
+    if name == "evaluate":
+        verb.add_argument("--shard", help=argparse.SUPPRESS)  # for the processes that `evaluate` starts
     if name == "curate":
         verb.add_argument(
             "--readmit",

@@ -18,10 +18,10 @@ from typing import Any
 from chartdistill.config import Run
 from chartdistill.curation.curate import curate
 from chartdistill.doctor import embedded_model_warning, needed_cards, needed_share, require_free_cards
-from chartdistill.errors import ArtefactError, ChartDistillError, InputError
+from chartdistill.errors import ArtefactError, ChartDistillError, ConfigError, InputError
 from chartdistill.evaluation import REGISTERED, refuse_shown_records, register
-from chartdistill.evaluation.evaluate import evaluate
-from chartdistill.labelling import Shard
+from chartdistill.evaluation.arms import shards_lock_folder
+from chartdistill.evaluation.evaluate import evaluate, evaluate_shard
 from chartdistill.labelling.label import label, label_shard
 from chartdistill.records.prepare import prepare
 from chartdistill.reporting.report import report_run
@@ -30,6 +30,7 @@ from chartdistill.runtime.processes import run_to_end
 from chartdistill.runtime.progress import ProgressCallback, StageBar
 from chartdistill.runtime.run_folder import MADE_BY, amend_manifest, read_manifest, read_rows
 from chartdistill.runtime.run_locks import lock
+from chartdistill.runtime.shards import Shard
 from chartdistill.runtime.side_by_side import Reports
 from chartdistill.schema import Record
 from chartdistill.training import Parallel, launch_options
@@ -107,10 +108,25 @@ def run_shard(run: Run, shard: Shard) -> dict[str, Any] | None:
     Where `label` has started this process for one of several engines, it holds the run folder and shows the progress.
     """
     if (reports := Reports.of_this_process()) is not None:
-        with shard.lock(run.dir, within=True):
+        with shard.lock(run.dir, run.dir / "labels", within=True):
             return label_shard(run, shard, reports, reports)
-    with shard.lock(run.dir), StageBar(f"shard {shard}") as bar:
+    with shard.lock(run.dir, run.dir / "labels"), StageBar(f"shard {shard}") as bar:
         return label_shard(run, shard, bar)
+
+
+def run_evaluation_shard(run: Run, shard: Shard) -> None:
+    """Answer for one shard of the held-out records, for the process of `evaluate` that has started this one.
+
+    Raises:
+        ConfigError: nobody has.
+    """
+    if (reports := Reports.of_this_process()) is None:
+        raise ConfigError(
+            "evaluate --shard is for the processes that `evaluate` itself starts, one for each engine "
+            "(student.engine.replicas). Run `evaluate` without it."
+        )
+    with shard.lock(run.dir, shards_lock_folder(run), within=True):
+        evaluate_shard(run, shard, reports)
 
 
 def run_all(run: Run, first: str = "prepare", last: str = "report") -> None:

@@ -83,6 +83,9 @@ def test_engines_side_by_side_share_the_memory_of_a_machine(tmp_path: Path, tiny
     three = diagnose(run_with(tmp_path, tiny_model, teacher={"engine": {"type": "vllm", "replicas": 3}}), [])
     demo = diagnose(run_with(tmp_path, tiny_model, teacher={"engine": {"type": "vllm"}}), [])
     assert three.memory["teacher, engine"].bytes == pytest.approx(3 * demo.memory["teacher, engine"].bytes)
+    two = diagnose(run_with(tmp_path, tiny_model, student={"engine": {"type": "vllm", "replicas": 2}}), [])
+    one = diagnose(run_with(tmp_path, tiny_model, student={"engine": {"type": "vllm"}}), [])
+    assert two.memory["student, engine"].bytes == pytest.approx(2 * one.memory["student, engine"].bytes)
 
 
 def test_a_card_that_is_too_small_is_a_no_go() -> None:

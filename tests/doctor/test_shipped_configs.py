@@ -11,6 +11,7 @@ from chartdistill.doctor import machine
 from chartdistill.doctor.check import Check
 from chartdistill.doctor.diagnosis import diagnose
 from chartdistill.doctor.page import in_words, show
+from chartdistill.doctor.plan import _cards
 from chartdistill.runtime.machine import GIB
 from doctor_run import named
 from places import ROOT
@@ -82,6 +83,14 @@ def test_a_node_labels_with_all_of_its_cards() -> None:
     assert named(found, "teacher cards") == Check(
         "teacher cards", "ok", "2 engines label side by side, each on 4 cards"
     )
+    assert named(found, "student cards") == Check(
+        "student cards", "ok", "8 engines evaluate side by side, each on 1 card"
+    )
+    assert list(_cards(found)) == [
+        "cards: 2 engines label side by side, each on 4 cards; 8 engines evaluate side by side, each on 1 card"
+    ], "as `run --dry-run` says it"
+    one = diagnose(run, machine.parse_cards("h100:4"))
+    assert found.time["evaluate"].floor_s == pytest.approx(one.time["evaluate"].floor_s / 2, rel=0.02)
     idle = named(diagnose(run, machine.parse_cards("h100:7")), "teacher cards")
     assert idle.state == "warning" and "one engine labels on 4 cards; 3 of 7 cards stand idle meanwhile" in idle.found
     wanted = run.config.teacher.engine.model_copy(update={"replicas": 3})

@@ -25,17 +25,16 @@ from chartdistill.evaluation.predict import Student, predict
 from chartdistill.evaluation.scores import read_scores
 from chartdistill.evaluation.trust_gates import TrustGate
 from chartdistill.metrics.matching import is_located
-from chartdistill.prompting.answer_format import format_answer
 from chartdistill.prompting.chart_spans import SpanGrammar
 from chartdistill.records.prepare import prepare
 from chartdistill.records.sources.synthetic import SyntheticSource
 from chartdistill.reporting.report import report
 from chartdistill.run_config import EvaluateOptions, ModelOptions, RunConfig
 from chartdistill.run_file import write_run
-from chartdistill.runtime.run_folder import RowWriter, make_folder, read_manifest, read_rows, write_text
-from chartdistill.schema import Gate, Label, Prediction, Record, TrainExample
+from chartdistill.runtime.run_folder import RowWriter, read_manifest, read_rows
+from chartdistill.schema import Label, Prediction, Record, TrainExample
+from evaluation_run import write_what_train_needs_and_leaves
 from places import ROOT
-from training_run import write_adapter
 
 SOURCES = (
     SyntheticSource(pool="train", count=2, seed=1, split="train"),
@@ -67,28 +66,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Run:
     """A run up to `train`, with gold for labels and an untrained adapter."""
     made = make_run(tmp_path_factory.mktemp("run"), tiny_model, _Options(max_answer_tokens=8, bootstrap_resamples=100))
     prepare(SOURCES, made.dir / "records", made.config.prepare)
-    records = list(read_rows(made.dir / "records" / "records.jsonl", Record))
-    with RowWriter(made.dir / "labels" / "labels.jsonl") as labels:
-        for record in records:
-            for task in made.tasks:
-                gold = (record.gold or {})[task.name]
-                labels.write(
-                    Label(
-                        key=f"{record.id}{task.name}", record=record.id, task=task.name, strategy="chain",
-                        gate=Gate(answer="yes"), completion=format_answer(gold), finish_reason="stop",
-                    )
-                )  # fmt: skip
-    with RowWriter(made.dir / "curated" / "train.jsonl") as examples:
-        examples.write(*(
-            TrainExample(record=r.id, task="tests", split=r.split, prompt="p", completion="c")
-            for r in records if r.split != "test"
-        ))  # fmt: skip
-    for name in ("kept", "rejected"):
-        with RowWriter(made.dir / "curated" / f"{name}.jsonl"):
-            pass
-    for stage in ("labels", "curated", "adapter"):
-        finish(made.dir / stage)
-    write_adapter(made.dir / "adapter", tiny_model)
+    write_what_train_needs_and_leaves(made, tiny_model)
     return made
 
 
@@ -97,11 +75,6 @@ def anew(run: Run, *gates: TrustGate) -> Run:
     shutil.rmtree(run.dir / "predictions", ignore_errors=True)
     (run.dir / REGISTRATIONS).unlink(missing_ok=True)
     return Run(run.config.model_copy(update={"gates": gates}), ROOT / "configs" / "tasks")
-
-
-def finish(folder: Path) -> None:
-    make_folder(folder)
-    write_text(folder / "manifest.json", json.dumps({"fingerprint": folder.name, "seconds": 1.0}))
 
 
 def stored(run: Run, name: str) -> list[Prediction]:

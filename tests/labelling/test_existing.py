@@ -15,13 +15,13 @@ from chartdistill.config import Run, load_run
 from chartdistill.doctor.diagnosis import diagnose
 from chartdistill.doctor.machine import needed_share
 from chartdistill.errors import ConfigError, InputError
-from chartdistill.labelling import Shard
 from chartdistill.labelling.label import label, label_shard
 from chartdistill.pipeline import VERBS, run_verb
 from chartdistill.prompting.answer_format import format_answer
 from chartdistill.records.sources.synthetic import SyntheticSource
 from chartdistill.reporting.terminal import plan
 from chartdistill.runtime.run_folder import read_manifest, read_rows
+from chartdistill.runtime.shards import Shard
 from chartdistill.schema import CuratedLabel, Label, Prediction, Record
 from labelling_run import silent
 from places import ROOT

@@ -10,11 +10,11 @@ import pytest
 
 from chartdistill.config import Run
 from chartdistill.errors import ArtefactError, ConfigError
-from chartdistill.labelling import Shard
 from chartdistill.labelling.label import label, label_shard
 from chartdistill.pipeline import run_shard, run_verb
 from chartdistill.runtime.run_folder import read_rows
 from chartdistill.runtime.run_locks import lock
+from chartdistill.runtime.shards import Shard
 from chartdistill.schema import Label, Record
 from labelling_run import prepared, rows_of, silent
 
@@ -123,21 +123,21 @@ def test_a_shard_takes_over_what_other_divisions_and_earlier_runs_finished(
 
 
 def test_shards_are_held_one_by_one_and_the_run_folder_apart(tmp_path: Path) -> None:
-    with Shard(0, 2).lock(tmp_path):
-        with Shard(1, 2).lock(tmp_path):
+    with Shard(0, 2).lock(tmp_path, tmp_path):
+        with Shard(1, 2).lock(tmp_path, tmp_path):
             pass
         with (
-            pytest.raises(ArtefactError, match=r"another process \(pid \d+ on .+\) is labelling shard 0/2"),
-            Shard(0, 2).lock(tmp_path),
+            pytest.raises(ArtefactError, match=r"another process \(pid \d+ on .+\) is writing shard 0/2"),
+            Shard(0, 2).lock(tmp_path, tmp_path),
         ):
             pass
-        with pytest.raises(ArtefactError, match="labelling shards"), lock(tmp_path):
+        with pytest.raises(ArtefactError, match="writing shards"), lock(tmp_path):
             pass
     with (
         lock(tmp_path),
         pytest.raises(ArtefactError, match=r"another process \(pid \d+\) is writing to"),
-        Shard(0, 2).lock(tmp_path),
+        Shard(0, 2).lock(tmp_path, tmp_path),
     ):
         pass
-    with Shard(0, 2).lock(tmp_path):
+    with Shard(0, 2).lock(tmp_path, tmp_path):
         pass

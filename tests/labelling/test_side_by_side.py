@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
-import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -24,8 +21,7 @@ from chartdistill.records.prepare import prepare
 from chartdistill.runtime.run_folder import read_manifest
 from chartdistill.runtime.side_by_side import Child, run_side_by_side
 from labelling_run import config, rows_of, silent
-
-SHARD = re.compile(r"--shard (\d/\d)")
+from started_shards import Shards
 
 
 def prepared_with(folder: Path, model: Path, replicas: int | str, records: int = 6) -> Run:
@@ -52,30 +48,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> bytes:
     return labels_of(run)
 
 
-class Shards(threading.Thread):
-    """The shards whose processes a `label` command starts; one of them can be killed when it has rows."""
-
-    def __init__(self, command: subprocess.Popen[str], kill: str = "", journal: Path = Path()) -> None:
-        super().__init__(daemon=True)
-        self._command, self._kill, self._journal = command, kill, journal
-        self.seen: set[str] = set()
-        self.start()
-
-    def run(self) -> None:
-        while self._command.poll() is None:
-            with suppress(psutil.NoSuchProcess):  # it ended as we looked
-                for child in psutil.Process(self._command.pid).children():
-                    self._look_at(child)
-            time.sleep(0.01)
-
-    def _look_at(self, child: psutil.Process) -> None:
-        named = SHARD.search(" ".join(child.cmdline()))
-        self.seen.update([named[1]] if named else [])
-        has_rows = self._journal.is_file() and self._journal.stat().st_size
-        if named and named[1] == self._kill and has_rows:
-            child.kill()
-
-
 def label_command(folder: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "chartdistill", "label", str(folder / "run.yaml")]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -87,7 +59,7 @@ def test_a_killed_engine_is_named_and_its_shard_alone_is_asked_again(
     run = prepared_with(tmp_path, tiny_model, 2, records=24)
     labels = run.dir / "labels"
     first = label_command(tmp_path)
-    shards = Shards(first, kill="1/2", journal=labels / "shard-1-of-2.journal.jsonl")
+    shards = Shards(first, kill="1/2", when=labels / "shard-1-of-2.journal.jsonl")
     _, said = first.communicate(timeout=1200)
     assert shards.seen == {"0/2", "1/2"}
     assert first.returncode != 0
@@ -193,6 +165,20 @@ def test_a_process_sees_its_own_cards_alone() -> None:
     assert [told[i]["CUDA_VISIBLE_DEVICES"] for i in range(2)] == ["4,5", "6,7"]
     assert told[2]["CHARTDISTILL_CPU_THREADS"] == "1"
     assert VllmEngine().what_determines_an_answer() == VllmEngine(replicas=2).what_determines_an_answer()
+
+
+def test_an_engine_beside_others_takes_no_more_than_its_share_of_the_cores(
+    tiny_model: Path, users_environment: dict[str, str]
+) -> None:
+    ask = (
+        "import sys, torch; from pathlib import Path; from chartdistill.engines import TransformersEngine\n"
+        "TransformersEngine().load(Path(sys.argv[1])); print(torch.get_num_threads())"
+    )
+    environment = {name: value for name, value in users_environment.items() if name != "OMP_NUM_THREADS"}
+    environment |= Replica(0, len(os.sched_getaffinity(0))).variables()
+    command = [sys.executable, "-c", ask, str(tiny_model)]
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    assert done.stdout.split()[-1] == "1"
 
 
 def test_children_end_with_the_one_that_started_them() -> None:

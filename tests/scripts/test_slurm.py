@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from chartdistill.cli import build_parser
-from chartdistill.labelling import Shard
+from chartdistill.runtime.shards import Shard
 from places import SCRIPTS
 
 SBATCH = """#!/usr/bin/env bash

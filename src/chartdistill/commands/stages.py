@@ -11,13 +11,13 @@ from chartdistill.commands.config_run import named_run
 from chartdistill.config import Run
 from chartdistill.curation.curate import curate
 from chartdistill.doctor.plan import show_plan
-from chartdistill.labelling import Shard
-from chartdistill.pipeline import run_all, run_shard, run_verb
+from chartdistill.pipeline import run_all, run_evaluation_shard, run_shard, run_verb
 from chartdistill.reporting.report import require_approval
 from chartdistill.reporting.terminal import plan, print_summary
 from chartdistill.runtime import progress
 from chartdistill.runtime.run_folder import read_manifest
 from chartdistill.runtime.run_locks import lock
+from chartdistill.runtime.shards import Shard
 
 
 def run_stages(arguments: argparse.Namespace) -> None:
@@ -41,6 +41,9 @@ def run_stages(arguments: argparse.Namespace) -> None:
         _curate_again(run, arguments.readmit)
     elif arguments.command == "label" and arguments.shard is not None:
         _label_shard(run, arguments.shard, arguments.quiet)
+        return
+    elif arguments.command == "evaluate" and arguments.shard is not None:
+        run_evaluation_shard(run, Shard.parse(arguments.shard))
         return
     else:
         run_verb(run, arguments.command)

@@ -41,7 +41,7 @@ from chartdistill.doctor.surroundings import (
 )
 from chartdistill.doctor.time_plan import TimePlan, engine_start, evaluate_time, label_time, train_time
 from chartdistill.doctor.workload import Work, count_work
-from chartdistill.engines import TransformersEngine, VllmEngine, divide_cards
+from chartdistill.engines import TransformersEngine, VllmEngine, divide_cards, num_cards_each
 from chartdistill.errors import ConfigError, ModelError
 from chartdistill.runtime import privacy
 from chartdistill.runtime.machine import GIB, ram_bytes
@@ -152,25 +152,23 @@ def _plan_engine(
     found: Diagnosis, run: Run, role: Role, cards: list[Card], smallest: Card | None, models: Models, work: Work
 ) -> None:
     engine, shape, size = engine_here(run, role), models.shapes[role], models.weight_bytes[role]
+    ways = num_cards_each(engine)
+    if cards and ways > len(cards):
+        few = f"tensor_parallel_size {ways}, {len(cards)} found"
+        found.checks.append(Check(f"{role} cards", "no", few, "lower it, or add cards"))
+        return
+    try:
+        replicas = len(divide_cards([str(i) for i in range(len(cards))], ways, engine.replicas))
+    except ConfigError as error:
+        found.checks.append(Check(f"{role} cards", "no", *first_sentence(error)))
+        return
+    if len(cards) > 1:
+        found.checks.append(_use_of_cards(role, len(cards), ways, replicas))
     if isinstance(engine, TransformersEngine):
         plan = generate_plan(shape, engine, _free_bytes(cards), work, size, bool(cards))
         found.memory[f"{role}, engine"] = plan
         found.checks.append(_fits(f"{role} engine memory", plan, "lower engine.batch_size, or use engine vllm"))
         return
-    ways = engine.tensor_parallel_size
-    if cards and ways > len(cards):
-        few = f"tensor_parallel_size {ways}, {len(cards)} found"
-        found.checks.append(Check(f"{role} cards", "no", few, "lower it, or add cards"))
-        return
-    replicas = 1
-    if role == "teacher":
-        try:
-            replicas = len(divide_cards([str(i) for i in range(len(cards))], ways, engine.replicas))
-        except ConfigError as error:
-            found.checks.append(Check("teacher cards", "no", *first_sentence(error)))
-            return
-        if len(cards) > 1:
-            found.checks.append(_use_of_cards(len(cards), ways, replicas))
     if ways > 1 and (why := parallel_problem(shape, ways)) is not None:
         found.checks.append(Check(f"{role} cards", "no", why, "choose another tensor_parallel_size"))
     plan = label_plan(shape, engine, smallest, work, size, ram_bytes())
@@ -182,24 +180,24 @@ def _plan_engine(
     if smallest is None:
         return
     cache, eager = plan.cache_tokens or 0, bool(engine.enforce_eager)
+    # Each engine has its share of the records; they start at the same time.
+    own = replace(work, records=math.ceil(work.records / replicas))
     if role == "teacher":
-        # Each engine has its share of the records; they start at the same time.
-        own = replace(work, records=math.ceil(work.records / replicas))
         start = engine_start(size, eager, with_lora=run.config.teacher.adapter is not None)
         found.add_time("label", label_time(shape, smallest, ways, own, size, cache, start))
     else:
         held_out, start = run.config.prepare.test_fraction, engine_start(size, eager, with_lora=True)
-        found.add_time("evaluate", evaluate_time(shape, smallest, ways, work, size, cache, held_out, start))
+        found.add_time("evaluate", evaluate_time(shape, smallest, ways, own, size, cache, held_out, start))
 
 
-def _use_of_cards(cards: int, ways: int, replicas: int) -> Check:
-    each = f"{ways} card{'' if ways == 1 else 's'}"
-    said = "one engine labels" if replicas == 1 else f"{replicas} engines label side by side, each"
+def _use_of_cards(role: Role, cards: int, ways: int, replicas: int) -> Check:
+    each, verb = f"{ways} card{'' if ways == 1 else 's'}", "label" if role == "teacher" else "evaluate"
+    said = f"one engine {verb}s" if replicas == 1 else f"{replicas} engines {verb} side by side, each"
     idle = cards - ways * replicas
     if not idle:
-        return Check("teacher cards", "ok", f"{said} on {each}")
+        return Check(f"{role} cards", "ok", f"{said} on {each}")
     found = f"{said} on {each}; {idle} of {cards} cards stand{'s' if idle == 1 else ''} idle meanwhile"
-    return Check("teacher cards", "warning", found, "teacher.engine.replicas: auto uses as many as can be")
+    return Check(f"{role} cards", "warning", found, f"{role}.engine.replicas: auto uses as many as can be")
 
 
 def _plan_training(

@@ -15,7 +15,7 @@ from pathlib import Path
 from packaging.version import Version
 
 from chartdistill.doctor.check import Check
-from chartdistill.engines import OpenAIEngine, VllmEngine, num_cards_each, replicas_of
+from chartdistill.engines import OpenAIEngine, VllmEngine, num_cards
 from chartdistill.errors import ConfigError, EngineError
 from chartdistill.run_config import RunConfig
 from chartdistill.runtime.machine import GIB, nvidia_smi, ram_bytes
@@ -287,10 +287,7 @@ def needed_cards(config: RunConfig, verb: str) -> int | None:
     """How many cards a verb takes, from the first one on; None: all."""
     if verb == "train":
         return None
-    if verb == "label":
-        return sum(len(replica.cards) for replica in replicas_of(config.teacher.engine))
-    engine = config.student.engine
-    return num_cards_each(engine.serve if isinstance(engine, OpenAIEngine) else engine)
+    return num_cards((config.teacher if verb == "label" else config.student).engine)
 
 
 def require_free_cards(share: float, count: int | None = None, wait_s: float = 30.0) -> None:

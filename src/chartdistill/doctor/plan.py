@@ -25,7 +25,14 @@ def show_plan(run: Run, plan: Mapping[str, Any], config: Path, first: str = "pre
     found = diagnose(run)
     names = list(_STAGES)
     chosen = names[names.index(first) : names.index(last) + 1]
-    lines = [f"{config} -> {run.dir}", *_models(plan), f"tasks: {', '.join(plan['tasks'])}", _charts(found), ""]
+    lines = [
+        f"{config} -> {run.dir}",
+        *_models(plan),
+        f"tasks: {', '.join(plan['tasks'])}",
+        _charts(found),
+        *_cards(found),
+        "",
+    ]
     lines += [f"{'stage':<9} {'state':<24} {'time':<22} {'memory':<22} what it does"]
     lines += [_stage(run, name, found) for name in chosen]
     wrong = [check for check in found.checks if check.state == "no"]
@@ -44,6 +51,12 @@ def _models(plan: Mapping[str, Any]) -> Iterator[str]:
 def _charts(found: Diagnosis) -> str:
     said = next((check.found for check in found.checks if check.name in ("charts", "amount of work")), "not known")
     return f"charts: {said}"
+
+
+def _cards(found: Diagnosis) -> Iterator[str]:
+    """How many engines share the cards in `label` and in `evaluate`; nothing where there are not several cards."""
+    if said := [check.found for check in found.checks if check.name in ("teacher cards", "student cards")]:
+        yield f"cards: {'; '.join(said)}"
 
 
 def _stage(run: Run, name: str, found: Diagnosis) -> str:

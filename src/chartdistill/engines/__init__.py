@@ -15,7 +15,8 @@ from chartdistill.engines.contract import Generation, Generator, Request
 from chartdistill.engines.openai_engine import OpenAIEngine
 from chartdistill.engines.process_variables import DEEP_GEMM
 from chartdistill.engines.prompt_fit import require_answer_place, require_fit
-from chartdistill.engines.replicas import Replica, divide_cards, num_cards_each, replicas_of
+from chartdistill.engines.replicas import Replica, divide_cards, num_cards, num_cards_each, replicas_of
+from chartdistill.engines.side_by_side import SideBySide
 from chartdistill.engines.transformers_engine import TransformersEngine
 from chartdistill.engines.vllm_async import AsyncVllm, open_async
 from chartdistill.engines.vllm_chat import ChatCompletions, ChatRefused, num_choices
@@ -34,9 +35,11 @@ __all__ = [
     "OpenAIEngine",
     "Replica",
     "Request",
+    "SideBySide",
     "TransformersEngine",
     "VllmEngine",
     "divide_cards",
+    "num_cards",
     "num_cards_each",
     "num_choices",
     "open_async",

@@ -16,7 +16,7 @@ _STEP_TOKENS = 2048
 _LONG_STEP_S = 1.5
 """Between the half second and the four seconds of the two measurements (their geometric mean)."""
 THREADS_GIVEN = "CHARTDISTILL_CPU_THREADS"
-"""Cores of this process's share of the machine, where several engines run on one CPU (see labelling/replicas.py)."""
+"""Cores of this process's share of the machine, where several engines run on one CPU (see replicas.py)."""
 
 
 def cuda_variables() -> dict[str, str]:

@@ -52,6 +52,11 @@ def num_cards_each(engine: VllmEngine | TransformersEngine) -> int:
     return engine.tensor_parallel_size if isinstance(engine, VllmEngine) else 1
 
 
+def num_cards(engine: VllmEngine | OpenAIEngine | TransformersEngine) -> int:
+    """Cards that the engines of a model take together here; 0 on a CPU, and where endpoints answer."""
+    return sum(len(replica.cards) for replica in replicas_of(engine))
+
+
 def divide_cards(cards: Sequence[str], each: int, wanted: int | str) -> list[Replica]:
     """Engines with `each` cards, in the order of the cards; cards left over by the division stay idle.
 

@@ -1,8 +1,8 @@
-"""Labelling with several engines on one machine: each takes a shard of the records, in a process of its own.
+"""Several engines of one machine answer for a verb: each has a shard of the records, in a process of its own.
 
-The process that runs `label` holds the run folder, starts one `label --shard I/N` for each engine with the cards that
-are its own, and shows one progress line over all; then it takes their rows over. A shard whose process died is asked
-again alone, by the same command: a shard that has nothing to ask is not started.
+The process that runs the verb holds the run folder, starts `VERB --shard I/N` for each engine with the cards that are
+its own, and shows one progress line over all; then it takes their rows over. A shard whose process died is asked again
+alone, by the same command: a shard that has nothing to ask is not started.
 """
 
 from __future__ import annotations
@@ -12,56 +12,50 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from chartdistill.engines import Replica
+from chartdistill.engines.replicas import Replica
 from chartdistill.errors import EngineError
-from chartdistill.labelling.shards import Shard
 from chartdistill.runtime.progress import ProgressCallback
+from chartdistill.runtime.shards import Shard
 from chartdistill.runtime.side_by_side import Child, run_side_by_side
-
-
-@dataclass
-class ShardWork:
-    """What the process of one shard reports."""
-
-    done: int = 0
-    """Records."""
-    tokens: int = 0
-    asked: int = 0
-    """Records that had something missing."""
-    seconds: float = 0.0
-    """Of asking."""
-    engine_start_seconds: float = 0.0
 
 
 @dataclass
 class SideBySide:
     """The shards of one machine, one for each engine."""
 
+    verb: str
     replicas: Sequence[Replica]
     arguments: Sequence[str]
     """By which the command line names the run."""
-    work: dict[Shard, ShardWork] = field(default_factory=dict)
-    """Of the shards that were started."""
+    told: dict[Shard, dict[str, Any]] = field(default_factory=dict)
+    """What the processes that were started report of themselves: `done` and `tokens`, as they go, and what the verb
+    tells at its end."""
 
-    def label(self, unfinished: Mapping[Shard, int], total: int, progress: ProgressCallback) -> None:
-        """Label the shards that have something to ask; all that are finished stay, whatever becomes of the others.
+    @property
+    def shards(self) -> list[Shard]:
+        """All, in the order of the engines."""
+        return [Shard(replica.index, replica.count) for replica in self.replicas]
+
+    def ask(self, unfinished: Mapping[Shard, int], total: int, progress: ProgressCallback) -> None:
+        """Ask the shards that have something to ask; all that are finished stay, whatever becomes of the others.
 
         Args:
             unfinished: those shards, and how many records each has.
-            total: records of the run.
+            total: records of all shards.
 
         Raises:
             EngineError: the process of a shard failed: which, on which card.
         """
         shards = list(unfinished)
-        self.work = {shard: ShardWork() for shard in shards}
+        self.told = {shard: {} for shard in shards}
         whole = total - sum(unfinished.values())
+        if shards:
+            print(f"{self.verb}: {self._who(shards)}", file=sys.stderr)
 
         def on_report(number: int, facts: dict[str, Any]) -> None:
-            for name, value in facts.items():
-                setattr(self.work[shards[number]], name, value)
-            each = self.work.values()
-            progress(whole + sum(one.done for one in each), total, sum(one.tokens for one in each))
+            self.told[shards[number]].update(facts)
+            each = self.told.values()
+            progress(whole + sum(one.get("done", 0) for one in each), total, sum(one.get("tokens", 0) for one in each))
 
         children = [Child(self._command(shard), self.replicas[shard.index].variables()) for shard in shards]
         codes = run_side_by_side(children, on_report)
@@ -76,23 +70,15 @@ class SideBySide:
                 "and only what is missing is asked."
             )
 
+    def _who(self, shards: Sequence[Shard]) -> str:
+        """Which engines are started, in words."""
+        names = ", ".join(str(self.replicas[shard.index]) for shard in shards)
+        count = len(self.replicas)
+        return f"{count} engines share the records" + ("" if len(shards) == count else f"; still to ask: {names}")
+
     def _command(self, shard: Shard) -> list[str]:
         own = ["--shard", str(shard), "--quiet"]
-        return [sys.executable, "-m", "chartdistill", "label", *self.arguments, *own]
-
-    def facts(self) -> dict[str, Any]:
-        """For the manifest, as if one engine had done it: engines work at the same time, so the slowest counts."""
-        each = list(self.work.values())
-        seconds = max((one.seconds for one in each), default=0.0)
-        rates = {
-            "records_per_second": round(sum(one.asked for one in each) / seconds, 3),
-            "tokens_per_second": round(sum(one.tokens for one in each) / seconds, 1),
-        } if seconds else None  # fmt: skip
-        return {
-            "engine_start_seconds": round(max((one.engine_start_seconds for one in each), default=0.0), 2),
-            "generate_seconds": round(seconds, 2),
-            "speed": rates,
-        }
+        return [sys.executable, "-m", "chartdistill", self.verb, *self.arguments, *own]
 
 
 def _end_of(code: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from chartdistill.engines.answers import decode_answer
 from chartdistill.engines.contract import Generation, Generator, Request, refuse_constrained_thought, too_long
+from chartdistill.engines.process_variables import THREADS_GIVEN, num_cores
 from chartdistill.engines.token_choice import Chooser, Grammars, Row, new_row
 from chartdistill.errors import EngineError
 from chartdistill.runtime.cpu_products import prefers_bfloat16
@@ -75,6 +77,8 @@ class TransformersEngine(BaseModel):
         from transformers import AutoModelForCausalLM
 
         on_cpu = not torch.cuda.is_available()
+        if on_cpu and THREADS_GIVEN in os.environ:  # or the engines beside this one would compute on its cores
+            torch.set_num_threads(num_cores())
         dtype = "float32" if on_cpu and self.dtype == "auto" and not prefers_bfloat16() else self.dtype
         try:
             loaded = AutoModelForCausalLM.from_pretrained(model, dtype=dtype, local_files_only=True)

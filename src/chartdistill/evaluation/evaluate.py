@@ -2,9 +2,10 @@
 
 The teacher's answers are its labels for these records, already made by `label`; where they come from a file that labels
 none of them, there is no such arm. The base student is the student as it was before training: the model alone, or with
-the adapter it started from. Both answer the consolidated question in one engine life; with `evaluate.interventions`
-some records are asked again in changed form (see `interventions.py`). Answers that are stored are not asked again, and
-when all are stored no engine is started: scores can be made anew at any time.
+the adapter it started from. Both answer the consolidated question in one engine life, or in several side by side, each
+for a shard of the records (see `arms.py`); with `evaluate.interventions` some records are asked again in changed form
+(see `interventions.py`). Answers that are stored are not asked again, and when all are stored no engine is started:
+scores can be made anew at any time.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from typing import Any, get_args
 from chartdistill.clinical.lexica.ingredients import lexicon_used
 from chartdistill.clinical.vocabulary import mark_of
 from chartdistill.config import Run
+from chartdistill.engines import num_cards, replicas_of
 from chartdistill.errors import InputError
+from chartdistill.evaluation.arms import VALIDATION, VARIANTS, ask_student, student_sheets
 from chartdistill.evaluation.confidence import CALIBRATION, calibrate, measure_confidence, write_calibration
 from chartdistill.evaluation.contamination import (
     example_records,
@@ -29,11 +32,9 @@ from chartdistill.evaluation.contamination import (
     refuse_shown_records,
 )
 from chartdistill.evaluation.generation import (
-    Sheet,
     answer_mark,
     ask_sheets,
     cost_of,
-    plain_questions,
     stored_answers,
     validation_records,
     windows,
@@ -49,7 +50,7 @@ from chartdistill.evaluation.interventions import (
 from chartdistill.evaluation.label_quality import score_labels
 from chartdistill.evaluation.options import InterventionOptions, StudentArm
 from chartdistill.evaluation.registration import REGISTERED, register
-from chartdistill.evaluation.student_arms import FILTERED, arm_file, asked_arms, filtered
+from chartdistill.evaluation.student_arms import FILTERED, arm_file, filtered
 from chartdistill.labelling import Labeler
 from chartdistill.metrics.comparison import compare_arms
 from chartdistill.metrics.pairing import RULES
@@ -69,14 +70,12 @@ from chartdistill.runtime.run_folder import (
     write_manifest,
     write_text,
 )
+from chartdistill.runtime.shards import Shard
+from chartdistill.runtime.side_by_side import Reports
 from chartdistill.runtime.tombstones import Tombstones
 from chartdistill.schema import CuratedLabel, Label, Prediction, Record, Task, TrainExample, content_hash
 
 _ARMS = ("base", "student")
-VARIANTS = "variants"
-"""Folder, in predictions/, of records in changed form and the answers to them."""
-VALIDATION = "validation"
-"""Folder, in predictions/, of the student's answers about validation records, which its confidence is learned from."""
 _NEEDS = {"records": "prepare", "labels": "label", "curated": "curate", "adapter": "train"}
 _UNUSABLE = ("gate_unparsed", "check_unparsed")
 """How `label` begins the failures that are the teacher's, not the engine's."""
@@ -90,8 +89,7 @@ def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     """
     options = run.config.evaluate
     folder = run.dir / "predictions"
-    upstream = [require_manifest(run.dir / stage, verb)["fingerprint"] for stage, verb in _NEEDS.items()]
-    model = run.model_folder("student")
+    upstream, model = _upstream(run), run.model_folder("student")
     changes = options.interventions
     teacher_model = run.model_mark("teacher") if changes.records and changes.teacher else None
     mark = fingerprint(
@@ -114,14 +112,17 @@ def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
         teacher = with_unlabelled(teacher, records, run.tasks, whose)
     changed = _changed(folder, records, run.tasks, teacher, changes)
     registered = register(run.dir, run.config.gates, records, "evaluate", answering=True)
-    seconds = _ask_student(run, folder, records, changed, upstream, progress)
+    if not options.confidence:
+        shutil.rmtree(folder / VALIDATION, ignore_errors=True)
+    seconds = ask_student(run, student_sheets(run, records, changed, upstream), progress)
     with RowWriter(folder / "teacher.jsonl") as out:
         out.write(*teacher)
     for arm in {*get_args(StudentArm)}.difference(options.also):
         (folder / arm_file(arm)).unlink(missing_ok=True)  # of an earlier run, about other answers
     if FILTERED in options.also:
         _write_filtered(run, folder, by_id)
-    seconds[whose] = _teacher_seconds(run, len(records))
+    seconds[whose], labelled_on = _teacher_seconds(run, len(records))
+    cards = num_cards(run.config.student.engine)
     if changes.teacher and changed:
         seconds["interventions teacher"] = ask_teacher_again(run, folder / VARIANTS, changed, changes)
     # Labels of a file are an arm where they hold some about held-out records.
@@ -136,7 +137,7 @@ def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
         {whose: gates} if gates else None,
     )  # fmt: skip
     for arm, rows in arms.items():
-        scores["arms"][arm]["cost"] = cost_of(rows, seconds.get(arm))
+        scores["arms"][arm]["cost"] = cost_of(rows, seconds.get(arm), labelled_on if arm == whose else cards)
     scores["overlap"] = find_contamination([*learned, *shown], records) | {
         "examples": len(shown), "naive_leak": find_naive_leak(run.dir),
         "gold": find_gold_overlap(learned, records, run.tasks),
@@ -156,9 +157,25 @@ def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
             "predictions": {arm: len(rows) for arm, rows in arms.items()},
             "changed": taken.get("prompts", {}),
         },
+        engines=len(replicas_of(run.config.student.engine)), cards=cards,
         interventions=taken, **{REGISTERED: registered.facts()},
         arm_seconds={name: None if value is None else round(value, 2) for name, value in seconds.items()},
     )  # fmt: skip
+
+
+def evaluate_shard(run: Run, shard: Shard, reports: Reports) -> None:
+    """Answer what is asked of the student about one shard of the records, for the process that runs `evaluate`: it has
+    checked and written all that is read here, and is told the seconds of each sheet."""
+    records, _ = held_out_records(run.dir, run.config.evaluate.split, run.tasks)
+    variants, by_id = read_variants(run.dir / "predictions" / VARIANTS), {record.id: record for record in records}
+    changed = askings(variants, by_id, run.tasks, run.config.evaluate.interventions)
+    sheets = student_sheets(run, records, changed, _upstream(run))
+    reports.tell(seconds=ask_sheets(run, [sheet.of(shard) for sheet in sheets], reports))
+
+
+def _upstream(run: Run) -> list[str]:
+    """Fingerprints of what is evaluated."""
+    return [require_manifest(run.dir / stage, verb)["fingerprint"] for stage, verb in _NEEDS.items()]
 
 
 def _filters_mark(run: Run) -> list[Any]:
@@ -253,35 +270,6 @@ def _changed(
     found = {(row.record, row.task): row for row in teacher}
     variants = write_variants(folder / VARIANTS, records, tasks, found, options)
     return askings(variants, {record.id: record for record in records}, tasks, options)
-
-
-def _ask_student(
-    run: Run,
-    folder: Path,
-    records: Sequence[Record],
-    changed: Sequence[Asking],
-    upstream: Sequence[str],
-    progress: ProgressCallback,
-) -> dict[str, float | None]:
-    """All arms of the student on all records, base and student on variants too, in one engine life; returns the
-    seconds of each part."""
-    plain, validation = plain_questions(records, run.tasks), folder / VALIDATION
-    again = [(one.record, one.task, one.temperature) for one in changed]
-    trained, made_from, sure = run.dir / "adapter", list(upstream), run.config.evaluate.confidence
-    sheets = []
-    for arm, adapter, mark, logprobs in (("base", run.start(), None, False), ("student", trained, made_from, sure)):
-        sheets.append(Sheet(arm, folder / f"{arm}.jsonl", arm, adapter, mark, plain, logprobs=logprobs))
-        if again:
-            path = folder / VARIANTS / f"{arm}.jsonl"
-            sheets.append(Sheet(f"interventions {arm}", path, arm, adapter, mark, again))
-    for arm, held_to in asked_arms(run.config.evaluate.also).items():
-        sheets.append(Sheet(arm, folder / arm_file(arm), arm, trained, made_from, plain, held_to))
-    if sure:
-        asked, path = plain_questions(validation_records(run), run.tasks), validation / "student.jsonl"
-        sheets.append(Sheet("confidence", path, "student", trained, made_from, asked, logprobs=True))
-    else:
-        shutil.rmtree(validation, ignore_errors=True)
-    return ask_sheets(run, sheets, progress)
 
 
 def _confidence(
@@ -386,10 +374,12 @@ def _score_labels(run: Run) -> dict[str, Any]:
     return score_labels(raw, kept, learned, run.tasks, options.seed, options.bootstrap_resamples)
 
 
-def _teacher_seconds(run: Run, num_records: int) -> float | None:
+def _teacher_seconds(run: Run, num_records: int) -> tuple[float | None, int]:
     """What labelling so many records took, at the speed of `label` and without its engine start; None where not known.
+    And on how many cards.
 
     `label` answers for all splits at once, so the seconds of the scored records are their share.
     """
-    speed = require_manifest(run.dir / "labels", "label").get("speed")
-    return num_records / speed["records_per_second"] if speed else None
+    labelled = require_manifest(run.dir / "labels", "label")
+    speed = labelled.get("speed")
+    return (num_records / speed["records_per_second"] if speed else None), labelled.get("cards", 0)

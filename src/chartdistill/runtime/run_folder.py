@@ -306,6 +306,11 @@ def count_by(names: Iterable[str]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda entry: (-entry[1], entry[0])))
 
 
+def journal_of(target: Path) -> Path:
+    """Where the rows of a file stand until all are finished."""
+    return target.with_name(f"{target.stem}.journal.jsonl")
+
+
 class Journal(Generic[KeyedRowT]):
     """Finished rows of an interruptible verb, by content key.
 
@@ -317,7 +322,7 @@ class Journal(Generic[KeyedRowT]):
     def __init__(self, target: Path, kind: type[KeyedRowT]) -> None:
         self._target = target
         self._kind: type[KeyedRowT] = kind
-        self._path = target.with_name(f"{target.stem}.journal.jsonl")
+        self._path = journal_of(target)
         if not self._path.exists() and target.exists():
             beside = self._path.with_name(f".{self._path.name}.{os.getpid()}.partial")
             with disk_errors(self._path):

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from chartdistill.config import Run
 from chartdistill.evaluation import rule_baseline
-from chartdistill.evaluation.evaluate import VARIANTS, ask_teacher_again, held_out_records, teacher_predictions
+from chartdistill.evaluation.arms import VARIANTS
+from chartdistill.evaluation.evaluate import ask_teacher_again, held_out_records, teacher_predictions
 from chartdistill.evaluation.generation import Question, Sheet, ask_sheets, plain_questions, stored_answers
 from chartdistill.evaluation.interventions import askings, write_variants
 from chartdistill.evaluation.perturbations import Variant
