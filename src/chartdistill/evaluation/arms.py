@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from chartdistill.config import Run
-from chartdistill.engines import SideBySide, replicas_of
+from chartdistill.engines import Replica, SideBySide, replicas_of
 from chartdistill.evaluation.generation import (
     SHARDS,
     Sheet,
@@ -59,6 +59,12 @@ def student_sheets(
     return sheets
 
 
+def student_engines(run: Run) -> list[Replica]:
+    """Those that answer side by side here; one where no other process could be told of this run."""
+    replicas = replicas_of(run.config.student.engine)
+    return replicas if run.arguments else replicas[:1]
+
+
 def ask_student(run: Run, sheets: Sequence[Sheet], progress: ProgressCallback) -> dict[str, float | None]:
     """Answer all sheets; returns the seconds of each (see `ask_sheets`).
 
@@ -68,8 +74,8 @@ def ask_student(run: Run, sheets: Sequence[Sheet], progress: ProgressCallback) -
     Raises:
         EngineError: an engine did not start, or died: which, on which card.
     """
-    engines = SideBySide("evaluate", replicas_of(run.config.student.engine), run.arguments)
-    if len(engines.replicas) < 2 or not run.arguments:  # without them no other process could be told of this run
+    engines = SideBySide("evaluate", student_engines(run), run.arguments)
+    if len(engines.replicas) < 2:
         seconds = ask_sheets(run, sheets, progress)
     else:
         tasks = max(1, len(run.tasks))

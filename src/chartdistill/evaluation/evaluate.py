@@ -20,9 +20,8 @@ from typing import Any, get_args
 from chartdistill.clinical.lexica.ingredients import lexicon_used
 from chartdistill.clinical.vocabulary import mark_of
 from chartdistill.config import Run
-from chartdistill.engines import num_cards, replicas_of
 from chartdistill.errors import InputError
-from chartdistill.evaluation.arms import VALIDATION, VARIANTS, ask_student, student_sheets
+from chartdistill.evaluation.arms import VALIDATION, VARIANTS, ask_student, student_engines, student_sheets
 from chartdistill.evaluation.confidence import CALIBRATION, calibrate, measure_confidence, write_calibration
 from chartdistill.evaluation.contamination import (
     example_records,
@@ -122,7 +121,8 @@ def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     if FILTERED in options.also:
         _write_filtered(run, folder, by_id)
     seconds[whose], labelled_on = _teacher_seconds(run, len(records))
-    cards = num_cards(run.config.student.engine)
+    engines = student_engines(run)
+    cards = sum(len(engine.cards) for engine in engines)
     if changes.teacher and changed:
         seconds["interventions teacher"] = ask_teacher_again(run, folder / VARIANTS, changed, changes)
     # Labels of a file are an arm where they hold some about held-out records.
@@ -157,7 +157,7 @@ def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
             "predictions": {arm: len(rows) for arm, rows in arms.items()},
             "changed": taken.get("prompts", {}),
         },
-        engines=len(replicas_of(run.config.student.engine)), cards=cards,
+        engines=len(engines), cards=cards,
         interventions=taken, **{REGISTERED: registered.facts()},
         arm_seconds={name: None if value is None else round(value, 2) for name, value in seconds.items()},
     )  # fmt: skip
