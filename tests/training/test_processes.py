@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -37,14 +38,19 @@ VALUES = {
 """13 records, 4 per step: in an epoch's last step the second process has no record at all."""
 
 
-def trained(kind: str, model: Path, folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
+OWN = {**VALUES, "epochs": 2, "on_policy": {"from_epoch": 0.5, "lmbda": 0.6, "beta": 1.0, "max_new_tokens": 6}}
+
+
+def trained(
+    kind: str, model: Path, folder: Path, *more: str, values: dict[str, Any] = VALUES
+) -> subprocess.CompletedProcess[str]:
     """Train in `one` process, or in two under the shipped config `ddp` or `fsdp`."""
     worker = MATERIAL / ("sharding_worker.py" if kind == "fsdp" else "training_worker.py")
     command = [sys.executable]
     if kind != "one":
         command = [str(Path(sys.executable).with_name("accelerate")), "launch", "--main_process_port", free_port()]
         command += ["--config_file", str(CONFIGS / f"{kind}.yaml"), "--num_processes", "2"]
-    return launched(*command, str(worker), str(model), str(folder), json.dumps(VALUES), *more)
+    return launched(*command, str(worker), str(model), str(folder), json.dumps(values), *more)
 
 
 def curve(folder: Path) -> list[dict[str, float]]:
@@ -101,6 +107,19 @@ def test_sharded_processes_that_are_killed_go_on_to_the_same_weights(
     assert done.returncode == 0, done.stderr[-3000:]
     assert_same_adapter(runs / "fsdp", tmp_path)
     assert curve(tmp_path) == curve(runs / "fsdp")
+
+
+@pytest.mark.slow
+def test_two_processes_learn_from_the_own_answers_that_one_makes(tiny_model: Path, tmp_path: Path) -> None:
+    for kind in ("one", "ddp"):
+        done = trained(kind, tiny_model, tmp_path / kind, values=OWN)
+        assert done.returncode == 0, done.stderr[-3000:]
+    one, two = (json.loads((tmp_path / kind / "facts.json").read_text())["on_policy"] for kind in ("one", "ddp"))
+    assert one["epochs"][-1]["answers"] > 5
+    for first, second in zip(one["epochs"], two["epochs"], strict=True):
+        assert first.pop("divergence") == pytest.approx(second.pop("divergence"), rel=1e-4)
+        assert first == second  # how many answers and tokens, and of which epoch
+    assert_same_adapter(tmp_path / "one", tmp_path / "ddp")
 
 
 @pytest.mark.parametrize("name", ["ddp", "fsdp", "multi-node"])

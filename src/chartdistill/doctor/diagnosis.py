@@ -143,7 +143,7 @@ def _plan(found: Diagnosis, run: Run, cards: list[Card], models: Models, work: W
         own = work if role == "teacher" else replace(work, thought_tokens=0, longest_thought_tokens=0)
         _plan_engine(found, run, role, cards, smallest, models, own)
     if "student" in models.shapes:
-        _plan_training(found, run, cards, smallest, models.shapes["student"], work)
+        _plan_training(found, run, cards, smallest, models, work)
     in_order = ("label", "train", "evaluate")
     found.time = {verb: found.time[verb] for verb in in_order if verb in found.time}
 
@@ -201,18 +201,22 @@ def _use_of_cards(role: Role, cards: int, ways: int, replicas: int) -> Check:
 
 
 def _plan_training(
-    found: Diagnosis, run: Run, cards: list[Card], smallest: Card | None, shape: ModelShape, work: Work
+    found: Diagnosis, run: Run, cards: list[Card], smallest: Card | None, models: Models, work: Work
 ) -> None:
-    ways = max(1, len(cards))
+    ways, shape = max(1, len(cards)), models.shapes["student"]
     try:
         options = run.train_options()
     except (ConfigError, ModelError):  # said by the check of the adapter
         options = run.config.train
     sharded = options.parallel == "fsdp" and ways > 1
-    plan = train_plan(shape, options, _free_bytes(cards), work, smallest is not None, ways if sharded else 1)
+    plan = train_plan(
+        shape, options, _free_bytes(cards), work, smallest is not None, ways if sharded else 1,
+        models.shapes.get("teacher"),
+    )  # fmt: skip
     found.memory["student, training"] = plan
     remedy = "lower train.tokens_per_pass or max_tokens, or set train.gradient_checkpointing: true"
     remedy += ", or train.parallel: fsdp" if ways > 1 and not sharded and not options.load_in_4bit else ""
+    remedy += ", or leave out train.on_policy (the teacher lies beside the student)" if options.on_policy else ""
     found.checks.append(_fits("training memory", plan, remedy))
     if smallest is not None:
         found.add_time("train", train_time(shape, smallest, ways, work, options))

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chartdistill.doctor.machine import Card
 from chartdistill.doctor.model_shape import ModelShape
 from chartdistill.doctor.workload import Work
 from chartdistill.engines import TransformersEngine, VllmEngine
 from chartdistill.runtime.machine import GIB
-from chartdistill.training import TrainOptions, answer_bytes_per_token
+from chartdistill.training import LOGITS_AT_ONCE, TrainOptions, answer_bytes_per_token
 
 CARD_RESERVE_BYTES = 1.5 * GIB
 """CUDA context, kernels' workspaces, CUDA graphs, the allocator's gaps. Typical, not computed."""
@@ -114,15 +114,41 @@ def parallel_problem(shape: ModelShape, ways: int) -> str | None:
 
 
 def train_plan(
-    shape: ModelShape, options: TrainOptions, room_bytes: float, work: Work, on_card: bool, ways: int = 1
+    shape: ModelShape,
+    options: TrainOptions,
+    room_bytes: float,
+    work: Work,
+    on_card: bool,
+    ways: int = 1,
+    teacher: ModelShape | None = None,
 ) -> MemoryPlan:
     """Memory of training at the token budget, on one card: a pass full of typical records, the longest record that
     `train.max_tokens` allows with all of its answers, or the answers of a validation, whichever needs most.
 
     Args:
         ways: cards that the student's weights are distributed over (`train.parallel: fsdp`).
+        teacher: lies beside the student where `train.on_policy` asks for it, and reads passes of the student's own
+            answers.
     """
-    wide = options.dtype == "float32" or (options.dtype == "auto" and not on_card)
+    width = 4 if options.dtype == "float32" or (options.dtype == "auto" and not on_card) else 2
+    beside = teacher if options.on_policy is not None else None
+    plans = [
+        training_memory(shape, options, width, sizes, trained, room_bytes, on_card, ways, beside, own=False)
+        for sizes, trained in _largest_passes(options, work)
+    ]
+    if (options.validation_passes and options.validation_records) or beside is not None:
+        plans.append(validation_memory(shape, options, width, room_bytes, on_card, ways, beside))
+    if options.on_policy is not None and beside is not None:
+        answering = replace(work, longest_answer_tokens=options.on_policy.max_new_tokens)
+        for sizes, trained in _largest_passes(options, answering):
+            plans.append(training_memory(shape, options, width, sizes, trained, room_bytes, on_card, ways, beside))
+            plans.append(_reading(shape, beside, options, width, sizes, trained, room_bytes, on_card))
+    return max(plans, key=lambda plan: plan.bytes)
+
+
+def _largest_passes(options: TrainOptions, work: Work) -> list[tuple[list[tuple[int, int]], int]]:
+    """Per record of a pass the tokens of the record and of all its branches, and the answer tokens of the pass: of the
+    longest record, and of a pass full of typical ones."""
     branches = work.tasks * (work.question_tokens + work.longest_answer_tokens)
     longest = (options.max_tokens - branches // work.tasks, branches)
     each = work.record_tokens + branches
@@ -130,13 +156,7 @@ def train_plan(
     answers = work.tasks * work.longest_answer_tokens
     # Records of a pass are packed by the answers they have: those with short ones leave room for a part of another.
     rest = (options.tokens_per_pass % each, 0)
-    plans = [
-        training_memory(shape, options, 4 if wide else 2, sizes, trained, room_bytes, on_card, ways)
-        for sizes, trained in (([longest], answers), ([*many, rest], len(many) * answers))
-    ]
-    if options.validation_passes and options.validation_records:
-        plans.append(validation_memory(shape, options, 4 if wide else 2, room_bytes, on_card, ways))
-    return max(plans, key=lambda plan: plan.bytes)
+    return [([longest], answers), ([*many, rest], len(many) * answers)]
 
 
 def training_memory(
@@ -148,6 +168,8 @@ def training_memory(
     room_bytes: float,
     on_card: bool,
     ways: int = 1,
+    teacher: ModelShape | None = None,
+    own: bool = True,
 ) -> MemoryPlan:
     """Peak memory of a training step with packed rows.
 
@@ -156,13 +178,18 @@ def training_memory(
         sizes: per record of the pass, the tokens of the record and of all its branches.
         trained: answer tokens in the pass.
         ways: cards that weights, gradients and optimizer are distributed over.
+        teacher: beside the student.
+        own: with a teacher, of the student's own answers, whose loss is the divergence from it (training/on_policy.py).
     """
     tokens = sum(prefix + branches for prefix, branches in sizes)
     act = dtype_bytes
     layer = saved_bytes_per_token(shape, options, act, on_card)
     mask = sum(branches * (prefix + branches) for prefix, branches in sizes) * act
     backward = tokens * (8.0 * shape.intermediate + 2 * shape.hidden * act)
-    loss = trained * shape.vocab * 12.0
+    logits = trained * shape.vocab
+    loss, loss_how = logits * 12.0, f"{trained:,} answer tokens x {shape.vocab:,} x 12 bytes"
+    if teacher is not None and own:
+        loss, loss_how = _divergence_bytes(logits, options), f"logits of {trained:,} answer tokens x {shape.vocab:,}"
     if options.gradient_checkpointing:
         kept, how = tokens * shape.layers * shape.hidden * act, f"{shape.layers} layers x {shape.hidden * act:,} bytes"
         backward += tokens * layer
@@ -174,16 +201,52 @@ def training_memory(
         Part(
             "loss, or backward of a layer",
             max(loss, backward),
-            f"the larger of {loss / GIB:.2f} GiB ({trained:,} answer tokens x {shape.vocab:,} x 12 bytes) and "
+            f"the larger of {loss / GIB:.2f} GiB ({loss_how}) and "
             f"{backward / GIB:.2f} GiB ({tokens:,} tokens x {backward / tokens:,.0f} bytes)",
         ),
     ]
-    held, last = _held(shape, options, act, on_card, ways)
+    held, last = _held(shape, options, act, on_card, ways, teacher)
+    return MemoryPlan((*held, *parts, *last), room_bytes)
+
+
+def _divergence_bytes(logits: int, options: TrainOptions) -> float:
+    """Of the logits of both models, their gradient and what the divergence of a part of them needs; in the end the
+    gradient's parts are joined. `logits`: answer tokens x vocabulary."""
+    between = options.on_policy is not None and 0 < options.on_policy.beta < 1
+    at_once = min(logits, LOGITS_AT_ONCE)
+    return max(16.0 * logits, 12.0 * logits + (32.0 if between else 16.0) * at_once)
+
+
+def _reading(
+    shape: ModelShape,
+    teacher: ModelShape,
+    options: TrainOptions,
+    act: int,
+    sizes: Sequence[tuple[int, int]],
+    trained: int,
+    room_bytes: float,
+    on_card: bool,
+) -> MemoryPlan:
+    """Peak memory while the teacher reads a pass of the student's answers, before the student does. Its worked examples
+    are not counted."""
+    tokens = sum(prefix + branches for prefix, branches in sizes)
+    wide = (3 * teacher.intermediate + 4 * teacher.hidden) * act
+    parts = [
+        Part("the teacher's activations", float(tokens * wide), f"{tokens:,} tokens x {wide:,} bytes"),
+        Part("its logits", 4.0 * trained * teacher.vocab, f"{trained:,} answer tokens x {teacher.vocab:,} x 4 bytes"),
+    ]
+    held, last = _held(shape, options, act, on_card, 1, teacher)
     return MemoryPlan((*held, *parts, *last), room_bytes)
 
 
 def validation_memory(
-    shape: ModelShape, options: TrainOptions, dtype_bytes: int, room_bytes: float, on_card: bool, ways: int = 1
+    shape: ModelShape,
+    options: TrainOptions,
+    dtype_bytes: int,
+    room_bytes: float,
+    on_card: bool,
+    ways: int = 1,
+    teacher: ModelShape | None = None,
 ) -> MemoryPlan:
     """Peak memory while the student that is being trained generates answers (see training/generate.py): a batch of
     `tokens_per_pass` padded tokens, or the one longest prompt; a card takes more at once only where memory is free.
@@ -192,7 +255,7 @@ def validation_memory(
     each = answer_bytes_per_token(
         shape.layers, shape.kv_heads * shape.head_dim, shape.intermediate, shape.hidden, dtype_bytes
     )
-    held, last = _held(shape, options, dtype_bytes, on_card, ways)
+    held, last = _held(shape, options, dtype_bytes, on_card, ways, teacher)
     generating = Part("prompts and answers", float(tokens * each), f"{tokens:,} tokens x {each:,} bytes")
     return MemoryPlan((*held, generating, *last), room_bytes)
 
@@ -225,12 +288,15 @@ def _generating(shape: ModelShape, tokens: int, prompts: int, act: int, wide: in
 
 
 def _held(
-    shape: ModelShape, options: TrainOptions, act: int, on_card: bool, ways: int
+    shape: ModelShape, options: TrainOptions, act: int, on_card: bool, ways: int, teacher: ModelShape | None = None
 ) -> tuple[list[Part], list[Part]]:
     """What a training process holds all the time: weights and what belongs to the adapter; and the rest."""
     weights = shape.weight_bytes("float32" if act == 4 else "bfloat16", "nf4" if options.load_in_4bit else None) or 0.0
     adapter = shape.adapter_parameters(options.lora.rank, options.lora.target_modules)
     rest = []
+    if teacher is not None:
+        size = teacher.weight_bytes("float32" if act == 4 else "bfloat16") or float(teacher.parameters * act)
+        rest.append(Part("the teacher's weights", size, _count(teacher.parameters) + _shared(size, 1)))
     if ways > 1:
         gathered = (shape.embedding_parameters + 2 * shape.block_parameters / shape.layers) * act
         rest.append(Part("gathered weights", gathered, "embeddings and two layers, whole while they are used"))

@@ -202,17 +202,20 @@ def _check_weights(role: Role, folder: Path, shape: ModelShape, hashes: bool) ->
 
 def check_vocabularies(run: Run, models: Models) -> Iterator[Check]:
     """Distillation compares log-probabilities token by token, so both models must have the same tokens."""
+    asking = " and ".join(run.config.train.ask_a_teacher())
     files = [folder / "tokenizer.json" for folder in models.folders.values()]
     if len(files) < len(ROLES) or not all(path.is_file() for path in files):
         return
     one, other = ((read_json(path).get("model") or {}).get("vocab") for path in files)
     if one == other:
         yield Check("vocabulary", "ok", "teacher and student have the same")
-    elif getattr(run.config.train, "distillation", None) is not None:
-        remedy = "leave out train.distillation, or choose a student of the teacher's family"
+    elif asking:
+        remedy = f"leave out {asking}, or choose a student of the teacher's family"
         yield Check("vocabulary", "no", "teacher and student differ", remedy)
     else:
-        yield Check("vocabulary", "ok", "teacher and student differ, which only train.distillation would mind")
+        yield Check(
+            "vocabulary", "ok", "teacher and student differ, which only train.distillation and train.on_policy mind"
+        )
 
 
 def _check_precision(role: Role, shape: ModelShape, cards: list[Card]) -> Iterator[Check]:

@@ -148,5 +148,6 @@ def train_time(shape: ModelShape, card: Card, cards: int, work: Work, options: T
     )
     also = ["loading", "validation"]
     also += ["unpacking NF4"] if options.load_in_4bit else []
+    also += ["the student's own answers and the teacher's reading of them"] if options.on_policy else []
     also += ["communication between cards"] if cards > 1 else []
     return TimePlan(floor, floor / PEAK_SHARE["train"], how, ", ".join(also))

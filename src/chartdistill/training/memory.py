@@ -9,6 +9,9 @@ from typing import Any
 from chartdistill.errors import TrainingError
 from chartdistill.training.options import TrainOptions
 
+LOGITS_AT_ONCE = 1 << 24
+"""Tokens x vocabulary of which a divergence is computed at once (training/on_policy.py); 64 MiB in 32 bits."""
+
 
 @contextmanager
 def memory_errors(options: TrainOptions) -> Iterator[None]:
@@ -28,7 +31,8 @@ def memory_errors(options: TrainOptions) -> Iterator[None]:
         raise TrainingError(
             f"memory ran out. Lower train.tokens_per_pass (now {options.tokens_per_pass}; the result stays the same)"
             f"{'' if options.gradient_checkpointing else ', or set train.gradient_checkpointing to true (slower)'}"
-            f"{'' if options.load_in_4bit else ', or train.load_in_4bit to true'}."
+            f"{'' if options.load_in_4bit else ', or train.load_in_4bit to true'}"
+            f"{', or leave out train.on_policy (the teacher lies beside the student)' if options.on_policy else ''}."
         ) from error
 
 

@@ -19,11 +19,13 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
+from torch.utils.checkpoint import checkpoint
 
 from chartdistill.errors import TrainingError
 from chartdistill.schema import content_hash
 from chartdistill.training.generate import draw_answers, room_for_answers
 from chartdistill.training.losses import trained_logits
+from chartdistill.training.memory import LOGITS_AT_ONCE
 from chartdistill.training.model import compute_dtype
 from chartdistill.training.options import OnPolicyOptions, TrainOptions
 from chartdistill.training.packing import Branch, Example, MicroBatch, one_pass, plan_micro_batches
@@ -45,6 +47,16 @@ def generalized_jsd(student: torch.Tensor, teacher: torch.Tensor, beta: float) -
         return _kl(q, p)
     mixture = torch.logaddexp(p + math.log(beta), q + math.log1p(-beta))
     return beta * _kl(p, mixture) + (1 - beta) * _kl(q, mixture)
+
+
+def divergences(student: torch.Tensor, teacher: torch.Tensor, beta: float) -> torch.Tensor:
+    """`generalized_jsd`, a few tokens at a time and computed again for the backward pass: else it would keep about ten
+    arrays as large as the logits."""
+    at_once = max(1, LOGITS_AT_ONCE // student.shape[1])
+    parts = zip(torch.split(student, at_once), torch.split(teacher, at_once), strict=True)
+    return torch.cat(
+        [checkpoint(generalized_jsd, *part, beta, use_reentrant=False, preserve_rng_state=False) for part in parts]
+    )
 
 
 def _kl(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
@@ -150,7 +162,7 @@ class OnPolicy:
             teacher = trained_logits(self._teacher, own.teacher)[:, : self._vocabulary]
         self.done.teacher_s += self._now() - begun
         student_logits = trained_logits(student, own.student)[:, : self._vocabulary]
-        loss = (generalized_jsd(student_logits, teacher, self.options.beta) * own.student.weights).sum()
+        loss = (divergences(student_logits, teacher, self.options.beta) * own.student.weights).sum()
         self.done.divergence += float(loss.detach())
         self.done.weight += own.total_weight
         return loss
