@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -189,8 +188,6 @@ def test_two_real_vllm_engines_answer_as_one(tmp_path: Path) -> None:
             "replicas": replicas,
         }  # fmt: skip
         run = made(folder, model, engine, tokens=64, scored=4)
-        if runs:
-            shutil.copytree(runs[0].dir / "adapter", run.dir / "adapter", dirs_exist_ok=True)
         manifest = evaluate(run, silent)
         assert manifest["engines"] == replicas
         runs.append(run)
