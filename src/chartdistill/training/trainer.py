@@ -177,9 +177,9 @@ class LoraTrainer(Trainer):  # type: ignore[misc]
         return norm
 
     def _over_processes(self, *mine: float) -> torch.Tensor:
-        """These numbers of every process [processes, numbers]."""
-        row = torch.tensor([mine], device=self.args.device, dtype=torch.float64)
-        return row if self.args.world_size == 1 else self.accelerator.gather(row)
+        """These numbers of every process [processes, numbers], on the CPU."""
+        row = torch.tensor([mine], dtype=torch.float64)
+        return row if self.args.world_size == 1 else self.accelerator.gather(row.to(self.args.device)).cpu()
 
     @cached_property
     def _idle_pass(self) -> MicroBatch:
