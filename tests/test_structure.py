@@ -16,7 +16,7 @@ from places import ROOT
 SOURCE = ROOT / "src" / "chartdistill"
 FILES = sorted(SOURCE.rglob("*.py"))
 
-STAGES = ["records", "labelling", "curation", "training", "evaluation", "reporting"]
+STAGES = ["records", "labelling", "synthesis", "curation", "training", "evaluation", "reporting"]
 """In the order of the flow; a stage may use the face of one before it."""
 LEVELS = [
     ["errors", "schema"],
@@ -43,6 +43,7 @@ REACHING_IN = ("export", "rounds", "study", "erasure", "pipeline", "reader", "re
 VERBS = {
     "records": {"prepare"},
     "labelling": {"label"},
+    "synthesis": {"synthesize"},
     "curation": {"curate", "audit"},
     "training": {"train"},
     "evaluation": {"evaluate", "predict", "score", "generation", "arms"},

@@ -33,14 +33,23 @@ from chartdistill.runtime.run_locks import lock
 from chartdistill.runtime.shards import Shard
 from chartdistill.runtime.side_by_side import Reports
 from chartdistill.schema import Record
+from chartdistill.synthesis.synthesize import synthesize
 from chartdistill.training import Parallel, launch_options
 from chartdistill.training.train import require_teacher_beside, train
 
 Verb = Callable[[Run, ProgressCallback], dict[str, Any]]
 
+
+def _label(run: Run, bar: ProgressCallback) -> dict[str, Any]:
+    """Label the records; then have new charts written, where the config asks for them."""
+    made = label(run, bar)
+    synthesize(run, bar)
+    return made
+
+
 VERBS: dict[str, Verb] = {
     "prepare": lambda run, bar: prepare(run.config.records, run.dir / "records", run.config.prepare, bar, run.tasks),
-    "label": label,
+    "label": _label,
     "curate": lambda run, bar: curate(
         run.dir, run.tasks, run.config.filters, bar, rationales=run.config.label.gives_rationales
     ),

@@ -28,6 +28,7 @@ from chartdistill.evaluation import InterventionOptions, StudentArm, TrustGate
 from chartdistill.labelling import SPANS, Constraint, LabelOptions
 from chartdistill.records import AnnotationFile, AnySource, PrepareOptions
 from chartdistill.schema import Split
+from chartdistill.synthesis import SynthesizeOptions
 from chartdistill.training import NEEDS_WEIGHTS, TrainOptions
 
 Role = Literal["teacher", "student"]
@@ -145,6 +146,8 @@ class RunConfig(_Section):
     teacher: TeacherOptions
     student: ModelOptions
     label: LabelOptions = LabelOptions()
+    synthesize: SynthesizeOptions | None = None
+    """New charts that the teacher writes after it has labelled, see docs/synthetic-charts.md."""
     filters: tuple[AnyFilter, ...] = DEFAULT_FILTERS
     train: TrainOptions = TrainOptions()
     evaluate: EvaluateOptions = EvaluateOptions()

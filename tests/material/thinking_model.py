@@ -6,9 +6,10 @@ else is written leads to the beginning of an answer or to its end.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from chartdistill.runtime.model_folder import load_tokenizer
 
@@ -28,13 +29,28 @@ def make_thinking_model(
             model thinks the same again behind it.
         others: ids that it thinks instead of THOUGHT.
     """
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
     tokenizer = load_tokenizer(tokenizer_folder)
     tokenizer.chat_template += OPENS
     if one_token:
         tokenizer.add_tokens(["<think>", "</think>"])
+    thought = tokenizer.encode(THOUGHT, add_special_tokens=False) if others is None else list(others)
+    opening, closing = (tokenizer.encode(mark, add_special_tokens=False) for mark in ("<think>", "</think>"))
+    chain = [opening[-1], *thought, *[i for i in closing if i not in thought]]
+    if chain[-1] == chain[0]:
+        chain.pop()
+    answer = tokenizer.encode("None found", add_special_tokens=False)
+    following = dict(pairwise([*answer, tokenizer.eos_token_id]))
+    following |= dict(pairwise([*chain, answer[0] if one_token else chain[0]]))
+    assert len(following) == len(chain) + len(answer), "one token, one next token"
+    return save_chain(folder, tokenizer, following, answer[0])
+
+
+def save_chain(folder: Path, tokenizer: Any, following: Mapping[int, int], otherwise: int) -> Path:
+    """A model folder of a model that writes one token behind another, and `otherwise` behind all others."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    assert len(following) < _SIZE - 1
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=_SIZE,
@@ -48,15 +64,6 @@ def make_thinking_model(
         eos_token_id=tokenizer.eos_token_id,
         bos_token_id=None,
     )
-    thought = tokenizer.encode(THOUGHT, add_special_tokens=False) if others is None else list(others)
-    opening, closing = (tokenizer.encode(mark, add_special_tokens=False) for mark in ("<think>", "</think>"))
-    chain = [opening[-1], *thought, *[i for i in closing if i not in thought]]
-    if chain[-1] == chain[0]:
-        chain.pop()
-    answer = tokenizer.encode("None found", add_special_tokens=False)
-    following = dict(pairwise([*answer, tokenizer.eos_token_id]))
-    following |= dict(pairwise([*chain, answer[0] if one_token else chain[0]]))
-    assert len(following) == len(chain) + len(answer) < _SIZE - 1, "one token, one next token"
     model = LlamaForCausalLM(config)
     with torch.no_grad():
         for layer in model.model.layers:
@@ -67,7 +74,7 @@ def make_thinking_model(
         head.zero_()
         embedding[:, 0] = 1.0
         head[tokenizer.eos_token_id, 0] = 0.2  # to end, where that is allowed and nothing else is said
-        head[answer[0], 0] = 0.3
+        head[otherwise, 0] = 0.3
         for place, (token, nexts) in enumerate(following.items(), 1):
             embedding[token] = 0.0
             embedding[token, place] = 1.0

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from chartdistill.engines.adapter_fit import open_with, refused_by_endpoint, require_served
+from chartdistill.engines.adapter_fit import open_with, refused_by_endpoint, require_served, without_adapter
 from chartdistill.engines.contract import Generation, Generator, Request
 from chartdistill.engines.openai_engine import OpenAIEngine
 from chartdistill.engines.process_variables import DEEP_GEMM
@@ -49,4 +49,5 @@ __all__ = [
     "require_answer_place",
     "require_fit",
     "require_served",
+    "without_adapter",
 ]

@@ -95,6 +95,11 @@ def open_with(engine: Engine, model: Path, adapter: Adapter | None, with_spans: 
         yield _Adapted(generator, adapter.folder)
 
 
+def without_adapter(generator: Generator) -> Generator:
+    """The same engine, answering with the model as it is, where `open_with` gave it an adapter."""
+    return generator._generator if isinstance(generator, _Adapted) else generator
+
+
 class _Adapted:
     def __init__(self, generator: Generator, adapter: Path) -> None:
         self._generator, self._adapter = generator, adapter
