@@ -15,12 +15,13 @@ from chartdistill.engines import Generation, Request, TransformersEngine, VllmEn
 from chartdistill.errors import InputError
 from chartdistill.labelling import Labeler, LabelOptions
 from chartdistill.labelling.label import label
+from chartdistill.labelling.thought_file import ThoughtFile
 from chartdistill.prompting.chart_spans import SpanGrammar
 from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.records.prepare import prepare
 from chartdistill.runtime.model_folder import load_tokenizer
 from chartdistill.runtime.run_folder import read_rows
-from chartdistill.schema import Label, Record, ThoughtRow, TrainExample
+from chartdistill.schema import Label, Record, Thought, ThoughtRow, TrainExample
 from labelling_run import config, rows_of, silent
 from places import ROOT
 from thinking_model import OPENS, make_thinking_model
@@ -105,6 +106,15 @@ def test_a_cut_thought_is_thought_again_with_more_room_and_then_is_a_failure(bui
         assert "label.thinking.max_tokens" in str(found.failure) and not engine.answers
         assert found.thought_tokens == found.completion_tokens > 0
 
+    class Small(Thinking):
+        def _one(self, request: Request) -> Generation:
+            return super()._one(request) if request.max_tokens < 80 else Generation(None, failure="prompt_too_long: x")
+
+    found, _ = asked(
+        builder, Small(builder, lambda _: ("\nHm", "length")), strategy="direct", thinking={"max_tokens": 20}
+    )
+    assert (found.failure or "").startswith("thought_cut: "), "the engine has not the room for a second time"
+
     engine = Thinking(builder, lambda number: ("\nhm hm hm hm", "repetition"))
     found, _ = asked(builder, engine, strategy="direct", thinking={"max_tokens": 20})
     assert (found.failure or "").startswith("thought_cut: ") and len(engine.thoughts) == 1, "more room only gives more"
@@ -150,6 +160,22 @@ def test_who_thinks_is_decided_by_template_and_config(builder: PromptBuilder, to
     assert "thinking" not in default.model_dump(), "labels of before go on counting"
     with pytest.raises(ValueError, match=r"thinking\.rationale needs samples: 1"):
         LabelOptions.model_validate({"samples": 3, "temperature": 1, "thinking": {"rationale": True}})
+
+
+def test_what_is_thought_again_replaces_what_was_thought_and_shards_are_taken_over(tmp_path: Path) -> None:
+    def row(key: str, text: str) -> ThoughtRow:
+        return ThoughtRow(key=key, record="r", task="tests", thoughts=(Thought(question="?", text=text),))
+
+    with ThoughtFile(tmp_path / "shard-0-of-2.jsonl", wanted=True) as shard:
+        shard.add({"a": row("a", "of a"), "b": row("b", "cut")})
+        shard.finish(["a", "b"])
+    with ThoughtFile(tmp_path / "labels.jsonl", wanted=True) as whole:
+        whole.add({"b": row("b", "again"), "c": row("c", "of c")})
+        whole.finish(["c", "b", "a", "no thought"])
+    found = {one.key: one.thoughts[0].text for one in read_rows(tmp_path / "thoughts.jsonl", ThoughtRow)}
+    assert found == {"c": "of c", "b": "again", "a": "of a"}
+    with ThoughtFile(tmp_path / "labels.jsonl", wanted=False):
+        assert not (tmp_path / "thoughts.jsonl").exists(), "a run that keeps none leaves none"
 
 
 @pytest.fixture(scope="module")

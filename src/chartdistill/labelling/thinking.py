@@ -67,7 +67,10 @@ class Thinker:
         for _ in range(2):
             thoughts = yield [self._thought_request(asked[i][1], room) for i in missing]
             for i, thought in zip(missing, thoughts, strict=True):
-                ready[i] = self._behind(asked[i], thought)
+                found = self._behind(asked[i], thought)
+                # More room may be more than the engine has; then it was cut all the same.
+                if not (thought.failure is not None and isinstance(ready[i], Generation)):
+                    ready[i] = found
             # What only repeats itself would do so with more room.
             cut = {i for i, thought in zip(missing, thoughts, strict=True) if thought.finish_reason == "length"}
             missing = [i for i in missing if i in cut and isinstance(ready[i], Generation)]

@@ -40,7 +40,7 @@ class ThoughtFile:
         self._journal = self._stack.enter_context(Journal(self.path, ThoughtRow))
         for path in [*sorted(self._folder.glob(_OF_SHARD)), self._folder / THOUGHTS]:
             if path != self.path and path.exists() and ".journal" not in path.name:
-                self.add({row.key: row for row in read_rows(path, ThoughtRow)})
+                self._journal.add([row for row in read_rows(path, ThoughtRow) if row.key not in self._journal])
         return self
 
     def __exit__(
@@ -49,9 +49,9 @@ class ThoughtFile:
         self._stack.__exit__(kind, error, trace)
 
     def add(self, thoughts: Mapping[str, ThoughtRow]) -> None:
-        """Those of labels that will be written next."""
+        """Those of labels that will be written next; they replace what was thought before of the same label."""
         if self._journal is not None and thoughts:
-            self._journal.add([row for key, row in thoughts.items() if key not in self._journal])
+            self._journal.add(list(thoughts.values()))
 
     def finish(self, keys: Iterable[str]) -> None:
         """Write the file: the rows of these labels, in this order."""
