@@ -19,4 +19,6 @@ def prepare_process(verbose: bool = False) -> None:
     # CUDA counts cards by speed unless told; `doctor` and the checks between verbs count as nvidia-smi does.
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     # What compiles kernels looks for tools of this environment (ninja) as if it were activated.
-    os.environ["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
+    tools, path = sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)
+    if path.split(os.pathsep)[0] != tools:  # a program may begin several times: each `Reader` does
+        os.environ["PATH"] = os.pathsep.join([tools, path])
