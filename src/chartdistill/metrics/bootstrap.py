@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from scipy import stats
+import scipy  # `scipy.stats` is loaded by its first use: most verbs need none of it
 
 from chartdistill.metrics.intervals import FEW, LEVEL, FloatArray
 from chartdistill.schema import Row
@@ -86,7 +86,7 @@ def mean_intervals(above: FloatArray, below: FloatArray, resamples: int, seed: i
     value = above.sum(axis=0) / below.sum(axis=0)
     scale = clusters / (clusters - 1)
     error = np.sqrt(scale * ((above - value * below) ** 2).sum(axis=0)) / below.sum(axis=0)
-    student = float(stats.t.ppf((1 + LEVEL) / 2, clusters - 1))
+    student = float(scipy.stats.t.ppf((1 + LEVEL) / 2, clusters - 1))
     low, high = value - student * error, value + student * error
     spread = error > 1e-12 * np.maximum(1.0, np.abs(value))
     if clusters >= FEW:
@@ -118,7 +118,7 @@ def percentile_interval(value: float, draws: FloatArray, clusters: int) -> tuple
     draws = draws[~np.isnan(draws)]
     if clusters < 2 or not len(draws):
         return None
-    wider = np.sqrt(clusters / (clusters - 1)) * stats.t.ppf((1 + LEVEL) / 2, clusters - 1)
-    tail = float(stats.norm.cdf(-wider))
+    wider = np.sqrt(clusters / (clusters - 1)) * scipy.stats.t.ppf((1 + LEVEL) / 2, clusters - 1)
+    tail = float(scipy.stats.norm.cdf(-wider))
     low, high = np.quantile(draws, [tail, 1 - tail])
     return (min(float(low), value), max(float(high), value)) if high - low > 1e-12 else None

@@ -39,8 +39,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # `scipy.stats` is loaded by its first use: most verbs need none of it
 from numpy.typing import NDArray
-from scipy import stats
 
 FloatArray = NDArray[np.float64]
 
@@ -217,13 +217,15 @@ def _limits(
     squares = (shares.below**2).sum(axis=0)
     equal = shares.below.sum(axis=0) ** 2 / squares
     spread = variance > _TINY**2
-    student = stats.norm.ppf(1 - _TAIL) / _student(clusters)
+    student = scipy.stats.norm.ppf(1 - _TAIL) / _student(clusters)
     trials = np.divide(value * (1 - value) * student**2, variance, out=equal.copy(), where=spread)
     events = value * trials
     near, far = np.where(exact, 0.0, 0.5), np.where(exact, 1.0, 0.5)
-    low = np.where(events > 0, stats.beta.ppf(_TAIL, np.maximum(events + near, _TINY), trials - events + far), 0.0)
+    low = np.where(
+        events > 0, scipy.stats.beta.ppf(_TAIL, np.maximum(events + near, _TINY), trials - events + far), 0.0
+    )
     high = np.where(
-        events < trials, stats.beta.ppf(1 - _TAIL, events + far, np.maximum(trials - events + near, _TINY)), 1.0
+        events < trials, scipy.stats.beta.ppf(1 - _TAIL, events + far, np.maximum(trials - events + near, _TINY)), 1.0
     )
     none = 1 - _TAIL ** (1 / equal)
     high = np.where(value > 0, np.maximum(high, value), 0.0)
@@ -244,13 +246,13 @@ def _leaning_limits(value: FloatArray, residuals: FloatArray) -> tuple[FloatArra
     clusters = len(residuals)
     variance = np.maximum(clusters / max(clusters - 1, 1) * (residuals**2).sum(axis=0), _TINY)
     middle = (value + 1) / 2
-    normal = stats.norm.ppf(1 - _TAIL) / _student(max(clusters, 2))
+    normal = scipy.stats.norm.ppf(1 - _TAIL) / _student(max(clusters, 2))
     trials = np.maximum(4 * middle * (1 - middle) / variance * normal**2, _TINY)
     events = middle * trials
-    low, high = (2 * stats.beta.ppf(end, events + 0.5, trials - events + 0.5) - 1 for end in (_TAIL, 1 - _TAIL))
+    low, high = (2 * scipy.stats.beta.ppf(end, events + 0.5, trials - events + 0.5) - 1 for end in (_TAIL, 1 - _TAIL))
     return low, high
 
 
 def _student(number: int) -> float:
     """The quantile of Student's t for `number` observations."""
-    return float(stats.t.ppf(1 - _TAIL, number - 1))
+    return float(scipy.stats.t.ppf(1 - _TAIL, number - 1))

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
+import scipy  # its parts are loaded by their first use
 
 from chartdistill.clinical.entities import EntityType
 from chartdistill.clinical.same_as import NOTHING_JUDGED, SameAs
@@ -74,6 +74,6 @@ def _assigned(
         for meant in places:
             equal = items[said].status == gold[meant].status
             worth[said, meant] = 1 if gold[meant].optional else base * base + base * equal
-    rows, columns = linear_sum_assignment(worth, maximize=True)
+    rows, columns = scipy.optimize.linear_sum_assignment(worth, maximize=True)
     chosen = zip(rows.tolist(), columns.tolist(), strict=True)
     return tuple((said, meant) for said, meant in chosen if worth[said, meant] > 1)

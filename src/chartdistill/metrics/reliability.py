@@ -25,8 +25,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy  # `scipy.stats` is loaded by its first use: most verbs need none of it
 from numpy.typing import NDArray
-from scipy import stats
 
 from chartdistill.metrics.bootstrap import (
     Estimate,
@@ -159,7 +159,7 @@ def coverage_curve(items: JudgedItems) -> list[tuple[float, float]]:
 def threshold_for(items: JudgedItems, precision: float) -> float | None:
     """The lowest probability from which on a precision is shown (see the module); None where none is."""
     kept, right, at = _kept(items)
-    shown = stats.beta.ppf(1 - LEVEL, right, kept - right + 1) >= precision
+    shown = scipy.stats.beta.ppf(1 - LEVEL, right, kept - right + 1) >= precision
     return float(at[shown].min()) if shown.any() else None
 
 
