@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,8 @@ def examples() -> list[Example]:
     return [make_example(f"r{i}", 6 + 5 * i % 17, [(2, 3 + i % 3)] * (1 + i % 3), i) for i in range(13)]
 
 
-def main() -> Any:
-    """Returns the trained model."""
+def main(arguments: Sequence[str] = sys.argv[1:]) -> Any:
+    """Returns the trained model. Computes with one thread, so that every process comes to the same bits."""
     privacy.enforce()
     import torch
 
@@ -38,8 +39,8 @@ def main() -> Any:
     from chartdistill.training.trainer import run_training
 
     torch.set_num_threads(1)
-    model, folder, values = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
-    last = int(sys.argv[4]) if len(sys.argv) > 4 else None
+    model, folder, values = Path(arguments[0]), Path(arguments[1]), arguments[2]
+    last = int(arguments[3]) if len(arguments) > 3 else None
 
     def progress(done: int, total: int | None = None, tokens: int = 0) -> None:
         if done == last:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import training_worker
 from chartdistill.errors import TrainingError
 from chartdistill.training import LoraOptions, TrainOptions
 from chartdistill.training.losses import micro_batch_loss
@@ -174,23 +174,28 @@ def test_4bit_student_trains(tiny_model: Path, tmp_path: Path) -> None:
     assert micro_batch_loss(model, one).item() < before
 
 
-def worker(model: Path, folder: Path, values: dict[str, Any], *more: str) -> subprocess.CompletedProcess[str]:
-    script = MATERIAL / "training_worker.py"
-    command = [sys.executable, str(script), str(model), str(folder), json.dumps(values), *more]
-    return subprocess.run(command, capture_output=True, text=True, timeout=240, env={**os.environ}, check=False)
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As the worker computes."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("own", [{}, {"on_policy": {"from_epoch": 0.5, "lmbda": 0.7, "max_new_tokens": 6}}])
-def test_a_killed_run_goes_on_to_the_same_weights(own: dict[str, Any], tiny_model: Path, tmp_path: Path) -> None:
+def test_a_killed_run_goes_on_to_the_same_weights(
+    own: dict[str, Any], tiny_model: Path, tmp_path: Path, one_thread: None
+) -> None:
     values = {"epochs": 4, "records_per_step": 4, "checkpoints": 8, "validation_passes": 4, "dtype": "float32",
               "lora": {"rank": 4, "dropout": 0.2}, "learning_rate": 1e-2, **own}  # fmt: skip
-    assert worker(tiny_model, tmp_path / "whole", values).returncode == 0
+    whole, cut = ([str(tiny_model), str(tmp_path / name), json.dumps(values)] for name in ("whole", "killed"))
+    training_worker.main(whole)
     # 16 steps, a checkpoint every two: killed after step 7, it goes on from 6, in the middle of an epoch.
-    killed = worker(tiny_model, tmp_path / "killed", values, "7")
+    command = [sys.executable, str(MATERIAL / "training_worker.py"), *cut, "7"]
+    killed = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert killed.returncode == -9, killed.stderr
     assert not (tmp_path / "killed" / "adapter_model.safetensors").exists()
-    resumed = worker(tiny_model, tmp_path / "killed", values)
-    assert resumed.returncode == 0, resumed.stderr
+    training_worker.main(cut)
     one, other = weights(tmp_path / "whole"), weights(tmp_path / "killed")
     assert all(torch.equal(value, other[name]) for name, value in one.items())
     validations = [[r for r in log_of(tmp_path / n) if "validation_loss" in r] for n in ("whole", "killed")]
