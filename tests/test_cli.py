@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from chartdistill.command_line import EXIT_CODES, build_parser, completion
-from command_line import chartdistill
+from command_line import chartdistill, forked
 from places import ROOT
 
 
@@ -22,7 +22,7 @@ def test_missing_weights_are_said_before_any_work(tmp_path: Path) -> None:
     charts.mkdir()
     (charts / "a.txt").write_text("Takes Velorim 20 mg daily.")
     run_dir = tmp_path / "run"
-    answer = chartdistill("run", "configs/gpu-24gb.yaml", "--records", str(charts), "--run-dir", str(run_dir))
+    answer = forked("run", "configs/gpu-24gb.yaml", "--records", str(charts), "--run-dir", str(run_dir))
     assert answer.returncode == 4
     assert "hf download Qwen/Qwen3-8B-FP8" in answer.stderr
     assert "make demo" in answer.stderr
@@ -31,7 +31,7 @@ def test_missing_weights_are_said_before_any_work(tmp_path: Path) -> None:
 
 
 def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path) -> None:
-    answer = chartdistill("run", "configs/demo.yaml", "--run-dir", str(tmp_path / "run"), "--dry-run", "--json")
+    answer = forked("run", "configs/demo.yaml", "--run-dir", str(tmp_path / "run"), "--dry-run", "--json")
     plan = json.loads(answer.stdout)
     assert plan["tasks"] == ["medication", "prognosis", "diagnosis", "tests"]
     assert plan["config"]["train"]["lora"]["rank"] == 16
@@ -54,7 +54,7 @@ def test_prepare_says_what_it_rejected_and_passed_over_and_shows_no_older_report
     old = run_dir / "report" / "report.json"
     old.parent.mkdir(parents=True)
     old.write_text("not even JSON", encoding="utf-8")
-    answer = chartdistill("prepare", "configs/demo.yaml", "--records", str(charts), "--run-dir", str(run_dir))
+    answer = forked("prepare", "configs/demo.yaml", "--records", str(charts), "--run-dir", str(run_dir))
     assert answer.returncode == 0, answer.stderr
     shown = " ".join(answer.stdout.replace("│", " ").split())
     assert "rejected 1 (pdf 1)" in shown and "passed_over 1" in shown and "kept 1 (" in shown
@@ -65,9 +65,9 @@ def test_score_shows_its_forms_and_how_many_pairs_are_left_to_judge(tmp_path: Pa
     gold, answers, left = (tmp_path / name for name in ("gold.jsonl", "answers.jsonl", "left.jsonl"))
     gold.write_text('{"id": "c1", "gold": {"diagnosis": [{"text": "sore throat"}]}}\n', encoding="utf-8")
     answers.write_text('{"record": "c1", "task": "diagnosis", "items": ["angina of the throat"]}\n', encoding="utf-8")
-    answer = chartdistill("score", str(answers), str(gold), "--unmatched", str(left))
+    answer = forked("score", str(answers), str(gold), "--unmatched", str(left))
     assert f"1 unmatched pairs in {left}: for `same` write true or false" in answer.stdout
-    forms = chartdistill("score", "--help").stdout
+    forms = forked("score", "--help").stdout
     assert '{"record": "c1", "task": "medication", "completion": "aspirin | stop"}' in forms
 
 
@@ -233,6 +233,6 @@ def test_a_folder_that_cannot_be_made_is_said_without_traceback(tmp_path: Path) 
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     (tmp_path / "file").write_text("x")
     for place in ("loop", "file", "file/deeper", "x" * 300):
-        answer = chartdistill("prepare", "configs/demo.yaml", "--run-dir", str(tmp_path / place))
+        answer = forked("prepare", "configs/demo.yaml", "--run-dir", str(tmp_path / place))
         assert answer.returncode == 5, answer.stderr
         assert "Traceback" not in answer.stderr

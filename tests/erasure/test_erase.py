@@ -8,8 +8,6 @@ import json
 import os
 import pickle
 import signal
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -24,8 +22,18 @@ from chartdistill.runtime.run_folder import read_manifest, read_rows
 from chartdistill.runtime.run_locks import lock
 from chartdistill.runtime.tombstones import Tombstones, adapter_warning
 from chartdistill.schema import Record, RejectedRecord
-from command_line import chartdistill
-from erasure_run import GONE, HELD_OUT, KEPT, NEAR, SECRET, records_of, words_left, write_run
+from command_line import forked, in_a_fork
+from erasure_run import (
+    GONE,
+    HELD_OUT,
+    KEPT,
+    NEAR,
+    SECRET,
+    erase_and_be_killed,
+    records_of,
+    words_left,
+    write_run,
+)
 
 
 def lines(folder: Path) -> dict[str, list[str]]:
@@ -162,31 +170,11 @@ def test_the_proof_names_what_no_verb_wrote_and_holds_once_that_is_gone(tmp_path
     assert not list(run.glob(".eras*.json"))
 
 
-_KILLED = """
-import os, signal, sys
-from pathlib import Path
-number, calls = int(sys.argv[2]), 0
-def counted(real):
-    def call(*arguments, **options):
-        global calls
-        calls += 1
-        if calls == number:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return real(*arguments, **options)
-    return call
-for name in ("replace", "unlink", "fsync"):
-    setattr(os, name, counted(getattr(os, name)))
-from chartdistill.erasure.erase import erase
-erase([Path(sys.argv[1])], ["chart-30"], say=lambda line: None)
-"""
-
-
 @pytest.mark.parametrize("number", [2, 5, 9, 14, 20, 27, 35, 45, 55])
 def test_a_kill_is_made_good_by_the_same_command(tmp_path: Path, number: int) -> None:
     run = write_run(tmp_path / "run")
     texts = {record.id: record.text for record in records_of(run)}
-    done = subprocess.run([sys.executable, "-c", _KILLED, str(run), str(number)], check=False)
-    assert done.returncode == -signal.SIGKILL
+    assert in_a_fork(erase_and_be_killed, run, number) == -signal.SIGKILL
     for path in run.rglob("*.json*"):
         if not path.name.startswith("."):
             for line in path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]:
@@ -222,11 +210,9 @@ def test_what_is_not_there_is_named_with_what_is_near_and_without_text(tmp_path:
 
 def test_the_command_asks_for_a_yes(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
-    done = chartdistill("erase", str(run), "--record", GONE)
+    done = forked("erase", str(run), "--record", GONE)
     assert done.returncode == 2 and "give --yes" in done.stderr
-    done = chartdistill(
-        "erase", str(run), "--record", "copy-30", "--yes"
-    )  # a duplicate stands as the record with its words
+    done = forked("erase", str(run), "--record", "copy-30", "--yes")  # a duplicate stands as the record with its words
     assert done.returncode == 0, done.stderr
     assert "proof: none" in done.stdout and "train again: chartdistill run" in done.stdout
     rows = list(read_rows(run / "records/rejected.jsonl", RejectedRecord))

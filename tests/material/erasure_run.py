@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
+import signal
 from pathlib import Path
+from typing import Any
 
 from chartdistill.demo.charts import write_chart
+from chartdistill.erasure.erase import erase
 from chartdistill.evaluation.registration import register
 from chartdistill.evaluation.variant import Variant
 from chartdistill.records import body_hash
@@ -120,3 +124,22 @@ def records_of(folder: Path) -> list[Record]:
 
 def body_of(record: Record) -> str:
     return body_hash(record.text)
+
+
+def erase_and_be_killed(run: Path, number: int) -> None:
+    """Erase `GONE`, and be killed at the so-manieth call that changes what is on the disk."""
+    calls = 0
+
+    def counted(real: Any) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*arguments, **options)
+
+        return call
+
+    for name in ("replace", "unlink", "fsync"):
+        setattr(os, name, counted(getattr(os, name)))
+    erase([run], [GONE], say=lambda line: None)
