@@ -16,7 +16,16 @@ from chartdistill.evaluation.registration import register
 from chartdistill.evaluation.variant import Variant
 from chartdistill.records import body_hash
 from chartdistill.runtime.run_folder import make_folder, read_rows, write_text
-from chartdistill.schema import CuratedLabel, Label, Prediction, Record, RejectedRecord, TrainExample
+from chartdistill.schema import (
+    CuratedLabel,
+    Label,
+    Prediction,
+    Record,
+    RejectedRecord,
+    Thought,
+    ThoughtRow,
+    TrainExample,
+)
 from report_run import write_manifest, write_rows
 
 GONE, NEAR, KEPT, HELD_OUT = "chart-30", "chart-31", "chart-300", "chart-2"
@@ -55,6 +64,15 @@ def _write_answers(folder: Path, records: list[Record]) -> None:
     write_manifest(folder / "labels", counts={"labels": len(labels), "failures": 0})
     write_rows(folder / "labels/shard-0-of-2.jsonl", *labels[::2])
     write_rows(folder / "labels/labels.journal.jsonl", *labels)
+    thoughts = [
+        ThoughtRow(
+            key=f"k{r.id}", record=r.id, task="medication",
+            thoughts=(Thought(question="q", text=f"It says: {r.text}", tokens=9),),
+        )
+        for r in records
+    ]  # fmt: skip
+    write_rows(folder / "labels/thoughts.jsonl", *thoughts)
+    write_rows(folder / "labels/thoughts-of-shard-0-of-2.jsonl", *thoughts[::2])
     kept = [CuratedLabel(record=r.id, task="medication", items=()) for r in records]
     write_rows(folder / "curated/kept.jsonl", *kept)
     write_rows(folder / "curated/rejected.jsonl")
