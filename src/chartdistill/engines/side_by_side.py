@@ -10,13 +10,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chartdistill.engines.replicas import Replica
 from chartdistill.errors import EngineError
-from chartdistill.runtime.progress import ProgressCallback
 from chartdistill.runtime.shards import Shard
 from chartdistill.runtime.side_by_side import Child, run_side_by_side
+
+if TYPE_CHECKING:  # training imports this room where there is no rich
+    from chartdistill.runtime.progress import ProgressCallback
 
 
 @dataclass
