@@ -34,7 +34,10 @@ def run_dir(tmp_path: Path) -> Path:
 def opened(run_dir: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The page as a user starts it, and its address."""
     command = [sys.executable, "-m", "chartdistill", "review", str(run_dir), "--name", "Ada"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as page:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # also where this test's caller ignores it
+    ) as page:  # fmt: skip
         try:
             assert page.stdout is not None
             yield page, page.stdout.readline().strip()
