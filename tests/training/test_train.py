@@ -246,7 +246,7 @@ def test_a_sharded_student_is_checked_once_it_is_distributed(
     monkeypatch.setattr("chartdistill.training.train.check_rows", _stop)
     left: list[Any] = []
 
-    def keep(*_: Any, check: Any) -> None:
+    def keep(*_: Any, check: Any, **others: Any) -> None:
         left.append(check)
         raise InterruptedError
 
