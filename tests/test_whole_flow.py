@@ -12,6 +12,7 @@ import sys
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -36,7 +37,7 @@ def interrupted_as_its_engine_starts(command: Sequence[str], environment: Mappin
         group = psutil.Process(ours.pid)
         until = time.monotonic() + 200
         started: set[psutil.Process] = set()
-        while not any("spawn_main" in " ".join(one.cmdline()) for one in started if one.is_running()):
+        while not any(map(_is_an_engine, started)):
             assert ours.poll() is None and time.monotonic() < until, log.read_text()
             time.sleep(0.2)
             started |= set(group.children(recursive=True))
@@ -46,6 +47,12 @@ def interrupted_as_its_engine_starts(command: Sequence[str], environment: Mappin
         assert ours.wait(100) == 130, log.read_text()
     assert psutil.wait_procs(started, timeout=10)[1] == []
     return log.read_text()
+
+
+def _is_an_engine(process: psutil.Process) -> bool:
+    with suppress(psutil.Error):  # it has ended since
+        return "spawn_main" in " ".join(process.cmdline())
+    return False
 
 
 @pytest.mark.slow
