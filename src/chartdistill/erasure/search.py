@@ -67,6 +67,8 @@ def search(folder: Path, traces: Traces, passed_over: Callable[[Path], bool] = l
         try:
             with path.open("rb") as stream:
                 kind = _left_in(stream, traces)
+        except UnopenedError as error:
+            kind = f"cannot be read ({error})"
         except OSError as error:
             kind = f"cannot be read ({error.strerror or type(error).__name__})"
         if kind is None and traces.named_by(path.relative_to(folder)):
@@ -74,6 +76,10 @@ def search(folder: Path, traces: Traces, passed_over: Callable[[Path], bool] = l
         if kind is not None:
             found.left[path] = kind
     return found
+
+
+class UnopenedError(Exception):
+    """What stands in an archive cannot be looked at, however deep it lies: no proof of the file that holds it."""
 
 
 def files_below(folder: Path) -> Iterator[Path]:
@@ -118,7 +124,7 @@ def _members(stream: IO[bytes], depth: int) -> Iterator[str]:
                 yield name
                 yield from _texts(io.BytesIO(archive.read(name)), depth + 1)
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
-        raise OSError(0, f"a zip file that cannot be opened: {type(error).__name__}") from error
+        raise UnopenedError(f"a zip file that cannot be opened: {type(error).__name__}") from error
 
 
 def _unpacked(opener: Callable[[IO[bytes]], Any], stream: IO[bytes], depth: int) -> Iterator[str]:
