@@ -153,6 +153,19 @@ class Environment:
             command = [self.python, "-m", "pip", "--disable-pip-version-check", "uninstall", "--quiet", "--yes", *names]
             subprocess.run(command, env=self.variables, check=True)
 
+    def compile(self) -> None:
+        """Bytecode of all packages, where no process will write it: pip's part, which uv leaves to the first import.
+
+        Without it every start of a program compiles all that it imports again: of vLLM half a minute and more.
+        """
+        say("compiling the packages, since PYTHONDONTWRITEBYTECODE is set (a minute or two on two cores)")
+        modules = subprocess.run([self.python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
+                                 env=self.variables, capture_output=True, text=True, check=True)  # fmt: skip
+        folders = [modules.stdout.strip(), str(ROOT / "src")]
+        # Some packages ship templates and tests that are no Python of this version: no fault of ours, nor one that stops.
+        subprocess.run([self.python, "-m", "compileall", "-q", "-j", "0", *folders],
+                       env=self.variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)  # fmt: skip
+
     def install_project(self) -> None:
         """This project itself, editable."""
         pip = [self.python, "-m", "pip", "--disable-pip-version-check", "--no-input", "install"]
@@ -242,6 +255,8 @@ def bring_up_to_date(arguments: argparse.Namespace) -> None:
         say(f"PyTorch's CPU build ({lock['torch'].split()[0]}) cannot be had for Python {python} from here")
         raise SystemExit(NO_TORCH)
     environment.install_project()
+    if sys.dont_write_bytecode:
+        environment.compile()
     environment.copy.write_text(text, encoding="utf-8")
     environment.changing.unlink()
     if arguments.bundle:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from chartdistill.cli import build_parser
+from chartdistill.command_line import build_parser
 from chartdistill.runtime.shards import Shard
 from places import SCRIPTS
 
