@@ -13,7 +13,7 @@
 #                         then: .venv/bin/python scripts/bundle.py dir --sign-off NAME   the licences have been read
 # make lock               resolve the lock files again
 # make bench-label        how fast the teacher labels, beside the other ways to do it
-# make bench-threads      how many threads an engine on this CPU should have, with two teachers
+# make bench-engine       where vLLM's engine should live on this CPU, with two teachers
 # make bench-train        how fast the student is trained, beside separate rows and TRL (pip install --no-deps "trl==1.16.*")
 # make study              who can teach the demo's student, with which filter, from how many records
 # More: docs/your-charts.md (distill), docs/development.md (check), docs/gpu-box.md (bundle, install), docs/labelling.md
@@ -29,7 +29,7 @@ SMALL_MODEL_NAME = SmolLM2-135M-Instruct
 RUN_ARGS = $(if $(RECORDS),--records "$(RECORDS)") \
            $(if $(RUN_DIR),--run-dir "$(RUN_DIR)",$(if $(RECORDS),--run-dir "runs/$$(basename "$(RECORDS)")"))
 
-.PHONY: distill demo model test check setup demo-models teacher-adapter bench-label bench-threads bench-train study lock \
+.PHONY: distill demo model test check setup demo-models teacher-adapter bench-label bench-engine bench-train study lock \
         bundle install clean
 
 distill: $(READY)
@@ -88,8 +88,8 @@ bench-label: $(READY)
 	$(PY) scripts/bench_label.py --records 200 --cache-tokens 32000 --arms ours question_major \
 		--out runs/bench/label-overflow.json
 
-bench-threads: model
-	$(PY) scripts/bench_threads.py
+bench-engine: model
+	$(PY) scripts/bench_engine.py
 
 bench-train: $(READY)
 	$(PY) scripts/bench_train.py

@@ -162,9 +162,9 @@ class Environment:
         modules = subprocess.run([self.python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
                                  env=self.variables, capture_output=True, text=True, check=True)  # fmt: skip
         folders = [modules.stdout.strip(), str(ROOT / "src")]
-        # Some packages ship templates and tests that are no Python of this version: no fault of ours, nor one that stops.
+        # Some packages ship templates and tests that are no Python of this version: no fault, and none that stops.
         subprocess.run([self.python, "-m", "compileall", "-q", "-j", "0", *folders],
-                       env=self.variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)  # fmt: skip
+                       env=self.variables, capture_output=True, check=False)  # fmt: skip
 
     def install_project(self) -> None:
         """This project itself, editable."""

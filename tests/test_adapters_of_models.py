@@ -123,7 +123,6 @@ def facts(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.vllm
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("engine", ["transformers", "vllm"])
 def test_a_whole_run_with_both(tmp_path: Path, users_environment: dict[str, str], engine: str) -> None:

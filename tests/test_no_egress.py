@@ -44,7 +44,6 @@ def run(command: list[str], environment: dict[str, str]) -> subprocess.Completed
 
 
 @pytest.mark.slow
-@pytest.mark.vllm
 @pytest.mark.timeout(1800)
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 def test_no_process_connects_to_another_machine(tmp_path: Path, users_environment: dict[str, str]) -> None:

@@ -56,7 +56,6 @@ def _is_an_engine(process: psutil.Process) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.vllm
 @pytest.mark.timeout(540)
 def test_the_whole_flow_on_vllm_where_there_is_loopback_alone(
     tmp_path: Path, users_environment: dict[str, str]

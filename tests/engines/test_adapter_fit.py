@@ -53,7 +53,6 @@ def test_a_running_endpoint_gets_no_adapter(tiny_model: Path, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-@pytest.mark.vllm
 def test_what_is_refused_is_what_vllm_refuses() -> None:
     from vllm.lora.peft_helper import PEFTHelper
 
@@ -64,7 +63,6 @@ def test_what_is_refused_is_what_vllm_refuses() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.vllm
 @pytest.mark.parametrize("name", list(ENGINES))
 def test_all_answers_come_with_the_adapter(name: str, served_model: Path, tmp_path: Path) -> None:
     """Of a rank that vLLM rounds up."""

@@ -21,6 +21,7 @@ from chartdistill.doctor.memory_plan import label_plan
 from chartdistill.doctor.model_shape import read_shape
 from chartdistill.doctor.workload import Work
 from chartdistill.engines import Generation, Generator, OpenAIEngine, Request, TransformersEngine, VllmEngine
+from chartdistill.engines.vllm_in_process import PROCESSES
 from chartdistill.errors import ConfigError, EngineError
 from chartdistill.prompting.chart_spans import SpanGrammar
 from chartdistill.runtime.model_folder import load_tokenizer
@@ -34,6 +35,7 @@ SERVED = VllmEngine(dtype="float32", max_model_len_tokens=LONGEST, max_num_seqs=
 ENGINES = {
     "transformers": TransformersEngine(dtype="float32", batch_size=5),
     "vllm": SERVED,
+    "vllm with processes": SERVED,  # as on cards
     "openai": OpenAIEngine(serve=SERVED, max_retries=1),
 }
 CHARTS = [
@@ -50,8 +52,11 @@ PATTERN = r"(None found|[a-z]{3,9} \| (start|stop)(\n[a-z]{3,9} \| (start|stop))
 
 @pytest.fixture(scope="module", params=list(ENGINES))
 def generator(request: pytest.FixtureRequest, served_model: Path) -> Iterator[Generator]:
-    with ENGINES[request.param].open(served_model, lora_rank=8, with_spans=request.param != "openai") as opened:
-        yield opened
+    engine, with_spans = ENGINES[request.param], request.param != "openai"
+    with pytest.MonkeyPatch.context() as variables:
+        variables.setenv(PROCESSES, str(int(request.param == "vllm with processes")))
+        with engine.open(served_model, lora_rank=8, with_spans=with_spans) as opened:
+            yield opened
 
 
 @pytest.fixture(scope="module")
@@ -356,7 +361,7 @@ def test_chat_gives_what_its_prompt_gives(
         pass
 
 
-@pytest.mark.parametrize("generator", ["vllm", "openai"], indirect=True)
+@pytest.mark.parametrize("generator", ["vllm with processes", "openai"], indirect=True)
 def test_a_dead_engine_is_an_error_that_says_so(generator: Any, requests_: list[Request]) -> None:
     generator.generate(requests_[:1])
     kill_engine_processes()
@@ -364,7 +369,10 @@ def test_a_dead_engine_is_an_error_that_says_so(generator: Any, requests_: list[
     assert "finished before is kept" in Asking(generator, requests_).words()
 
 
-def test_an_engine_that_is_killed_while_it_answers_is_an_error(served_model: Path, requests_: list[Request]) -> None:
+def test_an_engine_that_is_killed_while_it_answers_is_an_error(
+    served_model: Path, requests_: list[Request], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PROCESSES, "1")
     with SERVED.open(served_model) as generator:
         generator.generate(requests_[:1])
         asking = Asking(generator, [replace(request, max_tokens=200) for request in requests_ * 100])

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from chartdistill.engines import OpenAIEngine
+from chartdistill.engines.vllm_in_process import PROCESSES
 from chartdistill.errors import EngineError
 
 pytestmark = [pytest.mark.slow, pytest.mark.vllm]
@@ -57,10 +58,11 @@ def test_a_server_that_does_not_start_in_time_is_an_error_and_is_gone(served_mod
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_an_engine_ends_with_the_process_that_started_it(
-    served_model: Path, how: signal.Signals, temporary: Path
+    served_model: Path, how: signal.Signals, temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import psutil
 
+    monkeypatch.setenv(PROCESSES, "1")
     program = (
         "import signal, sys, time; from pathlib import Path; from chartdistill.engines import VllmEngine\n"
         "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\n"  # as the command line does

@@ -9,19 +9,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from transformers import AutoModelForCausalLM
 
-from chartdistill.engines.process_variables import num_cores, num_cpu_threads, step_seconds
+from chartdistill.engines.process_variables import num_cores
 from chartdistill.engines.vllm_engine import VllmEngine
-from chartdistill.runtime.cpu_products import flops_per_second
 from chartdistill.runtime.cuda_toolkit import find_nvcc
-from chartdistill.runtime.model_folder import num_parameters
 
 ON_A_CARD = """
 import json, os, subprocess, sys
 from pathlib import Path
 from chartdistill.engines.vllm_engine import VllmEngine
-os.environ.update(VllmEngine().environment(on_cpu=False, sockets="/tmp", model=Path("/tmp")))
+os.environ.update(VllmEngine().environment(on_cpu=False, sockets="/tmp"))
 ask = "import json, vllm.envs as e; print(json.dumps([e.VLLM_USE_FLASHINFER_SAMPLER, e.VLLM_USE_DEEP_GEMM, " \\
       "e.VLLM_MOE_USE_DEEP_GEMM, e.is_set('VLLM_MOE_USE_DEEP_GEMM')]))"
 print(subprocess.run([sys.executable, "-c", ask], check=True, capture_output=True, text=True).stdout)
@@ -76,26 +73,7 @@ def test_nvcc_is_looked_for_as_its_callers_do(tmp_path: Path, monkeypatch: pytes
     assert find_nvcc() is None
 
 
-@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 1), (3, 2), (4, 3), (64, 63)])
-def test_a_core_is_left_to_the_scheduler_where_barriers_are_many(cores: int, threads: int) -> None:
-    assert num_cpu_threads(cores, step_s=0.5) == threads
-    assert num_cpu_threads(cores, step_s=4.0) == cores
-
-
-def test_how_long_a_step_is_is_computed_from_the_model_and_measured_on_the_cpu(
-    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A small model leaves a core; one whose products take seconds does not, by the same rule."""
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setenv("CHARTDISTILL_CPU_THREADS", "4")
-    model = AutoModelForCausalLM.from_pretrained(tiny_model)
-    assert num_parameters(tiny_model) == sum(weight.numel() for weight in model.parameters())
-    assert VllmEngine().environment(True, "/tmp", tiny_model)["OMP_NUM_THREADS"] == "3"
-    large = step_seconds(70_000_000_000, flops_per_second("float32"))
-    assert num_cpu_threads(4, large) == 4
-
-
-def test_a_worker_computes_with_the_threads_it_is_told(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_computes_with_the_threads_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cores that are withheld from this process do not count, and a share of the machine is one."""
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.delenv("CHARTDISTILL_CPU_THREADS", raising=False)
@@ -107,11 +85,11 @@ def test_a_worker_computes_with_the_threads_it_is_told(tiny_model: Path, monkeyp
     finally:
         os.sched_setaffinity(0, allowed)
     monkeypatch.setenv("CHARTDISTILL_CPU_THREADS", "2")
-    variables = VllmEngine().environment(on_cpu=True, sockets="/tmp", model=tiny_model)
+    variables = VllmEngine().environment(on_cpu=True, sockets="/tmp")
     asked = "import torch; print(torch.get_num_threads())"
     done = subprocess.run(
         [sys.executable, "-c", asked], env={**os.environ, **variables}, check=True, capture_output=True, text=True
     )
-    assert done.stdout.split() == ["1"]
-    monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    assert VllmEngine().environment(on_cpu=True, sockets="/tmp", model=tiny_model)["OMP_NUM_THREADS"] == "2"
+    assert done.stdout.split() == ["2"]
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert VllmEngine().environment(on_cpu=True, sockets="/tmp")["OMP_NUM_THREADS"] == "3"

@@ -188,7 +188,6 @@ def test_a_shard_by_hand_is_refused(tmp_path: Path, tiny_model: Path) -> None:
     assert done.returncode == 2 and "Run `evaluate` without it" in done.stderr
 
 
-@pytest.mark.vllm
 def test_two_real_vllm_engines_answer_as_one(tmp_path: Path) -> None:
     model = ROOT / "src/chartdistill/demo/models/student"
     runs = []

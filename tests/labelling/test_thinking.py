@@ -240,7 +240,6 @@ def test_a_mark_in_pieces_and_a_thought_too_long_with_a_real_model(tmp_path: Pat
 
 
 @pytest.mark.slow
-@pytest.mark.vllm
 def test_a_model_that_thinks_labels_within_spans_through_vllm(thinker: Path, tmp_path: Path) -> None:
     check_real(tmp_path, thinker, SERVED, shared=True)
 

@@ -131,7 +131,6 @@ class SmallCache(VllmEngine):
 
 
 @pytest.mark.slow
-@pytest.mark.vllm
 def test_prefixes_are_found_in_a_cache_that_two_windows_share(tmp_path: Path) -> None:
     """Real vLLM with 4,096 tokens of cache: 48 charts of the demo are four times as many."""
     given: list[list[Label]] = []

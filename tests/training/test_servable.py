@@ -103,7 +103,6 @@ def test_an_architecture_for_which_vllm_takes_no_adapters_is_refused(tmp_path: P
 
 
 @pytest.mark.slow
-@pytest.mark.vllm
 def test_what_is_read_of_vllms_models_is_what_they_say() -> None:
     from vllm.model_executor.models.registry import ModelRegistry
 

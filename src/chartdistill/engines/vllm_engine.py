@@ -1,11 +1,11 @@
-"""vLLM, in process. The model itself runs in vLLM's own worker processes, which end with the `with` block."""
+"""vLLM, from Python. On a CPU the engine is in this process; on cards it has processes that end with the block."""
 
 from __future__ import annotations
 
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -23,11 +23,12 @@ from chartdistill.engines.contract import (
     refuse_constrained_thought,
     too_long,
 )
-from chartdistill.engines.process_variables import cuda_variables, num_cores, num_cpu_threads, step_seconds
+from chartdistill.engines.process_variables import cuda_variables, num_cores
+from chartdistill.engines.vllm_in_process import PROCESSES, THREADS, borrow_process, end_on_failure
 from chartdistill.engines.watch import descendants, ended_with_us, socket_folder
 from chartdistill.errors import ConfigError, EngineError
-from chartdistill.runtime.cpu_products import flops_per_second, prefers_bfloat16
-from chartdistill.runtime.model_folder import load_tokenizer, num_parameters
+from chartdistill.runtime.cpu_products import prefers_bfloat16
+from chartdistill.runtime.model_folder import load_tokenizer
 from chartdistill.runtime.processes import children_import_us, children_without_interrupts
 from chartdistill.schema import CUT
 
@@ -36,7 +37,6 @@ LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 
 SPANS_ARGUMENT = "chartdistill_spans"
 """Under which a request's `extra_args` hold its spans."""
-_THREADS = "OMP_NUM_THREADS"
 DIED = "vLLM's engine process died while it was answering (out of memory, or killed)"
 IF_IT_DIES_AGAIN = (
     "If it dies again, set VLLM_LOGGING_LEVEL=INFO to see why, or lower the engine's max_num_seqs, "
@@ -107,15 +107,23 @@ class VllmEngine(BaseModel):
             EngineError: vLLM is not installed, or did not start.
         """
 
-        def make(arguments: dict[str, Any]) -> tuple[Any, Any]:
-            from vllm import LLM
+        with ExitStack() as borrowed:
 
-            engine = LLM(model=str(model), use_tqdm_on_load=False, **arguments)
-            return engine, engine.llm_engine.engine_core
+            def make(arguments: dict[str, Any]) -> tuple[Any, Any]:
+                from vllm import LLM, envs
 
-        with self.started(model, lora_rank, with_spans, make) as (engine, client):
-            threading.Thread(target=_report_death, args=(client,), daemon=True).start()
-            yield _VllmGenerator(engine, load_tokenizer(model), with_spans)
+                if os.environ.get(PROCESSES) == "0" and not borrowed.enter_context(borrow_process()):
+                    os.environ[PROCESSES] = "1"
+                    envs.disable_envs_cache()  # one that is open in this process has filled it
+                engine = LLM(model=str(model), use_tqdm_on_load=False, **arguments)
+                return engine, engine.llm_engine.engine_core
+
+            with self.started(model, lora_rank, with_spans, make) as (engine, client):
+                if _engine_processes(client):
+                    threading.Thread(target=_report_death, args=(client,), daemon=True).start()
+                else:
+                    end_on_failure(client)
+                yield _VllmGenerator(engine, load_tokenizer(model), with_spans)
 
     @contextmanager
     def started(
@@ -138,8 +146,8 @@ class VllmEngine(BaseModel):
             raise EngineError(f"vLLM is not installed here ({error}). Run `make setup`.") from error
         on_cpu = not torch.cuda.is_available()
         with socket_folder() as sockets:
-            threads_given = os.environ.get(_THREADS)
-            os.environ.update(self.environment(on_cpu, sockets, model))
+            given = {name: os.environ.get(name) for name in (THREADS, PROCESSES)}
+            os.environ.update(self.environment(on_cpu, sockets))
             arguments = self.arguments(on_cpu, lora_rank)
             if with_spans:
                 os.environ["VLLM_USE_V2_MODEL_RUNNER"] = "0"  # each of vLLM's two runners has its own interface
@@ -147,10 +155,11 @@ class VllmEngine(BaseModel):
             try:
                 with children_import_us(), children_without_interrupts():  # theirs would be tracebacks
                     engine, client = make(arguments)
-            except (RuntimeError, ValueError, OSError) as error:
+            except Exception as error:  # of vLLM, torch and the model's own code
                 raise EngineError(f"vLLM did not start on {model}: {error}") from error
             finally:
-                _set(_THREADS, threads_given)  # the next engine of this process has a count of its own
+                for name, value in given.items():  # those of the next engine of this process are its own
+                    _set(name, value)
             with ended_with_us(_engine_processes(client)):
                 try:
                     yield engine, client
@@ -194,17 +203,12 @@ class VllmEngine(BaseModel):
     def _dtype_on_cpu(self) -> str:
         return "float32" if self.dtype == "auto" and not prefers_bfloat16() else self.dtype
 
-    def _step_seconds(self, model: Path) -> float:
-        dtype = self._dtype_on_cpu()
-        return step_seconds(num_parameters(model), flops_per_second("bfloat16" if dtype == "auto" else dtype))
-
-    def environment(self, on_cpu: bool, sockets: str, model: Path) -> dict[str, str]:
+    def environment(self, on_cpu: bool, sockets: str) -> dict[str, str]:
         """Variables of the process vLLM runs in. What the user has set stays, but for what is a matter of this engine.
 
         Args:
             on_cpu: whether there is no GPU.
             sockets: the engine's own folder (see `watch.socket_folder`).
-            model: the folder of the model that it will run.
         """
         variables = {
             # Set VLLM_LOGGING_LEVEL=INFO to see how the engine starts; request texts are never logged.
@@ -213,7 +217,8 @@ class VllmEngine(BaseModel):
         }
         if on_cpu:
             variables["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"  # "auto" counts physical cores only
-            variables[_THREADS] = str(num_cpu_threads(num_cores(), self._step_seconds(model)))
+            variables[THREADS] = str(num_cores())
+            variables[PROCESSES] = "0" if self.tensor_parallel_size == 1 else "1"
         else:
             variables |= cuda_variables()
         variables = {name: os.environ.get(name, value) for name, value in variables.items()}
@@ -246,11 +251,8 @@ def _report_death(client: Any) -> None:
     vLLM's own monitor closes the sockets, but leaves `SyncMPClient.get_output` waiting on its queue for ever. An
     engine that we stop ends here too, with nobody left to read the error.
     """
-    from vllm.v1.engine.core_client import SyncMPClient
     from vllm.v1.engine.exceptions import EngineDeadError
 
-    if not isinstance(client, SyncMPClient):  # VLLM_ENABLE_V1_MULTIPROCESSING=0: the engine is this process
-        return
     processes = client.resources.engine_manager.processes
     while all(process.is_alive() for process in processes):
         # Not by sentinels alone: one is a pipe, which forked workers inherit and may keep open.

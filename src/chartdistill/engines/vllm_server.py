@@ -76,7 +76,7 @@ def serve(
         tempfile.TemporaryFile() if log is None else open(log, "w+b", opener=_only_for_us) as written,
         socket_folder() as sockets,
     ):
-        environment |= options.environment(on_cpu, sockets, model)
+        environment |= options.environment(on_cpu, sockets)
         process = subprocess.Popen(
             command, env=environment, stdin=subprocess.DEVNULL, stdout=written, stderr=written, start_new_session=True
         )

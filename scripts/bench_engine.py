@@ -1,13 +1,12 @@
-"""How many threads vLLM's worker should have on this CPU: `label` with two teachers, in interleaved rounds.
+"""Where vLLM's engine should live on this CPU: `label` with two teachers, in interleaved rounds.
 
-    make bench-threads
-    python scripts/bench_threads.py --rounds 4 --teachers demo
+    make bench-engine
+    python scripts/bench_engine.py --rounds 4 --teachers demo
 
-Ways: `ours` (what the engine takes by itself: a core is left to the scheduler, which polls), `all` (a thread on every
-core), `all_no_spin` (as `all`, but a thread that waits at a barrier sleeps at once: GOMP_SPINCOUNT=100). Teachers: the
-demo's with synthetic charts, and SmolLM2-135M-Instruct with the shipped adapter and 16 invented charts of people's
-language. Each way of a round is a run of its own, so every engine is cold; only the seconds of asking are compared, and
-the labels with those of `ours`.
+Ways: `ours` (in the process that asks), `processes` (vLLM's own two, with a thread on every core), `processes, a core
+left` (to the one that schedules, which polls). Teachers: the demo's with synthetic charts, and SmolLM2-135M-Instruct
+with the shipped adapter and 16 invented charts of people's language. Each way of a round is a run of its own, so every
+engine is cold. Compared are the seconds of asking, the seconds of the whole verb, and the labels with those of `ours`.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from typing import Any
 
 import yaml
 
+from chartdistill.engines.vllm_in_process import PROCESSES, THREADS
 from chartdistill.records.sources.written import CHARTS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,8 +34,12 @@ TEACHERS = {"demo": "configs/demo.yaml", "smollm2": "configs/cpu-smollm2.yaml"}
 
 def ways(cores: int) -> dict[str, dict[str, str]]:
     """Name -> variables."""
-    every = {"OMP_NUM_THREADS": str(cores)}
-    return {"ours": {}, "all": every, "all_no_spin": every | {"GOMP_SPINCOUNT": "100"}}
+    processes = {PROCESSES: "1"}
+    return {
+        "ours": {},
+        "processes": processes,
+        "processes, a core left": processes | {THREADS: str(max(1, cores - 1))},
+    }
 
 
 def prepare(teacher: str, folder: Path) -> Path:
@@ -59,15 +63,15 @@ def prepare(teacher: str, folder: Path) -> Path:
     return path
 
 
-def measure(config: Path, run_dir: Path, variables: dict[str, str]) -> tuple[float, str]:
-    """Seconds of asking, and a hash of the answers."""
-    environment = {name: value for name, value in os.environ.items() if name not in ("OMP_NUM_THREADS",)} | variables
+def measure(config: Path, run_dir: Path, variables: dict[str, str]) -> tuple[float, float, str]:
+    """Seconds of asking, seconds of the verb, and a hash of the answers."""
+    environment = {name: value for name, value in os.environ.items() if name not in (THREADS, PROCESSES)} | variables
     command = [sys.executable, "-m", "chartdistill", "run", str(config), "--run-dir", str(run_dir)]
     subprocess.run([*command, "--until", "label", "--quiet"], check=True, env=environment, cwd=ROOT)
     manifest: dict[str, Any] = json.loads((run_dir / "labels/manifest.json").read_text())
     rows = [json.loads(line) for line in (run_dir / "labels/labels.jsonl").read_text().splitlines()]
     answers = json.dumps([[row["record"], row["task"], row["completion"]] for row in rows])
-    return manifest["generate_seconds"], hashlib.sha256(answers.encode()).hexdigest()
+    return manifest["generate_seconds"], manifest["seconds"], hashlib.sha256(answers.encode()).hexdigest()
 
 
 def main() -> None:
@@ -79,16 +83,24 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for teacher in arguments.teachers:
             config = prepare(teacher, Path(folder))
-            seconds: dict[str, list[float]] = {name: [] for name in ways(cores)}
+            asking: dict[str, list[float]] = {name: [] for name in ways(cores)}
+            whole: dict[str, list[float]] = {name: [] for name in ways(cores)}
             answers: dict[str, str] = {}
             for number in range(arguments.rounds):
                 for name, variables in ways(cores).items():
-                    took, answers[name] = measure(config, Path(folder) / f"{teacher}-{name}-{number}", variables)
-                    seconds[name].append(took)
-            for name, each in seconds.items():
+                    run_dir = Path(folder) / f"{teacher}-{name.replace(' ', '-')}-{number}"
+                    took, verb, answers[name] = measure(config, run_dir, variables)
+                    asking[name].append(took)
+                    whole[name].append(verb)
+            for name in asking:
                 same = "" if answers[name] == answers["ours"] else "  other answers than ours"
-                shown = f"{statistics.median(each):.1f} s ({min(each):.1f} to {max(each):.1f})"
-                print(f"{teacher:<8} {cores} cores  {name:<12} {shown}{same}", flush=True)
+                print(f"{teacher:<8} {cores} cores  {name:<22} asking {shown(asking[name])}, "
+                      f"with the start {shown(whole[name])}{same}", flush=True)  # fmt: skip
+
+
+def shown(seconds: list[float]) -> str:
+    """Median and range."""
+    return f"{statistics.median(seconds):.1f} s ({min(seconds):.1f} to {max(seconds):.1f})"
 
 
 if __name__ == "__main__":

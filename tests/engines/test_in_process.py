@@ -1,0 +1,132 @@
+"""vLLM's engine in the process that asks: it gives back what it borrows, and its failure is as final as a death."""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from chartdistill.engines import Request, VllmEngine
+from chartdistill.engines.vllm_in_process import PROCESSES, borrow_process, num_memory_nodes
+from chartdistill.errors import EngineError
+
+pytestmark = pytest.mark.slow
+
+ENGINE = VllmEngine(dtype="float32", max_model_len_tokens=256, max_num_seqs=8)
+REQUESTS = [Request(tuple(range(5 + n, 60 + n)), 12, stop_id=1) for n in range(4)]
+
+
+@pytest.fixture(autouse=True)
+def _as_nobody_has_set_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(PROCESSES, raising=False)
+
+
+def children() -> set[int]:
+    return {child.pid for child in psutil.Process().children(recursive=True) if "VLLM" in child.name()}
+
+
+def state_of_this_process() -> dict[str, Any]:
+    import torch
+    import torch._dynamo
+
+    return {
+        "threads": torch.get_num_threads(),
+        "sets threads": torch.set_num_threads,
+        "random": random.getstate(),
+        "numpy": np.random.get_state()[1].tolist(),  # type: ignore[index]
+        "torch": torch.get_rng_state().tolist(),
+        "dtype": torch.get_default_dtype(),
+        "compiles nothing": torch._dynamo.config.disable,
+        "groups": torch.distributed.is_initialized(),
+        "frozen": gc.get_freeze_count(),
+        PROCESSES: os.environ.get(PROCESSES),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
+    }
+
+
+def test_all_that_vllm_changes_of_its_process_is_as_before(served_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    before, threads = state_of_this_process(), children()
+    torch.set_num_threads(1)
+    before["threads"] = 1
+    with ENGINE.open(served_model) as generator:
+        first = generator.generate(REQUESTS)
+        assert torch.get_num_threads() == 2
+        assert children() == threads, "no process was needed"
+    assert state_of_this_process() == before
+    with ENGINE.open(served_model) as generator:
+        assert generator.generate(REQUESTS) == first
+    assert state_of_this_process() == before
+
+
+def test_a_closed_engine_leaves_its_memory(served_model: Path) -> None:
+    """A cache filled with what these take, 5 MiB, is a GiB of address space; the model and its code are the rest."""
+    many = [Request(tuple(range(5 + n, 200 + n)), 20, stop_id=1) for n in range(60)]
+    grown = []
+    for _ in range(3):
+        with ENGINE.open(served_model) as generator:
+            generator.generate(many)
+        grown.append(psutil.Process().memory_info().rss / 2**20)
+    assert grown[2] - grown[0] < 100, grown
+
+
+def test_a_second_engine_has_processes_and_answers_alike(served_model: Path) -> None:
+    with ENGINE.open(served_model) as first:
+        expected = [answer.token_ids for answer in first.generate(REQUESTS)]
+        before = children()
+        with ENGINE.open(served_model) as second:
+            assert children() - before
+            assert [answer.token_ids for answer in second.generate(REQUESTS)] == expected
+        assert [answer.token_ids for answer in first.generate(REQUESTS)] == expected
+    assert PROCESSES not in os.environ
+
+
+def test_what_fails_as_it_computes_ends_it(served_model: Path) -> None:
+    """A seeded request whose prompt is computed in two steps fails in vLLM's CPU worker; see VllmEngine.arguments."""
+    in_steps = ENGINE.model_copy(update={"max_num_batched_tokens": 32})
+    seeded = [Request(request.prompt_ids, 12, stop_id=1, temperature=1.0, seed=7) for request in REQUESTS]
+    with in_steps.open(served_model) as generator:
+        assert all(answer.failure is None for answer in generator.generate(REQUESTS))
+        for asked in (seeded, REQUESTS):
+            with pytest.raises(EngineError, match="finished before is kept"):
+                generator.generate(asked)
+    with ENGINE.open(served_model) as generator:
+        assert all(answer.failure is None for answer in generator.generate(REQUESTS))
+
+
+def test_one_that_does_not_start_leaves_the_process_as_it_was(served_model: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for file in served_model.iterdir():
+        if file.suffix != ".safetensors":
+            (broken / file.name).write_bytes(file.read_bytes())
+    (broken / "model.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{}              ")
+    before = state_of_this_process()
+    with pytest.raises(EngineError, match=r"(?s)did not start on .*broken"), ENGINE.open(broken):
+        pass
+    assert state_of_this_process() == before
+    with ENGINE.open(served_model) as generator:
+        assert all(answer.failure is None for answer in generator.generate(REQUESTS))
+
+
+def test_the_process_is_not_lent_where_vllm_would_take_what_is_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    assert num_memory_nodes() >= 1
+    with borrow_process() as lent, borrow_process() as again:
+        assert lent and not again
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    try:
+        with borrow_process() as lent:
+            assert not lent
+        assert torch.distributed.is_initialized(), "a group that somebody else made stays"
+    finally:
+        torch.distributed.destroy_process_group()
