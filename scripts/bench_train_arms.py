@@ -163,8 +163,9 @@ def ours(point: Point, shared: bool) -> Trained:
     ends: list[float] = []
 
     def progress(done: int, total: int | None = None, tokens: int = 0) -> None:
-        _wait_for_device()
-        ends.append(time.monotonic())
+        if done:  # what is said before the first step is none
+            _wait_for_device()
+            ends.append(time.monotonic())
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
