@@ -21,6 +21,19 @@ def test_a_benchmark_finds_what_it_uses(script: Path) -> None:
     assert said.returncode == 0, said.stderr
 
 
+@pytest.mark.slow
+def test_our_arm_of_the_training_benchmark_runs(tmp_path: Path) -> None:
+    out = tmp_path / "train.json"
+    sizes = "--shape tiny --dtype float32 --tasks 2 --record-tokens 60 --records-per-step 1 --steps 2 --rounds 1"
+    command = [sys.executable, str(SCRIPTS / "bench_train.py"), *sizes.split(), "--arms", "ours"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    said = subprocess.run(
+        [*command, "--out", str(out)], capture_output=True, text=True, env=environment, cwd=tmp_path, check=False
+    )
+    assert said.returncode == 0 and "not run" not in said.stdout, said.stdout + said.stderr
+    assert out.exists()
+
+
 OPEN_MODELS = ("VllmEngine", "ask_sheets", "open_teacher", "load_tokenizer", "from_pretrained")
 
 
