@@ -159,6 +159,7 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
     parser.add_argument("--vary", action="store_true", help="records of half to twice as many tokens; our arms alone")
     parser.add_argument("--checkpointing", action="store_true", help="gradient checkpointing; our arms alone")
+    parser.add_argument("--compile", action="store_true", help="decoder layers through torch.compile; our arms alone")
     parser.add_argument("--apart", action="store_true", help="one arm after the other: where two do not fit on a GPU")
     parser.add_argument("--out", type=Path, default=Path("runs/bench/train.json"))
     parser.add_argument("--serve", choices=ARMS, help=argparse.SUPPRESS)
@@ -166,8 +167,10 @@ def main() -> None:
     if arguments.serve:
         serve(arguments.serve, arguments.threads)
         return
-    if (arguments.vary or arguments.checkpointing) and not all(name.startswith("ours") for name in arguments.arms):
-        parser.error("--vary and --checkpointing are for our own arms: add --arms ours ours_separate")
+    if (arguments.vary or arguments.checkpointing or arguments.compile) and not all(
+        name.startswith("ours") for name in arguments.arms
+    ):
+        parser.error("--vary, --checkpointing and --compile are for our own arms: add --arms ours ours_separate")
     if any(name.startswith("trl") for name in arguments.arms) and find_spec("trl") is None:
         print('bench_train: TRL is not installed, so its arms are left out: pip install --no-deps "trl==1.16.*"')
         arguments.arms = [name for name in arguments.arms if not name.startswith("trl")]
@@ -180,6 +183,7 @@ def main() -> None:
                 arguments.shape, arguments.dtype, arguments.attention, tasks, record_tokens,
                 arguments.records_per_step, arguments.tokens_per_pass, arguments.steps, arguments.vary,
                 arguments.checkpointing,
+                arguments.compile,
             )  # fmt: skip
             arms = measure(point, together, arguments.rounds)
             for name in arguments.arms if arguments.apart else ():

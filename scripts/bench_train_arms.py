@@ -43,6 +43,7 @@ class Point:
     vary: bool = False
     """Records of half to twice as many tokens, no two of one length; else all of one."""
     checkpointing: bool = False
+    compile: bool = False
 
     @property
     def row_tokens(self) -> int:
@@ -153,12 +154,13 @@ def rows_of(examples: list[Any]) -> list[dict[str, list[int]]]:
 def ours(point: Point, shared: bool) -> Trained:
     """Our trainer, as `train` runs it."""
     from chartdistill.training import TrainOptions
+    from chartdistill.training.compiled import compile_layers
     from chartdistill.training.trainer import Rows, run_training
 
     options = TrainOptions(
         epochs=1, records_per_step=point.records_per_step, validation_passes=0, checkpoints=1, keep="last",
         tokens_per_pass=point.tokens_per_pass, dtype=point.dtype, learning_rate=LEARNING_RATE,
-        gradient_checkpointing=point.checkpointing,
+        gradient_checkpointing=point.checkpointing, compile=point.compile,
     )  # fmt: skip
     ends: list[float] = []
 
@@ -170,6 +172,8 @@ def ours(point: Point, shared: bool) -> Trained:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         model = make_model(point.shape, point.dtype, ours=True)
+        if point.compile:
+            compile_layers(model)
         run_training(model, examples_of(point), [], options, folder, Rows(point.attention, shared, 0), progress)
         rows = [json.loads(line) for line in (folder / "training_log.jsonl").read_text().splitlines()]
     return Trained(ends, statistics.fmean(row["loss"] for row in rows))

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from chartdistill.training.compiled import uncompiled
 from chartdistill.training.memory import answer_tokens_at_once
 from chartdistill.training.model import compute_dtype, is_sharded
 
@@ -147,7 +148,7 @@ def _generate(
         width = len(prompts[chosen[-1]])
         ids = [[end_id] * (width - len(prompts[i])) + list(prompts[i]) for i in chosen]
         seen = [[0] * (width - len(prompts[i])) + [1] * len(prompts[i]) for i in chosen]
-        with torch.no_grad():
+        with torch.no_grad(), uncompiled():
             output = model.generate(
                 input_ids=torch.tensor(ids, device=model.device),
                 attention_mask=torch.tensor(seen, device=model.device),

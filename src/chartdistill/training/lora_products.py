@@ -13,7 +13,7 @@ Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models" (2021), equation
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache
 from typing import Any
 
 import torch
@@ -30,10 +30,25 @@ def fuse_lora_products(model: Any) -> int:
 
     fused = 0
     for layer in model.modules():
-        if isinstance(layer, LoraLayer) and (forward := _FORWARDS.get(type(layer).__name__)) and _is_plain(layer):
-            layer.forward = partial(forward, layer)
+        if isinstance(layer, LoraLayer) and type(layer).__name__ in _FORWARDS and _is_plain(layer):
+            layer.__class__ = _fused(type(layer))  # type: ignore[arg-type]  # a type can be hashed
             fused += 1
     return fused
+
+
+@cache
+def _fused(kind: Any) -> Any:
+    """PEFT's layer with our forward. A class, and no function on each layer, since a compiled layer (`train.compile`)
+    would be compiled again for each function."""
+    ours = _FORWARDS[kind.__name__]
+
+    def forward(self: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        if args or kwargs or self.disable_adapters or self.merged:
+            plain: torch.Tensor = kind.forward(self, x, *args, **kwargs)
+            return plain
+        return ours(self, x)
+
+    return type(kind.__name__, (kind,), {"forward": forward, "__module__": kind.__module__})
 
 
 def _is_plain(layer: Any) -> bool:
@@ -48,19 +63,13 @@ def _is_plain(layer: Any) -> bool:
     )
 
 
-def _forward(layer: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-    if args or kwargs or layer.disable_adapters or layer.merged:
-        plain: torch.Tensor = type(layer).forward(layer, x, *args, **kwargs)
-        return plain
+def _forward(layer: Any, x: torch.Tensor) -> torch.Tensor:
     base, (a, b, scale) = layer.base_layer, _matrices(layer)
     y: torch.Tensor = _LoraProduct.apply(x, base.weight, base.bias, a, b, scale)  # type: ignore[no-untyped-call]
     return y
 
 
-def _forward_beside(layer: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-    if args or kwargs or layer.disable_adapters or layer.merged:
-        plain: torch.Tensor = type(layer).forward(layer, x, *args, **kwargs)
-        return plain
+def _forward_beside(layer: Any, x: torch.Tensor) -> torch.Tensor:
     added: torch.Tensor = _AdapterProduct.apply(x, *_matrices(layer))  # type: ignore[no-untyped-call]
     y: torch.Tensor = layer.base_layer(x) + added
     return y

@@ -29,6 +29,7 @@ def load_model(folder: Path, options: TrainOptions, start: Path | None = None) -
         )
     from transformers import BitsAndBytesConfig
 
+    from chartdistill.training.compiled import compile_layers
     from chartdistill.training.lora_products import fuse_lora_products
 
     dtype = chosen_dtype(options)
@@ -39,6 +40,8 @@ def load_model(folder: Path, options: TrainOptions, start: Path | None = None) -
         )
     model = add_adapter(_load_whole(folder, "student", dtype, quantization), options, start)
     fuse_lora_products(model)
+    if options.compile:
+        compile_layers(model)
     return model
 
 

@@ -102,6 +102,9 @@ class TrainOptions(BaseModel):
     (measured, half a second), else float32."""
     gradient_checkpointing: bool = False
     """Less memory for about a third more time."""
+    compile: bool = Field(default=False, exclude_if=lambda compiled: not compiled)
+    """Decoder layers through torch.compile, once for rows of any length: fewer launches on a card, for half a minute or
+    more at the start. Needs a compiler. Not with load_in_4bit, nor with parallel: fsdp, where nobody has tried it."""
     parallel: Parallel = "ddp"
     """What each of several GPUs holds. ddp: the whole student, which is faster where it fits. fsdp: a share of its
     weights, gathered layer by layer when they are needed, for a student that one GPU cannot hold; not with
@@ -136,6 +139,13 @@ class TrainOptions(BaseModel):
                 "parallel is `fsdp`, but 4-bit weights cannot be distributed; set parallel: ddp (each GPU holds the "
                 "4-bit student) or load_in_4bit: false"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _compiled_layers_are_plain(self) -> Self:
+        if self.compile and (self.load_in_4bit or self.parallel == "fsdp"):
+            other = "load_in_4bit is true" if self.load_in_4bit else "parallel is `fsdp`"
+            raise ValueError(f"compile is true and {other}, which was never tried together; set compile: false")
         return self
 
     @model_validator(mode="after")

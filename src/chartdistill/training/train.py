@@ -38,6 +38,7 @@ from chartdistill.runtime.run_folder import (
 from chartdistill.runtime.run_locks import lock
 from chartdistill.runtime.tombstones import Tombstones
 from chartdistill.training.adapter import BaseName
+from chartdistill.training.compiled import compile_errors
 from chartdistill.training.distillation import check_vocabularies
 from chartdistill.training.dtype import choose_dtype, with_dtype
 from chartdistill.training.examples import check_lengths, read_examples
@@ -88,7 +89,7 @@ def train(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     asked = None if options.on_policy is None else _teachers_examples(run, options, examples.train, context)
     started = _begin(folder, mark, options)
     options = with_dtype(options, folder)
-    with memory_errors(options):
+    with memory_errors(options), compile_errors() if options.compile else nullcontext():
         model = load_model(model_folder, options, run.start())
         unfit = why_not_packed(model)
         rows, sharing = choose_rows(model, unfit, examples.train, options, builder.end_id)
