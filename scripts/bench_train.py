@@ -182,8 +182,7 @@ def main() -> None:
             point = Point(
                 arguments.shape, arguments.dtype, arguments.attention, tasks, record_tokens,
                 arguments.records_per_step, arguments.tokens_per_pass, arguments.steps, arguments.vary,
-                arguments.checkpointing,
-                arguments.compile,
+                arguments.checkpointing, arguments.compile,
             )  # fmt: skip
             arms = measure(point, together, arguments.rounds)
             for name in arguments.arms if arguments.apart else ():
