@@ -165,6 +165,29 @@ def test_ctrl_c_while_libraries_are_imported(library: str, where: str, heeds: bo
         assert "prepare" in said
 
 
+@pytest.mark.parametrize("where", ["in the open", "in a callback"])
+def test_being_told_to_end_while_libraries_are_imported(where: str) -> None:
+    """Python drops what a handler raises in a callback; a supervisor that asked must not be left waiting."""
+    command = [
+        sys.executable,
+        "-c",
+        SLOW_IMPORT,
+        where,
+        "chartdistill.pipeline",
+        "run",
+        "configs/demo.yaml",
+        "--dry-run",
+    ]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True
+    ) as verb:
+        assert verb.stdout is not None
+        assert verb.stdout.readline() == "importing\n"
+        os.killpg(verb.pid, signal.SIGTERM)
+        said, errors = verb.communicate(timeout=120)
+    assert (verb.returncode, said, errors) == (143, "", "")
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
 def test_the_completion_script_completes_verbs_and_options(shell: str) -> None:
     script = completion(shell)

@@ -155,3 +155,8 @@ def test_every_metric_is_in_the_catalogue() -> None:
 
 def test_no_room_is_called_utils() -> None:
     assert not [path for path in SOURCE.rglob("*") if path.stem in ("utils", "helpers", "common", "misc")]
+
+
+def test_the_run_folder_of_a_config_of_ones_own_is_never_committed() -> None:
+    """`chartdistill init mine`, as the README has it, writes charts' text into `mine/run`."""
+    assert "/*/run/" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()

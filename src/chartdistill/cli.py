@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
 _INTERRUPTED = 130
+_TOLD_TO_END = 143
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point. Exit codes: `command_line.EXIT_CODES`."""
-    sys.unraisablehook = _interrupt_again
+    sys.unraisablehook = _end_again
     try:
         code = _run(argv)
     except KeyboardInterrupt:
@@ -38,12 +39,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(code)
 
 
-def _interrupt_again(lost: UnraisableHookArgs) -> None:
-    """Ctrl-C that Python dropped, because it came in a callback (an import has many), comes again a moment later."""
-    if lost.exc_type is not KeyboardInterrupt:
+def _end_again(lost: UnraisableHookArgs) -> None:
+    """Ctrl-C or SIGTERM that Python dropped, because it came in a callback or a `__del__` (an import has many), comes
+    again a moment later."""
+    ended = isinstance(lost.exc_value, SystemExit) and lost.exc_value.code == _TOLD_TO_END
+    if lost.exc_type is not KeyboardInterrupt and not ended:
         sys.__unraisablehook__(lost)
         return
-    again = threading.Timer(0.05, interrupt_main)
+    again = threading.Timer(0.05, interrupt_main, (signal.SIGTERM if ended else signal.SIGINT,))
     again.daemon = True
     again.start()
 
@@ -59,7 +62,7 @@ def _run(argv: Sequence[str] | None) -> int:
     end_with_launcher()
     private_umask()
     # As an exception, so that engines are shut down on the way out; otherwise theirs would outlive this process.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TOLD_TO_END))
     try:
         return _call(arguments)
     except ChartDistillError as error:

@@ -258,7 +258,12 @@ def _add_score(commands: Any) -> None:
         "chartdistill score answers.jsonl gold.jsonl --out figures.json", _SCORED,
     )  # fmt: skip
     verb.add_argument("predictions", type=Path, metavar="PREDICTIONS.jsonl", help="answers of one or more arms")
-    verb.add_argument("gold", type=Path, metavar="GOLD.jsonl", help="records with gold; records.jsonl of a run fits")
+    verb.add_argument(
+        "gold",
+        type=Path,
+        metavar="GOLD.jsonl",
+        help="records with gold; a run's records.jsonl fits (other splits count as MISSING)",
+    )
     verb.add_argument("--against", type=Path, nargs="+", default=[], metavar="FILE", help="more arms, for differences")
     verb.add_argument("--tasks", type=Path, nargs="+", metavar="TASK.yaml", help="task files; else found in the gold")
     verb.add_argument("--vocabulary", type=Path, metavar="FILE", help="names of your house, see docs/vocabulary.md")

@@ -96,6 +96,12 @@ def test_a_card_that_is_too_small_is_a_no_go() -> None:
     assert "without FP8's speed" in named(old, "teacher precision").remedy
 
 
+def test_a_cache_that_is_too_small_without_a_card_is_made_larger_by_its_own_option() -> None:
+    found = named(diagnose(load_run(ROOT / "configs/gpu-24gb.yaml"), []), "teacher engine memory")
+    assert found.state == "no" and "vLLM will not start" in found.found
+    assert found.remedy == "raise cpu_kv_cache_gib, or lower max_model_len_tokens"
+
+
 def test_damaged_files_are_found_by_the_hashes_of_the_download(tmp_path: Path) -> None:
     blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots/abc"
     blobs.mkdir(), snapshot.mkdir(parents=True)

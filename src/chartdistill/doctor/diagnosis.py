@@ -176,7 +176,7 @@ def _plan_engine(
         others = Part("other engines", plan.bytes * (replicas - 1), f"{replicas} side by side on this machine")
         plan = replace(plan, parts=(*plan.parts, others))
     found.memory[f"{role}, engine"] = plan
-    found.checks.append(_check_engine(role, plan, engine.max_model_len_tokens or shape.context))
+    found.checks.append(_check_engine(role, plan, engine.max_model_len_tokens or shape.context, bool(cards)))
     if smallest is None:
         return
     cache, eager = plan.cache_tokens or 0, bool(engine.enforce_eager)
@@ -245,15 +245,13 @@ def _check_longest(run: Run, work: Work) -> Iterator[Check]:
         yield Check("longest chart", "no", found, remedy)
 
 
-def _check_engine(role: Role, plan: MemoryPlan, longest: int) -> Check:
+def _check_engine(role: Role, plan: MemoryPlan, longest: int, on_cards: bool) -> Check:
     name = f"{role} engine memory"
     if plan.cache_tokens is not None and plan.cache_tokens < longest:
-        return Check(
-            name,
-            "no",
-            f"{plan.cache_tokens:,} tokens of KV cache, one request may have {longest:,}: vLLM will not start",
-            "lower max_model_len_tokens, quantise the weights, or spread them with tensor_parallel_size",
-        )
+        found = f"{plan.cache_tokens:,} tokens of KV cache, one request may have {longest:,}: vLLM will not start"
+        remedy = "lower max_model_len_tokens, quantise the weights, or spread them with tensor_parallel_size"
+        # Without a card the cache has the size that the config gives it, whatever the weights take.
+        return Check(name, "no", found, remedy if on_cards else "raise cpu_kv_cache_gib, or lower max_model_len_tokens")
     return _fits(name, plan, "lower cpu_kv_cache_gib, or choose a smaller model")
 
 

@@ -88,7 +88,8 @@ def _asked(run: Run, name: str) -> str:
     if name == "curate":
         return f"{len(config.filters)} filters judge each label"
     if name == "train":
-        return f"LoRA rank {run.config.train.lora.rank}, {config.train.epochs:g} epochs"
+        epochs = config.train.epochs
+        return f"LoRA rank {run.config.train.lora.rank}, {epochs:g} epoch{'' if epochs == 1 else 's'}"
     if name == "evaluate":
         changed = (
             f", and {config.evaluate.interventions.records} changed charts"

@@ -127,7 +127,7 @@ def _plan(
     unknown = set()
     for name in missing:
         if (when := erased_before(homes, name)) is not None:
-            say(f"{folder}: record {name} was erased at {when}; nothing is left to do.")
+            say(f"{folder}: record {name} was erased at {when}; nothing of it is left to erase.")
         else:
             unknown.add(name)
     if unknown and set(ids) != unknown:
@@ -359,7 +359,7 @@ def _prove(plan: Plan, say: Say) -> list[str]:
 
 def _say_rest(plan: Plan, say: Say) -> None:
     """What is left for a person to do."""
-    say("Left to do, since no command of this folder can:")
+    say("Left to do, which `erase` does not:")
     if plan.adapters:
         commands = (retrain_command(home, plan.folder) for home in sorted({one.folder.parent for one in plan.adapters}))
         for command in dict.fromkeys(commands):
