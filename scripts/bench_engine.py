@@ -79,6 +79,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--teachers", nargs="+", choices=TEACHERS, default=list(TEACHERS))
     arguments = parser.parse_args()
+    if arguments.rounds < 1:
+        parser.error(f"--rounds is {arguments.rounds}; at least 1 is needed")
     cores = len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as folder:
         for teacher in arguments.teachers:

@@ -158,7 +158,7 @@ class Environment:
 
         Without it every start of a program compiles all that it imports again: of vLLM half a minute and more.
         """
-        say("compiling the packages, since PYTHONDONTWRITEBYTECODE is set (a minute or two on two cores)")
+        say("compiling what is not yet, since PYTHONDONTWRITEBYTECODE is set (at first a minute or two on two cores)")
         modules = subprocess.run([self.python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
                                  env=self.variables, capture_output=True, text=True, check=True)  # fmt: skip
         folders = [modules.stdout.strip(), str(ROOT / "src")]
@@ -255,10 +255,10 @@ def bring_up_to_date(arguments: argparse.Namespace) -> None:
         say(f"PyTorch's CPU build ({lock['torch'].split()[0]}) cannot be had for Python {python} from here")
         raise SystemExit(NO_TORCH)
     environment.install_project()
-    if sys.dont_write_bytecode:
-        environment.compile()
     environment.copy.write_text(text, encoding="utf-8")
     environment.changing.unlink()
+    if sys.dont_write_bytecode:  # after that: stopped here, nothing needs to be installed again
+        environment.compile()
     if arguments.bundle:
         (folder / ".bundle").write_text(f"{arguments.bundle}\n")
     ready = folder / ".ready"

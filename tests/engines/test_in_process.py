@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import os
 import random
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -82,6 +84,22 @@ def test_a_closed_engine_leaves_its_memory(served_model: Path) -> None:
     assert large_tensors() == []
 
 
+def test_what_the_environment_was_it_is_again(served_model: Path) -> None:
+    """Or training, which comes next, would start its processes with what vLLM wants of its own."""
+    before = dict(os.environ)
+    with ENGINE.open(served_model, with_spans=True):
+        assert dict(os.environ) != before
+    assert dict(os.environ) == before
+
+
+def test_two_threads_that_ask_are_both_answered(served_model: Path) -> None:
+    with ENGINE.open(served_model) as generator, ThreadPoolExecutor(4) as together:
+        alone = [generator.generate([request])[0].token_ids for request in REQUESTS]
+        asked = [together.submit(generator.generate, REQUESTS) for _ in range(8)]
+        for answers in asked:
+            assert [answer.token_ids for answer in answers.result(60)] == alone
+
+
 def test_a_second_engine_has_processes_and_answers_alike(served_model: Path) -> None:
     with ENGINE.open(served_model) as first:
         expected = [answer.token_ids for answer in first.generate(REQUESTS)]
@@ -100,10 +118,50 @@ def test_what_fails_as_it_computes_ends_it(served_model: Path) -> None:
     with in_steps.open(served_model) as generator:
         assert all(answer.failure is None for answer in generator.generate(REQUESTS))
         for asked in (seeded, REQUESTS):
-            with pytest.raises(EngineError, match="finished before is kept"):
+            with pytest.raises(EngineError, match=r"failed .*\(RuntimeError at .+\.py:\d+\).*finished before is kept"):
                 generator.generate(asked)
     with ENGINE.open(served_model) as generator:
         assert all(answer.failure is None for answer in generator.generate(REQUESTS))
+
+
+def test_one_that_compiles_has_processes_that_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    """vLLM refuses to start where torch was told to compile nothing, as an eager engine of this process tells it."""
+    monkeypatch.delenv("TORCHDYNAMO_DISABLE", raising=False)
+    seen = []
+
+    def make(_: dict[str, Any]) -> tuple[Any, Any]:
+        seen.append((os.environ.get("TORCHDYNAMO_DISABLE"), os.environ[PROCESSES]))
+        return None, SimpleNamespace(shutdown=lambda timeout: None)
+
+    for engine in (ENGINE, ENGINE.model_copy(update={"enforce_eager": False})):
+        with engine.started(Path("unused"), None, False, make):
+            pass
+    assert seen == [("1", "0"), (None, "1")]
+
+
+def test_one_that_was_interrupted_says_so(served_model: Path) -> None:
+    """Not that it died, out of memory or killed."""
+    with ENGINE.open(served_model) as generator:
+        client = generator._engine.llm_engine.engine_core  # type: ignore[attr-defined]
+        core = client.engine_core
+        step = core.step_fn
+
+        def interrupted() -> None:
+            raise KeyboardInterrupt
+
+        core.step_fn = interrupted
+        with pytest.raises(KeyboardInterrupt):
+            generator.generate(REQUESTS)
+        core.step_fn = step
+        with pytest.raises(EngineError, match="interrupted"):
+            generator.generate(REQUESTS)
+
+
+def test_a_switch_that_is_no_number_is_named(served_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PROCESSES, "no")
+    with pytest.raises(EngineError, match=rf"{PROCESSES} is 'no'; allowed are 0"), ENGINE.open(served_model):
+        pass
+    assert os.environ[PROCESSES] == "no"
 
 
 def test_one_that_does_not_start_leaves_the_process_as_it_was(served_model: Path, tmp_path: Path) -> None:

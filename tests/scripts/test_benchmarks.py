@@ -34,6 +34,13 @@ def test_our_arm_of_the_training_benchmark_runs(tmp_path: Path) -> None:
     assert out.exists()
 
 
+def test_a_comparison_of_no_rounds_is_refused() -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    command = [sys.executable, str(SCRIPTS / "bench_engine.py"), "--rounds", "0"]
+    said = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert said.returncode == 2 and "--rounds is 0; at least 1" in said.stderr
+
+
 OPEN_MODELS = ("VllmEngine", "ask_sheets", "open_teacher", "load_tokenizer", "from_pretrained")
 
 

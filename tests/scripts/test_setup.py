@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
 import shutil
@@ -170,6 +171,41 @@ def test_a_change_of_the_lock_installs_and_removes_only_what_has_changed(tmp_pat
     shutil.rmtree(venv)
     done = set_up(project, **variables)
     assert done.returncode == 1 and not (venv / ".ready").exists(), "a wheel with another hash is refused"
+
+
+def test_where_no_process_writes_bytecode_set_up_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped as it compiles, it goes on there: nothing is installed again."""
+    project, wheels = tmp_path / "project", tmp_path / "wheels"
+    make_project(project)
+    wheels.mkdir()
+    wheel = make_wheel(wheels, "stays", "License: MIT", "1.0")
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    (project / "requirements-cpu.lock").write_text(f"stays==1.0 --hash=sha256:{digest}\n")
+    for name in [n for n in os.environ if n.startswith(("PIP_", "PYTHONDONT"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
+    monkeypatch.setattr(environment, "ROOT", project)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+    def stopped(self: environment.Environment) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(environment.Environment, "compile", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        environment.bring_up_to_date(argparse.Namespace(folder=project / ".venv", target="cpu", bundle=None))
+    assert not (project / ".venv/.ready").exists()
+    [packages] = project.glob(".venv/lib/python*/site-packages")
+    for file in packages.glob("__pycache__/stays.*.pyc"):  # pip wrote it; uv writes none
+        file.unlink()
+    variables = {**os.environ, "TARGET": "cpu", "PYTHON": sys.executable, "PYTHONDONTWRITEBYTECODE": "1"}
+    done = set_up(project, **variables)
+    assert done.returncode == 0 and "no package has changed" in done.stdout, done.stdout + done.stderr
+    [compiled] = packages.glob("__pycache__/stays.*.pyc")
+    first = compiled.stat().st_mtime_ns
+    done = set_up(project, **variables)
+    assert done.returncode == 0 and compiled.stat().st_mtime_ns == first, "what is compiled stays"
 
 
 def test_what_pip_is_set_to_is_said_to_uv(tmp_path: Path) -> None:

@@ -24,7 +24,14 @@ from chartdistill.engines.contract import (
     too_long,
 )
 from chartdistill.engines.process_variables import cuda_variables, num_cores
-from chartdistill.engines.vllm_in_process import PROCESSES, THREADS, borrow_process, end_on_failure
+from chartdistill.engines.vllm_in_process import (
+    PROCESSES,
+    THREADS,
+    borrow_process,
+    end_on_failure,
+    wants_processes,
+    what_failed,
+)
 from chartdistill.engines.watch import descendants, ended_with_us, socket_folder
 from chartdistill.errors import ConfigError, EngineError
 from chartdistill.runtime.cpu_products import prefers_bfloat16
@@ -42,6 +49,7 @@ IF_IT_DIES_AGAIN = (
     "If it dies again, set VLLM_LOGGING_LEVEL=INFO to see why, or lower the engine's max_num_seqs, "
     "max_model_len_tokens or cache."
 )
+_COMPILES_NOTHING = "TORCHDYNAMO_DISABLE"
 _SPAN_PROCESSOR = "chartdistill.engines.vllm_span_processor:SpanProcessor"
 
 
@@ -112,7 +120,7 @@ class VllmEngine(BaseModel):
             def make(arguments: dict[str, Any]) -> tuple[Any, Any]:
                 from vllm import LLM, envs
 
-                if os.environ.get(PROCESSES) == "0" and not borrowed.enter_context(borrow_process()):
+                if not wants_processes() and not borrowed.enter_context(borrow_process()):
                     os.environ[PROCESSES] = "1"
                     envs.disable_envs_cache()  # one that is open in this process has filled it
                 engine = LLM(model=str(model), use_tqdm_on_load=False, **arguments)
@@ -146,7 +154,7 @@ class VllmEngine(BaseModel):
             raise EngineError(f"vLLM is not installed here ({error}). Run `make setup`.") from error
         on_cpu = not torch.cuda.is_available()
         with socket_folder() as sockets:
-            given = {name: os.environ.get(name) for name in (THREADS, PROCESSES)}
+            before = dict(os.environ)
             os.environ.update(self.environment(on_cpu, sockets))
             arguments = self.arguments(on_cpu, lora_rank)
             if with_spans:
@@ -155,17 +163,22 @@ class VllmEngine(BaseModel):
             try:
                 with children_import_us(), children_without_interrupts():  # theirs would be tracebacks
                     engine, client = make(arguments)
+            except EngineError:
+                raise
             except Exception as error:  # of vLLM, torch and the model's own code
                 raise EngineError(f"vLLM did not start on {model}: {error}") from error
             finally:
-                for name, value in given.items():  # those of the next engine of this process are its own
-                    _set(name, value)
+                for name in (THREADS, PROCESSES, _COMPILES_NOTHING):  # the next engine of this process has its own
+                    _set(name, before.get(name))
+            changed = {name for name in {*before, *os.environ} if os.environ.get(name) != before.get(name)}
             with ended_with_us(_engine_processes(client)):
                 try:
                     yield engine, client
                 finally:
                     # On CPU a worker never ends by itself within vLLM's own grace period of 5 s.
                     client.shutdown(timeout=1.0 if on_cpu else None)
+                    for name in changed:  # by vLLM, too; what is started next inherits them
+                        _set(name, before.get(name))
 
     def arguments(self, on_cpu: bool, lora_rank: int | None) -> dict[str, Any]:
         """vLLM's engine arguments, by the names that both `vllm.LLM` and the command line know."""
@@ -218,7 +231,9 @@ class VllmEngine(BaseModel):
         if on_cpu:
             variables["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"  # "auto" counts physical cores only
             variables[THREADS] = str(num_cores())
-            variables[PROCESSES] = "0" if self.tensor_parallel_size == 1 else "1"
+            # What compiles does so in a process of its own: in this one torch may have been told before not to.
+            here = self.tensor_parallel_size == 1 and self.enforce_eager is not False
+            variables[PROCESSES] = "0" if here else "1"
         else:
             variables |= cuda_variables()
         variables = {name: os.environ.get(name, value) for name, value in variables.items()}
@@ -226,7 +241,7 @@ class VllmEngine(BaseModel):
         if on_cpu:
             variables["VLLM_CPU_KVCACHE_SPACE"] = str(self.cpu_kv_cache_gib)
             if self.enforce_eager is not False:
-                variables["TORCHDYNAMO_DISABLE"] = "1"  # the sampler's small kernels would compile for half a minute
+                variables[_COMPILES_NOTHING] = "1"  # the sampler's small kernels would compile for half a minute
         return variables
 
 
@@ -268,6 +283,7 @@ class _VllmGenerator:
         self._engine, self._tokenizer, self._with_spans = engine, tokenizer, with_spans
         self._max_tokens = int(engine.llm_engine.model_config.max_model_len)
         self._adapters: dict[Path, int] = {}
+        self._turn = threading.Lock()  # vLLM's own is for one asker
         self.cache_tokens: int | None = _cache_tokens(engine.llm_engine.vllm_config.cache_config)
 
     def generate(self, requests: Sequence[Request], adapter: Path | None = None) -> list[Generation]:
@@ -286,10 +302,12 @@ class _VllmGenerator:
             # vLLM tells adapters apart by name, and the folders of two runs may have the same one.
             lora = LoRARequest(f"adapter-{number}", number, str(adapter))
         try:
-            given = self._ask([requests[i] for i in asked], lora)
+            with self._turn:
+                given = self._ask([requests[i] for i in asked], lora)
         except (EngineDeadError, zmq.ZMQError) as error:  # ZMQError: its sockets were closed as we sent
             raise EngineError(
-                f"{DIED}. Work that was finished before is kept: run the same command again. {IF_IT_DIES_AGAIN}"
+                f"{what_failed(error) or DIED}. Work that was finished before is kept: run the same command again. "
+                f"{IF_IT_DIES_AGAIN}"
             ) from error
         for i, answer in zip(asked, given, strict=True):
             answers[i] = answer

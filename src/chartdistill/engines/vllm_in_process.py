@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from chartdistill.errors import EngineError
+
 THREADS = "OMP_NUM_THREADS"
 PROCESSES = "VLLM_ENABLE_V1_MULTIPROCESSING"
 """vLLM's switch. 0: what schedules is in this process, or, of a server, in the same process as what computes."""
@@ -48,6 +50,22 @@ def borrow_process() -> Iterator[bool]:
         _open.release()
 
 
+def wants_processes() -> bool:
+    """What vLLM's switch says, read as vLLM reads it.
+
+    Raises:
+        EngineError: it is no number.
+    """
+    given = os.environ.get(PROCESSES, "1")
+    try:
+        return bool(int(given))
+    except ValueError:
+        raise EngineError(
+            f"the environment variable {PROCESSES} is {given!r}; allowed are 0 (the engine is in this process) and 1 "
+            "(it has processes). Unset it: then what is best here is taken."
+        ) from None
+
+
 def num_memory_nodes() -> int:
     """Memory nodes (NUMA) of this machine."""
     return len(list(_MEMORY_NODES.glob("node[0-9]*"))) or 1
@@ -63,7 +81,7 @@ def _state_kept() -> Iterator[None]:
     set_num_threads, threads = torch.set_num_threads, torch.get_num_threads()
     generators = random.getstate(), np.random.get_state(), torch.get_rng_state()
     compiles_nothing = torch._dynamo.config.disable
-    if (wanted := os.environ.get(THREADS, "")).isdigit() and int(wanted):
+    if (wanted := os.environ.get(THREADS, "")).isdecimal() and int(wanted):
         torch.set_num_threads(int(wanted))
     torch._dynamo.config.disable = True  # the sampler's small kernels would compile for half a minute
     try:
@@ -82,26 +100,41 @@ def end_on_failure(client: Any) -> None:
     step are in its queue still, and would be answered among the next ones.
 
     Args:
-        client: vLLM's `InprocClient`, whose steps from now on raise nothing but EngineDeadError.
+        client: vLLM's `InprocClient`, whose steps from now on raise nothing but EngineDeadError, from what failed.
     """
     from vllm.v1.engine.exceptions import EngineDeadError
 
     compute, add = client.get_output, client.add_request
-    ended = False
+    failed: BaseException | None = None
 
     def get_output() -> Any:
-        nonlocal ended
+        nonlocal failed
         try:
             return compute()
         except BaseException as error:
-            ended = True
+            failed = error
             if isinstance(error, Exception):
                 raise EngineDeadError from error
             raise
 
     def add_request(request: Any) -> None:
-        if ended:
-            raise EngineDeadError
+        if failed is not None:
+            raise EngineDeadError from failed
         add(request)
 
     client.get_output, client.add_request = get_output, add_request
+
+
+def what_failed(dead: BaseException) -> str:
+    """What ended an engine of this process, and where, in words without the exception's own, which may quote a prompt;
+    empty where a process died, which says nothing."""
+    error = dead.__cause__
+    if error is None:
+        return ""
+    if not isinstance(error, Exception):
+        return f"vLLM's engine was interrupted ({type(error).__name__}) while it was answering"
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f" at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else ""
+    return f"vLLM's engine failed while it was answering ({type(error).__name__}{place})"

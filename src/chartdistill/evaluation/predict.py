@@ -124,7 +124,11 @@ class Student:
         if requests:
             self.start()
         adapter = self._run.start() if as_base else self._adapter
-        answers = iter(self._engine.generate(requests, adapter) if self._engine is not None else ())
+        try:
+            answers = iter(self._engine.generate(requests, adapter) if self._engine is not None else ())
+        except BaseException:  # Ctrl-C in a notebook, say: it answers no more, and the next charts start another
+            self.__exit__(None, None, None)
+            raise
         return [self.answers(chart, list(islice(answers, len(self._run.tasks)))) for chart in charts]
 
     @property
