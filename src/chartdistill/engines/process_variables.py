@@ -6,6 +6,8 @@ What the user has set always stays; see `VllmEngine.environment`.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from chartdistill.runtime.cuda_toolkit import find_nvcc
 
@@ -33,3 +35,28 @@ def num_cores() -> int:
     """CPU cores that this process may use."""
     given = os.environ.get(THREADS_GIVEN, "")
     return int(given) if given.isdigit() and int(given) else len(os.sched_getaffinity(0))
+
+
+@contextmanager
+def variables_kept() -> Iterator[tuple[dict[str, str], Callable[[], None]]]:
+    """The variables of this process, and what to call when an engine has started: what has changed by then, by us or by
+    vLLM, is at the end as it was, since whatever is started next inherits it."""
+    before = dict(os.environ)
+    changed: set[str] = set()
+
+    def started() -> None:
+        changed.update(name for name in {*before, *os.environ} if os.environ.get(name) != before.get(name))
+
+    try:
+        yield before, started
+    finally:
+        for name in changed:
+            set_variable(name, before.get(name))
+
+
+def set_variable(variable: str, value: str | None) -> None:
+    """None: unset."""
+    if value is None:
+        os.environ.pop(variable, None)
+    else:
+        os.environ[variable] = value

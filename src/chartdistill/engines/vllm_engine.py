@@ -23,7 +23,7 @@ from chartdistill.engines.contract import (
     refuse_constrained_thought,
     too_long,
 )
-from chartdistill.engines.process_variables import cuda_variables, num_cores
+from chartdistill.engines.process_variables import cuda_variables, num_cores, set_variable, variables_kept
 from chartdistill.engines.vllm_in_process import (
     PROCESSES,
     THREADS,
@@ -153,8 +153,7 @@ class VllmEngine(BaseModel):
         except ImportError as error:
             raise EngineError(f"vLLM is not installed here ({error}). Run `make setup`.") from error
         on_cpu = not torch.cuda.is_available()
-        with socket_folder() as sockets:
-            before = dict(os.environ)
+        with socket_folder() as sockets, variables_kept() as (before, started):
             os.environ.update(self.environment(on_cpu, sockets))
             arguments = self.arguments(on_cpu, lora_rank)
             if with_spans:
@@ -168,17 +167,15 @@ class VllmEngine(BaseModel):
             except Exception as error:  # of vLLM, torch and the model's own code
                 raise EngineError(f"vLLM did not start on {model}: {error}") from error
             finally:
-                for name in (THREADS, PROCESSES, _COMPILES_NOTHING):  # the next engine of this process has its own
-                    _set(name, before.get(name))
-            changed = {name for name in {*before, *os.environ} if os.environ.get(name) != before.get(name)}
+                started()
+            for name in (THREADS, PROCESSES, _COMPILES_NOTHING):  # a second engine of this process has its own
+                set_variable(name, before.get(name))
             with ended_with_us(_engine_processes(client)):
                 try:
                     yield engine, client
                 finally:
                     # On CPU a worker never ends by itself within vLLM's own grace period of 5 s.
                     client.shutdown(timeout=1.0 if on_cpu else None)
-                    for name in changed:  # by vLLM, too; what is started next inherits them
-                        _set(name, before.get(name))
 
     def arguments(self, on_cpu: bool, lora_rank: int | None) -> dict[str, Any]:
         """vLLM's engine arguments, by the names that both `vllm.LLM` and the command line know."""
@@ -243,13 +240,6 @@ class VllmEngine(BaseModel):
             if self.enforce_eager is not False:
                 variables[_COMPILES_NOTHING] = "1"  # the sampler's small kernels would compile for half a minute
         return variables
-
-
-def _set(variable: str, value: str | None) -> None:
-    if value is None:
-        os.environ.pop(variable, None)
-    else:
-        os.environ[variable] = value
 
 
 def _engine_processes(client: Any) -> list[int]:
