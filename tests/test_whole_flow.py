@@ -20,6 +20,7 @@ import pytest
 import yaml
 
 from chartdistill.demo.charts import TASKS, write_chart
+from chartdistill.engines.vllm_in_process import PROCESSES
 from places import ROOT
 
 MODELS = ROOT / "src/chartdistill/demo/models"
@@ -82,7 +83,8 @@ def test_the_whole_flow_on_vllm_where_there_is_loopback_alone(
     config.write_text(yaml.safe_dump(values))
     run_dir = tmp_path / "run"
     line = [*isolated, sys.executable, "-m", "chartdistill", "run", str(config), "--run-dir", str(run_dir)]
-    said = interrupted_as_its_engine_starts(line, users_environment, tmp_path / "interrupted.txt").splitlines()
+    with_processes = users_environment | {PROCESSES: "1"}  # as on cards: Ctrl-C reaches those too
+    said = interrupted_as_its_engine_starts(line, with_processes, tmp_path / "interrupted.txt").splitlines()
     assert said[-1] == "chartdistill: interrupted; what was finished is kept, run the same command to go on."
     # Nothing else but how far it was: nobody is told of engines' processes that end.
     assert all(text.startswith(("prepare: ", "label: begins")) for text in said[:-1]), said

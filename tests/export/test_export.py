@@ -253,6 +253,7 @@ def test_the_command_line(run_dir: Path, tmp_path: Path, capsys: pytest.CaptureF
 
 
 @pytest.mark.slow
+@pytest.mark.vllm
 def test_vllm_answers_with_the_adapter_and_the_merged_model_as_in_training(run_dir: Path, tmp_path: Path) -> None:
     rows = parity(made(run_dir, tmp_path / "out"))
     assert {name: row["differing"] for name, row in rows.items()} == {

@@ -16,6 +16,7 @@ from threading import Event
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from chartdistill.demo.charts import write_chart
@@ -203,7 +204,7 @@ def test_told_to_end_it_answers_what_runs_behind_the_filters_and_takes_nothing_n
         assert len(answers) == len(charts)
         assert all("dropped" in said or "failure" in said for one in answers for said in one["tasks"].values())
         assert server.process.wait(60) == 143
-        assert not any(child.is_running() and child.status() != "zombie" for child in children)
+        assert psutil.wait_procs(children, timeout=20)[1] == []
         assert "Traceback" not in server.written
 
 
