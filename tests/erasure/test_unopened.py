@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +25,35 @@ def test_a_locked_archive_is_no_proof_however_deep_it_lies(packed: bool, tmp_pat
     for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         locked[locked.find(mark) + flags] |= 1  # encrypted
     (tmp_path / "kept.bin").write_bytes(gzip.compress(bytes(locked)) if packed else bytes(locked))
+    assert "cannot be opened" in left_in(tmp_path)["kept.bin"]
+
+
+def left_in(folder: Path) -> dict[str, str]:
     traces: Any = SimpleNamespace(words_in=lambda _: False, id_in=lambda _: False, named_by=lambda _: False)
-    left = search(tmp_path, traces, lambda _: False).left
-    assert "cannot be opened" in left[tmp_path / "kept.bin"]
+    return {path.name: why for path, why in search(folder, traces, lambda _: False).left.items()}
+
+
+def test_what_is_cut_or_spoilt_is_no_proof(tmp_path: Path) -> None:
+    text = "words of a chart " * 200
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("chart.txt", text)
+    whole = made.getvalue()
+    spoilt = bytearray(whole)
+    spoilt[45:55] = b"\xff" * 10
+    deep = text.encode()
+    for _ in range(6):
+        deep = gzip.compress(deep)
+    files = {
+        "cut.gz": gzip.compress(text.encode())[:-12], "cut.bz2": bz2.compress(text.encode())[:-5],
+        "cut.xz": lzma.compress(text.encode())[:-9], "cut.zip": whole[:-30], "spoilt.zip": bytes(spoilt),
+        "spoilt.zip.gz": gzip.compress(bytes(spoilt)), "deep.gz": deep, "cut.parquet": b"PAR1" + b"\0" * 40,
+    }  # fmt: skip
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "whole.zip").write_bytes(whole)
+    (tmp_path / "ones.bin").write_bytes(b"\xff" * 64)
+    (tmp_path / "words.txt").write_text("BZh or PK begin these words")
+    left = left_in(tmp_path)
+    assert left.keys() == files.keys()
+    assert all(why.startswith("cannot be read") for why in left.values()), left

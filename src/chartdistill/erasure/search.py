@@ -37,12 +37,14 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/]{48,}={0,2}")
 _READABLE = re.compile(rb"(?:[\t\n\r\x20-\x7e]|[\xc2-\xf4][\x80-\xbf]{1,3}){12,}")
 _WIDE = re.compile(rb"(?:[\t\n\r\x20-\x7e]\x00){12,}")
 _OPENERS: tuple[tuple[bytes, Callable[[IO[bytes]], Any]], ...] = (
-    (b"\x1f\x8b", lambda stream: gzip.GzipFile(fileobj=stream, mode="rb")),
-    (b"BZh", bz2.BZ2File),
+    (b"\x1f\x8b\x08", lambda stream: gzip.GzipFile(fileobj=stream, mode="rb")),
+    *((b"BZh%d1AY" % level, bz2.BZ2File) for level in range(1, 10)),
     (b"\xfd7zXZ\x00", lzma.LZMAFile),
 )
 _DEEPEST = 4
 """Archives in archives."""
+_UNREADABLE = (EOFError, lzma.LZMAError, zlib.error, OSError)
+"""What the standard library's unpackers raise."""
 
 
 @dataclass
@@ -106,13 +108,15 @@ def _texts(stream: IO[bytes], depth: int) -> Iterator[str]:
     head = stream.read(8)
     stream.seek(0)
     if depth < _DEEPEST:
-        if head.startswith(b"PK") and zipfile.is_zipfile(stream):
+        if head.startswith(b"PK\x03\x04") or (head.startswith(b"PK") and zipfile.is_zipfile(stream)):
             stream.seek(0)
             yield from _members(stream, depth)
         elif (opener := next((of for mark, of in _OPENERS if head.startswith(mark)), None)) is not None:
             yield from _unpacked(opener, stream, depth)
         elif head.startswith((b"PAR1", b"ARROW1", b"\xff\xff\xff\xff")):
             yield from _table_values(stream)
+    elif head.startswith((b"PK\x03\x04", *(mark for mark, _ in _OPENERS))):
+        raise UnopenedError(f"more than {_DEEPEST} archives in one another")
     stream.seek(0)
     yield from _plain(stream, head)
 
@@ -123,24 +127,25 @@ def _members(stream: IO[bytes], depth: int) -> Iterator[str]:
             for name in archive.namelist():
                 yield name
                 yield from _texts(io.BytesIO(archive.read(name)), depth + 1)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
+    except (*_UNREADABLE, zipfile.BadZipFile, RuntimeError, NotImplementedError, ValueError) as error:
         raise UnopenedError(f"a zip file that cannot be opened: {type(error).__name__}") from error
 
 
 def _unpacked(opener: Callable[[IO[bytes]], Any], stream: IO[bytes], depth: int) -> Iterator[str]:
     try:
         yield from _texts(opener(stream), depth + 1)
-    except (EOFError, lzma.LZMAError, zlib.error, OSError):
-        return  # it only began like one, or is cut: what can be read of it was
+    except _UNREADABLE as error:  # cut, say: what was unpacked before that is lost with the block it stands in
+        raise UnopenedError(f"a packed file that cannot be unpacked: {type(error).__name__}") from error
 
 
 def _table_values(stream: IO[bytes]) -> Iterator[str]:
-    """Texts in a Parquet or Arrow file; nothing where it is none."""
+    """Texts in a Parquet or Arrow file; nothing where it only begins as Arrow's streams do, with four bytes of ones."""
     import pyarrow
     from pyarrow import ipc, parquet
 
+    mark = stream.read(4)
     try:
-        if stream.read(4) == b"PAR1":
+        if mark == b"PAR1":
             stream.seek(0)
             batches: Iterator[Any] = parquet.ParquetFile(stream).iter_batches(1024)
         else:
@@ -153,8 +158,9 @@ def _table_values(stream: IO[bytes]) -> Iterator[str]:
                 batches = iter(ipc.open_stream(stream))
         for batch in batches:
             yield from strings(batch.to_pylist())
-    except (pyarrow.ArrowException, OSError, ValueError):
-        return
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        if mark != b"\xff\xff\xff\xff":
+            raise UnopenedError(f"a table that cannot be read: {type(error).__name__}") from error
 
 
 def strings(value: Any) -> Iterator[str]:
