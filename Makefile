@@ -2,7 +2,8 @@
 # make demo               the embedded demo, on any machine: no download, no GPU needed
 # make distill RECORDS=path/to/charts     your own charts: without a GPU configs/cpu-smollm2.yaml
 # make distill CONFIG=configs/gpu-24gb.yaml RECORDS=path/to/charts RUN_DIR=runs/mine
-# make test               the tests (sets up first if needed)
+# make test               the quick tests (sets up first if needed)
+# make test-slow          those that start engines, train, or kill processes that do
 # make check              format, lint, types, structure
 # make teacher-adapter    train the adapter of the teacher in configs/cpu-smollm2.yaml again (about 90 minutes on 2 cores)
 # make demo-models        train the embedded models again from scratch (about 2 hours 45 minutes on 2 cores)
@@ -29,7 +30,7 @@ SMALL_MODEL_NAME = SmolLM2-135M-Instruct
 RUN_ARGS = $(if $(RECORDS),--records "$(RECORDS)") \
            $(if $(RUN_DIR),--run-dir "$(RUN_DIR)",$(if $(RECORDS),--run-dir "runs/$$(basename "$(RECORDS)")"))
 
-.PHONY: distill demo model test check setup demo-models teacher-adapter bench-label bench-engine bench-train study lock \
+.PHONY: distill demo model test test-slow check setup demo-models teacher-adapter bench-label bench-engine bench-train study lock \
         bundle install clean
 
 distill: $(READY)
@@ -49,7 +50,10 @@ model: $(READY)
 	$(PY) scripts/fetch_model.py
 
 test: $(READY)
-	$(PY) -m pytest -n logical --maxprocesses 4
+	$(PY) -m pytest -n logical --maxprocesses 4 -m "not slow"
+
+test-slow: $(READY)
+	$(PY) -m pytest -n logical --maxprocesses 4 -m slow
 
 check: $(READY)
 	$(PY) -m ruff format --check src tests scripts

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +14,16 @@ from chartdistill.doctor.diagnosis import diagnose
 from chartdistill.engines import Request, TransformersEngine
 from chartdistill.errors import ConfigError, ModelError
 from chartdistill.evaluation.generation import stored_answers
+from chartdistill.pipeline import run_all, run_verb
 from chartdistill.prompting.prompts import PromptBuilder
+from chartdistill.reader import Reader
 from chartdistill.reporting.terminal import plan
 from chartdistill.run_file import derive
 from chartdistill.runtime.adapter_folder import read_adapter
 from chartdistill.runtime.model_folder import load_tokenizer
 from chartdistill.runtime.run_folder import read_rows
 from chartdistill.schema import Record
+from command_line import forked
 from demo_config import written
 from places import ROOT
 
@@ -112,8 +113,7 @@ def test_what_cannot_work_is_said_before_anything_long(
     assert not found.go
     [line] = [check for check in found.checks if check.name == f"{role} adapter"]
     assert line.state == "no" and line.remedy
-    command = [sys.executable, "-m", "chartdistill", "run", str(tmp_path / "run.yaml")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = forked("run", str(tmp_path / "run.yaml"))
     assert done.returncode == kind("").exit_code, done.stderr  # type: ignore[attr-defined]
     assert not (tmp_path / "run/records").exists(), "it was said before any work"
 
@@ -124,8 +124,8 @@ def facts(folder: Path) -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("engine", ["transformers", "vllm"])
-def test_a_whole_run_with_both(tmp_path: Path, users_environment: dict[str, str], engine: str) -> None:
+@pytest.mark.vllm
+def test_a_whole_run_with_both(tmp_path: Path) -> None:
     make_adapter(MODELS / "teacher", tmp_path / "t", rank=3, **SMALL)
     start = make_adapter(MODELS / "student", tmp_path / "s", rank=12, **SMALL)
 
@@ -133,18 +133,13 @@ def test_a_whole_run_with_both(tmp_path: Path, users_environment: dict[str, str]
         for source, count in zip(values["records"], (16, 4, 6), strict=True):
             source["count"] = count
         for role in ("teacher", "student"):
-            values[role]["engine"] = {"type": engine, "dtype": "float32"}
+            values[role]["engine"] = {"type": "vllm", "dtype": "float32"}
         values["train"] |= {"epochs": 1, "validation_passes": 1, "validation_records": 2}
         values["evaluate"] |= {"bootstrap_resamples": 200, "interventions": {"records": 0}}
         values["gates"] = []
 
-    def command(*arguments: str) -> None:
-        line = [sys.executable, "-m", "chartdistill", arguments[0], str(tmp_path / "run.yaml"), *arguments[1:]]
-        done = subprocess.run(line, env=users_environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr[-3000:]
-
     run = run_with(tmp_path, small, teacher="t", student="s")
-    command("run")
+    run_all(run)
     labels, trained, answered = (facts(run.dir / stage) for stage in ("labels", "adapter", "predictions"))
     assert labels["teacher_adapter"] == {"name": "t", "sha256": read_adapter(tmp_path / "t").mark}
     assert trained["student_adapter"] == answered["student_adapter"] == read_adapter(start).facts()
@@ -173,15 +168,14 @@ def test_a_whole_run_with_both(tmp_path: Path, users_environment: dict[str, str]
     assert [base[record.id, task.name] for record, task in asked] == told
     assert told != alone
 
-    (tmp_path / "new").mkdir()
-    (tmp_path / "new/chart.txt").write_text(records[0].text)
-    command("predict", "--records", str(tmp_path / "new"), "--out", str(tmp_path / "out.jsonl"))
-    assert set(json.loads((tmp_path / "out.jsonl").read_text())["tasks"]) == {task.name for task in run.tasks}
+    with Reader(run.dir) as reader:
+        reading = reader.read(records[0].text)
+    assert {item.task for item in reading.items} | reading.failures.keys() <= {task.name for task in run.tasks}
 
     # Other adapters make what came of them old, and only that.
     make_adapter(MODELS / "student", start, rank=12, seed=2, **SMALL)
-    command("run", "--until", "train")
+    run_all(load_run(tmp_path / "run.yaml"), last="train")
     assert facts(run.dir / "labels") == labels and facts(run.dir / "adapter")["fingerprint"] != trained["fingerprint"]
     make_adapter(MODELS / "teacher", tmp_path / "t", rank=3, seed=2, **SMALL)
-    command("label")
+    run_verb(load_run(tmp_path / "run.yaml"), "label")
     assert facts(run.dir / "labels")["fingerprint"] != labels["fingerprint"]

@@ -143,6 +143,7 @@ runpy.run_module("chartdistill", run_name="__main__", alter_sys=True)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", ["pydantic", "chartdistill.pipeline"])
 @pytest.mark.parametrize("where", ["in the open", "in a callback"])
 @pytest.mark.parametrize("heeds", [True, False])

@@ -119,6 +119,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.slow
 def test_the_libraries_themselves_say_that_they_are_off(users_environment: dict[str, str]) -> None:
     # A switch whose name a library has changed would go unnoticed, were only our own table looked at.
     done = run([sys.executable, "-c", LIBRARIES], users_environment)
@@ -151,6 +152,7 @@ print(json.dumps({"seen": sorted(set(seen)), "forced": forced}))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_what_the_libraries_reach_for_when_they_are_imported(users_environment: dict[str, str]) -> None:
     done = run([sys.executable, "-c", IMPORTS], users_environment)

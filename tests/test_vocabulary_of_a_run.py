@@ -14,7 +14,7 @@ from chartdistill.pipeline import child_command
 from chartdistill.run_file import derive
 from chartdistill.runtime import run_folder
 from chartdistill.schema import CuratedLabel, Label, Record
-from command_line import chartdistill
+from command_line import forked
 from demo_config import written
 from places import ROOT
 
@@ -44,7 +44,7 @@ def config(tmp_path: Path) -> Path:
         }
 
     path = written(tmp_path, change)
-    done = chartdistill("prepare", str(path), "--quiet")
+    done = forked("prepare", str(path), "--quiet")
     assert done.returncode == 0, done.stderr
     labels = tmp_path / "run" / "labels"
     started = run_folder.begin(labels)
@@ -67,7 +67,7 @@ def with_names(config: Path, name: str | None) -> None:
 
 def curated(config: Path) -> tuple[dict[str, Any], set[str]]:
     """The manifest and the reasons, of a `curate` in a process of its own."""
-    done = chartdistill("curate", str(config), "--quiet")
+    done = forked("curate", str(config), "--quiet")
     assert done.returncode == 0, done.stderr
     folder = config.parent / "run" / "curated"
     rejected = run_folder.read_rows(folder / "rejected.jsonl", CuratedLabel)
@@ -108,7 +108,7 @@ def test_child_processes_and_study_parts_read_the_same_file(config: Path, tmp_pa
 def test_a_wrong_vocabulary_stops_the_run_with_its_line(config: Path) -> None:
     with_names(config, "names.yaml")
     (config.parent / "names.yaml").write_text(NAMES + "- {name: Quorvane, not-a-drug: yes}\n")
-    done = chartdistill("curate", str(config))
+    done = forked("curate", str(config))
     assert done.returncode == 3
     assert "names.yaml:3: 'Quorvane' is not a medication here, and a medication in line 1" in done.stderr
     task = config.parent / "task.yaml"
@@ -128,14 +128,14 @@ def test_audit_judges_by_it(tmp_path: Path) -> None:
     names.write_text("name,kind,not-a-drug\nQuorvane,medication,\nPotassium,,yes\n")
 
     def verdicts(*more: str) -> list[list[str]]:
-        done = chartdistill("audit", str(file), "--json", *more)
+        done = forked("audit", str(file), "--json", *more)
         assert done.returncode == 0, done.stderr
         return [json.loads(line)["reasons"] for line in done.stdout.splitlines()]
 
     assert verdicts() == [[], [], []]
     assert verdicts("--vocabulary", str(names)) == [["false_none"], [], ["not_a_drug"]]
     names.write_text("name,kind\nQuorvane,medcation\n")
-    done = chartdistill("audit", str(file), "--vocabulary", str(names))
+    done = forked("audit", str(file), "--vocabulary", str(names))
     assert done.returncode == 3
     assert "names.csv:2: unknown kind 'medcation'" in done.stderr
 
@@ -152,7 +152,7 @@ def test_scores_match_by_it_and_say_so(tmp_path: Path) -> None:
 
     def scores(*more: str) -> dict[str, Any]:
         out = tmp_path / "scores.json"
-        done = chartdistill("score", str(answers), str(gold), "--out", str(out), "--overwrite", *more)
+        done = forked("score", str(answers), str(gold), "--out", str(out), "--overwrite", *more)
         assert done.returncode == 0, done.stderr
         found: dict[str, Any] = json.loads(out.read_text())
         return found

@@ -2,8 +2,9 @@
 
     sources -> prepare -> label -> curate -> train -> evaluate -> report
 
-A verb whose inputs and options have not changed since it finished has nothing to do. `label`, `train` and
-`evaluate` run in processes of their own, so that GPU memory is free again before the next begins.
+A verb whose inputs and options have not changed since it finished has nothing to do. Where there is a card, `label`,
+`train` and `evaluate` run in processes of their own, so that its memory is free again before the next begins; where
+there is none, all run in this one, which loads torch and vLLM once.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 
 from chartdistill.config import Run
 from chartdistill.curation.curate import curate
-from chartdistill.doctor import embedded_model_warning, needed_cards, needed_share, require_free_cards
+from chartdistill.doctor import embedded_model_warning, find_cards, needed_cards, needed_share, require_free_cards
 from chartdistill.errors import ArtefactError, ChartDistillError, ConfigError, InputError
 from chartdistill.evaluation import REGISTERED, refuse_shown_records, register
 from chartdistill.evaluation.arms import shards_lock_folder
@@ -65,6 +66,7 @@ FOLDERS = {
 REGISTERING = ("prepare", "train")
 """Verbs after which the gates and the held-out records are registered; `evaluate` does so before it asks."""
 OWN_PROCESS = ("label", "train", "evaluate")
+"""Verbs that use cards."""
 
 
 def run_verb(run: Run, verb: str) -> dict[str, Any]:
@@ -153,8 +155,9 @@ def run_all(run: Run, first: str = "prepare", last: str = "report") -> None:
         require_teacher_beside(run)
     if "prepare" not in chosen:
         _require_splits(run, chosen)
+    on_cards = bool(find_cards())
     for verb in chosen:
-        if verb in OWN_PROCESS:
+        if on_cards and verb in OWN_PROCESS:
             _run_in_child(run, verb)
         else:
             run_verb(run, verb)

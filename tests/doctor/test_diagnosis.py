@@ -94,6 +94,8 @@ def test_a_card_that_is_too_small_is_a_no_go() -> None:
     assert "vLLM will not start" in named(found, "teacher engine memory").found
     old = diagnose(load_run(ROOT / "configs/gpu-24gb.yaml"), [KNOWN_CARDS["rtx-3090"]])
     assert "without FP8's speed" in named(old, "teacher precision").remedy
+    none = named(diagnose(load_run(ROOT / "configs/gpu-24gb.yaml"), []), "teacher precision")
+    assert none.state == "warning" and "FP8 weights on a CPU" in none.found and "16 bits" in none.remedy
 
 
 def test_a_cache_that_is_too_small_without_a_card_is_made_larger_by_its_own_option() -> None:

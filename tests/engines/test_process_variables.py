@@ -43,6 +43,7 @@ def toolkit(folder: Path, with_nvcc: bool) -> str:
     return str(folder)
 
 
+@pytest.mark.slow
 def test_an_engine_on_a_card_needs_no_nvcc(tmp_path: Path, users_environment: dict[str, str]) -> None:
     runtime_only = toolkit(tmp_path / "runtime", with_nvcc=False)
     assert told(users_environment, CUDA_HOME=runtime_only) == [False, False, False, True]

@@ -201,6 +201,7 @@ def test_what_is_less_sure_goes_to_the_review_file_and_both_files_hold_all(
     assert len(answers(out)) == 5, "one line a chart"
 
 
+@pytest.mark.slow
 def test_a_killed_call_takes_up_both_files(
     run: Run, charts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -100,8 +100,11 @@ def test_where_the_review_file_was_lost_both_begin_anew(tmp_path: Path) -> None:
 def test_without_a_threshold_there_is_one_file_as_before(tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     with DividedLines(out, None, None, "m") as lines:
-        lines.write(CHARTS)
+        lines.write(CHARTS[:6])
+    with DividedLines(out, None, None, "m") as lines:  # goes on
+        lines.write(CHARTS[6:])
         lines.finish()
+    assert lines.counts == {"kept": 0, "review": 0, "failed": 3}, "counts also what was there"
     assert [json.loads(line) for line in out.read_text().splitlines()] == CHARTS
     assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
 

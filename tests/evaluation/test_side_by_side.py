@@ -98,6 +98,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Run:
     return run
 
 
+@pytest.mark.slow
 def test_answers_and_scores_are_those_of_one_engine_and_progress_is_one_count(
     tmp_path: Path, tiny_model: Path, whole: Run, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -124,6 +125,7 @@ def test_answers_and_scores_are_those_of_one_engine_and_progress_is_one_count(
     assert again == json.loads(json.dumps(manifest, default=str))
 
 
+@pytest.mark.slow
 def test_a_killed_engine_is_named_and_its_shard_alone_is_asked_again(
     tmp_path: Path, tiny_model: Path, whole: Run
 ) -> None:
@@ -153,6 +155,7 @@ def test_a_killed_engine_is_named_and_its_shard_alone_is_asked_again(
     assert not list(run.dir.rglob("*.shards"))
 
 
+@pytest.mark.slow
 def test_what_one_engine_began_two_go_on_with_and_what_fails_is_asked_once(
     tmp_path: Path, tiny_model: Path, whole: Run
 ) -> None:
@@ -188,6 +191,7 @@ def test_a_shard_by_hand_is_refused(tmp_path: Path, tiny_model: Path) -> None:
     assert done.returncode == 2 and "Run `evaluate` without it" in done.stderr
 
 
+@pytest.mark.slow
 def test_two_real_vllm_engines_answer_as_one(tmp_path: Path) -> None:
     model = ROOT / "src/chartdistill/demo/models/student"
     runs = []

@@ -159,6 +159,7 @@ def test_a_folder_that_is_there_stays(run_dir: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "mine", "out"]
 
 
+@pytest.mark.slow
 def test_a_kill_leaves_nothing_that_looks_finished_and_what_was_there(run_dir: Path, tmp_path: Path) -> None:
     def killed(out: Path) -> None:
         command = [sys.executable, str(MATERIAL / "export_run.py"), str(run_dir), str(out)]

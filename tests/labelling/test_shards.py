@@ -52,6 +52,7 @@ def test_what_is_no_shard_is_refused(text: str) -> None:
     assert Shard.parse("3/4") == Shard(3, 4)
 
 
+@pytest.mark.slow
 def test_shards_together_give_the_labels_of_one_run(tmp_path: Path, tiny_model: Path, whole: list[Label]) -> None:
     run = in_single_windows(tmp_path, tiny_model)
     records = list(read_rows(run.dir / "records" / "records.jsonl", Record))

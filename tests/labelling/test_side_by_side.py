@@ -53,6 +53,7 @@ def label_command(folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_a_killed_engine_is_named_and_its_shard_alone_is_asked_again(
     tmp_path: Path, tiny_model: Path, whole: bytes
 ) -> None:
@@ -80,6 +81,7 @@ def test_a_killed_engine_is_named_and_its_shard_alone_is_asked_again(
     assert sorted(path.name for path in labels.iterdir()) == ["labels.jsonl", "manifest.json"]
 
 
+@pytest.mark.slow
 def test_progress_is_one_count_over_all_engines(tmp_path: Path, tiny_model: Path) -> None:
     run = prepared_with(tmp_path, tiny_model, 2)
     told: list[tuple[int, int | None, int]] = []
@@ -93,6 +95,7 @@ def test_progress_is_one_count_over_all_engines(tmp_path: Path, tiny_model: Path
     assert again["engines"] == 2, "all is done"
 
 
+@pytest.mark.slow
 def test_what_failed_in_a_shard_is_judged_by_all_labels_and_asked_no_second_time(
     tmp_path: Path, tiny_model: Path
 ) -> None:
@@ -167,6 +170,7 @@ def test_a_process_sees_its_own_cards_alone() -> None:
     assert VllmEngine().what_determines_an_answer() == VllmEngine(replicas=2).what_determines_an_answer()
 
 
+@pytest.mark.slow
 def test_an_engine_beside_others_takes_no_more_than_its_share_of_the_cores(
     tiny_model: Path, users_environment: dict[str, str]
 ) -> None:

@@ -15,7 +15,7 @@ from chartdistill.evaluation.judgement import student_warnings
 from chartdistill.evaluation.trust_gates import TrustGate
 from chartdistill.reporting.report import evaluation_mark, report, require_approval
 from chartdistill.runtime.run_folder import read_manifest, write_text
-from command_line import chartdistill
+from command_line import forked
 from demo_config import written
 from report_run import TASKS, invent_scores, set_in_time, write_run
 
@@ -124,7 +124,7 @@ def test_report_on_the_command_line_ends_with_its_own_exit_code_each_time(run: P
     set_in_time(run, STOPPED)
     config = written(tmp_path, with_gate)
     for _ in range(2):
-        answer = chartdistill("report", str(config), "--run-dir", str(run))
+        answer = forked("report", str(config), "--run-dir", str(run))
         assert answer.returncode == 10, answer.stderr
         assert "1 of 1 trust gates not passed" in answer.stderr
         assert "Missed: stopped, called taken" in answer.stderr
@@ -136,12 +136,12 @@ def test_report_on_the_command_line_ends_with_its_own_exit_code_each_time(run: P
     values = yaml.safe_load(config.read_text())
     values["gates"] = [{"metric": "joint_f1", "at_least": 0.9, "of": "teacher"}]
     config.write_text(yaml.safe_dump(values))
-    late = chartdistill("report", str(config), "--run-dir", str(run))
+    late = forked("report", str(config), "--run-dir", str(run))
     assert late.returncode == 10, late.stderr
     assert "approval withheld:\n  - Gates changed after evaluation" in late.stderr
     assert "Gates changed after evaluation" in late.stdout
     set_in_time(run, JOINT)
-    assert chartdistill("report", str(config), "--run-dir", str(run), "--quiet").returncode == 0
+    assert forked("report", str(config), "--run-dir", str(run), "--quiet").returncode == 0
 
 
 def test_advice_after_a_missed_gate_is_not_given_where_approval_is_withheld() -> None:

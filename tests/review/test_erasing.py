@@ -20,7 +20,7 @@ from chartdistill.erasure.erase import erase
 from chartdistill.errors import ArtefactError, InputError
 from chartdistill.review.exchange import export_decisions, import_decisions
 from chartdistill.runtime.run_locks import UNFINISHED_ERASURE
-from command_line import chartdistill
+from command_line import forked
 from places import ROOT
 from review_run import LABELS, decide, decision, make_run
 
@@ -53,11 +53,12 @@ def get(address: str, path: str) -> tuple[int, dict[str, object]]:
         return error.code, json.load(error)
 
 
+@pytest.mark.slow
 def test_nothing_is_erased_while_a_page_is_open_and_all_is_once_it_ends(run_dir: Path) -> None:
     decide(run_dir, decision(LABELS[0], [("Febenor 5 mg", "start")]))
     with opened(run_dir) as (page, address):
         assert get(address, "label?record=a&task=medication")[0] == 200
-        refused = chartdistill("erase", str(run_dir), "--record", "a", "--yes")
+        refused = forked("erase", str(run_dir), "--record", "a", "--yes")
         assert refused.returncode == 5 and "is open on" in refused.stderr and "Traceback" not in refused.stderr
         assert not (run_dir / UNFINISHED_ERASURE).exists() and len(decision_file(run_dir).rows()) == 1
         with opened(run_dir) as (second, other):  # a second person is no hindrance
@@ -66,7 +67,7 @@ def test_nothing_is_erased_while_a_page_is_open_and_all_is_once_it_ends(run_dir:
             assert second.wait(60) == 0
         page.send_signal(signal.SIGINT)
         assert page.wait(60) == 0
-    done = chartdistill("erase", str(run_dir), "--record", "a", "--yes")
+    done = forked("erase", str(run_dir), "--record", "a", "--yes")
     assert done.returncode == 0 and "proof: " in done.stdout
     assert decision_file(run_dir).rows() == []
     with opened(run_dir) as (_, address):
@@ -84,7 +85,7 @@ def test_a_page_that_was_killed_hinders_nobody(run_dir: Path) -> None:
 
 def test_no_page_is_opened_on_a_half_erased_run(run_dir: Path) -> None:
     (run_dir / UNFINISHED_ERASURE).write_text("{}")
-    done = chartdistill("review", str(run_dir), "--name", "Ada")
+    done = forked("review", str(run_dir), "--name", "Ada")
     assert done.returncode == 5 and "erase" in done.stderr and "interrupted" in done.stderr
 
 

@@ -17,7 +17,7 @@ from chartdistill.rounds.rounds import rounds
 from chartdistill.run_file import read_run
 from chartdistill.runtime.run_folder import read_rows
 from chartdistill.schema import CuratedLabel, Label, Record
-from command_line import chartdistill
+from command_line import forked
 from rounds_run import INVENTED, here, made, write_config
 
 pytestmark = pytest.mark.slow
@@ -162,7 +162,7 @@ def test_without_validation_records_nothing_could_choose(tmp_path: Path) -> None
 
 
 def test_nothing_rejected_ends_it_at_round_0_and_the_verb_says_so(tmp_path: Path) -> None:
-    done = chartdistill("rounds", str(write_config(tmp_path, num_wrong=0, rounds=1)))
+    done = forked("rounds", str(write_config(tmp_path, num_wrong=0, rounds=1)))
     assert done.returncode == 0, done.stderr
     assert "round 0 rejected nothing. Chosen by validation records: round 0" in done.stdout
     figures = json.loads((tmp_path / "run" / "rounds" / "rounds.json").read_text())

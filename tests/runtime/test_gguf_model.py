@@ -254,6 +254,7 @@ def test_what_another_process_made_in_the_meantime_is_left(
     assert "in the meantime" in said[-1] and [path.name for path in tmp_path.iterdir()] == ["Tiny"]
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_said_and_nothing_is_left(file: Path, tmp_path: Path) -> None:
     code = (
         "import resource, sys; from pathlib import Path; from chartdistill.runtime.gguf_model import import_gguf\n"
@@ -266,6 +267,7 @@ def test_a_full_disk_is_said_and_nothing_is_left(file: Path, tmp_path: Path) -> 
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_killed_import_leaves_nothing_that_looks_finished(file: Path, tmp_path: Path) -> None:
     folder = tmp_path / "models" / "Tiny"
     command = [sys.executable, str(ROOT / "tests/material/gguf_files.py"), str(file), str(folder)]

@@ -115,6 +115,7 @@ def test_ctrl_c_is_answered_by_the_first_process_alone(tmp_path: Path) -> None:
         assert first.communicate(timeout=60)[0] == "first\n", what
 
 
+@pytest.mark.slow
 def test_ctrl_c_is_kept_from_what_multiprocessing_spawns_first(tmp_path: Path) -> None:
     """With the first spawned process `multiprocessing` starts its resource tracker, which lets SIGINT through again."""
     own = tmp_path / "own.py"

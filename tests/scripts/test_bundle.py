@@ -39,6 +39,7 @@ def install(project: Path, folder: Path, *around: str, timeout_s: float = 300) -
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=timeout_s)
 
 
+@pytest.mark.slow
 def test_it_installs_where_there_is_no_network(carried: tuple[Path, Path]) -> None:
     project, folder = carried
     isolated = str(project / "scripts/isolated.sh")
@@ -54,6 +55,7 @@ def test_it_installs_where_there_is_no_network(carried: tuple[Path, Path]) -> No
     assert said.stdout == "carried over\n"
 
 
+@pytest.mark.slow
 def test_an_environment_from_a_bundle_is_made_again_from_it_or_left_alone(carried: tuple[Path, Path]) -> None:
     project, folder = carried
     assert install(project, folder).returncode == 0

@@ -14,6 +14,7 @@ import pytest
 from places import MATERIAL, ROOT, SCRIPTS
 
 
+@pytest.mark.slow
 def test_the_trainer_needs_no_pydantic_where_only_the_gpu_is_checked(tiny_model: Path, tmp_path: Path) -> None:
     """scripts/gpu_check.sh must run where only torch, transformers, peft and accelerate are installed."""
     program = (

@@ -67,6 +67,7 @@ def test_everything_a_locked_package_needs_is_locked_too() -> None:
     assert looked_at > 100
 
 
+@pytest.mark.slow
 def test_what_is_left_out_takes_what_only_it_needs_along_and_each_python_gets_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

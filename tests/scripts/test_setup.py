@@ -127,6 +127,7 @@ def test_a_python_that_is_named_must_do(tmp_path: Path) -> None:
     assert not (tmp_path / "calls").exists() and not (tmp_path / "venv").exists()
 
 
+@pytest.mark.slow
 def test_a_change_of_the_lock_installs_and_removes_only_what_has_changed(tmp_path: Path) -> None:
     project, wheels = tmp_path / "project", tmp_path / "wheels"
     make_project(project)
@@ -173,6 +174,7 @@ def test_a_change_of_the_lock_installs_and_removes_only_what_has_changed(tmp_pat
     assert done.returncode == 1 and not (venv / ".ready").exists(), "a wheel with another hash is refused"
 
 
+@pytest.mark.slow
 def test_where_no_process_writes_bytecode_set_up_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped as it compiles, it goes on there: nothing is installed again."""
     project, wheels = tmp_path / "project", tmp_path / "wheels"

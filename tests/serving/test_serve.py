@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +20,7 @@ import pytest
 
 from chartdistill.demo.charts import write_chart
 from chartdistill.engines.vllm_in_process import PROCESSES
-from command_line import chartdistill
+from command_line import forked
 from served_run import Server, finished_run, served
 
 pytestmark = [pytest.mark.slow, pytest.mark.vllm, pytest.mark.timeout(600)]
@@ -58,7 +57,7 @@ def predicted(run: Path, charts: list[str], folder: Path, *options: str) -> list
     source, out = folder / "charts.jsonl", folder / "answers.jsonl"
     source.write_text("".join(json.dumps({"id": str(i), "text": text}) + "\n" for i, text in enumerate(charts)))
     config = str(run.parent / "run.yaml")
-    done = chartdistill("predict", config, "--run-dir", str(run), "--records", str(source), "--out", str(out), *options)
+    done = forked("predict", config, "--run-dir", str(run), "--records", str(source), "--out", str(out), *options)
     assert done.returncode == 0, done.stderr
     return [json.loads(line)["tasks"] for line in out.read_text().splitlines()]
 
@@ -172,7 +171,7 @@ def test_who_goes_before_the_answer_gives_the_place_back(server: Server, client:
 
 def test_a_second_server_at_the_same_port_is_refused_before_its_engine_starts(server: Server, run: Path) -> None:
     port = server.address().rpartition(":")[2]
-    second = chartdistill("serve", str(run), "--port", port)
+    second = forked("serve", str(run), "--port", port)
     assert second.returncode == 2 and f"port {port}: another program does" in second.stderr
     assert "engine" not in second.stderr
 
@@ -256,18 +255,14 @@ def test_what_is_wrong_is_said_before_the_engine_starts(run: Path, tmp_path: Pat
         ([str(run), "--queue", "0"], 2, "whole number from 1"),
         ([str(run), "--api-key-file", str(tmp_path)], 2, "--api-key-file"),
     ):
-        done = chartdistill("serve", *arguments)
+        done = forked("serve", *arguments)
         assert (done.returncode, done.stdout) == (code, ""), done.stderr
         assert words in done.stderr and "Traceback" not in done.stderr and "starting" not in done.stderr
 
 
 def test_a_student_that_is_not_finished_is_named(run: Path, tmp_path: Path) -> None:
-    import shutil
-
     unfinished = tmp_path / "unfinished"
     shutil.copytree(run, unfinished)
     (unfinished / "adapter" / "manifest.json").unlink()
-    done = subprocess.run(
-        [sys.executable, "-m", "chartdistill", "serve", str(unfinished)], capture_output=True, text=True, check=False
-    )
+    done = forked("serve", str(unfinished))
     assert done.returncode == 5 and "train" in done.stderr and "Traceback" not in done.stderr

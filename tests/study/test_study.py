@@ -172,6 +172,7 @@ MINI = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_miniature_study(tmp_path: Path, tiny_model: Path) -> None:
     path, runner = write_study(tmp_path, tiny_model, MINI), Runner()
     figures = study(path, runner)
@@ -307,6 +308,7 @@ def check_reuse(path: Path, runner: Runner, figures: dict[str, Any]) -> None:
         study(path, runner)
 
 
+@pytest.mark.slow
 def test_two_students_at_once_in_processes_of_their_own(tmp_path: Path, tiny_model: Path) -> None:
     """Real trainings; one has a folder that cannot be written, and says so without stopping the other."""
     path = write_study(tmp_path, tiny_model, {"sizes": [2], "seeds": [1], "arms": ["distilled_raw", "gold_trained"],

@@ -182,6 +182,7 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("own", [{}, {"on_policy": {"from_epoch": 0.5, "lmbda": 0.7, "max_new_tokens": 6}}])
 def test_a_killed_run_goes_on_to_the_same_weights(
     own: dict[str, Any], tiny_model: Path, tmp_path: Path, one_thread: None

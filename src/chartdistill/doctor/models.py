@@ -223,6 +223,9 @@ def _check_precision(role: Role, shape: ModelShape, cards: list[Card]) -> Iterat
     oldest = min((card.capability for card in cards if card.capability), default=None)
     in_8_bits = [multiplies_in_8_bits(shape, card) for card in cards if card.fp8_tflops is not None]
     name = f"{role} precision"
+    if not cards and shape.quantization.get("quant_method") == "fp8":
+        yield Check(name, "warning", "FP8 weights on a CPU, for which the engines' kernels are not made",
+                    "name the model in 16 bits; on a CPU it may be the only one that starts")  # fmt: skip
     if oldest is None:
         return
     if oldest < (7, 5):

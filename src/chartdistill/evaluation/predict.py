@@ -219,10 +219,13 @@ def predict(
             else:
                 convert(form, lines.so_far, source.read(), out, run.tasks)
                 lines.drop()
+        kept, in_review, failed = lines.counts.values()
         if review_file is not None:
-            kept, in_review, failed = lines.counts.values()
             told = f"{kept} items kept, {in_review} items and {failed} answers that failed for review in {review_file}"
             print(f"chartdistill predict: {told}", file=sys.stderr)
+        elif failed:
+            told = f"{failed} answers failed: they have a `failure`, which says why, in place of items"
+            print(f"chartdistill predict: warning: {told}", file=sys.stderr)
     return answered
 
 

@@ -93,7 +93,7 @@ class DividedLines:
 
     Attributes:
         num_lines: charts that are done.
-        counts: of all lines, those found too: `kept` and `review` items, `failed` answers. Zero without `review`.
+        counts: of all lines, those found too: `failed` answers; `kept` and `review` items, zero without `review`.
     """
 
     def __init__(self, out: Path, review: Path | None, least: float | None, mark: str) -> None:
@@ -108,7 +108,10 @@ class DividedLines:
         with self._open as opened:
             opened.enter_context(self._out)
             self.num_lines = self._out.num_lines
-            if self._review is not None:
+            if self._review is None:
+                for text in self._out.read():
+                    self._count_failed(json.loads(text))
+            else:
                 opened.enter_context(self._review)
                 self._keep_in_step(self._review)
             self._open = opened.pop_all()
@@ -132,6 +135,8 @@ class DividedLines:
         """Add the lines of whole charts; they are on disk when this returns."""
         if self._least is None or self._review is None:
             self._out.write([json.dumps(line) for line in lines])
+            for line in lines:
+                self._count_failed(line)
             return
         divided = [divide(line, self._least) for line in lines]
         review = [line for _, line in divided if line is not None]
@@ -146,9 +151,12 @@ class DividedLines:
         self.counts["kept"] += sum(len(answer["items"]) for answer in kept["tasks"].values())
 
     def _count_review(self, line: dict[str, Any]) -> None:
+        self._count_failed(line)
+        self.counts["review"] += sum(len(answer.get("items") or ()) for answer in line.get("tasks", {}).values())
+
+    def _count_failed(self, line: dict[str, Any]) -> None:
         answers = [line] if "failure" in line else list(line["tasks"].values())
         self.counts["failed"] += sum(answer.get("items") is None for answer in answers)
-        self.counts["review"] += sum(len(answer.get("items") or ()) for answer in answers)
 
     def finish(self) -> None:
         """Put both files in their places: they are complete. `out` last, since it says so."""
