@@ -15,6 +15,7 @@ from chartdistill.config import load_run
 from chartdistill.doctor import needed_cards, needed_share
 from chartdistill.errors import InputError
 from chartdistill.pipeline import child_command, run_all, run_verb
+from chartdistill.runtime.run_folder import begin, write_manifest
 from chartdistill.training import Parallel, launch_options
 from places import ROOT
 
@@ -102,6 +103,17 @@ def test_a_split_that_no_record_is_in_is_said_before_the_teacher_is_asked(tmp_pa
     assert not (run.dir / "labels").exists()
     if first == "prepare":
         run_all(run, "prepare", "prepare")  # no later verb needs one
+
+
+def test_records_that_a_study_wrote_need_no_counts_of_splits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of canaries and of a fine-tuning file: their manifests count something else."""
+    run = load_run(config_beside(tmp_path, tmp_path / "none.jsonl"))
+    folder = run.dir / "records"
+    write_manifest(folder, "mark", begin(folder), counts={"canaries": 3})
+    ran: list[str] = []
+    monkeypatch.setattr("chartdistill.pipeline.run_verb", lambda run, verb: ran.append(verb))
+    run_all(run, "train", "train")
+    assert ran == ["train"]
 
 
 def config_beside(folder: Path, charts: Path) -> Path:

@@ -171,13 +171,14 @@ def _require_splits(run: Run, chosen: Sequence[str]) -> None:
     Raises:
         InputError: a split that a later verb needs is empty.
     """
-    prepared = read_manifest(run.dir / "records")
-    if prepared is None:
-        return  # as the first verb says
-    counts, needed = prepared["counts"], {"train": "train", "evaluate": run.config.evaluate.split}
-    lacking = [split for verb, split in needed.items() if verb in chosen and not counts["by_split"].get(split)]
+    counts = (read_manifest(run.dir / "records") or {"counts": {}})["counts"]
+    by_split = counts.get("by_split")
+    if by_split is None:
+        return  # nothing is prepared, as the first verb says; or a study wrote the records, and has counted them itself
+    needed = {"train": "train", "evaluate": run.config.evaluate.split}
+    lacking = [split for verb, split in needed.items() if verb in chosen and not by_split.get(split)]
     if lacking:
-        splits = ", ".join(f"{split} {number}" for split, number in counts["by_split"].items())
+        splits = ", ".join(f"{split} {number}" for split, number in by_split.items())
         raise InputError(
             f"{run.dir / 'records'} has no record in the split {' and in '.join(map(repr, lacking))} ({splits}), so "
             f"{'nothing could be trained' if 'train' in lacking else 'there would be nothing to score on'}. Its "
