@@ -13,7 +13,7 @@ import yaml
 
 from chartdistill.config import load_run
 from chartdistill.doctor import needed_cards, needed_share
-from chartdistill.errors import InputError
+from chartdistill.errors import EngineError, InputError
 from chartdistill.pipeline import child_command, run_all, run_verb
 from chartdistill.runtime.run_folder import begin, write_manifest
 from chartdistill.training import Parallel, launch_options
@@ -114,6 +114,27 @@ def test_records_that_a_study_wrote_need_no_counts_of_splits(tmp_path: Path, mon
     monkeypatch.setattr("chartdistill.pipeline.run_verb", lambda run, verb: ran.append(verb))
     run_all(run, "train", "train")
     assert ran == ["train"]
+
+
+@pytest.mark.parametrize("cards", [0, 2])
+def test_where_torch_has_a_card_each_verb_that_uses_it_has_a_process(
+    cards: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also without an nvidia-smi that names it, as in a container or for a MIG device; and one that is broken is no
+    hindrance where no card is used."""
+
+    def broken() -> Any:
+        raise EngineError("nvidia-smi fails")
+
+    monkeypatch.setattr("chartdistill.doctor.machine.find_cards", broken)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: cards > 0)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: cards)
+    ran: list[tuple[str, str]] = []
+    for place, name in (("here", "run_verb"), ("child", "_run_in_child")):
+        monkeypatch.setattr(f"chartdistill.pipeline.{name}", lambda run, verb, place=place: ran.append((verb, place)))
+    run_all(load_run(config_beside(tmp_path, tmp_path / "none.jsonl")), "label", "evaluate")
+    own = "child" if cards else "here"
+    assert ran == [("label", own), ("curate", "here"), ("train", own), ("evaluate", own)]
 
 
 def config_beside(folder: Path, charts: Path) -> Path:

@@ -18,7 +18,7 @@ from typing import Any
 
 from chartdistill.config import Run
 from chartdistill.curation.curate import curate
-from chartdistill.doctor import embedded_model_warning, find_cards, needed_cards, needed_share, require_free_cards
+from chartdistill.doctor import embedded_model_warning, needed_cards, needed_share, require_free_cards
 from chartdistill.errors import ArtefactError, ChartDistillError, ConfigError, InputError
 from chartdistill.evaluation import REGISTERED, refuse_shown_records, register
 from chartdistill.evaluation.arms import shards_lock_folder
@@ -155,7 +155,9 @@ def run_all(run: Run, first: str = "prepare", last: str = "report") -> None:
         require_teacher_beside(run)
     if "prepare" not in chosen:
         _require_splits(run, chosen)
-    on_cards = bool(find_cards())
+    # Torch is asked, since it decides where models are put: nvidia-smi may be missing in a container, names no MIG
+    # device, and may fail where no card is wanted.
+    on_cards = not {*OWN_PROCESS}.isdisjoint(chosen) and _gpu_count() > 0
     for verb in chosen:
         if on_cards and verb in OWN_PROCESS:
             _run_in_child(run, verb)
@@ -214,7 +216,7 @@ def child_command(verb: str, arguments: list[str], gpus: int, parallel: Parallel
 def _gpu_count() -> int:
     import torch
 
-    return torch.cuda.device_count()
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 class ChildError(ChartDistillError):

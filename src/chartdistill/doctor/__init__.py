@@ -7,9 +7,7 @@ shipped.py: which shipped config fits which hardware. diagnosis.py, the verb, as
 What other rooms may use: the cards of this machine, and whether models are the demo's.
 """
 
-from chartdistill.doctor.machine import find_cards, needed_cards, needed_share, parse_cards, require_free_cards
+from chartdistill.doctor.machine import needed_cards, needed_share, parse_cards, require_free_cards
 from chartdistill.doctor.models import embedded_model_warning
 
-__all__ = [
-    "embedded_model_warning", "find_cards", "needed_cards", "needed_share", "parse_cards", "require_free_cards",
-]  # fmt: skip
+__all__ = ["embedded_model_warning", "needed_cards", "needed_share", "parse_cards", "require_free_cards"]
