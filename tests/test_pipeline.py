@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +137,32 @@ def test_where_torch_has_a_card_each_verb_that_uses_it_has_a_process(
     run_all(load_run(config_beside(tmp_path, tmp_path / "none.jsonl")), "label", "evaluate")
     own = "child" if cards else "here"
     assert ran == [("label", own), ("curate", "here"), ("train", own), ("evaluate", own)]
+
+
+def test_what_a_verb_leaves_in_this_process_is_gone_before_the_next_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a trained student is, which its trainer's callbacks refer to."""
+
+    class Model:
+        def __init__(self) -> None:
+            self.trainer = self
+
+    left: list[weakref.ref[Model]] = []
+    held: list[int] = []
+
+    def leave_one(run: Any, verb: str) -> None:
+        held.append(sum(one() is not None for one in left))
+        left.append(weakref.ref(Model()))
+
+    monkeypatch.setattr("chartdistill.pipeline._gpu_count", lambda: 0)
+    monkeypatch.setattr("chartdistill.pipeline.run_verb", leave_one)
+    gc.disable()
+    try:
+        run_all(load_run(config_beside(tmp_path, tmp_path / "none.jsonl")), "train", "evaluate")
+    finally:
+        gc.enable()
+    assert held == [0, 0] and all(one() is None for one in left)
 
 
 def config_beside(folder: Path, charts: Path) -> Path:

@@ -9,6 +9,7 @@ there is none, all run in this one, which loads torch and vLLM once.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -161,8 +162,11 @@ def run_all(run: Run, first: str = "prepare", last: str = "report") -> None:
     for verb in chosen:
         if on_cards and verb in OWN_PROCESS:
             _run_in_child(run, verb)
-        else:
-            run_verb(run, verb)
+            continue
+        run_verb(run, verb)
+        if verb in OWN_PROCESS:
+            # Models and engines stand in circles of references, which Python leaves for later: two would be held.
+            gc.collect()
         if verb == "prepare":
             _require_splits(run, chosen)
 
