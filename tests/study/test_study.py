@@ -24,7 +24,7 @@ from chartdistill.runtime.run_locks import lock
 from chartdistill.schema import Gate, Item, Label, Prediction, Record, Task, TrainExample
 from chartdistill.study.options import load_study, parts_of
 from chartdistill.study.records import draw
-from chartdistill.study.runs import LOG, make_students, write_gold_labels
+from chartdistill.study.runs import LOG, _train_in_turn, make_students, write_gold_labels
 from chartdistill.study.scores import crossing, pool
 from chartdistill.study.study import study
 from chartdistill.training.train import train
@@ -197,6 +197,20 @@ def test_a_miniature_study(tmp_path: Path, tiny_model: Path) -> None:
     check_family(figures)
     check_pages(folder, figures)
     check_reuse(path, runner, figures)
+
+
+def test_a_part_that_fails_stops_no_other_whatever_the_reason(tmp_path: Path) -> None:
+    """Beside each other students have processes of their own, one after another they may not: both fail alike."""
+    tried: list[str] = []
+
+    def run(config: Path, first: str, last: str) -> None:
+        tried.append(config.parent.name)
+        if config.parent.name == "a":
+            raise ConfigError("train.source_weights fits no record")
+
+    parts = {name: (make_folder(tmp_path / name) / "config.yaml", "mark") for name in ("a", "b")}
+    trained = {name: error for name, _, error in _train_in_turn(parts, run)}
+    assert trained == {"a": "train.source_weights fits no record", "b": None} and tried == ["a", "b"]
 
 
 def test_more_test_records_than_there_are(tmp_path: Path, tiny_model: Path) -> None:

@@ -16,8 +16,7 @@ from typing import Any
 
 from chartdistill.config import Run, load_run
 from chartdistill.curation import Format
-from chartdistill.errors import InputError, TrainingError
-from chartdistill.pipeline import ChildError
+from chartdistill.errors import ChartDistillError, InputError
 from chartdistill.prompting.answer_format import format_answer
 from chartdistill.run_file import derive
 from chartdistill.runtime.processes import end_with_parent
@@ -199,7 +198,7 @@ def _train_in_turn(missing: Mapping[str, tuple[Path, str]], run: RunVerbs) -> _T
         error = None
         try:
             run(config, "train", "train")
-        except (InputError, TrainingError, ChildError) as problem:
+        except ChartDistillError as problem:  # whatever it is: in a process of its own it would stop this part alone
             error = str(problem)
         yield name, time.monotonic() - begun, error
 
