@@ -15,8 +15,8 @@ from chartdistill.engines import TransformersEngine
 from chartdistill.records.prepare import prepare
 from chartdistill.records.sources import source_for
 from chartdistill.runtime.model_folder import load_tokenizer
-from chartdistill.runtime.run_folder import read_rows
-from chartdistill.schema import Item
+from chartdistill.runtime.run_folder import RowWriter, read_rows
+from chartdistill.schema import Item, Record
 from chartdistill.synthesis.plans import Plan
 from chartdistill.synthesis.synthesize import Attempt, SyntheticChart, _Work, synthesize
 from labelling_run import silent
@@ -137,6 +137,27 @@ def test_a_chart_that_a_model_writes_is_read_and_judged(tmp_path: Path) -> None:
     with run.open_teacher() as generator:
         read = [one.reasons for one in work._read(generator, written)]
     assert read == [(), ("not_planned",), ("plan_not_read", "not_planned")]
+
+
+def test_a_chart_that_was_kept_is_held_against_the_charts_that_the_run_has_now(tmp_path: Path) -> None:
+    """A record that came later, of any split, may be what the teacher wrote down."""
+    run = made(tmp_path, count=2)
+    assert run.config.synthesize is not None
+    work, rng = _Work(run, run.config.synthesize), random.Random(2)
+    texts = [" ".join(f"word{rng.randrange(10**6)}" for _ in range(60)) for _ in work.plans]
+    kept = [
+        Attempt(key=work.key(plan), plan=plan, seed=0, text=text) for plan, text in zip(work.plans, texts, strict=True)
+    ]
+    path, records = run.dir / "synthetic/attempts.jsonl", run.dir / "records/records.jsonl"
+    with RowWriter(path) as out:
+        out.write(*kept)
+    assert work.attempts(path, records, silent) == kept, "nothing has changed"
+    first = next(iter(read_rows(records, Record)))
+    with RowWriter(records, append=True) as out:
+        out.write(first.model_copy(update={"id": "later", "text": texts[1], "split": "test"}))
+    again = work.attempts(path, records, silent)
+    assert [one.reasons for one in again] == [(), ("copied", "near_duplicate")]
+    assert list(read_rows(path, Attempt)) == again
 
 
 def test_a_run_that_asks_for_none_gets_none(tmp_path: Path) -> None:

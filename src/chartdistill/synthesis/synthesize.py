@@ -173,9 +173,7 @@ class _Work:
         charts = KnownCharts(
             (*(row.text for row in read_rows(records, Record)), *shown), self._options.most_shared_words
         )
-        for row in done.values():
-            if not row.reasons:
-                charts.keep(str(row.text))
+        done |= {row.key: row for row in self._kept_again(charts, [row for row in done.values() if not row.reasons])}
         missing = [plan for plan in self.plans if self.key(plan) not in done]
         if missing:
             with self._run.open_teacher() as generator, RowWriter(path, append=True) as out:
@@ -189,6 +187,14 @@ class _Work:
         with RowWriter(path) as out:
             out.write(*found)
         return found
+
+    def _kept_again(self, charts: KnownCharts, kept: Sequence[Attempt]) -> list[Attempt]:
+        """Charts that were kept before, held against those of the run: it may have others now, also held-out ones."""
+        judged = zip(kept, charts.reasons([str(one.text) for one in kept]), strict=True)
+        rows = [_with_reasons(one, copied) for one, copied in judged]
+        return [
+            row if row.reasons or charts.keep(str(row.text)) else _with_reasons(row, ["near_duplicate"]) for row in rows
+        ]
 
     def _tried(self, generator: Generator, plans: Sequence[Plan], charts: KnownCharts) -> Iterator[list[Attempt]]:
         for start in range(0, len(plans), _PLANS_AT_ONCE):
