@@ -24,7 +24,7 @@ from chartdistill.runtime.run_locks import lock
 from chartdistill.schema import Gate, Item, Label, Prediction, Record, Task, TrainExample
 from chartdistill.study.options import load_study, parts_of
 from chartdistill.study.records import draw
-from chartdistill.study.runs import LOG, _train_in_turn, make_students, write_gold_labels
+from chartdistill.study.runs import CHAIN, DIRECT, LOG, _train_in_turn, make_students, write_gold_labels
 from chartdistill.study.scores import crossing, pool
 from chartdistill.study.study import study
 from chartdistill.training.train import train
@@ -197,6 +197,18 @@ def test_a_miniature_study(tmp_path: Path, tiny_model: Path) -> None:
     check_family(figures)
     check_pages(folder, figures)
     check_reuse(path, runner, figures)
+
+
+def test_no_run_of_a_study_has_charts_written(tmp_path: Path, tiny_model: Path) -> None:
+    """No arm learns from them, and the base student would write some, too."""
+    write_study(tmp_path, tiny_model, {})
+    base = tmp_path / "base.yaml"
+    base.write_text(base.read_text() + "synthesize: {count: 5}\n")
+    asked = load_run(base)
+    assert asked.config.synthesize is not None
+    shared = load_run(derive(asked, tmp_path / "study" / "teacher", CHAIN))
+    assert shared.config.synthesize is None and shared.config.label.strategy == "chain"
+    assert load_run(derive(shared, tmp_path / "study" / "direct", DIRECT)).config.synthesize is None
 
 
 def test_a_part_that_fails_stops_no_other_whatever_the_reason(tmp_path: Path) -> None:

@@ -38,8 +38,9 @@ from chartdistill.study.records import draw, records_of, train_records
 
 RunVerbs = Callable[[Path, str, str], None]
 """Runs the verbs from the first to the last of a config file."""
-CHAIN = {"label": {"strategy": "chain", "strategy_by_task": {}}}
-"""The teacher's arm is called after its strategy, so the study sets it, whatever the config says."""
+CHAIN = {"label": {"strategy": "chain", "strategy_by_task": {}}, "synthesize": None}
+"""The teacher's arm is called after its strategy, so the study sets it, whatever the config says. All other runs of a
+study are derived from this one; none of them learns from charts that a teacher writes, so none is written."""
 DIRECT = {"label": {"strategy": "direct", "strategy_by_task": {}}}
 LAST = {"keep": "last", "validation_passes": 0}
 """A student is its last state: to choose among states takes labels of other records, which would count as seen."""
