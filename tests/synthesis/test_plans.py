@@ -49,6 +49,16 @@ def test_what_must_be_read_is_told_and_no_name_stands_twice() -> None:
             assert all(item.status in allowed for item in plan.findings[task.name])
 
 
+def test_a_task_without_statuses_has_drugs_in_its_plans_too() -> None:
+    """Those that the patient has now: whether a stopped one is to be listed is not said."""
+    plain = TASKS[0].model_copy(update={"statuses": ()})
+    plans = [draw_plan(number, OPTIONS, [plain]) for number in range(200)]
+    found = [plan for plan in plans if plan.findings["medication"]]
+    assert 0.4 < len(found) / len(plans) < 0.95 and {kind for plan in plans for kind in plan.rare} == {"relative"}
+    assert all(item.status is None for plan in found for item in plan.findings["medication"])
+    assert not any("stopped" in line or "years ago" in line for plan in plans for line in plan.lines)
+
+
 def test_plans_hold_what_the_run_asks_for() -> None:
     drugs = TASKS[0].model_copy(update={"statuses": ("start", "stop")})
     plans = [draw_plan(number, OPTIONS, [drugs]) for number in range(200)]

@@ -126,6 +126,8 @@ class _Draft:
                 continue
             for _ in range(self.rng.choice((0, 1, 1, 2) if kind != "prognosis" else (0, 0, 1))):
                 statuses = [one for one in words if not one or self.asks(kind, one)]
+                if not self._tasks[kind].statuses:  # a list without statuses is of what the patient has now
+                    statuses = [one for one in words if one in ("", "start", "continue")]
                 if not statuses:
                     break
                 status, name = self.rng.choice(statuses), self.name(kind)
