@@ -20,7 +20,8 @@ from chartdistill.prompting.chart_spans import SpanGrammar
 from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.records.prepare import prepare
 from chartdistill.runtime.model_folder import load_tokenizer
-from chartdistill.runtime.run_folder import read_rows
+from chartdistill.runtime.run_folder import Journal, read_rows
+from chartdistill.runtime.shards import Shard, ShardedFile
 from chartdistill.schema import Label, Record, Thought, ThoughtRow, TrainExample
 from labelling_run import config, rows_of, silent
 from places import ROOT
@@ -176,6 +177,32 @@ def test_what_is_thought_again_replaces_what_was_thought_and_shards_are_taken_ov
     assert found == {"c": "of c", "b": "again", "a": "of a"}
     with ThoughtFile(tmp_path / "labels.jsonl", wanted=False):
         assert not (tmp_path / "thoughts.jsonl").exists(), "a run that keeps none leaves none"
+
+
+def test_thoughts_of_a_killed_shard_are_taken_over_as_its_labels_are(tmp_path: Path) -> None:
+    """Both stand in journals, from which a whole run, and a shard of another division, go on."""
+
+    def row(key: str, record: str) -> ThoughtRow:
+        return ThoughtRow(key=key, record=record, task="tests", thoughts=(Thought(question="?", text=f"of {key}"),))
+
+    def label(key: str, record: str) -> Label:
+        return Label(key=key, record=record, task="tests", strategy="direct", completion="None found")
+
+    file, other = ShardedFile(tmp_path / "labels.jsonl", tmp_path, Label), Shard(0, 3)
+    record = next(name for name in map("r{}".format, range(50)) if other.holds(name))
+    for target in (tmp_path / "shard-1-of-2.jsonl", tmp_path / "shard-1-of-3.jsonl"):
+        with Journal(target, Label) as labels, ThoughtFile(target, wanted=True) as thoughts:
+            key = target.stem[-1]
+            thoughts.add({key: row(key, record)})
+            labels.add([label(key, record)])  # and then it was killed
+    for shard, expected in ((other, {"2"}), (None, {"2", "3"})):
+        target = file.target if shard is None else file.path(shard)
+        with Journal(target, Label) as labels, ThoughtFile(target, wanted=True) as thoughts:
+            file.take_over(labels, shard)
+            assert {key for key in "23" if key in labels} == expected
+            thoughts.finish(sorted(expected))
+            labels.finish(sorted(expected))
+        assert {one.key for one in read_rows(thoughts.path, ThoughtRow)} == expected, "each label has its thoughts"
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
-from chartdistill.runtime.run_folder import Journal, read_rows
+from chartdistill.runtime.run_folder import Journal, journal_of, read_rows
 from chartdistill.schema import Task, ThoughtRow
 
 THOUGHTS = "thoughts.jsonl"
@@ -38,10 +38,20 @@ class ThoughtFile:
             self.path.with_name(f"{self.path.stem}.journal.jsonl").unlink(missing_ok=True)
             return self
         self._journal = self._stack.enter_context(Journal(self.path, ThoughtRow))
-        for path in [*sorted(self._folder.glob(_OF_SHARD)), self._folder / THOUGHTS]:
-            if path != self.path and path.exists() and ".journal" not in path.name:
+        for path in self._others():
+            if path.exists():
                 self._journal.add([row for row in read_rows(path, ThoughtRow) if row.key not in self._journal])
         return self
+
+    def _others(self) -> list[Path]:
+        """Files whose labels are taken over, and so their thoughts, also of shards that were killed. A shard takes over
+        none of its own division, which may be written now, and has no label of it."""
+        whole = self._folder / THOUGHTS
+        shards = sorted(self._folder.glob(_OF_SHARD))
+        if self.path == whole:
+            return shards
+        division = self.path.name.rpartition("-of-")[2].split(".")[0]
+        return [*(path for path in shards if f"-of-{division}." not in path.name), journal_of(whole), whole]
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
