@@ -141,8 +141,13 @@ def run_evaluation_shard(run: Run, shard: Shard) -> None:
         evaluate_shard(run, shard, reports)
 
 
-def run_all(run: Run, first: str = "prepare", last: str = "report") -> None:
-    """Run the verbs from `first` to `last`."""
+def run_all(run: Run, first: str = "prepare", last: str = "report", apart: bool = False) -> None:
+    """Run the verbs from `first` to `last`.
+
+    Args:
+        apart: verbs that use cards have processes of their own also where there is none, so that one which is killed
+            for memory ends nothing else.
+    """
     names = list(VERBS)
     chosen = names[names.index(first) : names.index(last) + 1]
     # Missing weights, and an adapter that could not be used, are said now, not after an hour of other work.
@@ -158,15 +163,15 @@ def run_all(run: Run, first: str = "prepare", last: str = "report") -> None:
         _require_splits(run, chosen)
     # Torch is asked, since it decides where models are put: nvidia-smi may be missing in a container, names no MIG
     # device, and may fail where no card is wanted.
-    on_cards = not {*OWN_PROCESS}.isdisjoint(chosen) and _gpu_count() > 0
+    apart = apart or (not {*OWN_PROCESS}.isdisjoint(chosen) and _gpu_count() > 0)
     for verb in chosen:
-        if on_cards and verb in OWN_PROCESS:
+        if apart and verb in OWN_PROCESS:
             _run_in_child(run, verb)
             continue
-        run_verb(run, verb)
         if verb in OWN_PROCESS:
             # Models and engines stand in circles of references, which Python leaves for later: two would be held.
             gc.collect()
+        run_verb(run, verb)
         if verb == "prepare":
             _require_splits(run, chosen)
 

@@ -42,7 +42,7 @@ from chartdistill.study.scores import score_study
 
 def run_verbs(config: Path, first: str, last: str) -> None:
     """The verbs of a config file, heavy ones in processes of their own."""
-    run_all(load_run(config), first, last)
+    run_all(load_run(config), first, last, apart=True)
 
 
 def study(path: Path, run: RunVerbs = run_verbs) -> dict[str, Any]:
