@@ -133,3 +133,16 @@ def test_a_file_of_another_kind_that_bears_its_id_is_named(tmp_path: Path, name:
     (run / f"{KEPT}.png").write_bytes(b"\x89PNG")
     with pytest.raises(LeftoverError, match=r"1 file: .*png"):
         told(run, GONE)
+
+
+def test_who_is_in_a_table_alone_can_be_erased_and_other_rows_stay_byte_for_byte(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    long_chart = "Febenor 5 mg; " * 20_000  # more than the module csv takes of itself
+    kept = f'id,text,gold\nq1,"{long_chart}",\n"q2","two\nlines","with ""quotes"""\n'
+    gone = f'"p12","{OTHER_TEXT}\nand more",x\n\'=p12,,\n'
+    (run / "gold.csv").write_text(kept + gone + "q3,,\r\n", newline="")
+    assert "proof: " in told(run, "p12")
+    assert (run / "gold.csv").read_bytes() == (kept + "'=p12,,\n" + "q3,,\r\n").encode()
+    assert "proof: " in told(run, "=p12")
+    assert (run / "gold.csv").read_bytes() == (kept + "q3,,\r\n").encode()
+    assert [name in Tombstones.of(run) for name in ("p12", "=p12", "q1")] == [True, True, False]

@@ -12,8 +12,10 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -66,7 +68,7 @@ def clean_file(path: Path, folder: Path, traces: Traces, dry: bool = False) -> T
     if form == "value":
         return _json(path, traces, dry)
     if form == "table":
-        return _table(path, traces, dry)
+        return _rewritten(path, lambda lines: _table(lines, traces), dry)
     if form == "lines":
         return _rewritten(path, lambda lines: _plain_lines(lines, traces), dry)
     return Taken()
@@ -261,17 +263,33 @@ def _is_of_record(row: dict[str, Any], traces: Traces) -> bool:
     return any(traces.is_theirs(one) for one in texts)
 
 
-def _table(path: Path, traces: Traces, dry: bool) -> Taken:
+def _table(lines: Iterator[bytes], traces: Traces) -> Iterator[_Line]:
     """A table whose first column names the record, as `predict --format csv` writes it."""
-    text = path.read_bytes().decode("utf-8", "surrogateescape")
-    mark = "\t" if "\t" in text.partition("\n")[0] else ","
-    rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=mark))
-    # A cell that a spreadsheet would compute is written with an apostrophe before it.
-    kept = [rows[0], *(row for row in rows[1:] if not row or not traces.owns(row[0].removeprefix("'")))]
-    if len(kept) == len(rows):
-        return Taken()
-    if not dry:
-        out = io.StringIO(newline="")
-        csv.writer(out, delimiter=mark).writerows(kept)
-        write_lines(path, [out.getvalue().encode("utf-8", "surrogateescape")])
-    return Taken(rows=len(rows) - len(kept))
+    rows = table_rows(lines)
+    yield from ((written, 0, 0) for _, written in islice(rows, 1))
+    for cells, written in rows:
+        yield (None, 1, 0) if cells and traces.owns(table_owner(cells)) else (written, 0, 0)
+
+
+def table_rows(lines: Iterable[bytes]) -> Iterator[tuple[list[str], bytes]]:
+    """(cells, the row as it stands there) of each row of a table, that of the names first."""
+    # The module's own limit of 131,072 characters is below what a chart may have.
+    csv.field_size_limit(sys.maxsize)
+    taken: list[str] = []
+
+    def each() -> Iterator[str]:
+        for line in lines:
+            for part in io.StringIO(line.decode("utf-8", "surrogateescape"), newline=""):
+                taken.append(part)
+                yield part
+
+    parts = each()
+    first = next((part for part in parts if part.strip()), "")
+    for cells in csv.reader(chain([first] if first else [], parts), delimiter="\t" if "\t" in first else ","):
+        yield cells, "".join(taken).encode("utf-8", "surrogateescape")
+        taken.clear()
+
+
+def table_owner(cells: list[str]) -> str:
+    """Whose a row of a table is."""
+    return cells[0].removeprefix("'")  # which stands before a cell that a spreadsheet would compute

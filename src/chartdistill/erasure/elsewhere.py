@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chartdistill.erasure.cleaning import form_of, owner_of
+from chartdistill.erasure.cleaning import form_of, owner_of, table_owner, table_rows
 from chartdistill.erasure.search import files_below
 from chartdistill.erasure.traces import endings
 from chartdistill.records import SHINGLE_WORDS, body_hash, body_words, clean
@@ -64,6 +64,8 @@ def _rows_of(path: Path, folder: Path) -> Iterator[Elsewhere]:
 
 def _values(path: Path) -> Iterator[Mapping[str, Any]]:
     form = form_of(path)
+    if form == "table":
+        yield from _rows_of_table(path)
     if form not in ("rows", "value"):
         return
     with path.open(encoding="utf-8", errors="replace") as stream:
@@ -74,3 +76,12 @@ def _values(path: Path) -> Iterator[Mapping[str, Any]]:
             except ValueError:  # torn, or none: the search at the end looks at it
                 continue
             yield from (one for one in (value if isinstance(value, list) else [value]) if isinstance(one, dict))
+
+
+def _rows_of_table(path: Path) -> Iterator[Mapping[str, Any]]:
+    with path.open("rb") as lines:
+        rows = table_rows(line.decode("utf-8-sig", "replace").encode() for line in lines)
+        names, _ = next(rows, ([], b""))
+        for cells, _ in rows:
+            if cells:
+                yield dict(zip(names, [table_owner(cells), *cells[1:]], strict=False))
