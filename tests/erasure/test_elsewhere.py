@@ -146,3 +146,18 @@ def test_who_is_in_a_table_alone_can_be_erased_and_other_rows_stay_byte_for_byte
     assert "proof: " in told(run, "=p12")
     assert (run / "gold.csv").read_bytes() == (kept + "q3,,\r\n").encode()
     assert [name in Tombstones.of(run) for name in ("p12", "=p12", "q1")] == [True, True, False]
+
+
+@pytest.mark.parametrize("name", ["p12", "ward-9/c 1"])
+def test_what_a_killed_predict_left_and_the_list_of_what_brat_skipped_name_nobody(tmp_path: Path, name: str) -> None:
+    run = write_run(tmp_path / "run")
+    said = {"tests": {"items": [{"text": "canary"}]}}
+    rows = [json.dumps({"id": one, "source": "ward.csv:1", "tasks": said}) + "\n" for one in (name, "q1")]
+    (run / "mine/b").mkdir(parents=True)
+    for place, text in (("mine/.a.jsonl.0a1b2c.partial", "".join(rows)), ("mine/.b.jsonl.0a1b2c.partial", rows[1])):
+        write_text(run / place, text)
+    skipped = [f"{one}\ttests\tfailure\ttruncated\n" for one in (name, "q1")]
+    write_text(run / "mine/b/skipped.tsv", "".join(skipped))
+    assert "proof: " in told(run, name)
+    assert sorted(path.name for path in (run / "mine").iterdir()) == [".b.jsonl.0a1b2c.partial", "b"]
+    assert (run / "mine/b/skipped.tsv").read_text() == skipped[1]

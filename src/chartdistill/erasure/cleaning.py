@@ -70,7 +70,8 @@ def clean_file(path: Path, folder: Path, traces: Traces, dry: bool = False) -> T
     if form == "table":
         return _rewritten(path, lambda lines: _table(lines, traces), dry)
     if form == "lines":
-        return _rewritten(path, lambda lines: _plain_lines(lines, traces), dry)
+        change = _skipped_lines if path.name == SKIPPED else _plain_lines
+        return _rewritten(path, lambda lines: change(lines, traces), dry)
     return Taken()
 
 
@@ -123,6 +124,9 @@ def _of_dead_writer(path: Path) -> bool:
 
 
 def _holds(path: Path, traces: Traces) -> bool:
+    with path.open("rb") as lines:  # a row says whose it is also where the id is an ordinary word
+        if any(row + name for _, row, name in _rows(lines, traces)):
+            return True
     text = path.read_text(encoding="utf-8", errors="replace")
     return any(traces.in_text(one) for one in variants(text))
 
@@ -261,6 +265,15 @@ def _is_of_record(row: dict[str, Any], traces: Traces) -> bool:
     held = [*row.values(), *(one for of in row.values() if isinstance(of, list) for one in of)]
     texts = [one for of in held for one in (of.values() if isinstance(of, dict) else [of]) if isinstance(one, str)]
     return any(traces.is_theirs(one) for one in texts)
+
+
+def _skipped_lines(lines: Iterator[bytes], traces: Traces) -> Iterator[_Line]:
+    """The list that brat's answers have: the first cell of a line names the record."""
+    for line in lines:
+        if traces.owns(line.partition(b"\t")[0].decode("utf-8", "replace")):
+            yield None, 1, 0
+        else:
+            yield from _plain_lines(iter([line]), traces)
 
 
 def _table(lines: Iterator[bytes], traces: Traces) -> Iterator[_Line]:
