@@ -34,6 +34,7 @@ from erasure_run import (
     words_left,
     write_run,
 )
+from report_run import write_rows
 
 
 def lines(folder: Path) -> dict[str, list[str]]:
@@ -121,6 +122,20 @@ def test_near_duplicates_are_named_and_stay_unless_asked_for(tmp_path: Path) -> 
     other = write_run(tmp_path / "other")
     said_of(other, GONE, with_near_duplicates=True)
     assert {GONE, NEAR}.isdisjoint(record.id for record in records_of(other))
+
+
+def test_what_stands_for_a_near_duplicate_goes_with_it(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    rows = [*read_rows(run / "records/rejected.jsonl", RejectedRecord)]
+    detail = f"same words as z, which is kept as record {NEAR}"
+    write_rows(
+        run / "records/rejected.jsonl", *rows, RejectedRecord(source="z", id="c31", reason="duplicate", detail=detail)
+    )
+    text = next(record.text for record in records_of(run) if record.id == NEAR)
+    (run / "gold.jsonl").write_text(json.dumps({"id": "n31", "text": text}) + "\n")
+    assert "proof: " in said_of(run, GONE, with_near_duplicates=True)
+    assert {row.id for row in read_rows(run / "records/rejected.jsonl", RejectedRecord)} == {None}
+    assert (run / "gold.jsonl").read_text() == ""
 
 
 def planted(kind: str, text: str) -> tuple[str, bytes]:

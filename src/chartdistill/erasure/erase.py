@@ -23,7 +23,6 @@ from chartdistill.erasure.targets import (
     RECORDS,
     REJECTED,
     adapters_in,
-    add_near_duplicates,
     erased_before,
     find_targets,
     group_key,
@@ -33,6 +32,7 @@ from chartdistill.erasure.targets import (
     other_texts,
     runs_in,
     texts_of,
+    with_near_duplicates_of,
 )
 from chartdistill.erasure.traces import Runs5, Traces
 from chartdistill.errors import ArtefactError, ConfigError, InputError
@@ -135,7 +135,7 @@ def _plan(
     if not targets:
         return None, unknown
     if with_near_duplicates:
-        add_near_duplicates(homes, targets)
+        targets = with_near_duplicates_of(folder, homes, targets)
     salt = new_salt()
     own = Runs5(salt).own(texts_of(homes, targets), other_texts(folder, homes, targets))
     variants = {

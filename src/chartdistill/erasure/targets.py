@@ -123,12 +123,10 @@ def _add(target: Target, record: Record) -> None:
     target.clusters.add(record.cluster)
 
 
-def add_near_duplicates(homes: Sequence[Path], targets: dict[str, Target]) -> None:
-    """Add the records of the same clusters, which are near-duplicates or charts of one patient, and those of theirs."""
-    clusters = {cluster for target in targets.values() for cluster in target.clusters}
-    for record in records_in(homes):
-        if record.cluster in clusters:
-            _add(targets.setdefault(record.id, Target(record.id)), record)
+def with_near_duplicates_of(folder: Path, homes: Sequence[Path], targets: dict[str, Target]) -> dict[str, Target]:
+    """The records with those of the same clusters, which are near-duplicates or charts of one patient, and all that
+    stands for one of these: entries that were left out as its duplicates, its words under another id."""
+    return find_targets(folder, homes, [*targets, *near_duplicates(homes, targets)], ())[0]
 
 
 def near_duplicates(homes: Sequence[Path], targets: dict[str, Target]) -> list[str]:
