@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -57,3 +58,17 @@ def test_what_is_cut_or_spoilt_is_no_proof(tmp_path: Path) -> None:
     left = left_in(tmp_path)
     assert left.keys() == files.keys()
     assert all(why.startswith("cannot be read") for why in left.values()), left
+
+
+def test_a_folder_that_cannot_be_looked_into_is_no_proof(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "open").mkdir()
+    (tmp_path / "closed").mkdir()
+    look = os.scandir
+
+    def refused(path: Any) -> Any:  # as the system does it to any user but root
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return look(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    assert left_in(tmp_path) == {"closed": "cannot be read (Permission denied)"}

@@ -61,7 +61,8 @@ class Searched:
 def search(folder: Path, traces: Traces, passed_over: Callable[[Path], bool] = lambda path: False) -> Searched:
     """Look through all files below a folder; links are not followed, what they lead to within it is looked at there."""
     found = Searched()
-    for path in sorted(files_below(folder)):
+    closed: list[OSError] = []
+    for path in sorted(files_below(folder, closed.append)):
         if passed_over(path):
             continue
         found.files += 1
@@ -77,6 +78,8 @@ def search(folder: Path, traces: Traces, passed_over: Callable[[Path], bool] = l
             kind = "id in its name"
         if kind is not None:
             found.left[path] = kind
+    for error in closed:
+        found.left[Path(error.filename)] = f"cannot be read ({error.strerror or type(error).__name__})"
     return found
 
 
@@ -84,9 +87,9 @@ class UnopenedError(Exception):
     """What stands in an archive cannot be looked at, however deep it lies: no proof of the file that holds it."""
 
 
-def files_below(folder: Path) -> Iterator[Path]:
-    """Regular files below a folder, hidden ones too."""
-    for home, _, names in os.walk(folder):
+def files_below(folder: Path, closed: Callable[[OSError], object] = lambda error: None) -> Iterator[Path]:
+    """Regular files below a folder, hidden ones too. `closed` is told of each folder that cannot be looked into."""
+    for home, _, names in os.walk(folder, onerror=closed):
         for name in names:
             path = Path(home, name)
             if path.is_file() and not path.is_symlink():
