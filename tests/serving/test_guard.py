@@ -96,8 +96,16 @@ def test_on_loopback_the_host_must_be_this_machine(open_to_all: Running, host: s
 def test_pages_of_other_sites_may_not_ask(open_to_all: Running, with_key: Running) -> None:
     own = f"http://127.0.0.1:{open_to_all.port}"
     assert open_to_all.ask(Origin=own).status_code == 200
-    for origin in ("https://evil.example", "null", f"http://localhost:{open_to_all.port}", own + "0", ""):
-        assert open_to_all.ask(Origin=origin).status_code == 403, origin
+    for origin in (
+        "https://evil.example",
+        "null",
+        f"http://localhost:{open_to_all.port}",
+        own + "0",
+        "",
+        "http://[::1",
+    ):
+        answer = open_to_all.ask(Origin=origin)
+        assert answer.status_code == answer.json()["error"]["code"] == 403, origin
     # Through a proxy the Host may be another than the page's, and there is a key that no page has.
     assert with_key.ask(Origin="https://app.example", Authorization=f"Bearer {KEY}").status_code == 200
     assert with_key.ask(Host="app.example", Origin="https://app.example").status_code == 401

@@ -65,7 +65,7 @@ class Guard:
             hosts, origin = headers.getlist("host"), headers.get("origin")
             if len(hosts) != 1 or not _is_loopback(hosts[0]):
                 return failure(403, "The Host of the request is not this machine: ask 127.0.0.1 or localhost.")
-            if origin is not None and urlsplit(origin).netloc.lower() != hosts[0].lower():
+            if origin is not None and not _is_of(origin, hosts[0]):
                 return failure(403, "Pages of other sites may not ask here.")
         if path == HEALTH:
             return None
@@ -89,6 +89,13 @@ def _has_key(headers: Headers, key: str) -> bool:
     given = headers.getlist("authorization")
     kind, _, said = given[0].partition(" ") if len(given) == 1 else ("", "", "")
     return kind.lower() == "bearer" and hmac.compare_digest(said.strip().encode("utf-8", "replace"), key.encode())
+
+
+def _is_of(origin: str, host: str) -> bool:
+    try:
+        return urlsplit(origin).netloc.lower() == host.lower()
+    except ValueError:  # no address at all
+        return False
 
 
 def _is_loopback(host: str) -> bool:
