@@ -120,3 +120,10 @@ def test_both_ways_give_the_same_number_however_tokens_are_cut(run_dir: Path, sc
     assert confidences(reply(["None", " found"], [-1, -1]), name, known.model_dump(mode="json"), prompt) == []
     unknown = known.model_copy(update={"tasks": {}}).model_dump(mode="json")
     assert all(one["confidence"] is None for one in confidences(reply(pieces, logprobs), name, unknown, prompt))
+
+
+def test_of_a_steep_curve_the_unlikeliest_item_has_the_lowest_confidence() -> None:
+    curve = PLATT.model_copy(update={"slope": 50.7}).model_dump()  # as of a student that is nearly always sure
+    known = {"tasks": {"prognosis": 40}, "score": "sum", "curves": {"all": curve}}
+    prompt = {"questions": {"prognosis": ""}, "statuses": {"prognosis": []}, "decoding": {"stop": ["</s>"]}}
+    assert confidences(reply(["x"], [-25.0]), "prognosis", known, prompt) == [{"item": "x", "confidence": 0.0001}]

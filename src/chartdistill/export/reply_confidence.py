@@ -105,7 +105,8 @@ def _confidence(line: _Line, task: str, calibration: dict[str, Any]) -> float:
 
 def _probability(score: float, curve: dict[str, Any]) -> float:
     if curve["kind"] == "platt":
-        return 1 / (1 + math.exp(-(curve["slope"] * score + curve["intercept"])))
+        # Beyond 700 the exponential has no number any more, and the probability is none that is told from nought.
+        return 1 / (1 + math.exp(min(700.0, -(curve["slope"] * score + curve["intercept"]))))
     knots = curve["knots"]
     place = bisect_right([at for at, _ in knots], score)
     if place in (0, len(knots)):
