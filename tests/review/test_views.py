@@ -76,6 +76,25 @@ def test_the_queue_is_cut_by_state_task_and_record(view: LabelView) -> None:
         view.queue({**ALL, "show": "best"})
 
 
+def test_what_is_decided_meanwhile_makes_the_queue_pass_over_nothing(
+    view: LabelView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chartdistill.review.labels.PAGE", 2)
+    show = {**ALL, "show": "open"}
+    every = [(entry["record"], entry["task"]) for entry in view.queue(ALL)["entries"]]
+    whole = view.queue({**show, "from": 0})["total"]
+    seen: list[tuple[str, str]] = []
+    found = view.queue(show)
+    while found["entries"]:
+        for entry in found["entries"]:
+            place = {name: entry[name] for name in ("record", "task", "sample")}
+            view.decide({**place, "seen": view.label(place)["seen"], "action": "reject", "after": None})
+            seen.append((entry["record"], entry["task"]))
+        assert found["left"] == whole - len(seen)
+        found = view.queue({**show, "from": found["entries"][-1]["rank"] + 1})
+    assert len(seen) == whole > 4 and seen[:2] == every
+
+
 def test_places_are_characters_of_the_chart(view: LabelView) -> None:
     found = view.label({"record": "d", "task": "medication", "sample": 0})
     assert found["text"].startswith(ASTRAL)

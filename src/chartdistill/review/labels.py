@@ -46,25 +46,31 @@ class LabelView:
             return self._shelf
 
     def queue(self, given: dict[str, Any]) -> dict[str, Any]:
-        """A part of the queue. `show`: one of `SHOWN`, or `all`; `task`, `find` (part of a record's id), `from`."""
+        """A part of the queue. `show`: one of `SHOWN`, or `all`; `task`, `find` (part of a record's id); `from`: the
+        rank of the first label that may be in it.
+
+        Ranks are of all labels, so that what was decided since the part before moves none of those that follow.
+        """
         show, task = text_of(given, "show"), text_of(given, "task")
         find, first = text_of(given, "find").strip().casefold(), number_of(given, "from", 0)
         if show not in (*SHOWN, "all"):
             raise RefusedError(f"`show` must be one of {', '.join((*SHOWN, 'all'))}.")
         shelf, decided = self.shelf(), in_force(self._file.rows())
-        entries = [entry for entry in shelf.entries if not self._is_hidden(entry.place[0])]
-        counts = Counter(kind for entry in entries for kind in _kinds(entry, decided))
+        ranked = [one for one in enumerate(shelf.entries) if not self._is_hidden(one[1].place[0])]
+        counts = Counter(kind for _, entry in ranked for kind in _kinds(entry, decided))
         wanted = [
-            entry
-            for entry in entries
+            (rank, entry)
+            for rank, entry in ranked
             if (show == "all" or show in _kinds(entry, decided))
             and task in ("", entry.place[1])
             and find in entry.place[0].casefold()
         ]
+        rest = [one for one in wanted if one[0] >= first]
         return {
             "total": len(wanted),
-            "counts": {kind: counts[kind] for kind in SHOWN} | {"all": len(entries)},
-            "entries": [_row(entry, decided.get(entry.place)) for entry in wanted[first : first + PAGE]],
+            "left": len(rest[PAGE:]),
+            "counts": {kind: counts[kind] for kind in SHOWN} | {"all": len(ranked)},
+            "entries": [_row(entry, decided.get(entry.place)) | {"rank": rank} for rank, entry in rest[:PAGE]],
         }
 
     def label(self, given: dict[str, Any]) -> dict[str, Any]:

@@ -38,9 +38,11 @@ export class LabelsView {
 
   async more() {
     const [show, task, find] = ["show", "task", "find"].map((id) => byId(id).value);
-    const found = await get("labels", { show, task, find, from: this.entries.length });
+    // From the rank on, not from how many there are: those that were decided meanwhile may be in this list no more.
+    const last = this.entries.at(-1);
+    const found = await get("labels", { show, task, find, from: last ? last.rank + 1 : 0 });
     this.entries.push(...found.entries);
-    this.total = found.total;
+    this.total = this.entries.length + found.left;
     this.count(found.counts);
     this.drawQueue();
   }
