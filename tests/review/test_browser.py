@@ -240,6 +240,30 @@ def test_two_browsers_at_once_lose_no_decision(browser: Any, serve: Any, run_dir
     }  # fmt: skip
 
 
+def test_nothing_is_decided_or_undone_that_is_not_on_the_page(browser: Any, serve: Any, run_dir: Path) -> None:
+    one, other = serve(run_dir, "Ada"), serve(run_dir, "Bo")
+    with opened(browser, one.address) as ada, opened(browser, other.address) as bo:
+        choose(ada, "a", "medication")
+        ada.keyboard.press("x")
+        said(ada, "Rejected: a, medication")
+        choose(bo, "a", "medication")
+        bo.keyboard.press("a")
+        said(bo, "Kept: a, medication")
+        choose(ada, "e", "medication")
+        ada.keyboard.press("u")
+        said(ada, "Bo decided about this label after you")
+        at(ada, "a", "medication")
+        assert standing(run_dir)["a", "medication"][2] == "Bo"
+        ada.fill("#find", "nobody")
+        ada.locator("#no-label").wait_for()
+        ada.locator("#main[aria-busy=false]").wait_for()
+        ada.keyboard.press("Escape")
+        for key in ("x", "n", "u"):
+            ada.keyboard.press(key)
+        choose(ada, "b", "medication")
+    assert {(place, by) for place, (_, _, by) in standing(run_dir).items()} == {(("a", "medication"), "Bo")}
+
+
 def test_kill_9_of_the_server_loses_nothing_that_was_said_to_be_kept(browser: Any, serve: Any, run_dir: Path) -> None:
     server = serve(run_dir)
     with opened(browser, server.address) as page:

@@ -77,7 +77,10 @@ export class LabelsView {
 
   async choose(place, quiet = false) {
     if (place >= this.entries.length && this.entries.length < this.total) await this.more();
-    if (!this.entries.length) return;
+    if (!this.entries.length) {
+      this.shown = null; // nobody decides about a label that is not on the page any more
+      return;
+    }
     this.place = Math.min(Math.max(place, 0), this.entries.length - 1);
     const { record, task, sample } = this.entries[this.place];
     this.drawQueue();
@@ -155,11 +158,14 @@ export class LabelsView {
 
   async undo() {
     if (!this.shown.decision) {
-      const last = this.mine.pop();
+      const last = this.mine.at(-1);
       if (!last) throw new Error("Nothing to undo: this label has no decision, and you made none before it.");
-      this.draw(await get("label", last));
+      const { record, task, sample } = last;
+      this.draw(await get("label", { record, task, sample }));
+      this.mine.pop();
       this.place = this.entries.findIndex((entry) => samePlace(entry, last));
       if (!this.shown.decision) throw new Error("That decision was undone before.");
+      if (this.shown.decision.id !== last.id) throw new Error(`${this.shown.decision.by} decided about this label after you. It is shown as it is now.`);
     }
     await this.decide("undo");
   }
@@ -176,7 +182,7 @@ export class LabelsView {
     const entry = this.entries.find((one) => samePlace(one, { record, task, sample }));
     if (entry) entry.decision = answer.decision;
     if (action === "undo") this.drawDecision(answer.decision);
-    else this.mine.push({ record, task, sample });
+    else this.mine.push({ record, task, sample, id: answer.decision?.id });
     this.drawQueue();
     this.say.hear(`${DONE[action]}: ${record}, ${task}.`);
     if (action !== "undo" && this.place + 1 < this.total) await this.choose(this.place + 1);
