@@ -124,6 +124,13 @@ def test_near_duplicates_are_named_and_stay_unless_asked_for(tmp_path: Path) -> 
     assert {GONE, NEAR}.isdisjoint(record.id for record in records_of(other))
 
 
+def test_a_no_to_one_folder_says_what_was_erased_from_others(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path / name) for name in ("one", "two")]
+    with pytest.raises(ConfigError, match=rf"erased from {runs[1]}: .*Erased before: {runs[0]}\.$"):
+        erase(runs, [GONE], confirm=lambda question: str(runs[0]) in question, say=lambda line: None)
+    assert [GONE in {record.id for record in records_of(run)} for run in runs] == [False, True]
+
+
 def test_what_stands_for_a_near_duplicate_goes_with_it(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run")
     rows = [*read_rows(run / "records/rejected.jsonl", RejectedRecord)]

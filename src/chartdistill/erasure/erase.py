@@ -86,6 +86,7 @@ def erase(
         raise ConfigError("erase needs --record ID or --group ID: whose charts are to go.")
     unknown = [set(ids) for _ in folders]
     left: list[str] = []
+    done: list[Path] = []
     for number, folder in enumerate(dict.fromkeys(folders)):
         with nullcontext() if dry_run else _held(folder):
             left += _go_on(folder, say) if not dry_run else []
@@ -98,9 +99,10 @@ def erase(
                 _show(plan, say)
                 continue
             if not confirm(f"Erase {_records(plan)} from {folder}? This cannot be undone. [yes/no] "):
-                raise ConfigError("nothing was erased: it was not confirmed with `yes`.")
+                raise ConfigError(f"nothing was erased from {folder}: it was not confirmed with `yes`.{_before(done)}")
             plan.write()
             left += _carry_out(plan, say)
+            done.append(folder)
     if nowhere := set.intersection(*map(set, unknown)):
         raise _unknown(folders, sorted(nowhere))
     if left:
@@ -109,6 +111,11 @@ def erase(
             f"{', '.join(left[:_SHOWN])}. No verb wrote it, or it cannot be changed: delete it, then run the same "
             "command again, which searches once more."
         )
+
+
+def _before(done: Sequence[Path]) -> str:
+    """Of folders that were asked about before this one."""
+    return f" Erased before: {', '.join(map(str, done))}." if done else ""
 
 
 @contextmanager
