@@ -60,6 +60,19 @@ def test_what_is_cut_or_spoilt_is_no_proof(tmp_path: Path) -> None:
     assert all(why.startswith("cannot be read") for why in left.values()), left
 
 
+def test_what_is_packed_in_a_form_that_is_not_unpacked_here_is_no_proof(tmp_path: Path) -> None:
+    heads = {
+        "7z": b"7z\xbc\xaf\x27\x1c\x00\x04", "rar": b"Rar!\x1a\x07\x01\x00", "zst": b"\x28\xb5\x2f\xfd\x24\x00",
+        "lz4": b"\x04\x22\x4d\x18\x64\x40", "Z": b"\x1f\x9d\x90", "parquet": b"PARE\x15\x00",
+    }  # fmt: skip
+    for kind, head in heads.items():
+        (tmp_path / f"kept.{kind}").write_bytes(head + b"\x00" * 20)
+        (tmp_path / f"kept.{kind}.gz").write_bytes(gzip.compress(head + b"\x00" * 20))
+    (tmp_path / "words.txt").write_text("PAR, 7z and Rar begin these words")
+    left = left_in(tmp_path)
+    assert len(left) == 2 * len(heads) and all("is not unpacked here" in why for why in left.values())
+
+
 def test_a_folder_that_cannot_be_looked_into_is_no_proof(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "open").mkdir()
     (tmp_path / "closed").mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 from chartdistill.errors import ChartDistillError
@@ -18,7 +19,7 @@ def remake_report(home: Path) -> str:
         return f"removed; {_AGAIN}"
     try:
         VERBS["report"](read_run(home), lambda done, total=None, tokens=0: None)
-    except (ChartDistillError, OSError) as error:
+    except (ChartDistillError, OSError, ValueError, LookupError, TypeError) as error:  # of files that somebody damaged
         return f"removed; it could not be made again ({type(error).__name__}), so {_AGAIN}"
     return "removed, and made again without it"
 
@@ -30,7 +31,8 @@ def retrain_command(home: Path, erased_from: Path) -> str:
     if not path.is_file() and home != erased_from:  # a part of a study, which trains what it lacks
         return "chartdistill study CONFIG, with the study's own file"
     if path.is_file():
-        values = json.loads(path.read_text(encoding="utf-8"))
-        named = Path(values.get("base", ""), f"{values.get('config', {}).get('name', '')}.yaml")
-        config = str(named) if named.is_file() else config
+        with suppress(ValueError, AttributeError, TypeError):  # damaged: the user knows the config
+            values = json.loads(path.read_text(encoding="utf-8"))
+            named = Path(values.get("base", ""), f"{values.get('config', {}).get('name', '')}.yaml")
+            config = str(named) if named.is_file() else config
     return f"chartdistill run {config} --run-dir {home} --from curate"

@@ -4,7 +4,8 @@ In: a folder and the traces. Out: the files that still hold some, with how. Must
 that cannot be read is named, for nobody knows what it holds. Looked at is text as it is, behind up to three layers of
 backslash escapes (JSON in JSON), as HTML without tags and with entities resolved, in base64; zip files (also those
 that torch writes), gzip, bzip2, xz and tar within them; the values of Parquet and Arrow; of other binary files all that
-reads as UTF-8 or UTF-16, which finds strings in pickles, safetensors and SQLite.
+reads as UTF-8 or UTF-16, which finds strings in pickles, safetensors and SQLite. Files packed
+otherwise, told by their first bytes, are named as not read.
 """
 
 from __future__ import annotations
@@ -41,6 +42,11 @@ _OPENERS: tuple[tuple[bytes, Callable[[IO[bytes]], Any]], ...] = (
     *((b"BZh%d1AY" % level, bz2.BZ2File) for level in range(1, 10)),
     (b"\xfd7zXZ\x00", lzma.LZMAFile),
 )
+_CLOSED = {
+    b"7z\xbc\xaf\x27\x1c": "7z", b"Rar!\x1a\x07": "rar", b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "lz4",
+    b"\x1f\x9d": "compress", b"PARE": "encrypted Parquet",
+}  # fmt: skip
+"""First bytes of what is not unpacked here -> its name."""
 _DEEPEST = 4
 """Archives in archives."""
 _UNREADABLE = (EOFError, lzma.LZMAError, zlib.error, OSError)
@@ -110,6 +116,8 @@ def _texts(stream: IO[bytes], depth: int) -> Iterator[str]:
     """All that reads as text in a stream, piece by piece."""
     head = stream.read(8)
     stream.seek(0)
+    if (name := next((name for mark, name in _CLOSED.items() if head.startswith(mark)), None)) is not None:
+        raise UnopenedError(f"{name} is not unpacked here")
     if depth < _DEEPEST:
         if head.startswith(b"PK\x03\x04") or (head.startswith(b"PK") and zipfile.is_zipfile(stream)):
             stream.seek(0)

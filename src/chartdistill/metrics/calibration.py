@@ -44,7 +44,8 @@ class PlattCurve(Row):
 
     def probabilities(self, scores: Sequence[float] | FloatArray) -> FloatArray:
         """Of each score."""
-        found: FloatArray = 1 / (1 + np.exp(-(self.slope * np.asarray(scores, dtype=np.float64) + self.intercept)))
+        lines = -(self.slope * np.asarray(scores, dtype=np.float64) + self.intercept)
+        found: FloatArray = 1 / (1 + np.exp(np.minimum(lines, 700.0)))  # beyond 700 the exponential has no number
         return found
 
 
