@@ -3,10 +3,10 @@
     python scripts/compare_on_gold.py CONFIG GOLD.jsonl OUT_FOLDER [--run-dir DIR] [--without base ...]
 
 GOLD: a chart a line, as for `chartdistill score`, with its text: {"id": ..., "text": ..., "gold": {task: [items]}}.
-Arms: the model as it comes (`base`), or with the config's `student.adapter`; `student`; `student constrained`, which
-can only quote the chart; `student filtered` and `student constrained filtered`, these two behind the config's filters;
-`rules`, names of the training labels and words nearby, no model. Answers are kept in OUT_FOLDER: interrupted, it goes
-on.
+Arms, whatever `evaluate.constrain` says: the model as it comes (`base`), or with the config's `student.adapter`;
+`student`; `student constrained`, which can only quote the chart; `student filtered` and `student constrained filtered`,
+these two behind the config's filters; `rules`, names of the training labels and words nearby, no model. Answers are
+kept in OUT_FOLDER: interrupted, it goes on.
 
 Written: OUT_FOLDER/*.jsonl, one per arm; scores.json, as `chartdistill score` gives it; table.md, which is printed too.
 Refused: charts that are near-duplicates of any that the student has seen.
@@ -40,6 +40,7 @@ from chartdistill.schema import Item, Record, Task, TrainExample, content_hash
 
 CONSTRAINED = "student constrained"
 ARMS = (RULES, "base", "student", CONSTRAINED, FILTERED, f"{CONSTRAINED} filtered")
+ASKED = ("base", "student", CONSTRAINED)
 COLUMNS = {
     "precision": "precision",
     "recall": "recall",
@@ -63,7 +64,7 @@ def main() -> int:
     parser.add_argument("gold", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--run-dir", type=Path, help="where the run wrote, if not where the config says")
-    parser.add_argument("--without", nargs="+", choices=("base", CONSTRAINED), default=[], help="arms not to ask")
+    parser.add_argument("--without", nargs="+", choices=ASKED, default=[], help="arms not to ask")
     args = parser.parse_args()
     try:
         run = load_run(args.config, run_dir=args.run_dir)
@@ -87,9 +88,9 @@ def compare(run: Run, gold: Path, out: Path, without: Sequence[str] = ()) -> str
     questions = [asked for asked in plain_questions(records, run.tasks) if asked[1].name in (asked[0].gold or {})]
     mark = content_hash(trained["fingerprint"])
     sheets = [
-        Sheet("student", out / arm_file("student"), "student", adapter, mark, questions),
+        Sheet("student", out / arm_file("student"), "student", adapter, mark, questions, True),
         Sheet(CONSTRAINED, out / arm_file(CONSTRAINED), CONSTRAINED, adapter, mark, questions, SPANS),
-        Sheet("base", out / arm_file("base"), "base", run.start(), None, questions),  # last: it may ramble
+        Sheet("base", out / arm_file("base"), "base", run.start(), None, questions, True),  # last: it may ramble
     ]
     sheets = [sheet for sheet in sheets if sheet.arm not in without]
     ask_sheets(run, sheets, lambda done, total=None, tokens=0: print(f"{done}/{total} charts", file=sys.stderr))

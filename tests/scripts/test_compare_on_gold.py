@@ -10,6 +10,7 @@ import pytest
 from chartdistill.config import Run
 from chartdistill.engines import TransformersEngine
 from chartdistill.errors import InputError
+from chartdistill.labelling import SPANS
 from chartdistill.prompting.answer_format import format_answer
 from chartdistill.records.prepare import prepare
 from chartdistill.records.sources.synthetic import SyntheticSource
@@ -28,7 +29,8 @@ def run(tmp_path: Path, tiny_model: Path) -> Run:
     sources = (SyntheticSource(pool="train", count=4, seed=1, split="train"),)
     config = RunConfig(
         name="t", run_dir=tmp_path / "run", system="Answer.", records=sources, teacher=model, student=model,
-        tasks=(Path("medication.yaml"), Path("tests.yaml")), evaluate=EvaluateOptions(max_answer_tokens=8),
+        tasks=(Path("medication.yaml"), Path("tests.yaml")),
+        evaluate=EvaluateOptions(max_answer_tokens=8, constrain=SPANS),
     )  # fmt: skip
     made = Run(config, ROOT / "configs/tasks")
     prepare(sources, made.dir / "records", config.prepare)
@@ -71,6 +73,8 @@ def test_every_arm_is_asked_and_scored(run: Run, tmp_path: Path) -> None:
     text = {name: " ".join(chart.lower().split()) for name, chart in CHARTS.items()}
     quoted = [row for row in read_rows(tmp_path / "out/student_constrained.jsonl", Prediction) if row.items]
     assert all(item.text.lower() in text[row.record] for row in quoted for item in row.items or ())
+    plain = [row for row in read_rows(tmp_path / "out/student.jsonl", Prediction) if row.items]
+    assert any(item.text.lower() not in text[row.record] for row in plain for item in row.items or ())
     assert compare(run, tmp_path / "gold.jsonl", tmp_path / "out") == table
     # What is there is not asked again: an answer that was changed by hand stays.
     path = tmp_path / "out/student.jsonl"
