@@ -84,8 +84,8 @@ def search(folder: Path, traces: Traces, passed_over: Callable[[Path], bool] = l
             kind = "id in its name"
         if kind is not None:
             found.left[path] = kind
-    for error in closed:
-        found.left[Path(error.filename)] = f"cannot be read ({error.strerror or type(error).__name__})"
+    for refused in closed:
+        found.left[Path(refused.filename)] = f"cannot be read ({refused.strerror or type(refused).__name__})"
     return found
 
 
