@@ -225,7 +225,7 @@ def predict(
             print(f"chartdistill predict: {told}", file=sys.stderr)
         elif failed:
             told = f"{failed} answers failed: they have a `failure`, which says why, in place of items"
-            print(f"chartdistill predict: warning: {told}", file=sys.stderr)
+            print(f"chartdistill predict: {told}", file=sys.stderr)
     return answered
 
 
