@@ -4,7 +4,7 @@
 
 A verb whose inputs and options have not changed since it finished has nothing to do. Where there is a card, `label`,
 `train` and `evaluate` run in processes of their own, so that its memory is free again before the next begins; where
-there is none, all run in this one, which loads torch and vLLM once.
+there is none, and no engine has processes either, all run in this one, which loads torch and vLLM once.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 from chartdistill.config import Run
 from chartdistill.curation.curate import curate
 from chartdistill.doctor import embedded_model_warning, needed_cards, needed_share, require_free_cards
+from chartdistill.engines import AnyEngine, OpenAIEngine, VllmEngine
 from chartdistill.errors import ArtefactError, ChartDistillError, ConfigError, InputError
 from chartdistill.evaluation import REGISTERED, refuse_shown_records, register
 from chartdistill.evaluation.arms import shards_lock_folder
@@ -161,9 +162,12 @@ def run_all(run: Run, first: str = "prepare", last: str = "report", apart: bool 
         require_teacher_beside(run)
     if "prepare" not in chosen:
         _require_splits(run, chosen)
-    # Torch is asked, since it decides where models are put: nvidia-smi may be missing in a container, names no MIG
-    # device, and may fail where no card is wanted.
-    apart = apart or (not {*OWN_PROCESS}.isdisjoint(chosen) and _gpu_count() > 0)
+    # Torch is asked for cards, since it decides where models are put: nvidia-smi may be missing in a container, names no
+    # MIG device, and may fail where no card is wanted.
+    if not apart and not {*OWN_PROCESS}.isdisjoint(chosen):
+        apart = _gpu_count() > 0 or any(
+            _has_processes(role.engine) for role in (run.config.teacher, run.config.student)
+        )
     for verb in chosen:
         if apart and verb in OWN_PROCESS:
             _run_in_child(run, verb)
@@ -174,6 +178,14 @@ def run_all(run: Run, first: str = "prepare", last: str = "report", apart: bool 
         run_verb(run, verb)
         if verb == "prepare":
             _require_splits(run, chosen)
+
+
+def _has_processes(engine: AnyEngine) -> bool:
+    """Whether an engine has processes also without a card. While they start, Ctrl-C reaches a verb only by the process
+    that started it."""
+    if isinstance(engine, OpenAIEngine):
+        return not engine.urls
+    return isinstance(engine, VllmEngine) and engine.has_processes_on_a_cpu()
 
 
 def _require_splits(run: Run, chosen: Sequence[str]) -> None:

@@ -29,6 +29,7 @@ from chartdistill.engines.vllm_in_process import (
     THREADS,
     borrow_process,
     end_on_failure,
+    num_memory_nodes,
     wants_processes,
     what_failed,
 )
@@ -209,6 +210,10 @@ class VllmEngine(BaseModel):
         else:
             arguments["gpu_memory_utilization"] = self.gpu_memory_utilization
         return arguments
+
+    def has_processes_on_a_cpu(self) -> bool:
+        """Whether it has processes of its own also where there is no card."""
+        return self.environment(True, "")[PROCESSES] != "0" or num_memory_nodes() > 1
 
     def _dtype_on_cpu(self) -> str:
         return "float32" if self.dtype == "auto" and not prefers_bfloat16() else self.dtype
