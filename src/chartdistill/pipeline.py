@@ -162,8 +162,8 @@ def run_all(run: Run, first: str = "prepare", last: str = "report", apart: bool 
         require_teacher_beside(run)
     if "prepare" not in chosen:
         _require_splits(run, chosen)
-    # Torch is asked for cards, since it decides where models are put: nvidia-smi may be missing in a container, names no
-    # MIG device, and may fail where no card is wanted.
+    # Torch is asked for cards, since it decides where models are put: nvidia-smi may be missing in a container, names
+    # no MIG device, and may fail where no card is wanted.
     if not apart and not {*OWN_PROCESS}.isdisjoint(chosen):
         apart = _gpu_count() > 0 or any(
             _has_processes(role.engine) for role in (run.config.teacher, run.config.student)
