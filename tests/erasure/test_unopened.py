@@ -48,7 +48,8 @@ def test_what_is_cut_or_spoilt_is_no_proof(tmp_path: Path) -> None:
     files = {
         "cut.gz": gzip.compress(text.encode())[:-12], "cut.bz2": bz2.compress(text.encode())[:-5],
         "cut.xz": lzma.compress(text.encode())[:-9], "cut.zip": whole[:-30], "spoilt.zip": bytes(spoilt),
-        "spoilt.zip.gz": gzip.compress(bytes(spoilt)), "deep.gz": deep, "cut.parquet": b"PAR1" + b"\0" * 40,
+        "spoilt.zip.gz": gzip.compress(bytes(spoilt)), "headless.zip": b"xy" + whole[2:],
+        "headless.zip.gz": gzip.compress(b"xy" + whole[2:]), "deep.gz": deep, "cut.parquet": b"PAR1" + b"\0" * 40,
     }  # fmt: skip
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)

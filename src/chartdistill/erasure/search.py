@@ -119,7 +119,8 @@ def _texts(stream: IO[bytes], depth: int) -> Iterator[str]:
     if (name := next((name for mark, name in _CLOSED.items() if head.startswith(mark)), None)) is not None:
         raise UnopenedError(f"{name} is not unpacked here")
     if depth < _DEEPEST:
-        if head.startswith(b"PK\x03\x04") or (head.startswith(b"PK") and zipfile.is_zipfile(stream)):
+        # By its end too: a zip file may stand behind a program that unpacks it, or have lost its first bytes.
+        if head.startswith(b"PK\x03\x04") or _ends_as_zip(stream):
             stream.seek(0)
             yield from _members(stream, depth)
         elif (opener := next((of for mark, of in _OPENERS if head.startswith(mark)), None)) is not None:
@@ -130,6 +131,15 @@ def _texts(stream: IO[bytes], depth: int) -> Iterator[str]:
         raise UnopenedError(f"more than {_DEEPEST} archives in one another")
     stream.seek(0)
     yield from _plain(stream, head)
+
+
+def _ends_as_zip(stream: IO[bytes]) -> bool:
+    try:
+        return zipfile.is_zipfile(stream)
+    except (*_UNREADABLE, ValueError):  # packed and cut: whoever reads it next says so
+        return False
+    finally:
+        stream.seek(0)
 
 
 def _members(stream: IO[bytes], depth: int) -> Iterator[str]:
