@@ -106,8 +106,11 @@ def test_greedy_answers_are_the_same_everywhere_and_in_order(
 ) -> None:
     expected = reference.generate(requests_)
     assert len({answer.token_ids for answer in expected}) > 6, "the answers must differ, or order is not tested"
-    given = generator.generate(requests_)
+    counts: list[int] = []
+    given = generator.generate(requests_, told=counts.append)
     assert [answer.token_ids for answer in given] == [answer.token_ids for answer in expected]
+    assert counts == sorted(counts) and len(counts) > 1, "how far it is, as it goes"
+    assert counts[-1] == len(requests_)
     assert texts(given) == texts(expected)
     assert texts(generator.generate(requests_[::-1])) == texts(expected)[::-1]
     assert generator.generate([]) == []

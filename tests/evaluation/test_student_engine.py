@@ -33,7 +33,7 @@ class Asked(Student):
     def end(self) -> None:
         self.ended += 1
 
-    def generate(self, requests: Sequence[Any], adapter: Path | None) -> list[Any]:
+    def generate(self, requests: Sequence[Any], adapter: Path | None, told: Any = None) -> list[Any]:
         if self.started == 1:
             raise KeyboardInterrupt
         return []

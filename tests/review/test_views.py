@@ -241,6 +241,13 @@ def test_a_changed_chart_is_read_again(run_dir: Path) -> None:
         assert states["t1"] == "open"
 
 
+def test_tasks_that_were_changed_are_the_ones_that_are_read(run_dir: Path) -> None:
+    view = GoldView(run_dir, "Ada")
+    assert view.record({"record": "t1"})["tasks"][1]["question"] == TASKS[1].question
+    curate(run_dir, [TASKS[0], TASKS[1].model_copy(update={"question": "List every test."})], DEFAULT_FILTERS)
+    assert view.record({"record": "t1"})["tasks"][1]["question"] == "List every test."
+
+
 def test_who_decided_about_labels_of_a_record_reads_it_no_more(run_dir: Path) -> None:
     decide(run_dir, decision(LABELS[9], None, by="Ada"))
     with pytest.raises(RefusedError, match="would not be blind"):
@@ -260,6 +267,10 @@ def test_a_reader_sees_no_label_of_a_record_that_is_not_read_by_both(run_dir: Pa
         view.label({"record": "c", "task": "medication", "sample": 0})
     read(run_dir, "Bo", "c", answer())
     assert view.label({"record": "c", "task": "medication", "sample": 0})
+    changed = [one.model_copy(update={"text": one.text + " More."}) if one.id == "c" else one for one in RECORDS]
+    write_labels(run_dir, changed, LABELS)
+    curate(run_dir, TASKS, DEFAULT_FILTERS)
+    assert GoldView(run_dir, "Ada").hides("c"), "what both read was another text"
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,19 @@ def test_the_rate_leaves_out_what_was_before_the_first_call(capsys: pytest.Captu
     assert "label: done in " in said.splitlines()[-1]
 
 
+def test_the_rate_of_tokens_stays_while_none_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with StageBar("evaluate", unit="charts", every_seconds=0) as bar:
+        bar(0, 9)
+        bar._first = (time.monotonic() - 10, 0, 0)
+        bar(3, 9, 5000)
+        bar._first = (time.monotonic() - 20, 0, 0)
+        bar(6, 9, 5000)  # answers of a window whose tokens are counted at its end
+        bar(9, 9, 9000)
+    lines = capsys.readouterr().err.splitlines()
+    assert "evaluate: 6/9 charts, 3.3 s/chart, 500 tokens/s, 10 s left" in lines
+    assert "evaluate: 9/9 charts, 2.2 s/chart, 450 tokens/s, 0 s left" in lines
+
+
 def test_slow_steps_are_said_in_seconds_and_the_loss_beside_them(capsys: pytest.CaptureFixture[str]) -> None:
     with StageBar("train", unit="steps", every_seconds=0) as bar:
         bar(0, 2)

@@ -6,6 +6,8 @@ from collections import Counter
 
 import pytest
 
+from chartdistill.clinical.entities import entity_of
+from chartdistill.clinical.lexica.brands import BRANDS
 from chartdistill.clinical.lexica.made_up_drugs import drug_pool
 from chartdistill.config import load_task
 from chartdistill.synthesis import SynthesizeOptions
@@ -47,6 +49,14 @@ def test_what_must_be_read_is_told_and_no_name_stands_twice() -> None:
         for task in TASKS:
             allowed = set(task.statuses) or {None}
             assert all(item.status in allowed for item in plan.findings[task.name])
+
+
+def test_no_drug_stands_twice_under_two_brands() -> None:
+    drugs, options = entity_of(TASKS[0]), SynthesizeOptions(count=1, drugs="known")
+    for number in range(600):
+        plan = draw_plan(number, options, TASKS)
+        items = [*plan.findings["medication"], *(item for item in plan.decoys if item.text.casefold() in BRANDS)]
+        assert len({drugs.match_key(item.text) for item in items}) == len(items), plan
 
 
 def test_a_task_without_statuses_has_drugs_in_its_plans_too() -> None:

@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import Field
 
 from chartdistill.engines.adapter_fit import open_with, refused_by_endpoint, require_served, without_adapter
-from chartdistill.engines.contract import Generation, Generator, Request
+from chartdistill.engines.contract import Generation, Generator, Request, Told
 from chartdistill.engines.openai_engine import OpenAIEngine
 from chartdistill.engines.process_variables import DEEP_GEMM
 from chartdistill.engines.prompt_fit import require_answer_place, require_fit
@@ -36,6 +36,8 @@ __all__ = [
     "Replica",
     "Request",
     "SideBySide",
+    "Told",
+    "Told",
     "TransformersEngine",
     "VllmEngine",
     "divide_cards",

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from chartdistill.engines.contract import Generation, Generator, Request
+from chartdistill.engines.contract import Generation, Generator, Request, Told
 from chartdistill.engines.openai_engine import OpenAIEngine
 from chartdistill.engines.transformers_engine import TransformersEngine
 from chartdistill.engines.vllm_engine import VllmEngine
@@ -112,5 +112,7 @@ class _Adapted:
     def cache_tokens(self) -> int | None:
         return self._generator.cache_tokens
 
-    def generate(self, requests: Sequence[Request], adapter: Path | None = None) -> list[Generation]:
-        return self._generator.generate(requests, adapter or self._adapter)
+    def generate(
+        self, requests: Sequence[Request], adapter: Path | None = None, told: Told | None = None
+    ) -> list[Generation]:
+        return self._generator.generate(requests, adapter or self._adapter, told)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -11,6 +11,9 @@ from typing import Any, Protocol
 from chartdistill.errors import ConfigError
 from chartdistill.prompting.answer_format import literal_pattern
 from chartdistill.prompting.chart_spans import SpanGrammar
+
+Told = Callable[[int], None]
+"""Called with how many requests have been answered."""
 
 LOWEST_LOGPROB = -9999.0
 """Stands for minus infinity, as in vLLM's server, because JSON has no infinity."""
@@ -192,12 +195,15 @@ class Generator(Protocol):
         """Prompt and answer tokens the engine's KV cache holds at once; None where nothing is kept between requests."""
         ...
 
-    def generate(self, requests: Sequence[Request], adapter: Path | None = None) -> list[Generation]:
+    def generate(
+        self, requests: Sequence[Request], adapter: Path | None = None, told: Told | None = None
+    ) -> list[Generation]:
         """Answer all requests, in their order. One that fails gives a Generation with `failure`.
 
         Args:
             requests: neighbours that share a prefix are computed once, so order them by record.
             adapter: a PEFT adapter folder to apply; None for the model as it is.
+            told: called with how many of them are answered, as they come.
 
         Raises:
             EngineError: the engine itself is dead, so no request can be answered; answers given before are kept.

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from chartdistill.engines.contract import Generation, Generator, Request, refuse_constrained_thought, too_long
+from chartdistill.engines.contract import Generation, Generator, Request, Told, refuse_constrained_thought, too_long
 from chartdistill.engines.endpoint import Endpoint, UnreachableError
 from chartdistill.engines.routing import Router
 from chartdistill.engines.vllm_engine import VllmEngine
@@ -209,14 +209,16 @@ class _OpenAIGenerator:
         """With token ids, of vLLM servers only: others take no constraint, and chat ends each turn."""
         return not self._chat and all(endpoint.is_vllm for endpoint in self._endpoints.values())
 
-    def generate(self, requests: Sequence[Request], adapter: Path | None = None) -> list[Generation]:
+    def generate(
+        self, requests: Sequence[Request], adapter: Path | None = None, told: Told | None = None
+    ) -> list[Generation]:
         for request in requests:
             self._check(request)
         answers = [self._unsafe(request) for request in requests]
         if self._longest is not None:
             answers = [answer or too_long(r, self._longest) for answer, r in zip(answers, requests, strict=True)]
         asked = [number for number, answer in enumerate(answers) if answer is None]
-        given = self._runner.run(self._ask_all([requests[i] for i in asked], adapter))
+        given = self._runner.run(self._ask_all([requests[i] for i in asked], adapter, told))
         for i, answer in zip(asked, given, strict=True):
             answers[i] = answer
         return [answer for answer in answers if answer is not None]
@@ -250,7 +252,7 @@ class _OpenAIGenerator:
         )
         return Generation(None, failure=failure, prompt_tokens=len(request.prompt_ids))
 
-    async def _ask_all(self, requests: list[Request], adapter: Path | None) -> list[Generation]:
+    async def _ask_all(self, requests: list[Request], adapter: Path | None, told: Told | None) -> list[Generation]:
         name = None
         if adapter is not None:
             [endpoint] = self._endpoints.values()
@@ -259,6 +261,10 @@ class _OpenAIGenerator:
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._ask(r, self._place(r), name)) for r in requests]
+                if told is not None:
+                    for count, one in enumerate(asyncio.as_completed(tasks), 1):
+                        await one
+                        told(count)
         except* EngineError as errors:
             raise errors.exceptions[0] from None
         return [task.result() for task in tasks]

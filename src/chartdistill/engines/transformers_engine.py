@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from chartdistill.engines.answers import decode_answer
-from chartdistill.engines.contract import Generation, Generator, Request, refuse_constrained_thought, too_long
+from chartdistill.engines.contract import Generation, Generator, Request, Told, refuse_constrained_thought, too_long
 from chartdistill.engines.process_variables import THREADS_GIVEN, num_cores
 from chartdistill.engines.token_choice import Chooser, Grammars, Row, new_row
 from chartdistill.errors import EngineError
@@ -98,7 +98,9 @@ class _TransformersGenerator:
         self._with_adapter: tuple[Path, Any] | None = None
         self.cache_tokens: int | None = None
 
-    def generate(self, requests: Sequence[Request], adapter: Path | None = None) -> list[Generation]:
+    def generate(
+        self, requests: Sequence[Request], adapter: Path | None = None, told: Told | None = None
+    ) -> list[Generation]:
         refuse_constrained_thought(requests)
         model = self._model(adapter)
         longest = int(model.config.get_text_config().max_position_embeddings)
@@ -120,6 +122,8 @@ class _TransformersGenerator:
             for i in chosen:
                 answers[i] = self._generation(rows.pop(i))
             start += len(chosen)
+            if told is not None:
+                told(start)
         return [answer for answer in answers if answer is not None]
 
     def _model(self, adapter: Path | None) -> Any:

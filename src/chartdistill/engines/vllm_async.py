@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from chartdistill.engines.contract import Generation, Request, refuse_constrained_thought, too_long
-from chartdistill.engines.vllm_engine import DIED, IF_IT_DIES_AGAIN, VllmEngine, generation_of, sampling_params
+from chartdistill.engines.vllm_engine import DIED, IF_IT_DIES_AGAIN, VllmEngine
+from chartdistill.engines.vllm_requests import generation_of, sampling_params
 from chartdistill.errors import EngineError
 from chartdistill.runtime.adapter_folder import adapter_rank
 from chartdistill.runtime.model_folder import load_tokenizer

@@ -6,23 +6,14 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from chartdistill.engines.answers import decode_answer
-from chartdistill.engines.contract import (
-    LONGEST_REPEATED,
-    LOWEST_LOGPROB,
-    REPEATS,
-    Generation,
-    Generator,
-    Request,
-    refuse_constrained_thought,
-    too_long,
-)
+from chartdistill.engines.contract import Generation, Generator, Request, Told, refuse_constrained_thought, too_long
 from chartdistill.engines.process_variables import cuda_variables, num_cores, set_variable, variables_kept
 from chartdistill.engines.vllm_in_process import (
     PROCESSES,
@@ -33,18 +24,16 @@ from chartdistill.engines.vllm_in_process import (
     wants_processes,
     what_failed,
 )
+from chartdistill.engines.vllm_requests import Counter, generation_of, sampling_params
 from chartdistill.engines.watch import descendants, ended_with_us, socket_folder
 from chartdistill.errors import ConfigError, EngineError
 from chartdistill.runtime.cpu_products import prefers_bfloat16
 from chartdistill.runtime.model_folder import load_tokenizer
 from chartdistill.runtime.processes import children_import_us, children_without_interrupts
-from chartdistill.schema import CUT
 
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM's `max_lora_rank` may be; a smaller adapter is padded (vllm.config.lora.MaxLoRARanks)."""
 
-SPANS_ARGUMENT = "chartdistill_spans"
-"""Under which a request's `extra_args` hold its spans."""
 DIED = "vLLM's engine process died while it was answering (out of memory, or killed)"
 IF_IT_DIES_AGAIN = (
     "If it dies again, set VLLM_LOGGING_LEVEL=INFO to see why, or lower the engine's max_num_seqs, "
@@ -281,7 +270,9 @@ class _VllmGenerator:
         self._turn = threading.Lock()  # vLLM's own is for one asker
         self.cache_tokens: int | None = _cache_tokens(engine.llm_engine.vllm_config.cache_config)
 
-    def generate(self, requests: Sequence[Request], adapter: Path | None = None) -> list[Generation]:
+    def generate(
+        self, requests: Sequence[Request], adapter: Path | None = None, told: Told | None = None
+    ) -> list[Generation]:
         import zmq
         from vllm.lora.request import LoRARequest
         from vllm.v1.engine.exceptions import EngineDeadError
@@ -298,7 +289,7 @@ class _VllmGenerator:
             lora = LoRARequest(f"adapter-{number}", number, str(adapter))
         try:
             with self._turn:
-                given = self._ask([requests[i] for i in asked], lora)
+                given = self._ask([requests[i] for i in asked], lora, told)
         except (EngineDeadError, zmq.ZMQError) as error:  # ZMQError: its sockets were closed as we sent
             raise EngineError(
                 f"{what_failed(error) or DIED}. Work that was finished before is kept: run the same command again. "
@@ -308,24 +299,28 @@ class _VllmGenerator:
             answers[i] = answer
         return [answer for answer in answers if answer is not None]
 
-    def _ask(self, requests: list[Request], lora: Any) -> list[Generation]:
+    def _ask(self, requests: list[Request], lora: Any, told: Told | None, before: int = 0) -> list[Generation]:
         """vLLM refuses a whole batch for one bad request, so a refused batch is halved until that one is alone."""
+        from vllm import RequestOutput
         from vllm.exceptions import VLLMClientError
 
         if not requests:
             return []
         try:
-            outputs = self._engine.generate(
+            self._engine.enqueue(
                 [{"prompt_token_ids": list(request.prompt_ids)} for request in requests],
                 [sampling_params(request) for request in requests],
                 use_tqdm=False,
                 lora_request=lora,
             )
+            counts = told is not None and partial(Counter, lambda done: told(before + done))
+            outputs = self._engine.wait_for_completion(RequestOutput, use_tqdm=counts)
         except (ValueError, VLLMClientError) as error:  # its words may quote the request
             if len(requests) == 1:
                 return [Generation(None, failure=f"refused: {type(error).__name__}")]
             half = len(requests) // 2
-            return self._ask(requests[:half], lora) + self._ask(requests[half:], lora)
+            first = self._ask(requests[:half], lora, told, before)
+            return first + self._ask(requests[half:], lora, told, before + half)
         return [
             generation_of(request, output, self._tokenizer) for request, output in zip(requests, outputs, strict=True)
         ]
@@ -335,55 +330,3 @@ def _cache_tokens(cache: Any) -> int | None:
     if cache.kv_cache_size_tokens is not None:
         return int(cache.kv_cache_size_tokens)
     return int(cache.num_gpu_blocks * cache.block_size) if cache.num_gpu_blocks else None
-
-
-def sampling_params(request: Request) -> Any:
-    """What vLLM is told of a request."""
-    from vllm import SamplingParams
-    from vllm.sampling_params import RepetitionDetectionParams, StructuredOutputsParams
-
-    constraint = None if request.constraint is None else StructuredOutputsParams(regex=request.constraint)
-    loops = RepetitionDetectionParams(LONGEST_REPEATED, 1, REPEATS) if request.ends_repetition else None
-    wanted = bool(request.choices or request.logprobs or request.top_logprobs)
-    return SamplingParams(
-        temperature=request.temperature,
-        seed=request.seed,
-        max_tokens=request.max_tokens,
-        stop_token_ids=[request.stop_id, *request.also_stop_ids],
-        structured_outputs=constraint,
-        repetition_detection=loops,
-        extra_args=None if request.spans is None else {SPANS_ARGUMENT: request.spans.as_plain()},
-        logprobs=request.top_logprobs if wanted else None,
-        detokenize=False,  # decoded here, so that every engine gives the same text for the same ids
-        skip_special_tokens=True,
-    )
-
-
-def generation_of(request: Request, output: Any, tokenizer: Any) -> Generation:
-    """What vLLM's output says."""
-    answer = output.outputs[0]
-    if answer.finish_reason not in ("stop", *CUT):
-        return Generation(None, failure=f"engine ended the request with {answer.finish_reason!r}")
-    ids = tuple(answer.token_ids)
-    chosen = None
-    if answer.logprobs:
-        chosen = tuple(max(LOWEST_LOGPROB, at[i].logprob) for at, i in zip(answer.logprobs, ids, strict=True))
-    given = Generation(
-        text="",
-        finish_reason=answer.finish_reason,
-        prompt_tokens=len(output.prompt_token_ids),
-        cached_tokens=output.num_cached_tokens or 0,
-        completion_tokens=len(ids),
-        token_ids=ids,
-        logprobs=chosen,
-        top_logprobs=tuple(_likeliest(at, request.top_logprobs) for at in answer.logprobs)
-        if request.top_logprobs
-        else None,
-    )
-    return decode_answer(request, given, tokenizer)
-
-
-def _likeliest(at: Any, count: int) -> tuple[tuple[int, float], ...]:
-    """vLLM adds the token it took to the `count` likeliest, in any order."""
-    ordered = sorted(((int(i), max(LOWEST_LOGPROB, entry.logprob)) for i, entry in at.items()), key=lambda e: -e[1])
-    return tuple(ordered[:count])

@@ -18,7 +18,7 @@ from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor
 from vllm.v1.sample.logits_processor.builtin import process_dict_updates
 
 from chartdistill.engines.span_mask import SpanMasks, masked
-from chartdistill.engines.vllm_engine import SPANS_ARGUMENT
+from chartdistill.engines.vllm_requests import SPANS_ARGUMENT
 from chartdistill.prompting.chart_spans import SpanGrammar
 from chartdistill.prompting.span_decoding import SpanMatcher
 from chartdistill.runtime.model_folder import load_tokenizer

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from chartdistill.config import Run
-from chartdistill.engines import Generation, Generator, Request, require_fit
+from chartdistill.engines import Generation, Generator, Request, Told, require_fit
 from chartdistill.errors import ConfigError
 from chartdistill.evaluation.confidence import AnswerMark
 from chartdistill.evaluation.student_arms import student_constraint
@@ -195,10 +195,14 @@ def ask_sheets(
                     generator = stack.enter_context(opened)
                     begun += time.monotonic() - waited  # no arm's cost: it starts once for all
                     progress(done // tasks, total // tasks)
-                tokens += (
-                    _answer(sheet, missing, generator, journal, builder) if missing and generator is not None else 0
-                )
-                done += len(window)
+                done += len(window) - len(missing)
+                if missing and generator is not None:
+
+                    def told(answered: int, before: int = done, tokens: int = tokens) -> None:
+                        progress((before + answered) // tasks, total // tasks, tokens)
+
+                    tokens += _answer(sheet, missing, generator, journal, builder, told)
+                done += len(missing)
                 progress(done // tasks, total // tasks, tokens)
             journal.finish(keys)
             seconds[sheet.name] = None if num_stored else time.monotonic() - begun
@@ -257,9 +261,10 @@ def _answer(
     generator: Generator,
     journal: Journal[Prediction],
     builder: PromptBuilder,
+    told: Told,
 ) -> int:
     """Ask what is missing; the answers are on disk when this returns. Returns tokens."""
-    answers = generator.generate([request for *_, request in missing], sheet.adapter)
+    answers = generator.generate([request for *_, request in missing], sheet.adapter, told)
     rows = [
         _prediction(key, sheet.arm, record, task, answer, builder)
         for (key, record, task, _), answer in zip(missing, answers, strict=True)

@@ -30,7 +30,7 @@ from chartdistill.clinical.entities import entity_of
 from chartdistill.config import Run
 from chartdistill.curation import AnyFilter, screen
 from chartdistill.demo.embedded import is_embedded
-from chartdistill.engines import Generation, Generator, Request, require_fit
+from chartdistill.engines import Generation, Generator, Request, Told, require_fit
 from chartdistill.errors import ConfigError, InputError
 from chartdistill.evaluation.confidence import read_calibration
 from chartdistill.evaluation.formats import JSONL
@@ -114,18 +114,23 @@ class Student:
             )
             self._engine = self._open.enter_context(opened)
 
-    def read(self, texts: Sequence[str], as_base: bool = False) -> list[dict[str, dict[str, Any]]]:
+    def read(
+        self, texts: Sequence[str], as_base: bool = False, told: Told | None = None
+    ) -> list[dict[str, dict[str, Any]]]:
         """For each chart: task -> `items` (or None with a `failure`), as `predict` writes them.
 
-        `as_base`: as the student answered before it was trained, the arm `base` of `evaluate`.
+        Args:
+            as_base: as the student answered before it was trained, the arm `base` of `evaluate`.
+            told: called with how many charts are answered, as far as one can tell: their answers come in any order.
         """
         charts = [clean(text) for text in texts]
         requests = [request for chart in charts for request in self.requests(chart, as_base)]
         if requests:
             self.start()
         adapter = self._run.start() if as_base else self._adapter
+        of_charts = None if told is None else lambda answered: told(answered // len(self._run.tasks))
         try:
-            answers = iter(self._engine.generate(requests, adapter) if self._engine is not None else ())
+            answers = iter(self._engine.generate(requests, adapter, of_charts) if self._engine is not None else ())
         except BaseException:  # Ctrl-C in a notebook, say: it answers no more, and the next charts start another
             self.__exit__(None, None, None)
             raise
@@ -248,7 +253,13 @@ def _answer_all(
     size, answered, done = len(window), 0, 0
     while window:
         begun, missing = time.monotonic(), window[max(0, lines.num_lines - done) :]
-        lines.write(list(_lines(missing, student)))
+        before = done + len(window) - len(missing)
+
+        def told(charts: int, before: int = before) -> None:
+            if progress is not None:
+                progress(before + charts)
+
+        lines.write(list(_lines(missing, student, told)))
         done += len(window)
         answered += sum(not isinstance(entry, RejectedRecord) for entry in window)
         if progress is not None:
@@ -258,9 +269,10 @@ def _answer_all(
     return answered
 
 
-def _lines(entries: Sequence[_Entry], student: Student) -> Iterator[dict[str, Any]]:
+def _lines(entries: Sequence[_Entry], student: Student, told: Told) -> Iterator[dict[str, Any]]:
     """What is written of each entry of a source, in order."""
-    answers = iter(student.read([entry.text for entry in entries if not isinstance(entry, RejectedRecord)]))
+    texts = [entry.text for entry in entries if not isinstance(entry, RejectedRecord)]
+    answers = iter(student.read(texts, told=told))
     for entry in entries:
         said = {"failure": entry.reason} if isinstance(entry, RejectedRecord) else {"tasks": next(answers)}
         yield {"id": entry.id, "source": entry.source, **said}

@@ -40,27 +40,34 @@ class GoldView:
     """
 
     def __init__(self, run_dir: Path, person: str) -> None:
-        self._run_dir, self._person, self._mark = run_dir, person, ""
+        self._run_dir, self._person = run_dir, person
+        self._made: tuple[str, ...] = ()
         self._file, self._decisions = reading_file(run_dir), decision_file(run_dir)
-        self._renew(require_manifest(run_dir / "records", "prepare"))
+        require_manifest(run_dir / "records", "prepare")
+        require_manifest(run_dir / "curated", "curate")
+        self._renew()
 
-    def _renew(self, prepared: dict[str, Any] | None) -> None:
-        """Read the records again where they were prepared again; while that is going on they stay as they were."""
-        if prepared is not None and prepared["fingerprint"] != self._mark:
-            self._tasks, self.split = tasks_of(self._run_dir), held_out_split(self._run_dir)
+    def _renew(self) -> None:
+        """Read records and tasks again where they were made again; while that is going on they stay as they were."""
+        prepared, curated = (read_manifest(self._run_dir / stage) for stage in ("records", "curated"))
+        if prepared is None or curated is None:
+            return
+        made = prepared["fingerprint"], curated["fingerprint"], held_out_split(self._run_dir)
+        if made != self._made:
+            self._tasks, self.split = tasks_of(self._run_dir), made[-1]
             self._records = {record.id: record for record in held_out(self._run_dir, self.split)}
-            self._mark = prepared["fingerprint"]
+            self._made = made
 
     def hides(self, record: str) -> bool:
         """Whether this person must not be shown labels of a record: he reads gold, and it is not read by both yet."""
         if record not in self._records:
             return False
         readings = Readings(self._file.rows())
-        return self._person in readings.readers and not readings.has_both(record)
+        return self._person in readings.readers and readings.both(self._records[record]) is None
 
     def overview(self, given: dict[str, Any]) -> dict[str, Any]:
         """Where this person stands, and how far the two readers agree."""
-        self._renew(read_manifest(self._run_dir / "records"))
+        self._renew()
         readings = Readings(self._file.rows())
         seen = self._seen()
         states = [
@@ -178,7 +185,7 @@ class GoldView:
         return {row.record for row in self._decisions.rows() if row.by == self._person}
 
     def _known(self, given: dict[str, Any]) -> Record:
-        self._renew(read_manifest(self._run_dir / "records"))
+        self._renew()
         record = self._records.get(text_of(given, "record"))
         if record is None:
             raise RefusedError("There is no such held-out record in this run.", 404)

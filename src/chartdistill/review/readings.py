@@ -79,10 +79,6 @@ class Readings:
         row = self._settled.get(record.id)
         return row if row is not None and row.text == text_hash(record) else None
 
-    def has_both(self, record: str) -> bool:
-        """As `both`, for those who have the id alone: whatever the text is by now."""
-        return len(self._read.get(record, {})) == 2
-
     def gold(self, record: Record, tasks: Iterable[Task]) -> dict[str, Items] | None:
         """Task -> items; None until both have read the record and their differences are settled."""
         both, settled = self.both(record), self.settled(record)

@@ -66,6 +66,9 @@ class StageBar:
         self._first: tuple[float, int, int] | None = None
         """Time, done and tokens at the first call: what the rate counts from."""
         self._last = 0
+        self._tokens_per_s = 0.0
+        """As of the last call that had new tokens; they are often told later than what they belong to."""
+        self._tokens = 0
         self._figures: dict[str, float] = {}
         self._outcome = ""
         self._starting: threading.Timer | None = None
@@ -99,6 +102,7 @@ class StageBar:
         now = time.monotonic()
         if self._first is None or done < self._last:  # or another pass over the same begins
             self._first = now, done, tokens
+            self._tokens, self._tokens_per_s = tokens, 0.0
         self._last = done
         speed = ", ".join([*filter(None, [self._speed(done, tokens, now)]), *self._shown_figures()])
         if self._bar is not None:
@@ -139,8 +143,9 @@ class StageBar:
             return ""
         one = self._unit.removesuffix("s")
         rate = f"{new / seconds:.1f} {self._unit}/s" if new >= seconds else f"{seconds / new:.1f} s/{one}"
-        more = tokens - tokens_before
-        return f"{rate}, {more / seconds:,.0f} tokens/s" if more > 0 else rate
+        if tokens != self._tokens:
+            self._tokens, self._tokens_per_s = tokens, max(0.0, (tokens - tokens_before) / seconds)
+        return f"{rate}, {self._tokens_per_s:,.0f} tokens/s" if self._tokens_per_s else rate
 
     def _seconds_left(self, done: int, total: int | None, now: float) -> float | None:
         assert self._first is not None

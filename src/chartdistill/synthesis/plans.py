@@ -1,7 +1,7 @@
 """What a chart is to say before it is written: findings, things that must not be read from it, style and length.
 
 In: a seed, a number, the run's tasks. Out: a plan. Must hold: a plan follows from (seed, number, options, tasks) alone,
-names come from the project's own vocabularies, never from a record; no name is in one plan twice.
+names come from the project's own vocabularies, never from a record; nothing is in one plan twice, nor a drug under two brands.
 """
 
 from __future__ import annotations
@@ -100,11 +100,12 @@ class _Draft:
         return all(self.asks(*need) for need in _NEEDS[rare])
 
     def name(self, kind: str) -> str:
-        """A name that is not in the plan yet."""
+        """A name of something that is not in the plan yet, under no other name either."""
         while True:
             name = self._draw(kind)
-            if name.casefold() not in self._used:
-                self._used.add(name.casefold())
+            meant = entity_of(self._tasks[kind]).match_key(name)
+            if meant not in self._used:
+                self._used.add(meant)
                 return name
 
     def _draw(self, kind: str) -> str:
