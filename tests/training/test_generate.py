@@ -12,16 +12,20 @@ def test_answers_are_generated_in_batches_that_fit_and_are_the_same(tiny_model: 
     from chartdistill.training import generate
 
     lengths = [40, 900, 7, 300, 41, 42, 43] + [5] * 70
-    batches = list(generate._batches(lengths, 10, 400, 32))
-    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
-    for batch in batches:
-        padded = len(batch) * (max(lengths[i] for i in batch) + 10)
-        assert len(batch) == 1 or (padded <= 400 and len(batch) <= 32)
-    assert len(batches) < 10
+    for expected in ([0] * len(lengths), [4, 60, 5, 70, 4, 66, 5] + [61, 4] * 35):
+        batches = list(generate._batches(lengths, 10, 400, 32, expected))
+        assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
+        for batch in batches:
+            padded = len(batch) * (max(lengths[i] for i in batch) + 10)
+            assert len(batch) == 1 or (padded <= 400 and len(batch) <= 32)
+        assert len(batches) < 10
+        mixed = [batch for batch in batches if len({expected[i] > 9 for i in batch}) > 1]
+        assert len(mixed) <= 1, "short answers do not wait for long ones"
     model = load_model(tiny_model, TrainOptions(dtype="float32"))
     prompts = [[3 + i + k for k in range(4 + 9 * i)] for i in range(6)]
     one, all_together = (generate.generate_everywhere(model, prompts, 2, 8, room) for room in (1, 10_000))
-    assert one == all_together
+    sorted_out = generate.generate_everywhere(model, prompts, 2, 8, 60, expected=[9, 1, 1, 9, 9, 1])
+    assert one == all_together == sorted_out
 
 
 def test_on_a_card_a_batch_has_the_room_that_is_free(tiny_model: Path) -> None:
@@ -44,7 +48,7 @@ def test_on_a_card_a_batch_has_the_room_that_is_free(tiny_model: Path) -> None:
     lengths = [1000] * 128
 
     def sizes(*free: int) -> list[int]:
-        return [len(batch) for batch in _batches(lengths, 64, *room_for_answers(model, 8192, *free))]
+        return [len(batch) for batch in _batches(lengths, 64, *room_for_answers(model, 8192, *free), [0] * 128)]
 
     assert sizes(60 * 2**30) == [128]
     assert set(sizes()) == {7, 2}, "as on a CPU"

@@ -37,7 +37,6 @@ __all__ = [
     "Request",
     "SideBySide",
     "Told",
-    "Told",
     "TransformersEngine",
     "VllmEngine",
     "divide_cards",

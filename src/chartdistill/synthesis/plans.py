@@ -1,7 +1,8 @@
 """What a chart is to say before it is written: findings, things that must not be read from it, style and length.
 
 In: a seed, a number, the run's tasks. Out: a plan. Must hold: a plan follows from (seed, number, options, tasks) alone,
-names come from the project's own vocabularies, never from a record; nothing is in one plan twice, nor a drug under two brands.
+names come from the project's own vocabularies, never from a record; nothing is in one plan twice, no drug under two
+brands.
 """
 
 from __future__ import annotations

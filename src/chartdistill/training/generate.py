@@ -42,6 +42,7 @@ def generate_everywhere(
     max_tokens: int,
     tokens_at_once: int,
     prompts_at_once: int = _PROMPTS_PER_BATCH,
+    expected: Sequence[int] | None = None,
 ) -> list[list[int]]:
     """Answers to all prompts, on every process. Each process generates its share; where the model's weights are
     distributed over the processes (FSDP), all generate all, as they gather each layer together.
@@ -50,21 +51,24 @@ def generate_everywhere(
         max_tokens: of an answer.
         tokens_at_once: room of a batch, for padded prompts with their answers; a longer prompt is a batch of its own.
         prompts_at_once: most prompts of a batch.
+        expected: how many tokens each answer probably has; those of like length are answered together, so that no
+            short one waits for a long one.
 
     Returns:
         Token ids, without the end id; an answer that did not end within `max_tokens` is as it stands then.
     """
     processes, process = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    room, expected = (tokens_at_once, prompts_at_once), expected or [0] * len(prompts)
     if processes > 1 and is_sharded():
         from accelerate.utils import broadcast_object_list
 
         # The first process's answers count: were they to differ, so would the processes' decisions to stop.
         same: list[list[int]] = broadcast_object_list(
-            _generate(model, prompts, end_id, max_tokens, (tokens_at_once, prompts_at_once), together=True)
+            _generate(model, prompts, end_id, max_tokens, room, expected, together=True)
         )
         return same
     mine = range(process, len(prompts), processes)
-    given = _generate(model, [prompts[i] for i in mine], end_id, max_tokens, (tokens_at_once, prompts_at_once))
+    given = _generate(model, [prompts[i] for i in mine], end_id, max_tokens, room, [expected[i] for i in mine])
     answers = dict(zip(mine, given, strict=True))
     if processes > 1:
         from accelerate.utils import gather_object
@@ -119,7 +123,7 @@ def draw_answers(
 
         return only_the_chosen
 
-    return _generate(model, prompts, end_id, max_tokens, room, choose=choose)
+    return _generate(model, prompts, end_id, max_tokens, room, [0] * len(prompts), choose=choose)
 
 
 def _generate(
@@ -128,6 +132,7 @@ def _generate(
     end_id: int,
     max_tokens: int,
     room: tuple[int, int],
+    expected: Sequence[int],
     together: bool = False,
     choose: Callable[[Sequence[int], int], Any] | None = None,
 ) -> list[list[int]]:
@@ -144,8 +149,8 @@ def _generate(
         max_new_tokens=max_tokens, do_sample=False, eos_token_id=end_id, pad_token_id=end_id, use_cache=True
     )
     answers: list[list[int]] = [[] for _ in prompts]
-    for chosen in _batches([len(prompt) for prompt in prompts], max_tokens, *room):
-        width = len(prompts[chosen[-1]])
+    for chosen in _batches([len(prompt) for prompt in prompts], max_tokens, *room, expected):
+        width = max(len(prompts[i]) for i in chosen)
         ids = [[end_id] * (width - len(prompts[i])) + list(prompts[i]) for i in chosen]
         seen = [[0] * (width - len(prompts[i])) + [1] * len(prompts[i]) for i in chosen]
         with torch.no_grad(), uncompiled():
@@ -161,14 +166,19 @@ def _generate(
     return answers
 
 
-def _batches(lengths: Sequence[int], max_tokens: int, tokens_at_once: int, prompts_at_once: int) -> Iterator[list[int]]:
-    """Numbers of the prompts that are answered together, short ones first: none is padded much, none fills a card."""
+def _batches(
+    lengths: Sequence[int], max_tokens: int, tokens_at_once: int, prompts_at_once: int, expected: Sequence[int]
+) -> Iterator[list[int]]:
+    """Numbers of the prompts that are answered together: those whose answers are within a factor of two, and of them
+    short prompts first, so that none is padded much. None fills a card."""
     chosen: list[int] = []
-    for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
-        full = (len(chosen) + 1) * (lengths[i] + max_tokens) > tokens_at_once
+    widest = 0
+    for i in sorted(range(len(lengths)), key=lambda i: (expected[i].bit_length(), lengths[i])):
+        widest = max(widest, lengths[i])
+        full = (len(chosen) + 1) * (widest + max_tokens) > tokens_at_once
         if chosen and (full or len(chosen) == prompts_at_once):
             yield chosen
-            chosen = []
+            chosen, widest = [], lengths[i]
         chosen.append(i)
     if chosen:
         yield chosen

@@ -51,7 +51,8 @@ class AnswerScorer:
 
         prompts = [[*example.prefix_ids, *branch.question_ids] for example, branch in self._asked]
         room = room_for_answers(model, self._tokens_per_pass)
-        answers = generate_everywhere(model, prompts, self._builder.end_id, self._room, *room)
+        labelled = [len(branch.answer_ids) for _, branch in self._asked]
+        answers = generate_everywhere(model, prompts, self._builder.end_id, self._room, *room, expected=labelled)
         predictions = [
             Prediction(
                 key="", record=example.record, task=branch.task, arm="student", completion=text,
