@@ -39,6 +39,57 @@ time.sleep(3)
 print(child.pid, flush=True)
 time.sleep(60)
 """
+STARTS_ONE = """
+import multiprocessing, select, sys
+from chartdistill.runtime.processes import children_without_interrupts, run_to_end
+from chartdistill.runtime.side_by_side import Child, run_side_by_side
+child = "import signal, sys, time; signal.signal(signal.SIGINT, lambda *_: print('child', flush=True)); "
+child += "print('ready', flush=True); time.sleep(6)"
+def main(what):
+    try:
+        if what == "verb":
+            run_to_end([sys.executable, "-c", child])
+        elif what == "shard":
+            run_side_by_side([Child([sys.executable, "-c", child], {})], print)
+        else:
+            with children_without_interrupts():
+                engine = multiprocessing.get_context(sys.argv[2]).Process(target=exec, args=(child,))
+                engine.start()
+                select.select([], [], [], 60)  # as vLLM waits for an engine that starts
+    except KeyboardInterrupt:
+        print("first", flush=True)
+        if what == "engine":
+            engine.join()
+if __name__ == "__main__":
+    main(sys.argv[1])
+"""
+
+
+SWALLOWS = """
+import os, signal, time
+from contextlib import contextmanager, suppress
+from chartdistill.runtime.processes import interrupts_get_through
+@contextmanager
+def socket():
+    try:
+        yield
+    except KeyboardInterrupt:
+        pass
+def handler(*_):
+    print("another's", flush=True)
+try:
+    with interrupts_get_through(), socket():
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)
+    print("went on", flush=True)
+except KeyboardInterrupt:
+    print("interrupted", signal.getsignal(signal.SIGINT) is signal.default_int_handler, flush=True)
+signal.signal(signal.SIGINT, handler)
+with interrupts_get_through():
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0.2)
+print(signal.getsignal(signal.SIGINT) is handler)
+"""
 
 
 def test_what_a_run_has_started_ends_in_good_order(tmp_path: Path) -> None:
@@ -84,35 +135,22 @@ def ignoring_interrupts() -> None:
 def test_ctrl_c_is_answered_by_the_first_process_alone(tmp_path: Path) -> None:
     """A terminal sends it to every process of its group at once."""
     own = tmp_path / "own.py"
-    own.write_text(
-        "import signal, subprocess, sys\n"
-        "from chartdistill.runtime.processes import children_without_interrupts, run_to_end\n"
-        "from chartdistill.runtime.side_by_side import Child, run_side_by_side\n"
-        "child = 'import signal, sys, time; signal.signal(signal.SIGINT, lambda *_: print(\"child\", flush=True)); '\n"
-        "child += 'print(\"ready\", flush=True); time.sleep(6)'\n"
-        "try:\n"
-        "    if sys.argv[1] == 'verb':\n"
-        "        run_to_end([sys.executable, '-c', child])\n"
-        "    elif sys.argv[1] == 'shard':\n"
-        "        run_side_by_side([Child([sys.executable, '-c', child], {})], print)\n"
-        "    else:\n"
-        "        with children_without_interrupts():\n"
-        "            engine = subprocess.Popen([sys.executable, '-c', child])\n"
-        "        engine.wait()\n"
-        "except KeyboardInterrupt:\n"
-        "    print('first', flush=True)\n"
-        "    if sys.argv[1] == 'engine':\n"
-        "        engine.wait()\n"
-    )
-    for what in ("verb", "shard", "engine"):
-        command = [sys.executable, str(own), what]
+    own.write_text(STARTS_ONE)
+    for what in (["verb"], ["shard"], ["engine", "spawn"], ["engine", "fork"]):
+        command = [sys.executable, str(own), *what]
         first = subprocess.Popen(
             command, stdout=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=heeding_interrupts
         )
         assert first.stdout is not None
-        assert first.stdout.readline() == "ready\n"
+        assert first.stdout.readline() == "ready\n", what
         os.killpg(first.pid, signal.SIGINT)
         assert first.communicate(timeout=60)[0] == "first\n", what
+
+
+def test_ctrl_c_gets_through_where_a_library_swallows_it() -> None:
+    """As vLLM's socket context does (vllm/utils/network_utils.py)."""
+    said = subprocess.run([sys.executable, "-c", SWALLOWS], capture_output=True, text=True, check=True).stdout
+    assert said.splitlines() == ["interrupted True", "another's", "True"]
 
 
 @pytest.mark.slow

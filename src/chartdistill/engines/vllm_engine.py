@@ -29,7 +29,7 @@ from chartdistill.engines.watch import descendants, ended_with_us, socket_folder
 from chartdistill.errors import ConfigError, EngineError
 from chartdistill.runtime.cpu_products import prefers_bfloat16
 from chartdistill.runtime.model_folder import load_tokenizer
-from chartdistill.runtime.processes import children_import_us, children_without_interrupts
+from chartdistill.runtime.processes import children_import_us, children_without_interrupts, interrupts_get_through
 
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM's `max_lora_rank` may be; a smaller adapter is padded (vllm.config.lora.MaxLoRARanks)."""
@@ -150,7 +150,8 @@ class VllmEngine(BaseModel):
                 os.environ["VLLM_USE_V2_MODEL_RUNNER"] = "0"  # each of vLLM's two runners has its own interface
                 arguments["logits_processors"] = [_SPAN_PROCESSOR]
             try:
-                with children_import_us(), children_without_interrupts():  # theirs would be tracebacks
+                # Theirs would be tracebacks.
+                with interrupts_get_through(), children_import_us(), children_without_interrupts():
                     engine, client = make(arguments)
             except EngineError:
                 raise

@@ -67,7 +67,7 @@ def _likeliest(at: Any, count: int) -> tuple[tuple[int, float], ...]:
     return tuple(ordered[:count])
 
 
-class Counter(tqdm):  # type: ignore[type-arg]
+class Counter(tqdm):  # type: ignore[misc]
     """The progress bar that vLLM fills (its `use_tqdm`): it shows nothing, and says how many requests are answered."""
 
     monitor_interval = 0  # else tqdm starts a thread
@@ -77,10 +77,9 @@ class Counter(tqdm):  # type: ignore[type-arg]
         self._nowhere = open(os.devnull, "w")  # noqa: SIM115
         super().__init__(**options | {"file": self._nowhere})
 
-    def update(self, n: float | None = 1) -> bool | None:
-        shown = super().update(n)
+    def update(self, n: float | None = 1) -> None:
+        super().update(n)
         self._told(int(self.n))
-        return shown
 
     def close(self) -> None:
         super().close()

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from multiprocessing import resource_tracker
+from multiprocessing.process import BaseProcess
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _GRACE_S = 40.0
@@ -34,22 +35,55 @@ def end_with_launcher() -> None:
 
 @contextmanager
 def children_without_interrupts() -> Iterator[None]:
-    """Processes that are started in this block never get Ctrl-C, which a terminal sends to all of them at once: this
-    one does, and ends them in order. A child inherits which signals its starter holds back, whatever handlers it
-    sets."""
-    # Ctrl-C must still reach us: the kernel gives it to any thread that does not hold it back.
-    stop = threading.Event()
-    threading.Thread(target=stop.wait, daemon=True).start()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    # The first process that `multiprocessing` spawns starts this tracker before it, which ends with letting SIGINT
-    # through, whatever was held back (CPython's multiprocessing/resource_tracker.py, `ensure_running`).
+    """Processes that `multiprocessing` starts in this block never get Ctrl-C, which a terminal sends to all of them at
+    once: this one does, and ends them in order.
+
+    A child inherits which signals its starter holds back, whatever handlers it sets. They are held back only while one
+    is started: in between another thread would be given Ctrl-C, and what this one waits for would not be interrupted.
+    """
+    # The first process that is spawned starts this tracker before it, which ends with letting SIGINT through, whatever
+    # was held back (CPython's multiprocessing/resource_tracker.py, `ensure_running`).
     resource_tracker.ensure_running()
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    start = BaseProcess.start
+
+    def start_without(process: BaseProcess) -> None:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            start(process)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    BaseProcess.start = start_without  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        stop.set()
+        BaseProcess.start = start  # type: ignore[method-assign]
+
+
+class Interrupted(BaseException):
+    """Ctrl-C, under a name that no library swallows."""
+
+
+@contextmanager
+def interrupts_get_through() -> Iterator[None]:
+    """Ctrl-C in this block is a KeyboardInterrupt for whoever is outside, also where what runs in it catches those and
+    goes on: vLLM does as it waits for an engine to start (vllm/utils/network_utils.py, `zmq_socket_ctx`), and waits on
+    for ten minutes. Only where Ctrl-C is Python's own matter, and this the thread that it comes to."""
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+
+    def interrupt(*_: object) -> None:
+        raise Interrupted
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    except Interrupted:
+        raise KeyboardInterrupt from None
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager
