@@ -100,6 +100,7 @@ def test_all_arms_answer_the_same_and_all_figures_are_there(run: Run) -> None:
     assert changed["student"]["effects"]["all"]["appear_rate"]["n"] == len(run.tasks)
     assert manifest["interventions"]["prompts"]["base"] == manifest["interventions"]["prompts"]["student"] > 10
     assert manifest["interventions"]["variants"]["inserted"] == 2
+    assert manifest["made_from"]["adapter"] == (read_manifest(run.dir / "adapter") or {})["fingerprint"]
     assert read_scores(run.dir / "predictions" / "scores.json") is not None, "the report takes the file"
 
 

@@ -17,7 +17,7 @@ from chartdistill.reporting.report import evaluation_mark, report, require_appro
 from chartdistill.runtime.run_folder import read_manifest, write_text
 from command_line import forked
 from demo_config import written
-from report_run import TASKS, invent_scores, set_in_time, write_run
+from report_run import TASKS, invent_scores, set_in_time, write_manifest, write_run
 
 JOINT = TrustGate(metric="joint_f1", at_least=0.9, of="teacher")
 CONFABULATION = TrustGate(metric="confabulation_rate", at_most=0.05, by="bound")
@@ -168,3 +168,27 @@ def test_limits_passed_on_synthetic_charts_are_no_clinical_approval_anywhere(run
     assert json.loads((run / "report" / "report.json").read_text())["trust_gates"]["sentence"] == said
     (told,) = student_warnings(gates, read_manifest(run / "adapter") or {}, evaluation_mark(run))
     assert told.startswith("the adapter was approved on synthetic charts only")
+
+
+def test_scores_of_an_evaluation_that_did_not_finish_or_of_an_earlier_student_approve_nothing(run: Path) -> None:
+    easy = TrustGate(metric="joint_f1", at_least=0.1)
+    set_in_time(run, easy)
+
+    def why_not() -> str:
+        made = report(run, TASKS, "Gated", [easy])
+        with pytest.raises(TrustGateError, match="no arm has been scored"):
+            require_approval(made)
+        assert (read_manifest(run / "adapter") or {})["approval"]["status"] == "not-approved"
+        figures = json.loads((run / "report" / "report.json").read_text())
+        assert figures["arms"] == {}
+        return " ".join(figures["limits"])
+
+    of_this = {"records": "records", "labels": "labels", "curated": "curated", "adapter": "adapter"}
+    write_manifest(run / "predictions", seconds=41.0, made_from=of_this)
+    require_approval(report(run, TASKS, "Gated", [easy]))
+    write_manifest(run / "adapter", seconds=88.5, fingerprint="trained anew")
+    assert "older than what is in adapter/ now. Run `chartdistill evaluate CONFIG`." in why_not()
+    (run / "predictions" / "manifest.json").unlink()  # `evaluate` began, and was killed
+    assert "the last one did not finish" in why_not()
+    write_manifest(run / "predictions", seconds=41.0, made_from=of_this | {"adapter": "trained anew"})
+    require_approval(report(run, TASKS, "Gated", [easy]))

@@ -15,12 +15,12 @@ from chartdistill.evaluation.registration import (
     read_registrations,
     register,
 )
-from chartdistill.evaluation.scores import Overlap, Scores, read_scores
+from chartdistill.evaluation.scores import MADE_FROM, Overlap, Scores, read_scores
 from chartdistill.evaluation.trust_gates import GateVerdict, TrustGate, judge_gates
 
 __all__ = [
     "AGREES", "CALIBRATION", "Confidence",
     "InterventionOptions", "Overlap", "Scores", "read_scores", "APPROVAL", "NOT_JUDGED", "REGISTERED", "REGISTRATIONS",
     "GateVerdict", "Judgement", "StudentArm", "TrustGate", "approval", "compare_timing", "forget_held_out",
-    "judge_gates", "read_registrations", "refuse_shown_records", "register",
+    "judge_gates", "read_registrations", "refuse_shown_records", "register", "MADE_FROM",
 ]  # fmt: skip

@@ -49,6 +49,7 @@ from chartdistill.evaluation.interventions import (
 from chartdistill.evaluation.label_quality import score_labels
 from chartdistill.evaluation.options import InterventionOptions, StudentArm
 from chartdistill.evaluation.registration import REGISTERED, register
+from chartdistill.evaluation.scores import MADE_FROM
 from chartdistill.evaluation.student_arms import FILTERED, arm_file, filtered
 from chartdistill.labelling import Labeler
 from chartdistill.metrics.comparison import compare_arms
@@ -158,7 +159,7 @@ def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
             "changed": taken.get("prompts", {}),
         },
         engines=len(engines), cards=cards,
-        interventions=taken, **{REGISTERED: registered.facts()},
+        interventions=taken, **{REGISTERED: registered.facts(), MADE_FROM: dict(zip(_NEEDS, upstream, strict=True))},
         arm_seconds={name: None if value is None else round(value, 2) for name, value in seconds.items()},
     )  # fmt: skip
 

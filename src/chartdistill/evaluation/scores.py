@@ -20,6 +20,8 @@ from chartdistill.metrics.significance import PValue
 
 COST = "cost"
 """Key of an arm's cost, beside its tasks."""
+MADE_FROM = "made_from"
+"""Key in the manifest of predictions/: stage -> its fingerprint when the scores were made of it."""
 
 
 CostValue = float | int | str | None

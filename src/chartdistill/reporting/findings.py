@@ -232,7 +232,8 @@ def _missing_stages(results: RunResults) -> Iterator[str]:
         if stage not in results.manifests:
             yield f"{stage}/ is not finished in this run: {what}."
     if results.scores is None:
-        yield "Nothing is claimed about any model: no scores were found. Run `chartdistill evaluate CONFIG`."
+        why = results.unscored or "no scores were found"
+        yield f"Nothing is claimed about any model: {why}. Run `chartdistill evaluate CONFIG`."
         return
     yield from _label_file_limits(results, results.scores)
     usual = [arm for arm in USUAL_ARMS if arm != "teacher" or results.label_file is None]

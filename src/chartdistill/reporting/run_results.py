@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from chartdistill.errors import InputError
-from chartdistill.evaluation import APPROVAL, Scores, read_scores
+from chartdistill.evaluation import APPROVAL, MADE_FROM, Scores, read_scores
 from chartdistill.runtime.run_folder import read_manifest, read_rows, require_manifest
 from chartdistill.schema import LABELS_OF, CuratedLabel, Item, Label, Prediction, Record, Rejection, Row, Task
 
@@ -23,6 +23,8 @@ STAGES = ("records", "labels", "curated", "adapter", "predictions")
 """Folders of a run that the report reads, in the order of the flow."""
 NO_STATUS = ""
 """Counts kept items of tasks without statuses."""
+_SCORED = ("records", "adapter")
+"""Stages that scores are of: of others than these they say nothing."""
 REJECTS_SHOWN = 3
 """Rejected items or labels shown per reason, or per set of reasons that one has."""
 
@@ -75,6 +77,8 @@ class RunResults:
     """Record -> (task, arm) -> prediction."""
     num_synthetic: int
     num_records: int
+    unscored: str = ""
+    """Why the scores and answers that are there are not taken; empty where they are, and where there are none."""
 
     @property
     def scored_on_synthetic(self) -> bool:
@@ -122,7 +126,10 @@ def read_results(run_dir: Path, tasks: Sequence[Task], title: str) -> RunResults
     """
     require_manifest(run_dir / "records", "prepare")
     manifests = {stage: found for stage in STAGES if (found := stage_manifest(run_dir / stage)) is not None}
-    predictions = _read_predictions(run_dir)
+    if unscored := _why_not_scored(run_dir, manifests):
+        manifests.pop("predictions", None)
+    is_scored = "predictions" in manifests
+    predictions = _read_predictions(run_dir) if is_scored else {}
     scored_records, num_records, num_synthetic = _read_records(run_dir, predictions)
     if unknown := [name for name in predictions if name not in scored_records]:
         raise InputError(
@@ -135,7 +142,7 @@ def read_results(run_dir: Path, tasks: Sequence[Task], title: str) -> RunResults
         title=title,
         tasks=tuple(tasks),
         manifests=manifests,
-        scores=read_scores(run_dir / "predictions" / "scores.json"),
+        scores=read_scores(run_dir / "predictions" / "scores.json") if is_scored else None,
         log=_read_log(run_dir) if "adapter" in manifests else (),
         label_counts=_count_labels(run_dir) if "labels" in manifests else {},
         kept_items=kept_items,
@@ -144,7 +151,20 @@ def read_results(run_dir: Path, tasks: Sequence[Task], title: str) -> RunResults
         predictions=predictions,
         num_synthetic=num_synthetic,
         num_records=num_records,
+        unscored=unscored,
     )
+
+
+def _why_not_scored(run_dir: Path, manifests: Mapping[str, Mapping[str, Any]]) -> str:
+    """See `RunResults.unscored`: an evaluation was interrupted, or is of another student or of other records."""
+    evaluated = manifests.get("predictions")
+    if evaluated is None:
+        left = (run_dir / "predictions" / "scores.json").exists()
+        return "the scores that are there are of an earlier evaluation, and the last one did not finish" if left else ""
+    made_from = evaluated.get(MADE_FROM) or {}  # not recorded by earlier versions
+    current = {stage: manifests.get(stage, {}).get("fingerprint") for stage in _SCORED}
+    changed = [f"{stage}/" for stage in _SCORED if made_from.get(stage, current[stage]) != current[stage]]
+    return f"the scores that are there are older than what is in {' and '.join(changed)} now" if changed else ""
 
 
 def stage_manifest(folder: Path) -> dict[str, Any] | None:
