@@ -322,6 +322,15 @@ def write_calibration(adapter: Path, calibration: Calibration) -> None:
     write_text(adapter / CALIBRATION, calibration.model_dump_json(indent=1) + "\n")
 
 
+def is_calibrated(adapter: Path, mark: AnswerMark) -> bool:
+    """Whether the calibration of an adapter is of how it answers now; one that says why there is none is, too."""
+    try:
+        found = Calibration.model_validate_json((adapter / CALIBRATION).read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return False
+    return (found.adapter, found.rules) == (mark.adapter, mark.rules)
+
+
 def read_calibration(adapter: Path, mark: AnswerMark) -> tuple[Calibration | None, str]:
     """The calibration of an adapter as it answers now; or None, and why not."""
     path = adapter / CALIBRATION

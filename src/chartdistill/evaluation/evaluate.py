@@ -22,7 +22,7 @@ from chartdistill.clinical.vocabulary import mark_of
 from chartdistill.config import Run
 from chartdistill.errors import InputError
 from chartdistill.evaluation.arms import VALIDATION, VARIANTS, ask_student, student_engines, student_sheets
-from chartdistill.evaluation.confidence import CALIBRATION, calibrate, measure_confidence, write_calibration
+from chartdistill.evaluation.confidence import calibrate, is_calibrated, measure_confidence, write_calibration
 from chartdistill.evaluation.contamination import (
     example_records,
     find_contamination,
@@ -90,15 +90,16 @@ def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     options = run.config.evaluate
     folder = run.dir / "predictions"
     upstream, model = _upstream(run), run.model_folder("student")
+    answers = answer_mark(run, run.dir / "adapter")
     changes = options.interventions
     teacher_model = run.model_mark("teacher") if changes.records and changes.teacher else None
     mark = fingerprint(
         upstream, options.model_dump(), changes.model_dump(), run.config.system, run.model_mark("student"),
-        teacher_model, lexicon_used(), RULES, *_filters_mark(run),
+        teacher_model, lexicon_used(), RULES, answers.rules, *_filters_mark(run),
         *([] if (vocabulary := mark_of(run.tasks)) is None else [vocabulary]),
         *filter(None, [Tombstones.of(run.dir).held_out(options.split)]),
     )  # fmt: skip
-    calibrated = not options.confidence or (run.dir / "adapter" / CALIBRATION).exists()
+    calibrated = not options.confidence or is_calibrated(run.dir / "adapter", answers)
     if calibrated and (done := finished(folder, mark)) is not None:
         return done
     started = begin(folder)

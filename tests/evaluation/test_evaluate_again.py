@@ -1,0 +1,105 @@
+"""evaluate called again, without an engine: what is done and stays, and what an earlier call left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chartdistill.config import Run
+from chartdistill.engines import TransformersEngine
+from chartdistill.evaluation.confidence import CALIBRATION, read_calibration
+from chartdistill.evaluation.evaluate import evaluate
+from chartdistill.evaluation.generation import Sheet, answer_mark
+from chartdistill.prompting.answer_format import NONE_FOUND
+from chartdistill.records.prepare import prepare
+from chartdistill.records.sources.synthetic import SyntheticSource
+from chartdistill.run_config import EvaluateOptions, ModelOptions, RunConfig
+from chartdistill.runtime.run_folder import RowWriter
+from chartdistill.schema import Prediction
+from evaluation_run import write_what_train_needs_and_leaves
+from places import ROOT
+
+TASK_FILES = ROOT / "configs" / "tasks"
+SOURCES = (
+    SyntheticSource(pool="train", count=2, seed=1, split="train"),
+    SyntheticSource(pool="train", count=1, seed=2, split="validation"),
+    SyntheticSource(pool="heldout", count=2, seed=3, split="test"),
+)
+
+
+class Student:
+    """In the place of an engine: every arm finds nothing; counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def __call__(self, run: Run, sheets: Sequence[Sheet], progress: Any) -> dict[str, float | None]:
+        self.asked += 1
+        for sheet in sheets:
+            with RowWriter(sheet.path) as out:
+                out.write(*(
+                    Prediction(
+                        key=f"{record.id} {task.name}", record=record.id, task=task.name, arm=sheet.arm,
+                        completion=NONE_FOUND, finish_reason="stop", items=(),
+                    )
+                    for record, task, _ in sheet.questions
+                ))  # fmt: skip
+        return dict.fromkeys((sheet.name for sheet in sheets), 1.0)
+
+
+@pytest.fixture
+def student(monkeypatch: pytest.MonkeyPatch) -> Student:
+    made = Student()
+    monkeypatch.setattr("chartdistill.evaluation.evaluate.ask_student", made)
+    return made
+
+
+@pytest.fixture
+def run(tmp_path: Path, tiny_model: Path) -> Run:
+    """Up to `train`."""
+    model = ModelOptions(model=str(tiny_model), engine=TransformersEngine())
+    config = RunConfig(
+        name="t", run_dir=tmp_path, system="Answer.", records=SOURCES, tasks=(Path("medication.yaml"),),
+        teacher=model, student=model, evaluate=EvaluateOptions(bootstrap_resamples=100),
+    )  # fmt: skip
+    made = Run(config, TASK_FILES)
+    prepare(SOURCES, made.dir / "records", made.config.prepare)
+    write_what_train_needs_and_leaves(made, tiny_model)
+    return made
+
+
+def changed(run: Run, **options: Any) -> Run:
+    """The same run with other options of `evaluate`."""
+    evaluate = run.config.evaluate.model_copy(update=options)
+    return Run(run.config.model_copy(update={"evaluate": evaluate}), TASK_FILES)
+
+
+def again(run: Run) -> None:
+    evaluate(run, lambda done, total=None, tokens=0: None)
+
+
+@pytest.mark.parametrize("confidence", [True, False])
+def test_scores_of_another_engine_are_not_done(run: Run, student: Student, confidence: bool) -> None:
+    run = changed(run, confidence=confidence)
+    again(run)
+    again(run)
+    assert student.asked == 1
+    engine = TransformersEngine(dtype="float32")
+    other = run.config.student.model_copy(update={"engine": engine})
+    now = Run(run.config.model_copy(update={"student": other}), TASK_FILES)
+    again(now)
+    assert student.asked == 2, "predict says that evaluate is to be run again, and it must not say that it was done"
+    adapter = run.dir / "adapter"
+    assert ("other answer rules" in read_calibration(adapter, answer_mark(run, adapter))[1]) is confidence
+    assert "other answer rules" not in read_calibration(adapter, answer_mark(now, adapter))[1]
+
+
+def test_a_calibration_that_was_edited_is_made_again(run: Run, student: Student) -> None:
+    again(run)
+    (run.dir / "adapter" / CALIBRATION).write_text("{}")
+    again(run)
+    adapter = run.dir / "adapter"
+    assert "edited" not in read_calibration(adapter, answer_mark(run, adapter))[1]
