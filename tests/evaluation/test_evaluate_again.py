@@ -16,6 +16,7 @@ from chartdistill.evaluation.generation import Sheet, answer_mark
 from chartdistill.prompting.answer_format import NONE_FOUND
 from chartdistill.records.prepare import prepare
 from chartdistill.records.sources.synthetic import SyntheticSource
+from chartdistill.reporting.run_results import read_results
 from chartdistill.run_config import EvaluateOptions, ModelOptions, RunConfig
 from chartdistill.runtime.run_folder import RowWriter
 from chartdistill.schema import Prediction
@@ -103,3 +104,17 @@ def test_a_calibration_that_was_edited_is_made_again(run: Run, student: Student)
     again(run)
     adapter = run.dir / "adapter"
     assert "edited" not in read_calibration(adapter, answer_mark(run, adapter))[1]
+
+
+def test_nothing_is_left_of_an_arm_that_the_config_names_no_more(run: Run, student: Student) -> None:
+    left = run.dir / "predictions" / "student_constrained.journal.jsonl"  # as a call that was killed leaves it
+    with RowWriter(left) as out:
+        out.write(
+            Prediction(
+                key="k", record="gone", task="medication", arm="student constrained", completion=None, items=None
+            )
+        )
+    again(run)
+    assert not left.exists()
+    arms = read_results(run.dir, run.tasks, "Again").arms
+    assert arms == ("teacher", "base", "student")

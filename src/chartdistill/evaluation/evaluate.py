@@ -63,6 +63,7 @@ from chartdistill.runtime.run_folder import (
     begin,
     fingerprint,
     finished,
+    journal_of,
     read_rows,
     require_manifest,
     unfinish,
@@ -119,7 +120,8 @@ def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     with RowWriter(folder / "teacher.jsonl") as out:
         out.write(*teacher)
     for arm in {*get_args(StudentArm)}.difference(options.also):
-        (folder / arm_file(arm)).unlink(missing_ok=True)  # of an earlier run, about other answers
+        for left in (folder / arm_file(arm), journal_of(folder / arm_file(arm))):  # of an earlier run, about others
+            left.unlink(missing_ok=True)
     if FILTERED in options.also:
         _write_filtered(run, folder, by_id)
     seconds[whose], labelled_on = _teacher_seconds(run, len(records))
