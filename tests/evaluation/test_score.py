@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from chartdistill.errors import InputError
+from chartdistill.evaluation.review_split import divide
 from chartdistill.evaluation.score import score_files
 from chartdistill.evaluation.score_summary import write_summary
 from chartdistill.metrics import METRICS, score_arm
@@ -69,6 +70,18 @@ def test_the_forms_of_a_prediction_are_one(tmp_path: Path) -> None:
     assert one["arms"] == two["arms"]
     assert one["arms"]["student"]["medication"]["truncated_rate"]["value"] == pytest.approx(1 / 3)
     assert one["arms"]["student"]["tests"]["recall"]["unscored"] == 1
+
+
+@pytest.mark.parametrize(
+    "said_of", [{"failure": "empty"}, {"tasks": {"tests": {"items": None, "failure": "bad_format"}}}]
+)
+def test_a_chart_of_which_all_is_in_the_review_file_is_unscored(tmp_path: Path, said_of: Any) -> None:
+    kept, review = divide({"id": "a", "source": "x", **said_of}, 0.9)
+    assert review is not None and kept["tasks"] == {}
+    found = score_files(
+        [write(tmp_path / "kept.jsonl", kept)], write(tmp_path / "gold.jsonl", GOLD[0]), resamples=100
+    )["arms"]["kept"]  # fmt: skip
+    assert [found[task]["recall"]["unscored"] for task in ("medication", "tests")] == [1, 1]
 
 
 @pytest.mark.parametrize(("items", "valid"), [(None, 0), ([{"text": "Yasadol", "status": "stop"}], 1), ([], 1)])

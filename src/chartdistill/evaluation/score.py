@@ -319,9 +319,10 @@ def _read_predictions(
     def read(value: Any) -> list[Prediction]:
         if isinstance(value, dict) and "id" in value:
             row = _RecordLine.model_validate(value)
-            if not row.tasks and row.failure is None:
+            failure = row.failure or ("in_review" if row.in_review else None)  # all of its answers are in that file
+            if not row.tasks and failure is None:
                 raise InputError("holds neither tasks nor failure")
-            answers = row.tasks or {name: _Answer(failure=row.failure) for name in by_name}
+            answers = row.tasks or {name: _Answer(failure=failure) for name in by_name}
             named = [(row.id, name, row.arm, answer) for name, answer in answers.items()]
         else:
             line = _AnswerLine.model_validate(value)
