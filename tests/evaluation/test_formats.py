@@ -235,3 +235,13 @@ def test_what_is_no_chart_is_refused(data: bytes) -> None:
     with pytest.raises(InputError, match="standard input: "):
         read_chart(data)
     assert read_chart("Caf\u00e9".encode("utf-16")) == "Caf\u00e9"
+
+
+def test_two_charts_of_one_id_are_two_files_of_brat(tmp_path: Path) -> None:
+    answers, source = answers_file(tmp_path, ["a", "a", "a"])
+    convert("brat", answers, source.read(), tmp_path / "out", TASKS)
+    texts = sorted((tmp_path / "out").glob("*.txt"))
+    assert len(texts) == len(list((tmp_path / "out").glob("*.ann"))) == 3
+    assert texts[0].name == "a.txt" and all(one.name.startswith("record-") for one in texts[1:])
+    skipped = (tmp_path / "out" / "skipped.tsv").read_text()
+    assert {line.partition("\t")[0] for line in skipped.splitlines()} == {one.stem for one in texts}

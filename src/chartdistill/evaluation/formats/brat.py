@@ -37,12 +37,15 @@ def write(charts: Iterator[Answered], out: Path, tasks: Sequence[Task]) -> None:
         if chart.text is None:
             skipped.append(f"{_one_line(chart.id)}\t\tfailure\t{chart.failure or 'the review file says why'}")
             continue
-        path = out / file_name(chart.id)
+        name = file_name(chart.id)
+        if (out / f"{name}.txt").exists():  # of another chart with this id, as two notes of a patient can have
+            name = _hashed(f"{chart.id}\n{chart.source}")
+        path = out / name
         make_folder(path.parent)
         lines, left_out = standoff(chart, tasks)
         _write(path.with_name(f"{path.name}.txt"), chart.text)
         _write(path.with_name(f"{path.name}.ann"), "".join(f"{line}\n" for line in lines))
-        skipped += [f"{file_name(chart.id)}\t{why}" for why in left_out]
+        skipped += [f"{name}\t{why}" for why in left_out]
     if skipped:
         _write(out / SKIPPED, "".join(f"{line}\n" for line in skipped))
 
@@ -59,12 +62,16 @@ def _write(path: Path, text: str) -> None:
 
 def file_name(record: str) -> str:
     """Where a record's files stand below the folder: under its id, which brat's reader gives back; where that is no
-    path that stays in the folder, under a hash of it."""
+    path that stays in the folder, under a hash of it. (So do further charts of one id, with their source.)"""
     parts = record.split("/")
     sound = all(part not in ("", ".", "..") and not part.endswith(" ") for part in parts)
     if sound and not _UNSAFE.search(record) and all(len(part.encode()) <= _LONGEST_NAME for part in parts):
         return record
-    return f"record-{hashlib.sha256(record.encode()).hexdigest()[:16]}"
+    return _hashed(record)
+
+
+def _hashed(name: str) -> str:
+    return f"record-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
 def standoff(chart: Answered, tasks: Sequence[Task] = ()) -> tuple[list[str], list[str]]:
