@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,7 +11,8 @@ import pytest
 from chartdistill.config import load_task
 from chartdistill.curation import DEFAULT_FILTERS
 from chartdistill.engines import Generation
-from chartdistill.evaluation.predict import _answer
+from chartdistill.errors import InputError
+from chartdistill.evaluation.predict import _answer, predict
 from chartdistill.records import clean
 from places import ROOT
 
@@ -83,3 +86,40 @@ def test_drugs_have_their_dosage_and_other_findings_none() -> None:
     assert motrin["as_needed"] is True
     assert "dose" not in motrin
     assert "dose" not in answered("diagnosis", "Has gout.", "gout")[0]
+
+
+def test_an_answer_is_never_shown_with_a_chart_that_was_edited_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chart, out = tmp_path / "charts" / "a.txt", tmp_path / "out.csv"
+    chart.parent.mkdir()
+    chart.write_text("Takes Zocor daily.")
+    edits = ["No drugs. Takes Zocor daily."]
+
+    class Student:
+        """Finds what stands at characters 6 to 11, while somebody edits the chart."""
+
+        no_confidence, warnings, mark = "", (), "student"
+
+        def __init__(self, *_: Any) -> None:
+            pass
+
+        def __enter__(self) -> Student:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def read(self, texts: list[str], told: Any = None) -> list[dict[str, Any]]:
+            found = [{"text": text[6:11], "span": [6, 11], "grounded": True, "confidence": None} for text in texts]
+            if edits:
+                chart.write_text(edits.pop())
+            return [{"medication": {"items": [one]}} for one in found]
+
+    monkeypatch.setattr("chartdistill.evaluation.predict.Student", Student)
+    run: Any = SimpleNamespace(dir=tmp_path / "run", tasks=[load_task(ROOT / "configs/tasks/medication.yaml")])
+    with pytest.raises(InputError, match="charts were changed while they were answered"):
+        predict(run, chart.parent, out, form="csv")
+    assert not out.exists()
+    assert predict(run, chart.parent, out, form="csv") == 1
+    assert not list(tmp_path.glob(".*"))

@@ -34,7 +34,7 @@ from chartdistill.engines import Generation, Generator, Request, Told, require_f
 from chartdistill.errors import ConfigError, InputError
 from chartdistill.evaluation.confidence import read_calibration
 from chartdistill.evaluation.formats import JSONL
-from chartdistill.evaluation.formats.converting import convert, require_place
+from chartdistill.evaluation.formats.converting import CHANGED, convert, require_place
 from chartdistill.evaluation.generation import answer_mark, logprobs_of, require_same_examples
 from chartdistill.evaluation.judgement import student_warnings
 from chartdistill.evaluation.review_split import DividedLines, require_both, require_review_place
@@ -196,7 +196,7 @@ def predict(
     replaced, then. `min_confidence` and `review_file`, both or neither: what is less sure goes there, not into `out`.
 
     Raises:
-        InputError: no records given, or none readable.
+        InputError: no records given, or none readable; or `form` shows their text, and they were changed meanwhile.
         ArtefactError: the run has no finished adapter, or `out` cannot be written.
         ConfigError: `min_confidence` and the run has no confidence to go by; says why.
     """
@@ -214,7 +214,8 @@ def predict(
             raise ConfigError(f"--min-confidence: no item would have a confidence: {student.no_confidence}.")
         say_warnings(student)
         window = list(islice(charts, _FIRST_WINDOW))  # is there anything? said before `out` is touched
-        mark = content_hash(student.mark, [source.stamp(), source.model_dump(mode="json")], __version__, min_confidence)
+        stamp = source.stamp()
+        mark = content_hash(student.mark, [stamp, source.model_dump(mode="json")], __version__, min_confidence)
         with DividedLines(out, review_file, min_confidence, mark) as lines:
             if lines.num_lines:
                 print(f"chartdistill predict: {lines.num_lines} charts were answered before, going on", file=sys.stderr)
@@ -222,6 +223,8 @@ def predict(
             if form == JSONL:
                 lines.finish()
             else:
+                if source.stamp() != stamp:  # spans of the charts that were read would point into others
+                    raise InputError(CHANGED)
                 convert(form, lines.so_far, source.read(), out, run.tasks)
                 lines.drop()
         kept, in_review, failed = lines.counts.values()

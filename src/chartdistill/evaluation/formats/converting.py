@@ -21,6 +21,8 @@ from chartdistill.runtime.outputs import require_writable, whole_file
 from chartdistill.runtime.run_folder import disk_errors, make_folder
 from chartdistill.schema import RejectedRecord, Task
 
+CHANGED = "the charts were changed while they were answered. Run the same command again: it asks about the new ones."
+
 
 def require_place(form: str, out: Path, overwrite: bool, read: Iterable[Path | None]) -> None:
     """That answers in this format can be written at `out`, before anything is asked.
@@ -73,10 +75,7 @@ def _answered(answers: Path, entries: Iterable[SourceEntry | RejectedRecord]) ->
         for line, entry in zip_longest(lines, entries):
             said = None if line is None else json.loads(line)
             if said is None or entry is None or (said["id"], said["source"]) != (entry.id, entry.source):
-                raise InputError(
-                    "the charts were changed while they were answered. Run the same command again: it asks about the "
-                    "new ones."
-                )
+                raise InputError(CHANGED)
             text = None if isinstance(entry, RejectedRecord) else entry.text
             yield Answered(
                 str(entry.id), entry.source, text, said.get("tasks", {}), said.get("failure"), said.get("in_review", 0)
