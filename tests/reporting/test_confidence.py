@@ -81,7 +81,11 @@ def test_agreement_with_the_teacher_is_never_called_right() -> None:
         (Confidence(absent="there are no validation records"), "there are no validation records"),
         (measured(left_out={"prognosis": 4}), "under ten items on the validation records: prognosis (4)"),
         (measured(without=7), "7 items of the scored records have no confidence"),
-        (measured(validation={"records": 9, "clusters": 9, "items": 40, "right": 40}), "rough"),
+        (
+            measured(validation={"records": 9, "clusters": 9, "items": 40, "right": 40}),
+            "items 0 were not right: too few",
+        ),
+        (measured(validation={"records": 9, "clusters": 9, "items": 40, "right": 3}), "items 3 were right: too few"),
     ],
 )
 def test_what_is_missing_is_named(found: Confidence | None, said: str) -> None:

@@ -130,10 +130,11 @@ def _how(found: Confidence, right: str) -> list[str]:
             "The validation records have no gold: a confidence says how likely the item agrees with the teacher, whose "
             "kept labels stand in for it. Nothing here says how often the teacher is right."
         )
-    if min(known["right"], known["items"] - known["right"]) < 10:
+    wrong = known["items"] - known["right"]
+    if min(known["right"], wrong) < 10:
+        few = f"{wrong:,} were not {right}" if wrong <= known["right"] else f"{known['right']:,} were {right}"
         lines.append(
-            f"Of the validation items {known['items'] - known['right']:,} were not {right}: too few to tell sure items "
-            "from unsure ones, so the confidences are rough."
+            f"Of the validation items {few}: too few to tell sure items from unsure ones, so the confidences are rough."
         )
     if found.left_out:
         named = ", ".join(f"{task_title(name).lower()} ({number})" for name, number in found.left_out.items())
