@@ -175,3 +175,11 @@ def test_peft_loads_the_folder_with_the_card_in_it(tmp_path: Path, tiny_model: P
     loaded = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_model), tmp_path / "adapter").eval()
     ids = torch.tensor([[5, 6, 7]])
     torch.testing.assert_close(loaded(ids).logits, made.eval()(ids).logits)
+
+
+def test_intervals_are_called_what_they_are_and_n_of_differences_what_it_counts(run: Path) -> None:
+    _, body = card_of(run)
+    assert "95% intervals (over clusters of near-duplicates" in body
+    assert "bootstrap" not in body, "shares and F1 have limits in closed form"
+    for path in ("adapter/README.md", "report/report.md", "report/report.html"):
+        assert "that of all tasks counts each once for each task" in (run / path).read_text(), path

@@ -15,7 +15,7 @@ from chartdistill.reporting.label_quality import label_tables
 from chartdistill.reporting.robustness import consistency_tables, effect_tables, gate_tables
 from chartdistill.reporting.run_results import RunResults
 from chartdistill.reporting.stages import run_grids
-from chartdistill.reporting.tables import Grid, Table, headline_tables, task_tables
+from chartdistill.reporting.tables import PAIRED, Grid, Table, headline_tables, task_tables
 
 LIMITS = "Limits of the config"
 """What the trust gates (`gates:`) are called on all pages, as in the judgement's sentence."""
@@ -30,7 +30,7 @@ def render_markdown(results: RunResults, findings: Findings, judgement: Judgemen
     parts += bullets("What cannot", findings.limits, "No limits beyond the intervals.")
     if results.scores is not None:
         found = results, results.scores
-        parts += ["## Headline", *map(write_table, headline_tables(*found))]
+        parts += ["## Headline", PAIRED, *map(write_table, headline_tables(*found))]
         parts += ["## All figures, by task", *map(write_table, task_tables(*found))]
         for title, tables in (
             ("The labels of training records, against gold", label_tables(*found)),

@@ -30,7 +30,7 @@ from chartdistill.reporting.markdown import (
 from chartdistill.reporting.run_facts import NOT_RECORDED, Models
 from chartdistill.reporting.run_results import RunResults
 from chartdistill.reporting.stages import curated_grid, stage_grid, version_grid
-from chartdistill.reporting.tables import headline_tables
+from chartdistill.reporting.tables import PAIRED, headline_tables
 
 CARD = "README.md"
 WEIGHTS = "adapter_model.safetensors"
@@ -142,9 +142,8 @@ def _figures(results: RunResults) -> list[str]:
     if scores is None:
         return ["Not scored: no figure is known."]
     about = (
-        f"On {len(results.predictions)} held-out records, with 95% intervals (bootstrap over clusters of near-"
-        "duplicates, and of groups where the split is by them) and n. Columns with a minus are paired differences on "
-        "the same records; pp: percentage points."
+        f"On {len(results.predictions)} held-out records, with 95% intervals (over clusters of near-duplicates, and of "
+        f"groups where the split is by them) and n. {PAIRED}"
     )
     return [about, *map(write_table, headline_tables(results, scores))]
 

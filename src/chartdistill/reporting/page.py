@@ -24,6 +24,7 @@ from chartdistill.reporting.label_quality import label_tables
 from chartdistill.reporting.run_facts import Models, run_grid
 from chartdistill.reporting.run_results import RunResults
 from chartdistill.reporting.tables import (
+    PAIRED,
     arm_title,
     headline_metrics,
     headline_tables,
@@ -74,6 +75,7 @@ def render_page(
         arm_title=_answerer,
         legend_mark=plots.legend_mark,
         headline=headline_tables(*found),
+        paired=PAIRED,
         plots=list(_interval_plots(*found)),
         by_task=task_tables(*found),
         sure=confidence_part(results.scores),

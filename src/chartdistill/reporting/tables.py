@@ -40,6 +40,11 @@ NO_DIFFERENCE = "no difference shown"
 NO_INTERVAL = "no interval"
 MISSING = "\u2013"
 UNDEFINED = "not defined"
+PAIRED = (
+    "Differences are paired on the same records, and their n counts those records. Where n counts records, that of all "
+    "tasks counts each once for each task. pp: percentage points."
+)
+"""What tables do not say of their n."""
 ARM_TITLES = {
     "teacher": "Teacher",
     "base": "Base student",
