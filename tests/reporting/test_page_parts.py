@@ -11,6 +11,7 @@ import pytest
 from chartdistill.evaluation.scores import Scores
 from chartdistill.metrics.bootstrap import Estimate
 from chartdistill.metrics.catalogue import BY_NAME
+from chartdistill.metrics.matching import is_located
 from chartdistill.metrics.significance import PValue
 from chartdistill.reporting.error_summary import plain_figures
 from chartdistill.reporting.examples import find, judge, mark
@@ -28,6 +29,7 @@ from chartdistill.reporting.tables import (
     write_cell,
 )
 from chartdistill.schema import Item
+from four_drugs import note
 from report_run import TASKS, write_run
 
 TESTED = PValue(p=0.001, holm=0.01, clusters=40)
@@ -84,6 +86,15 @@ def test_find_marks_every_place_and_falls_back_to_grounding() -> None:
     assert find(Item(text="A+B (x)"), "give a+b (X) now", task) == ((5, 12),)
     assert find(Item(text="Velolol 20 mg daily"), "He takes Velolol.", task) == ((9, 16),)
     assert find(Item(text="Xenol"), "He takes Velolol.", task) == ()
+
+
+def test_what_the_scores_find_by_initials_or_another_name_is_not_called_invented() -> None:
+    item, record = Item(text="Harrow Vale Syndrome"), note("a", None, "IMPRESSION: Stable HVS.")
+    assert is_located(item, record, TASKS[2])
+    assert find(item, record.text, TASKS[2]) == ((19, 22),)
+    drug = Item(text="lisinopril 5 mg", status="continue")
+    record = note("b", None, "Takes Zestril 5 mg daily.")
+    assert bool(find(drug, record.text, TASKS[0])) == is_located(drug, record, TASKS[0])
 
 
 def test_judge_by_gold_and_chart() -> None:

@@ -306,7 +306,7 @@ def find(item: Item, text: str, task: Task) -> tuple[tuple[int, int], ...]:
     spans = tuple(match.span() for match in re.finditer(rf"(?<!\w){words}(?!\w)", text, re.IGNORECASE)) if words else ()
     if spans:
         return spans
-    alignment = entity_of(task).locate(item.text, text)
+    alignment = entity_of(task).locate(item.text, text, lexicon="auto", initials=True)  # as `matching.is_located`
     return () if alignment is None else ((alignment.start, alignment.end),)
 
 
