@@ -192,3 +192,10 @@ def test_scores_of_an_evaluation_that_did_not_finish_or_of_an_earlier_student_ap
     assert "the last one did not finish" in why_not()
     write_manifest(run / "predictions", seconds=41.0, made_from=of_this | {"adapter": "trained anew"})
     require_approval(report(run, TASKS, "Gated", [easy]))
+
+
+def test_a_run_folder_is_named_as_it_is_called(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "[" / "b]-[old]")  # to rich, the end of a style that never began, and one that it drops
+    answer = forked("report", str(written(tmp_path, lambda values: values.pop("gates"))), "--run-dir", str(run))
+    assert "Traceback" not in answer.stderr and answer.returncode == 0
+    assert "[/b]-[old]" in answer.stdout.replace("\n", "")

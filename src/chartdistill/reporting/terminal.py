@@ -44,7 +44,7 @@ def plan(run: Run) -> dict[str, Any]:
 
 def print_summary(run: Run, with_report: bool = True) -> None:
     """One table of stages and, `with_report`, one of arms: not behind a verb that may have made the report old."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)  # files and folders are called anything
     stages = Table(title=f"{run.config.name}: {run.dir}", title_justify="left")
     stages.add_column("verb")
     stages.add_column("seconds", justify="right")
@@ -60,7 +60,7 @@ def print_summary(run: Run, with_report: bool = True) -> None:
     console.print(stages)
     prepared = read_manifest(run.dir / _FOLDERS["prepare"])
     if prepared is not None and (said := split_in_words(prepared)):
-        console.print(said, markup=False)
+        console.print(said)
     report_path = run.dir / "report" / "report.json"
     if not with_report or not report_path.exists():
         return
@@ -79,11 +79,9 @@ def print_summary(run: Run, with_report: bool = True) -> None:
         console.print(arms)
     judged = report.get("trust_gates")
     if judged:
-        console.print(
-            judged.get("sentence") or f"trust gates: {judged['status']}", markup=False
-        )  # or of an older report
+        console.print(judged.get("sentence") or f"trust gates: {judged['status']}")  # or of an older report
         for sentence in (*(verdict["sentence"] for verdict in judged["verdicts"]), *judged.get("warnings", [])):
-            console.print(f"  - {sentence}", markup=False)
+            console.print(f"  - {sentence}")
     console.print(f"report: {run.dir / 'report' / 'report.html'}")
 
 
