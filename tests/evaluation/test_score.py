@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+from argparse import Namespace
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 
+from chartdistill.commands.score import run_score
 from chartdistill.errors import InputError
 from chartdistill.evaluation.review_split import divide
 from chartdistill.evaluation.score import score_files
@@ -318,3 +322,26 @@ def test_n_of_f1_is_items_and_records_and_not_their_sum(tmp_path: Path) -> None:
     assert (found["tests"]["joint_f1"]["n"], found["tests"]["joint_f1"]["records"]) == (2, 1), "b holds nothing"
     assert (found["all"]["f1"]["n"], found["all"]["f1"]["records"]) == (7, 2), "a record of two tasks is one"
     assert found["all"]["precision"]["records"] is None
+
+
+def test_unmatched_pairs_are_counted_as_written_and_may_go_to_a_pipe(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gold = write(tmp_path / "gold.jsonl", {"id": "a", "gold": {"tests": ["E\u2028EG"]}})
+    answers = write(tmp_path / "p.jsonl", said("a", "MRI", "tests"))
+    pipe, read = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    threads = [
+        Thread(target=lambda: read.append(pipe.read_bytes()), daemon=True),
+        Thread(target=run_score, daemon=True, args=[Namespace(
+            predictions=answers, gold=gold, against=[], same_as=None, vocabulary=None, tasks=None, out=None,
+            unmatched=pipe, overwrite=False,
+        )]),
+    ]  # fmt: skip
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive(), "it waits for somebody to write what it has written itself"
+    assert "1 unmatched pairs in" in capsys.readouterr().out, "a line separator within a name ends no line"
+    assert len(read[0].split(b"\n")) == 2

@@ -39,6 +39,6 @@ def run_score(arguments: argparse.Namespace) -> None:
             stream.write(json.dumps(figures, indent=1) + "\n")
     print(write_summary(figures))
     if arguments.unmatched is not None:
-        number = len(arguments.unmatched.read_text(encoding="utf-8").splitlines())
+        number = figures["unmatched"]  # not read back from the file, which may be a pipe
         what = "for `same` write true or false, and give the file back with --same-as" if number else "nothing to judge"
         print(f"{number} unmatched pairs in {arguments.unmatched}: {what}.")

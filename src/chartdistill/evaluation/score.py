@@ -142,7 +142,7 @@ def score_files(
 
     Returns:
         The figures of `metrics.comparison.compare_arms`, and `records`, `tasks`, `missing` (arm -> record-task pairs
-        of the gold that it has no line for).
+        of the gold that it has no line for), `unmatched` (how many pairs were written; None: not asked for).
 
     Raises:
         InputError: a file that is missing or empty, or lines that cannot be used, each named.
@@ -162,6 +162,7 @@ def score_files(
         else {f"{judged}:{number}": pair for number, pair in _lines(judged, JudgedPair.model_validate)}
     )
     known = same_as(judgements, tasks)
+    pairs: list[JudgedPair] | None = None
     if unmatched is not None:
         pairs = unmatched_pairs((found.values() for found in arms.values()), records, tasks, known)
         with whole_file(unmatched) as stream:
@@ -177,6 +178,7 @@ def score_files(
         "with_text": sum(bool(record.text) for record in records.values()),
         "tasks": [task.model_dump(include={"name", "item", "statuses"}) for task in tasks],
         "missing": missing,
+        "unmatched": None if pairs is None else len(pairs),
         **figures,
     }
 
