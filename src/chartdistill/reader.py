@@ -103,6 +103,8 @@ class Reader:
 
     def read_all(self, texts: Iterable[str]) -> list[Reading]:
         """Read many charts, in order; faster than one by one, since the engine answers them together."""
+        if isinstance(texts, str):  # whose characters would be taken for charts
+            raise TypeError("read_all takes several charts, not one str; `read` takes one")
         given = list(texts)
         if wrong := next((one for one in given if not isinstance(one, str)), None):
             raise TypeError(f"a chart must be a str, not {type(wrong).__name__}; decode bytes first")

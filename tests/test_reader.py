@@ -1,0 +1,25 @@
+"""The Python interface, without an engine: what it is given that is no chart."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+import chartdistill
+
+
+@pytest.fixture
+def reader() -> chartdistill.Reader:
+    """Finds nothing in any chart."""
+    from chartdistill.reader import Reader
+
+    made = Reader.__new__(Reader)
+    made._student = SimpleNamespace(read=lambda texts: [{} for _ in texts])  # type: ignore[assignment]
+    return made
+
+
+def test_one_chart_is_not_taken_for_a_list_of_its_characters(reader: chartdistill.Reader) -> None:
+    with pytest.raises(TypeError, match="several charts, not one str"):
+        reader.read_all("Takes Velorim.")
+    assert len(reader.read_all(["Takes Velorim.", ""])) == 2
