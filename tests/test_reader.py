@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 import chartdistill
+from chartdistill.errors import InputError
 
 
 @pytest.fixture
@@ -23,3 +24,8 @@ def test_one_chart_is_not_taken_for_a_list_of_its_characters(reader: chartdistil
     with pytest.raises(TypeError, match="several charts, not one str"):
         reader.read_all("Takes Velorim.")
     assert len(reader.read_all(["Takes Velorim.", ""])) == 2
+
+
+def test_half_of_a_character_is_named_before_a_tokenizer_meets_it(reader: chartdistill.Reader) -> None:
+    with pytest.raises(InputError, match="chart 2 of 2 has half of a surrogate pair"):
+        reader.read_all(["Takes Velorim.", b"Caf\xe9".decode(errors="surrogateescape")])

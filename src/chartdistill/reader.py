@@ -17,7 +17,9 @@ from types import TracebackType
 from typing import Any
 
 from chartdistill.config import Run, load_run
+from chartdistill.errors import InputError
 from chartdistill.evaluation.predict import Student
+from chartdistill.records.sources.entry import is_encodable
 from chartdistill.run_file import read_run
 from chartdistill.runtime import privacy
 from chartdistill.runtime.start import prepare_process
@@ -98,6 +100,7 @@ class Reader:
 
         Raises:
             EngineError: the engine did not start, or died.
+            InputError: the text has half of a surrogate pair.
         """
         return self.read_all([text])[0]
 
@@ -108,6 +111,11 @@ class Reader:
         given = list(texts)
         if wrong := next((one for one in given if not isinstance(one, str)), None):
             raise TypeError(f"a chart must be a str, not {type(wrong).__name__}; decode bytes first")
+        if place := next((number for number, one in enumerate(given, 1) if not is_encodable(one)), None):
+            raise InputError(
+                f"chart {place} of {len(given)} has half of a surrogate pair, which is no text; decode its bytes with "
+                "errors='replace'"
+            )
         return [_reading(answers) for answers in self._student.read(given)]
 
     def close(self) -> None:
