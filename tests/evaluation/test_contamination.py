@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -88,3 +89,13 @@ def test_gold_known_from_training_is_counted_by_key_and_task() -> None:
     assert set(find_gold_overlap(without, scored, [drug, test])) == {drug.name, "all"}, "no gold is not no overlap"
     bare = [record.model_copy(update={"gold": None}) for record in trained]
     assert find_gold_overlap(bare, scored, [drug, test]) == {}
+
+
+def test_a_form_that_all_charts_share_takes_no_memory_for_each_pair_of_them() -> None:
+    form = " ".join(f"form{i}" for i in range(12))
+    sides = [[note(f"{side}{i}", None, f"{form} {side}{i}") for i in range(500)] for side in ("trained", "scored")]
+    tracemalloc.start()
+    find_contamination(*sides)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 6e6, "250,000 pairs take 11 MB"

@@ -18,6 +18,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -204,18 +206,18 @@ def _largest_shares(texts: _Texts) -> list[float]:
     pairs = np.unique(np.stack([own[inside].astype(np.uint64), runs[inside]]), axis=1)
     sizes = np.bincount(pairs[0].astype(np.int64), minlength=texts.num_texts)
     holders: dict[int, list[int]] = defaultdict(list)
-    shared: dict[int, Counter[int]] = defaultdict(Counter)
-    for number, run in zip(pairs[0].tolist(), pairs[1].tolist(), strict=True):
+    found = [0.0] * (texts.num_texts - texts.num_trained)
+    for number, of in groupby(zip(pairs[0].tolist(), pairs[1].tolist(), strict=True), itemgetter(0)):
         if number < texts.num_trained:
-            holders[run].append(number)
-        else:
-            shared[number].update(holders.get(run, ()))
-    return [
-        max(
-            (count / min(int(sizes[number]), int(sizes[other])) for other, count in shared[number].items()), default=0.0
+            for _, run in of:
+                holders[run].append(number)
+            continue
+        # One text at a time: a printed form is shared by all with all.
+        shared = Counter(other for _, run in of for other in holders.get(run, ()))
+        found[number - texts.num_trained] = max(
+            (count / min(int(sizes[number]), int(sizes[other])) for other, count in shared.items()), default=0.0
         )
-        for number in range(texts.num_trained, texts.num_texts)
-    ]
+    return found
 
 
 def naive_leak(cluster_sizes: Sequence[int], num_trained: int) -> float | None:
