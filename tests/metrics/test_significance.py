@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -56,3 +58,12 @@ def test_p_values_of_arms_and_their_reasons() -> None:
     assert "records without gold items" in str(found["abstention_specificity"].reason)
     mirrored = p_values(wrong, right, records, [DRUGS])["medication"]
     assert mirrored["joint_f1"].p == pytest.approx(found["joint_f1"].p)
+
+
+def test_memory_does_not_grow_with_the_clusters() -> None:
+    ones = np.ones(40_000)
+    tracemalloc.start()
+    p_value((ones, 0 * ones), (ones, ones), 200, seed=1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100e6, "all 200 swaps at once take 128 MB"

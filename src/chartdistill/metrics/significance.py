@@ -25,7 +25,8 @@ LEAST_DISCORDANT = 6
 """No verdict rests on fewer clusters in which the arms differ: of five that all speak for the same arm the sign test
 has p 2 / 2^5 = 0.06, so no test of theirs can show anything."""
 SWAPS = 10_000
-_BLOCK = 2_000
+_CELLS_AT_ONCE = 4_000_000
+"""Swaps x clusters held in memory at a time."""
 _TIE = 1e-12
 
 
@@ -54,8 +55,9 @@ def p_value(
         return None
     generator = np.random.default_rng(seed)
     hits = total = 0
-    for first in range(0, swaps, _BLOCK):
-        swapped = generator.integers(2, size=(min(_BLOCK, swaps - first), len(above[0]))).astype(np.float64)
+    block = max(1, min(2_000, _CELLS_AT_ONCE // len(above[0])))
+    for first in range(0, swaps, block):
+        swapped = generator.integers(2, size=(min(block, swaps - first), len(above[0]))).astype(np.float64)
         sums = [
             kept.sum() + swapped @ (other - kept)
             for one, two in (above, below)
