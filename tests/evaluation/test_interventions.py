@@ -90,6 +90,19 @@ def test_flips(sentence: str, status: str, after: str | None) -> None:
     assert [v.text for v in found] == ([] if after is None else [f"A man with pain. {after} He is well."])
 
 
+def test_nothing_is_deleted_that_stands_under_another_name() -> None:
+    """Its sentence gone, the item would still be right."""
+    item, task = Item(text="Harrow Vale Syndrome"), next(task for task in TASKS if task.name == "diagnosis")
+    text = "IMPRESSION: Harrow Vale Syndrome. He is a baker with two dogs and a van."
+
+    def deleted(text: str) -> list[Variant]:
+        record = Record(id="a", source="s", text=text, cluster="c", split="test", segments=())
+        return [v for v in make_edits(record, [task], {"diagnosis": (item,)}, OPTIONS) if v.kind == "deleted"]
+
+    assert len(deleted(text)) == 1
+    assert deleted(f"{text} HVS is stable.") == []
+
+
 def test_variants_are_the_same_for_the_same_seed() -> None:
     assert variants_of(RECORDS) == variants_of(RECORDS)
     other = OPTIONS.model_copy(update={"seed": 1})

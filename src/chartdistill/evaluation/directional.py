@@ -32,7 +32,7 @@ def delete(record: Record, task: Task, items: Sequence[Item], rng: random.Random
         places = list(occurrences(item.text, record.text))
         gone = [span for span in sentence_spans(record.text) if any(a < span[1] and span[0] < b for a, b in places)]
         text = without(record.text, gone)
-        if gone and len(text.split()) >= FEWEST_WORDS and entity_of(task).locate(item.text, text) is None:
+        if gone and len(text.split()) >= FEWEST_WORDS and not stands(item.text, text, entity_of(task)):
             return Variant.of(record, "deleted", text, task=task.name, item=item)
     return None
 
@@ -53,7 +53,12 @@ def insert(record: Record, task: Task, rng: random.Random) -> Variant | None:
 def new_name(record: Record, entity: EntityType, rng: random.Random) -> str | None:
     """An item of a kind that the record does not hold; a made-up one for synthetic records, where there are such."""
     names = entity.new_names(record.source.startswith("synthetic:"), rng)
-    return next((name for name in rng.sample(names, len(names)) if entity.locate(name, record.text) is None), None)
+    return next((name for name in rng.sample(names, len(names)) if not stands(name, record.text, entity)), None)
+
+
+def stands(name: str, text: str, entity: EntityType) -> bool:
+    """Whether an item, or another name of it, stands in a text: by the rules that the scores locate items by."""
+    return entity.locate(name, text, lexicon="auto", initials=True) is not None
 
 
 def insert_sentence(text: str, sentence: str, rng: random.Random) -> str:
@@ -73,7 +78,7 @@ def flip(record: Record, task: Task, items: Sequence[Item], rng: random.Random) 
     if not flips or not {status for pair in flips for status in pair} <= set(task.statuses):
         return None
     for item in _in_any_order(items, rng):
-        found = _flipped(record.text, item, items, flips)
+        found = _flipped(record.text, item, items, flips, entity_of(task))
         if found is not None:
             text, status = found
             return Variant.of(record, "flipped", text, task=task.name, item=item, status=status)
@@ -86,7 +91,7 @@ def _in_any_order(items: Sequence[Item], rng: random.Random) -> list[Item]:
     return rng.sample(certain, len(certain))
 
 
-def _flipped(text: str, item: Item, items: Sequence[Item], flips: Flips) -> tuple[str, str] | None:
+def _flipped(text: str, item: Item, items: Sequence[Item], flips: Flips, entity: EntityType) -> tuple[str, str] | None:
     places = list(occurrences(item.text, text))
     if len(places) != 1:
         return None
@@ -94,6 +99,8 @@ def _flipped(text: str, item: Item, items: Sequence[Item], flips: Flips) -> tupl
     sentence = text[start:end]
     others = [other for other in items if other.text.casefold() != item.text.casefold()]
     if _UNCERTAIN.search(sentence) or any(next(occurrences(o.text, sentence), None) for o in others):
+        return None
+    if stands(item.text, text[:start] + text[end:], entity):
         return None
     for (before, after), rules in flips.items():
         if item.status != before:
