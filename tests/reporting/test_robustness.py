@@ -193,5 +193,5 @@ def test_gates_are_shown_by_what_they_said(tmp_path: Path) -> None:
         "All tasks: wrong yes",
         "All tasks: right yes",
     ]
-    assert "answered yes, but the chart has none; 7 records" in lines[0]
+    assert "answered yes, but the chart has none; 7 answers" in lines[0]
     assert "80.0%" in lines[0]

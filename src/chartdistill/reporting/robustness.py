@@ -132,7 +132,7 @@ def gate_tables(results: RunResults, scores: Scores) -> list[Table]:
         for task, conditions in sorted(scores.gates.get(arm, {}).items(), key=lambda pair: pair[0] != ALL_TASKS):
             for condition in (name for name in CONDITIONS if name in conditions):
                 found = conditions[condition]
-                meaning = f"{CONDITIONS[condition]}; {write_count(found.get('records'))} records"
+                meaning = f"{CONDITIONS[condition]}; {write_count(found.get('records'))} answers"
                 figures = ((METRICS[name], found.get(name)) for name in GATE_METRICS)
                 cells = [write_cell(one if isinstance(one, Estimate) else None, metric) for metric, one in figures]
                 rows.append(TableRow(f"{task_title(task)}: {condition}", meaning, cells))
