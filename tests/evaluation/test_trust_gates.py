@@ -155,3 +155,16 @@ def test_silence_passes_no_gate_on_harm(named: int, harm: float, state: str) -> 
     (verdict,) = judge_gates([STOPPED], scores)
     assert verdict.state == state, verdict.sentence
     assert (f"only {named} of these" in verdict.sentence) == (state == "cannot be judged")
+
+
+@pytest.mark.parametrize(("named", "state"), [(5, "cannot be judged"), (60, "passed")])
+@pytest.mark.parametrize("of", [None, "teacher"])
+def test_silence_passes_no_gate_on_harm_by_its_bound(named: int, state: str, of: Any) -> None:
+    """None of 100 has an upper end of 4%, whether the student listed these drugs or not."""
+    gate = TrustGate(metric=STOPPED.metric, at_most=1 if of else 0.05, by="bound", least_n=60, of=of)
+    figures = {gate.metric: figure(0.0, 0.0, 0.04, 100), f"{gate.metric}_of_named": figure(0.0, 0.0, 0.5, named)}
+    arms = {"student": {"all": figures}, "teacher": {"all": {gate.metric: figure(0.1, 0.05, 0.2, 100)}}}
+    gaps = {"student-teacher": {"all": {gate.metric: figure(-0.1, -0.2, -0.05, 100)}}}
+    (verdict,) = judge_gates([gate], Scores(gold={"tests": True}, arms=arms, costs={}, differences=gaps))
+    assert verdict.state == state, verdict.sentence
+    assert (f"only {named} of these" in verdict.sentence) == (state == "cannot be judged")

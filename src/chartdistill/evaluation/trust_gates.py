@@ -177,24 +177,20 @@ def _judge(gate: TrustGate, scores: Scores | None) -> GateVerdict:
                 "give the gate a least_n, or by: bound"
             )
             return _unjudged(gate, why, limit, own)
-        silent = _passes_by_silence(gate, limit, own.value, scores)
-        return (
-            _unjudged(gate, silent, limit, own)
-            if silent
-            else _verdict(gate, own.value, limit, own, _student_has(gate, own))
-        )
+        return _verdict(gate, own.value, limit, own, _student_has(gate, own), scores)
     bound = own.low if gate.sign > 0 else own.high
     if bound is None:
         return _unjudged(gate, own.reason or "its figure has no interval", limit, own)
     said = f"{_student_has(gate, own)}, and {_end(gate)} counts"
-    return _verdict(gate, bound, limit, own, said)
+    return _verdict(gate, bound, limit, own, said, scores)
 
 
-def _passes_by_silence(gate: TrustGate, limit: float, value: float, scores: Scores) -> str:
-    """Why a rate of harm within its limit is none: the student lists the drugs of too few of these gold items, and what
-    it does not list, or lists in a broken answer, cannot be called taken. Empty where that is not so."""
+def _passes_by_silence(gate: TrustGate, limit: float, figure: float, scores: Scores) -> str:
+    """Why a rate of harm within its limit (its value, or its bound) is none: the student lists the drugs of too few of
+    these gold items, and what it does not list, or lists in a broken answer, cannot be called taken. Empty where that
+    is not so."""
     named = scores.estimate(STUDENT, gate.task, gate.metric + OF_NAMED)
-    if named is None or gate.least_n is None or named.n >= gate.least_n or gate.sign * (value - limit) < -_ROUNDING:
+    if named is None or gate.least_n is None or named.n >= gate.least_n or gate.sign * (figure - limit) < -_ROUNDING:
         return ""
     return f"the student lists the drug of only {named.n} of these, below the least n of {gate.least_n}"
 
@@ -225,10 +221,14 @@ def _judge_difference(gate: TrustGate, scores: Scores, other: float, limit: floa
         f"student minus {gate.of} is {write_figure(gap, metric, signed=True)}, so at {_end(gate)} the student is "
         f"{_apart(margin, metric)} the limit"
     )
-    return _verdict(gate, limit + margin, limit, gap, said)
+    return _verdict(gate, limit + margin, limit, gap, said, scores)
 
 
-def _verdict(gate: TrustGate, figure: float, limit: float, estimate: Estimate, said: str) -> GateVerdict:
+def _verdict(
+    gate: TrustGate, figure: float, limit: float, estimate: Estimate, said: str, scores: Scores
+) -> GateVerdict:
+    if silent := _passes_by_silence(gate, limit, figure, scores):
+        return _unjudged(gate, silent, limit, estimate)
     state: State = "passed" if gate.sign * (figure - limit) >= -_ROUNDING else "missed"
     metric = BY_NAME[gate.metric]
     close = ""
