@@ -345,3 +345,13 @@ def test_unmatched_pairs_are_counted_as_written_and_may_go_to_a_pipe(
         assert not thread.is_alive(), "it waits for somebody to write what it has written itself"
     assert "1 unmatched pairs in" in capsys.readouterr().out, "a line separator within a name ends no line"
     assert len(read[0].split(b"\n")) == 2
+
+
+def test_no_pair_of_arms_is_lost_behind_another_of_its_name(tmp_path: Path) -> None:
+    gold = write(tmp_path / "gold.jsonl", GOLD[0])
+    files = [
+        write(tmp_path / f"{arm}.jsonl", {**said("a", "None found"), "arm": arm}) for arm in ("a", "b-c", "a-b", "c")
+    ]
+    with pytest.raises(InputError, match="two pairs have the same name"):
+        score_files(files, gold, resamples=100)
+    assert len(score_files(files[:3], gold, resamples=100)["differences"]) == 3

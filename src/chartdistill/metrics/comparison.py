@@ -46,7 +46,8 @@ def compare_arms(
     `same_as`: names judged to be the same.
 
     Raises:
-        InputError: an arm of `pairs` or `reference` that is not among `arms`; and as `metrics.score_arm`.
+        InputError: an arm of `pairs` or `reference` that is not among `arms`; two pairs of one name; and as
+            `metrics.score_arm`.
     """
     pairs = list(pairs)
     for arm in {*(arm for pair in pairs for arm in pair), *(gates or {}), *([reference] if reference else [])}:
@@ -69,6 +70,11 @@ def compare_arms(
                 scores[task_name] |= values
         found["arms"][arm] = as_json(scores)
     named = {f"{first}-{second}": (arms[first], arms[second]) for first, second in pairs}
+    if len(named) < len(set(pairs)):
+        raise InputError(
+            f"of the arms {', '.join(arms)} two pairs have the same name, first-second; give one of them a name "
+            "without `-`."
+        )
     found["differences"] = {
         name: as_json(difference(*both, records, tasks, seed, resamples, known, same_as))
         for name, both in named.items()
