@@ -16,8 +16,11 @@ import pytest
 from pyarrow import parquet
 
 from chartdistill.erasure.erase import LeftoverError, erase
+from chartdistill.erasure.targets import find_targets
 from chartdistill.errors import ArtefactError, ConfigError, InputError
 from chartdistill.evaluation.registration import read_registrations
+from chartdistill.records.prepare import prepare
+from chartdistill.records.sources import JsonlSource, PrepareOptions
 from chartdistill.runtime.run_folder import read_manifest, read_rows
 from chartdistill.runtime.run_locks import lock
 from chartdistill.runtime.tombstones import Tombstones, adapter_warning
@@ -113,6 +116,17 @@ def test_a_dry_run_changes_nothing_and_a_no_changes_nothing(tmp_path: Path) -> N
         if path.is_file() and path.name not in (".lock", ".onlookers")
     }
     assert after == before
+
+
+@pytest.mark.parametrize("asked", ["a", "b"])
+def test_either_of_two_charts_with_the_same_words_is_known_by_its_id(asked: str, tmp_path: Path) -> None:
+    text = "She was told to stop Velorim 5 mg. Order a CBC in two weeks."
+    rows = [{"id": "a", "text": text}, {"id": "b", "text": f"{text} ---"}]  # b is longer, and kept under the id a
+    (tmp_path / "c.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run = tmp_path / "run"
+    prepare([JsonlSource(path=tmp_path / "c.jsonl")], run / "records", PrepareOptions())
+    targets, unknown = find_targets(run, [run], [asked], ())
+    assert targets.keys() == {"a", "b"} and not unknown
 
 
 def test_near_duplicates_are_named_and_stay_unless_asked_for(tmp_path: Path) -> None:

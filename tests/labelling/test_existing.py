@@ -84,6 +84,23 @@ def test_labels_are_taken_over_with_where_they_stand(tmp_path: Path, tiny_model:
     assert "engine" not in manifest and manifest["tasks_held_out"] == []
 
 
+@pytest.mark.parametrize("known", ["a", "b"])
+def test_a_label_of_either_of_two_charts_with_the_same_words_is_used(
+    known: str, tmp_path: Path, tiny_model: Path
+) -> None:
+    text = "She was told to stop Velorim 5 mg. Order a CBC in two weeks."
+    charts = [{"id": "a", "text": text}, {"id": "b", "text": f"{text} ---"}]  # b is longer, and kept under the id a
+    (tmp_path / "c.jsonl").write_text("".join(json.dumps(chart) + "\n" for chart in charts))
+    said = {"medication": "Velorim 5 mg | stop", "tests": "CBC"}
+    rows = [{"record": known, "task": task, "completion": of} for task, of in said.items()]
+    (tmp_path / "house.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    source = {"type": "jsonl", "path": "c.jsonl"}
+    run = prepared(tmp_path, tiny_model, {"labels": "house.jsonl"}, records=[source])
+    assert label(run, silent)["counts"]["findings"] == {}
+    labels = list(read_rows(run.dir / "labels/labels.jsonl", Label))
+    assert [(row.record, row.completion) for row in labels] == [("a", of) for of in said.values()]
+
+
 def test_a_changed_file_makes_label_stale_and_an_unchanged_one_does_not(tmp_path: Path, tiny_model: Path) -> None:
     path = write_rows(tmp_path / "house.jsonl", ("train",))
     run = prepared(tmp_path, tiny_model, {"labels": "house.jsonl"})

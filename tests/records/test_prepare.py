@@ -74,7 +74,7 @@ def test_one_of_several_duplicates_is_kept_under_the_first_id(tmp_path: Path) ->
     records, rejected = results(tmp_path / "one")
     assert list(records) == ["a", "c"]
     assert records["a"].text == rows[1]["text"]
-    assert [(row.id, row.reason) for row in rejected] == [("a", "duplicate")]
+    assert [(row.id, row.reason, row.kept_as) for row in rejected] == [("b", "duplicate", "a")], "each id stands once"
     prepare(
         [jsonl(tmp_path / "a.jsonl", *rows)], tmp_path / "all", OPTIONS.model_copy(update={"keep_duplicates": "all"})
     )

@@ -346,7 +346,8 @@ def _reject_crossing(
 
 
 def _reject_duplicates(candidates: list[_Candidate]) -> dict[str, str]:
-    """Keep one record of each body: the worthiest text under the first id. Returns own id -> id to file it under."""
+    """Keep one record of each body: the worthiest text under the first id. Returns own id -> id to file it under, of
+    the record and of the rejection that gets the id which the record left: each id that was read stands once."""
     groups: dict[str, list[_Candidate]] = {}
     for candidate in candidates:
         if candidate.rejected is None:
@@ -354,7 +355,7 @@ def _reject_duplicates(candidates: list[_Candidate]) -> dict[str, str]:
     ids: dict[str, str] = {}
     for group in groups.values():
         kept = max(group, key=lambda candidate: candidate.worth)
-        ids[kept.id] = group[0].id
+        ids[kept.id], ids[group[0].id] = group[0].id, kept.id
         for candidate in group:
             if candidate is not kept:
                 candidate.rejected = (
@@ -379,8 +380,8 @@ def _write_records(
         first_pass.report(done)
         if candidate.rejected is not None:
             reason, detail = candidate.rejected
-            row = RejectedRecord(source=candidate.source, id=candidate.id, reason=reason, detail=detail)
-            first_pass.reject(row)
+            own = ids.get(candidate.id, candidate.id)
+            first_pass.reject(RejectedRecord(source=candidate.source, id=own, reason=reason, detail=detail))
             continue
         kept.append(candidate)
         cluster = clusters[candidate.body]
