@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from chartdistill.errors import InputError
+from chartdistill.records import AnnotationFile
 from chartdistill.records.prepare import cluster_split, prepare
 from chartdistill.records.sources import FolderSource, JsonlSource, PrepareOptions, SyntheticSource
 from chartdistill.runtime.run_folder import read_rows
-from chartdistill.schema import Record, RejectedRecord
+from chartdistill.schema import Record, RejectedRecord, Task
 
 OPTIONS = PrepareOptions()
 
@@ -88,6 +89,22 @@ def test_a_duplicate_with_gold_is_preferred(tmp_path: Path) -> None:
     rows = [{"id": "a", "text": words(1) + " -- "}, {"id": "b", "text": words(1), "gold": {"tests": []}}]
     prepare([jsonl(tmp_path / "a.jsonl", *rows)], tmp_path / "out", OPTIONS)
     assert results(tmp_path / "out")[0]["a"].gold == {"tests": ()}
+
+
+def test_gold_that_cannot_be_used_costs_nothing_that_was_finished(tmp_path: Path) -> None:
+    task = Task(name="tests", item="test", gate_question="g", extraction_question="e", question="q")
+    (tmp_path / "charts.jsonl").write_text(json.dumps({"id": "a", "text": words(1)}) + "\n")
+    gold = tmp_path / "gold.jsonl"
+    source = JsonlSource(path=tmp_path / "charts.jsonl", gold=AnnotationFile(path=gold))
+    said = [json.dumps({"record": "a", "task": "tests", "items": items}) + "\n" for items in ([], ["CBC"])]
+    gold.write_text(said[0])
+    prepare([source], tmp_path / "out", OPTIONS, tasks=[task])
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    gold.write_text("".join(said))
+    with pytest.raises(InputError, match="two labels of one record and task"):
+        prepare([source], tmp_path / "out", OPTIONS, tasks=[task])
+    after = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir() if path.name != "refused.jsonl"}
+    assert after == before
 
 
 def test_near_duplicates_share_a_split_and_shares_follow_the_options(tmp_path: Path) -> None:

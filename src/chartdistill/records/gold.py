@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from chartdistill.errors import InputError
@@ -86,3 +87,19 @@ class GoldFile:
             "records_without_gold": self._without,
             "findings": dict(Counter(one.code for one in self._index.findings).most_common()),
         }
+
+
+def finish_gold(
+    files: Sequence[GoldFile | None], folder: Path, rejected: Mapping[str, str], erased: Container[object]
+) -> dict[str, Any]:
+    """After the last chart of all sources: writes what their files leave unsaid, and returns what the manifest says. To
+    be called before anything of `folder` is replaced: gold that cannot be used costs nothing that was finished.
+
+    Raises:
+        InputError: as `GoldFile.require_match`.
+    """
+    given = [one for one in files if one is not None]
+    if not given:
+        return {}
+    with RowWriter(folder / FINDINGS) as out:
+        return {"gold": [one.finish(rejected, out, erased) for one in given]}

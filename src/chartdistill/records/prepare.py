@@ -21,7 +21,7 @@ from chartdistill.errors import InputError
 from chartdistill.records.annotations import annotations_sha256
 from chartdistill.records.cleaning import Cleaned, clean
 from chartdistill.records.erased import LEFT_OUT, say_left_out, was_erased
-from chartdistill.records.gold import FINDINGS, GoldFile
+from chartdistill.records.gold import GoldFile, finish_gold
 from chartdistill.records.groups import SPLIT_BY, group_key, join_groups
 from chartdistill.records.near_duplicates import ClusterBuilder, body_words
 from chartdistill.records.sources import BAD_GROUP, AnySource, PrepareOptions, SourceEntry
@@ -125,13 +125,11 @@ def prepare(
             "passed_over": sum(source.num_passed_over() for source in sources)
         }
         _require_some(folder, counts)
+        gold_facts = finish_gold(gold_files, folder, first_pass.rejected, erased)
     (folder / REFUSED).unlink(missing_ok=True)
     by_group = any(candidate.group is not None for candidate in first_pass.candidates)
     counts |= _group_counts(kept, near, clusters) if by_group else {}
-    facts: dict[str, Any] = {"counts": counts, "options": options.model_dump(), "sources": described}
-    if golds:
-        with RowWriter(folder / FINDINGS) as out:
-            facts["gold"] = [gold.finish(first_pass.rejected, out, erased) for gold in gold_files if gold is not None]
+    facts: dict[str, Any] = {"counts": counts, "options": options.model_dump(), "sources": described, **gold_facts}
     if erased:
         facts[ERASED] = erased.facts()
         say_left_out(counts["by_reason"].get(ERASED, 0), folder.parent)
