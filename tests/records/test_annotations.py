@@ -198,6 +198,27 @@ def test_discontinuous_nested_and_repeated_spans(tmp_path: Path, tasks: list[Tas
     assert codes(reading) == {"nested_span": 1, "statuses_differ": 1}
 
 
+@pytest.mark.parametrize("with_text", [True, False])
+def test_what_stands_in_the_gap_of_a_span_is_an_item_of_its_own(
+    with_text: bool, tmp_path: Path, tasks: list[Task]
+) -> None:
+    lines = [
+        "T1\tProblem 0 12;23 27\tPain in left knee", "T2\tProblem 17 27\tright knee", "T3\tProblem 8 12\tleft",
+        "T4\tProblem 29 35;36 48\tSevere chronic gout", "T5\tProblem 36 43\tchronic",
+        "T6\tProblem 50 56;68 76\tMitral stenosis", "T7\tProblem 61 76\taortic stenosis",
+    ]  # fmt: skip
+    if with_text:
+        (tmp_path / "c.txt").write_text(
+            "Pain in left and right knee. Severe\nchronic gout. Mitral and aortic stenosis."
+        )
+        lines.append("T8\tProblem 29 43\tSevere chronic")  # over the end of the line at which brat parted T4
+    (tmp_path / "c.ann").write_text("\n".join(lines) + "\n")
+    reading, found = read(tmp_path, tasks)
+    said = ["Pain in left knee", "right knee", "Severe chronic gout", "Mitral stenosis", "aortic stenosis"]
+    assert found == {"diagnosis": [(one, None) for one in said]}
+    assert codes(reading) == {"nested_span": 1}
+
+
 def test_attributes_of_events_optional_items_and_unknown_statuses(tmp_path: Path, tasks: list[Task]) -> None:
     folder = files.brat(tmp_path / "b", marks=(("naproxen", "Drug", {}), ("gout", "Problem", {"Optional": None})))
     with (folder / "c1.ann").open("a") as stream:

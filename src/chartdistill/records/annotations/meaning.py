@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from chartdistill.clinical.entities import entity_named, entity_of
 from chartdistill.errors import InputError
 from chartdistill.records.annotations.answer import Document, Finding, Said, Span, where
-from chartdistill.records.annotations.offsets import cuts_word, one_line, place_spans
+from chartdistill.records.annotations.offsets import Pieces, cuts_word, extent, lies_within, one_line, place_spans
 from chartdistill.records.annotations.options import AnnotationFile, Meaning
 from chartdistill.schema import Item, Task
 
@@ -169,13 +169,13 @@ class _DocumentReader:
         """Tasks of which something cannot be read: a list without it would be a wrong one."""
         text = document.text
         placed = None if text is None else place_spans(text, document.spans)
-        self._marks: dict[str, list[tuple[tuple[int, int], Item]]] = {}
+        self._marks: dict[str, list[tuple[Pieces, Item]]] = {}
         for number, span in enumerate(document.spans):
             if (use := uses[span.label]) is not None:
                 said = one_line(span.said or "") or None
                 marked = said if placed is None else placed.texts[number]
-                place = min(span.pieces, default=(0, 0)) if placed is None else placed.places[number]
-                self._take(span, use, marked, place)
+                pieces = span.pieces if placed is None else placed.pieces[number]
+                self._take(span, use, marked, pieces)
 
     def answers(self, annotated: Mapping[str, Task]) -> Iterator[Said | Finding]:
         document = self._document
@@ -196,14 +196,14 @@ class _DocumentReader:
         if spoils and task is not None:
             self._spoilt.add(task.name)
 
-    def _take(self, span: Span, use: _Use, marked: str | None, place: tuple[int, int]) -> None:
+    def _take(self, span: Span, use: _Use, marked: str | None, pieces: Pieces) -> None:
         task, at = use.task, ", ".join(f"{start} to {end}" for start, end in span.pieces)
         marked = (marked or "").strip(_EDGE)
         if not marked:
             detail = f"at {at} stands not what the export says; export texts and annotations anew, from one state"
             self._tell("text_differs_at_offsets", task, detail, spoils=True)
             return
-        if self._document.text is not None and cuts_word(self._document.text, *place):
+        if self._document.text is not None and cuts_word(self._document.text, *extent(pieces)):
             self._tell("cuts_word", task, f"the span at {at} begins or ends within a word; it is used as it stands")
         optional = False
         told: dict[bool, dict[str, None]] = {True: {}, False: {}}
@@ -225,26 +225,30 @@ class _DocumentReader:
             detail = f"the span at {at} has the statuses {' and '.join(statuses)}; leave one"
             self._tell("unknown_status", task, detail, spoils=True)
         status = statuses[0] if statuses else use.status
-        self._marks.setdefault(task.name, []).append((place, Item(text=marked, status=status, optional=optional)))
+        self._marks.setdefault(task.name, []).append((pieces, Item(text=marked, status=status, optional=optional)))
 
     def _tell_shared(self) -> None:
         """Spans at one place under two tasks: each task gets the item, and the reader of the export is told."""
-        tasks_at: dict[tuple[int, int], set[str]] = {}
+        tasks_at: dict[Pieces, set[str]] = {}
         for name, marks in self._marks.items():
-            for place, _ in marks:
-                tasks_at.setdefault(place, set()).add(name)
-        for (start, end), names in sorted(tasks_at.items()):
+            for pieces, _ in marks:
+                tasks_at.setdefault(pieces, set()).add(name)
+        for pieces, names in sorted(tasks_at.items()):
+            start, end = extent(pieces)
             if len(names) > 1 and end:
                 both = " and ".join(sorted(names))
                 self._tell("two_tasks", None, f"the span at {start} to {end} is an item of {both}; both get it")
 
     def _items(self, name: str, task: Task) -> tuple[Item, ...]:
         """Each thing once, in the order of the text; of one that is said again with another status the later holds."""
-        marks = sorted(self._marks.get(name, ()), key=lambda mark: (mark[0][0], -mark[0][1]))
-        outer: list[tuple[tuple[int, int], Item]] = []
-        for mark in marks:  # the longest that begin before it come before it
-            if not outer or mark[0] == outer[-1][0] or mark[0][1] > outer[-1][0][1]:
-                outer.append(mark)
+        marks = sorted(self._marks.get(name, ()), key=lambda mark: _longest_first(mark[0]))
+        outer: list[tuple[Pieces, Item]] = []
+        reaching: list[Pieces] = []
+        for pieces, item in marks:  # what one may lie within comes before it
+            reaching = [other for other in reaching if extent(other)[1] > extent(pieces)[0]]
+            if not any(lies_within(pieces, other) for other in reaching):
+                outer.append((pieces, item))
+                reaching.append(pieces)
         if inner := len(marks) - len(outer):
             self._tell("nested_span", task, f"{inner} spans within longer ones of the same task; the longer count")
         entity = entity_of(task)
@@ -258,6 +262,11 @@ class _DocumentReader:
                     self._tell("statuses_differ", task, detail)
                 items[key] = before.model_copy(update={"status": item.status})
         return tuple(items.values())
+
+
+def _longest_first(pieces: Pieces) -> tuple[int, int, int]:
+    start, end = extent(pieces)
+    return start, -end, -sum(b - a for a, b in pieces)
 
 
 def _is_about_status(name: str) -> bool:

@@ -13,11 +13,15 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from chartdistill.records.annotations.answer import Span
 
 _LEAST_CUT = 2
 """Words that plain characters must cut before another count is believed without text beside it."""
+
+Pieces: TypeAlias = tuple[tuple[int, int], ...]
+"""Offsets of a span; several where it is discontinuous."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +33,13 @@ class Placed:
     where it is nothing, or where the text ends before."""
     counted: str
     """What the offsets count."""
-    places: tuple[tuple[int, int], ...]
-    """Of each span, first and last character in the text; (0, 0) where it has none."""
+    pieces: tuple[Pieces, ...]
+    """Of each span, its pieces in the text, those as one that only white space parts; empty where it has no place."""
+
+    @property
+    def places(self) -> tuple[tuple[int, int], ...]:
+        """Of each span, first and last character in the text; (0, 0) where it has none."""
+        return tuple(map(extent, self.pieces))
 
 
 def place_spans(text: str, spans: Sequence[Span]) -> Placed:
@@ -56,6 +65,17 @@ def _without_cut(text: str, placed: Placed) -> Placed:
     return replace(placed, texts=tuple(None if cuts_word(text, *place) else said for said, place in whole))
 
 
+def extent(pieces: Pieces) -> tuple[int, int]:
+    """First and last character of a span; (0, 0) where it has no place."""
+    return min((a for a, _ in pieces), default=0), max((b for _, b in pieces), default=0)
+
+
+def lies_within(inner: Pieces, outer: Pieces) -> bool:
+    """Whether a span is part of another one. What stands in the gap of a discontinuous one is no part of it: of "left
+    and right knee", marked as "left ... knee" and "right knee", both count."""
+    return inner != outer and all(any(a <= c and d <= b for a, b in outer) for c, d in inner)
+
+
 def one_line(text: str) -> str:
     """Text with its white space as single spaces."""
     return " ".join(text.split())
@@ -69,7 +89,7 @@ def cuts_word(text: str, start: int, end: int) -> bool:
 
 def _placed(text: str, spans: Sequence[Span], counted: str, starts: dict[int, int] | None) -> Placed:
     texts: list[str | None] = []
-    places: list[tuple[int, int]] = []
+    in_text: list[Pieces] = []
     for span in spans:
         pieces = [(_at(start, starts), _at(end, starts)) for start, end in span.pieces]
         found = [(a, b) for a, b in pieces if a is not None and b is not None and 0 <= a < b <= len(text)]
@@ -77,8 +97,19 @@ def _placed(text: str, spans: Sequence[Span], counted: str, starts: dict[int, in
         marked = one_line(" ".join(text[a:b] for a, b in found)) if whole else ""
         fits = marked and (span.said is None or _same(marked, span.said))
         texts.append(marked if fits else None)
-        places.append((min(a for a, _ in found), max(b for _, b in found)) if whole else (0, 0))
-    return Placed(tuple(texts), counted, tuple(places))
+        in_text.append(_joined(found, text) if whole else ())
+    return Placed(tuple(texts), counted, tuple(in_text))
+
+
+def _joined(found: Sequence[tuple[int, int]], text: str) -> Pieces:
+    """Pieces in order, those that stand beside each other as one: brat parts a span at the end of each line."""
+    pieces: list[tuple[int, int]] = []
+    for start, end in sorted(found):
+        if pieces and not text[pieces[-1][1] : start].strip():
+            pieces[-1] = (pieces[-1][0], max(end, pieces[-1][1]))
+        else:
+            pieces.append((start, end))
+    return tuple(pieces)
 
 
 def _same(marked: str, said: str) -> bool:
