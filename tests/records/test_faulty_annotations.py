@@ -215,3 +215,12 @@ def test_a_broken_answer_of_a_fine_tuning_line_stays_broken(completion: str, tmp
     assert answer.items is None and answer.completion == completion
     line["completion"] = ' [{"name": "naproxen"}]'
     assert codes(read(write_lines(tmp_path / "f.jsonl", line), tasks)) == {"no_answer": 1}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_status_of_what_is_ruled_out_spoils_nothing(order: int, tmp_path: Path, tasks: list[Task]) -> None:
+    fields = dict([("status", "unknown"), ("negated", True)][::order])
+    spans = [{"start": 7, "end": 15, "label": "DRUG", **fields}]
+    path = write_lines(tmp_path / "p.jsonl", {"text": TEXT, "spans": spans, "answer": "accept"})
+    reading = read(path, tasks)
+    assert taken(reading) == {"medication": []} and not reading.findings

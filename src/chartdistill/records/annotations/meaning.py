@@ -205,12 +205,12 @@ class _DocumentReader:
             return
         if self._document.text is not None and cuts_word(self._document.text, *extent(pieces)):
             self._tell("cuts_word", task, f"the span at {at} begins or ends within a word; it is used as it stands")
+        if any(self._meanings.rules_out(name, value) for name, value in span.attributes):
+            return
         optional = False
         told: dict[bool, dict[str, None]] = {True: {}, False: {}}
         """Statuses, by whether the attribute's name says that it is one."""
         for name, value in span.attributes:
-            if self._meanings.rules_out(name, value):
-                return
             if word_key(name) == "optional" and word_key(value or "true") not in _FALSE:
                 optional = True
                 continue
