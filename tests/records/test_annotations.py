@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import annotation_files as files
+from chartdistill.clinical.status_by_rules import status_of
 from chartdistill.config import load_task
 from chartdistill.errors import InputError
 from chartdistill.records import AnnotationFile, Answer, AnswerIndex, Reading, body_hash, clean, read_annotations
@@ -61,6 +62,21 @@ def test_fine_tuning_lines_get_their_status_from_the_chart(name: str, tmp_path: 
         ("naproxen", "continue"),
     ]
     assert "medication" not in told(reading, path, "leave_out"), "a status is not guessed"
+
+
+@pytest.mark.parametrize(
+    ("name", "chart", "status"),
+    [
+        ("furosemide 40 mg daily", "Stop furosemide 40 mg PO daily. Has gout.", "stop"),
+        ("furosemide", "He has gout. Stop Lasix today.", "stop"),
+        ("furosemide 20 mg", "Takes furosemide 20 mg at noon. Stop furosemide 40 mg at night.", "continue"),
+        ("furosemide", "Stop naproxen today.", "continue"),
+    ],
+)
+def test_a_status_is_read_also_where_the_chart_has_other_words(
+    name: str, chart: str, status: str, tasks: list[Task]
+) -> None:
+    assert status_of(name, chart, tasks[0]) == status
 
 
 @pytest.mark.parametrize("name", [name for name in files.EXPORTS if name != "brat"])
