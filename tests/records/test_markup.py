@@ -52,6 +52,14 @@ def found_in(original: str, word: str) -> str:
         ("&lt;p&gt;Cough&lt;/p&gt;&lt;p&gt;Hgb &amp;lt; 7&lt;/p&gt;", "Cough\n\nHgb < 7"),
         ("<p>Stop <del>zinc</del> iron</p>", "Stop [struck out: zinc] iron"),
         ("<p>10<sup>3</sup> on the 1<sup>st</sup>, O<sub>2</sub></p>", "10^3 on the 1st, O2"),
+        (
+            "<p><input type='checkbox' checked>Gout <input type=checkbox /> Asthma<input type='text' value='x'></p>",
+            "[x] Gout [ ] Asthma",
+        ),
+        (
+            '<td>Smokes</td><td><INPUT TYPE="radio" CHECKED="checked">no<input type="radio" name="checked">yes</td>',
+            "Smokes\t[x] no[ ] yes",
+        ),
         ('<p>5 <font face="Symbol">m</font>g <span style="font-family: Symbol">&#179;</span></p>', "5 μg ≥"),
         ('Seen by <PHI TYPE="DOCTOR">Lee</PHI> on <DATE>1/2</DATE>', "Seen by Lee on 1/2"),
         ('<?xml version="1.0"?>\n<note><plan>Check BMP</plan><meds>Zinc</meds></note>', "Check BMP\nZinc"),

@@ -49,6 +49,11 @@ _UNSEEN = frozenset(("script", "style", "head", "xml", "template"))
 _STRUCK = frozenset(("del", "s", "strike"))
 STRUCK_OUT = ("[struck out: ", "]")
 """What stands around words that a reader saw crossed out: without it a stopped drug would read as a current one."""
+_BOX = re.compile(r"\btype\s*=\s*[\"']?(?:checkbox|radio)\b", re.IGNORECASE)
+_TICKED = re.compile(r"\schecked\b", re.IGNORECASE)
+_QUOTED = re.compile(r"\"[^\"]*+\"|'[^']*+'")
+BOXES = ("[ ]", "[x]")
+"""What stands for a box of a form, empty and ticked: without it all that the form offers would read as said."""
 _REFERENCE = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|(?P<name>[A-Za-z][A-Za-z0-9]{1,31}));")
 _OPEN_REFERENCE = re.compile(r"&(?:nbsp|lt|gt|amp|quot)(?![A-Za-z;=])")
 _PLAIN_NAMES = frozenset((*name2codepoint, "apos"))
@@ -210,6 +215,9 @@ class _Conversion:
             return "\n\n" if heading or paragraphs or names.count("br") > 1 else "\n"
         if run[0].name in _CELLS:
             return "\t" if run[0].closes and _NEXT_CELL.match(self._text, run[0].end) else ""
+        if run[0].name == "input" and _BOX.search(run[0].rest):
+            box = BOXES[_TICKED.search(_QUOTED.sub("", run[0].rest)) is not None]
+            return box if self._text[run[0].end : run[0].end + 1].isspace() else f"{box} "
         if run[0].name in self._struck:
             return STRUCK_OUT[run[0].closes]
         if run[0].name == "sup" and not run[0].closes:
