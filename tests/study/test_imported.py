@@ -68,6 +68,20 @@ def test_every_line_is_taken_or_counted(tmp_path: Path, tiny_model: Path) -> Non
     assert not any(record.cluster in clusters for record in records if record.split == "train")
 
 
+def test_what_a_file_puts_behind_its_texts_is_no_part_of_a_label(tmp_path: Path, tiny_model: Path) -> None:
+    shared, said = prepared(tmp_path, tiny_model), []
+    for behind_prompts, behind_completions in (("", ""), ("\n\n###\n\n", " END")):
+        rows = [json.loads(line(CHART, task, of)) for task, of in (("MEDICATION", "Febenor"), ("TESTS", "chest x-ray"))]
+        path = tmp_path / f"api{len(said)}.jsonl"
+        for of in rows:
+            of["prompt"], of["completion"] = of["prompt"] + behind_prompts, of["completion"] + behind_completions
+        path.write_text("".join(json.dumps(of) + "\n" for of in rows))
+        homes = import_labels(ImportOptions(path=path), shared, tmp_path / f"study{len(said)}")
+        found = read_rows(homes["imported"] / "labels" / "labels.jsonl", Label)
+        said.append({row.task: row.completion for row in found})
+    assert said[0] == said[1] == {"medication": "Febenor | continue", "tests": "chest x-ray"}
+
+
 def test_a_file_of_which_nothing_can_be_used_is_an_error(tmp_path: Path, tiny_model: Path) -> None:
     shared = prepared(tmp_path, tiny_model)
     path = tmp_path / "api.jsonl"

@@ -140,7 +140,7 @@ def audit(
     Raises:
         InputError: the file is missing, cannot be read, or has no line at all.
     """
-    endings = Endings.of(_asked_and_taught(path))
+    endings = endings_of(path)
     removed: dict[str, str] = {}
     nones: Counter[str] = Counter()
     facts = survey(_surveyed(path, endings, removed, nones, vocabulary), removed)
@@ -227,6 +227,11 @@ def _surveyed(
             if not line.items and line.completion.strip():
                 nones[line.completion.strip()] += 1
             yield line.record.id, line.task.name, line.items
+
+
+def endings_of(path: Path) -> Endings:
+    """What a file puts behind its prompts and its completions."""
+    return Endings.of(_asked_and_taught(path))
 
 
 def _asked_and_taught(path: Path) -> Iterator[tuple[str, str]]:

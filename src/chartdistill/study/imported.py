@@ -15,7 +15,7 @@ from typing import Any
 
 from chartdistill.clinical.status_by_rules import status_of
 from chartdistill.config import Run
-from chartdistill.curation.audit import AuditLine, LineVerdict, audit, take_apart
+from chartdistill.curation.audit import AuditLine, LineVerdict, audit, endings_of, take_apart
 from chartdistill.demo.api_version import api_version_lines
 from chartdistill.errors import InputError
 from chartdistill.prompting.answer_format import format_answer, parse_answer
@@ -123,12 +123,12 @@ def _read(
 
 def _judged(path: Path, counts: Counter[str]) -> Iterator[tuple[AuditLine, LineVerdict]]:
     """Each line with its verdict; broken ones are counted."""
-    verdicts = {row.number: row for row in audit(path)}
+    verdicts, endings = {row.number: row for row in audit(path)}, endings_of(path)
     for read in read_json_lines(path):
         counts["lines"] += 1
         verdict = verdicts[read.number - 1]
         if isinstance(verdict, LineVerdict):
-            yield take_apart(read.parsed()), verdict
+            yield take_apart(read.parsed(), endings), verdict
         else:
             counts["broken"] += 1
 
