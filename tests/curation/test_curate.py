@@ -12,8 +12,9 @@ import pytest
 
 from chartdistill.cli import main
 from chartdistill.curation.ablation import Ablation, ablation
-from chartdistill.curation.curate import curate
+from chartdistill.curation.curate import curate, judge
 from chartdistill.curation.filters import DEFAULT_FILTERS, Aberration, Grounding, Truncation
+from chartdistill.curation.readmission import Readmissions
 from chartdistill.demo.charts import write_chart
 from chartdistill.errors import ArtefactError, InputError
 from chartdistill.prompting.answer_format import format_answer, parse_answer
@@ -337,3 +338,18 @@ def test_the_ablation_counts_optional_gold_neither_way(run_dir: Path) -> None:
         counts.add(answer, [], (wanted, maybe), DRUGS)
     kept = counts.summary()["kept_with_all"]
     assert (kept["items"], kept["precision"], kept["recall"], kept["labels_exact"]) == (2, 1, 1, 1)
+
+
+def test_a_reason_that_is_readmitted_leaves_the_verdict_on_other_items(run_dir: Path) -> None:
+    answer, asked = label("a", "Zyzzamab | start\nFebenor 70 mg | start"), Readmissions(("invented",))
+    judged = judge(answer, record("a"), DRUGS, [Grounding()], readmissions=asked)
+    assert judged.items is None, "the rest of the answer is not taught"
+    assert [(one.reason, one.item and one.item.text) for one in judged.rejections] == [
+        ("invented_number", "Febenor 70 mg"), ("invented_number", None)
+    ]  # fmt: skip
+    turned = label("a", "Febenor 70 mg | start\nZyzzamab | start")
+    assert judge(turned, record("a"), DRUGS, [Grounding()], readmissions=asked).items is None
+    both = Readmissions(("invented", "invented_number"))
+    assert len(judge(answer, record("a"), DRUGS, [Grounding()], readmissions=both).items or ()) == 2
+    dropping = judge(answer, record("a"), DRUGS, [Grounding(on_item="drop_item")], readmissions=asked)
+    assert dropping.items == (Item(text="Zyzzamab", status="start"),)

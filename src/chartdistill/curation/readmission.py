@@ -31,11 +31,28 @@ class Readmissions:
             return (), tuple(rejections)
         overridden = tuple(one for one in rejections if one.reason in self.wanted)
         self.met |= {one.reason for one in overridden}
-        return tuple(one for one in rejections if one not in overridden), overridden
+        standing = tuple(one for one in rejections if one not in overridden)
+        return (*standing, *_verdicts_still_due(standing, overridden)), overridden
 
     def unmet(self) -> list[str]:
         """What was asked for and overrode nothing."""
         return [name for name in self.wanted if name not in self.met]
+
+
+def _verdicts_still_due(standing: Sequence[Rejection], overridden: Sequence[Rejection]) -> list[Rejection]:
+    """The verdicts on the label of filters whose verdict was overridden, and which still speak against other items.
+
+    A filter that rejects a label for its items gives its verdict the reason of the first of them (see
+    `ItemFilter.verdict`). With it gone, the other items would only be dropped, and the rest of the answer taught.
+    """
+    due = []
+    for verdict in (one for one in overridden if one.item is None):
+        items_of = [one for one in overridden if (one.filter, one.reason) == (verdict.filter, verdict.reason)]
+        left = [one for one in standing if one.filter == verdict.filter]
+        if any(one.item is not None for one in items_of) and left and all(one.item is not None for one in left):
+            evidence = f"{len({one.item for one in left})} items are rejected for another reason"
+            due.append(verdict.model_copy(update={"reason": left[0].reason, "evidence": evidence}))
+    return due
 
 
 def merged(earlier: Iterable[str], asked: Iterable[str]) -> tuple[str, ...]:
