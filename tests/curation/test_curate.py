@@ -13,7 +13,7 @@ import pytest
 from chartdistill.cli import main
 from chartdistill.curation.ablation import Ablation, ablation
 from chartdistill.curation.curate import curate, judge
-from chartdistill.curation.filters import DEFAULT_FILTERS, Aberration, Grounding, Truncation
+from chartdistill.curation.filters import DEFAULT_FILTERS, Aberration, Grounding, Status, Truncation
 from chartdistill.curation.readmission import Readmissions
 from chartdistill.demo.charts import write_chart
 from chartdistill.errors import ArtefactError, InputError
@@ -353,3 +353,10 @@ def test_a_reason_that_is_readmitted_leaves_the_verdict_on_other_items(run_dir: 
     assert len(judge(answer, record("a"), DRUGS, [Grounding()], readmissions=both).items or ()) == 2
     dropping = judge(answer, record("a"), DRUGS, [Grounding(on_item="drop_item")], readmissions=asked)
     assert dropping.items == (Item(text="Zyzzamab", status="start"),)
+
+
+def test_the_ablation_leaves_out_that_all_items_were_dropped(tmp_path: Path) -> None:
+    filters = [Grounding(on_item="drop_item"), Status(on_item="drop_item")]
+    labels = [label("a", "Zyzzamab | start\nYasadol | continue"), label("b", "Febenor | start")]
+    found = curate(make_run(tmp_path, [record("a"), record("b")], labels), [DRUGS], filters)["ablation"]
+    assert {name: of["labels_alone"] for name, of in found["filters"].items()} == {"grounding": 1, "status": 1}

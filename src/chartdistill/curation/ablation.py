@@ -16,6 +16,8 @@ from chartdistill.curation.label_statistics import LabelStatistics, survey
 from chartdistill.schema import Item, Label, Record, Rejection, Task
 
 _ALL, _NONE = "all", "none"
+ALL_DROPPED = "all_dropped"
+"""Reason of a label of which every item was dropped: what came of the objections, and none of a filter."""
 
 
 def left_of(items: tuple[Item, ...] | None, rejections: Iterable[Rejection]) -> tuple[Item, ...] | None:
@@ -50,6 +52,7 @@ class Ablation:
         """Count one label that parsed; `items` is its whole answer, `rejections` every objection to it."""
         if items is None:
             return
+        rejections = [rejection for rejection in rejections if rejection.reason != ALL_DROPPED]
         kept = left_of(items, rejections)
         against: dict[Item, set[str]] = {}
         for rejection in rejections:

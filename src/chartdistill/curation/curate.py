@@ -20,7 +20,7 @@ from typing import Any
 
 from chartdistill.clinical.lexica.drugs import is_installed
 from chartdistill.clinical.vocabulary import mark_of
-from chartdistill.curation.ablation import Ablation, left_of
+from chartdistill.curation.ablation import ALL_DROPPED, Ablation, left_of
 from chartdistill.curation.decisions import Decisions
 from chartdistill.curation.filters import NO_STATISTICS, AnyFilter, Format, LabelStatistics, survey
 from chartdistill.curation.readmission import Readmissions, merged
@@ -212,7 +212,7 @@ def judge(
     left = left_of(items, rejections)
     if left is None and items and not any(rejection.item is None for rejection in rejections):
         evidence = f"all {len(items)} items were dropped"
-        rejections = (*rejections, Rejection(filter=rejections[-1].filter, reason="all_dropped", evidence=evidence))
+        rejections = (*rejections, Rejection(filter=rejections[-1].filter, reason=ALL_DROPPED, evidence=evidence))
     return CuratedLabel(
         record=label.record,
         task=label.task,
