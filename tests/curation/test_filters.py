@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from chartdistill.clinical.lexica.drugs import is_installed
 from chartdistill.curation.filters import (
     DEFAULT_FILTERS,
     NO_STATISTICS,
@@ -39,6 +40,9 @@ DRUGS = Task(
     question="List.",
 )
 OUTLOOK = Task(name="prognosis", item="prognosis", gate_question="Any?", extraction_question="Which?", question="List.")
+DISEASES = Task(
+    name="diagnosis", item="diagnosis", gate_question="Any?", extraction_question="Which?", question="List."
+)
 RECORD = Record(
     id="r1",
     source="synthetic",
@@ -279,6 +283,34 @@ def test_an_answer_given_to_another_record_is_carried_over_only_where_it_does_no
     assert check(Duplicates(), label("Yasadol | stop"), run=run) == []
     assert check(Duplicates(), label("Bisolukast | start"), run=run) == []  # not the same answer
     assert check(Duplicates(), label("Bisolukast | start\nMasetec | stop")) == []  # nothing known of the run
+
+
+@pytest.mark.skipif(not is_installed(), reason="the drug lexicon is not installed")
+@pytest.mark.parametrize(
+    ("chart", "answer", "task"),
+    [("Takes Lasix daily.", "furosemide | continue", DRUGS), ("History of CAD.", "coronary artery disease", DISEASES)],
+)
+def test_an_answer_in_other_words_than_the_chart_is_not_carried_over(chart: str, answer: str, task: Task) -> None:
+    told = RECORD.model_copy(update={"text": chart})
+    run = survey((name, "t", parse_answer(answer, task)) for name in ("r0", "r1"))
+    assert check(Duplicates(), label(answer), task, run, told) == []
+    assert reasons(check(Duplicates(), label(answer), task, run)) == ["carried_over"]
+
+
+@pytest.mark.skipif(not is_installed(), reason="the drug lexicon is not installed")
+def test_a_long_list_in_other_words_than_the_chart_is_no_outlier() -> None:
+    brands = (
+        "Lasix Norvasc Zestril Lipitor Zocor Coumadin Plavix Prilosec Glucophage Synthroid Zoloft Neurontin".split()
+    )
+    names = (
+        "furosemide amlodipine lisinopril atorvastatin simvastatin warfarin clopidogrel omeprazole metformin"
+        " levothyroxine sertraline gabapentin"
+    ).split()
+    run = survey((f"r{number}", DRUGS.name, (Item(text="x", status="start"),)) for number in range(60))
+    told = RECORD.model_copy(update={"text": "MEDICATIONS:\n" + "\n".join(brands)})
+    listed = label("\n".join(f"{name} | continue" for name in names))
+    assert check(Aberration(), listed, DRUGS, run, told) == []
+    assert reasons(check(Aberration(), listed, DRUGS, run)) == ["outlier_count"]
 
 
 def test_agreement_asks_for_the_votes() -> None:

@@ -66,7 +66,8 @@ class Aberration(ItemFilter):
 
 def _all_stand_in(items: tuple[Item, ...], record: Record, task: Task) -> bool:
     """Whether each item has a place of its own in the record: a long list of a long chart is no outlier."""
-    places = [entity_of(task).locate(item.text, record.text) for item in items]
+    entity = entity_of(task)
+    places = [entity.locate(item.text, record.text, lexicon="auto", initials=entity.initials_ground) for item in items]
     return len({place.start for place in places if place is not None}) == len(items)
 
 

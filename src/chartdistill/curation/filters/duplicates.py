@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from chartdistill.clinical.entities import entity_of
+from chartdistill.clinical.text.grounding import FUZZY_THRESHOLD
 from chartdistill.curation.filters.items import LabelFilter
 from chartdistill.curation.label_statistics import NO_STATISTICS, LabelStatistics
 from chartdistill.schema import Item, Label, Record, Rejection, Task
@@ -27,11 +28,18 @@ class Duplicates(LabelFilter):
         others = run.others_with(items, record.id) if items else ()
         if not items or not others:
             return []
-        entity = entity_of(task)
-        missing = sum(entity.span(item.text, record.text) is None for item in items)
+        missing = sum(not _stands_in(item, record, task) for item in items)
         if 2 * missing < len(items):
             return []
         evidence = (
             f"{missing} of {len(items)} items are not in the record; record {others[0]} was given the same answer"
         )
         return [self.objection("carried_over", evidence)]
+
+
+def _stands_in(item: Item, record: Record, task: Task) -> bool:
+    """Whether the record has an item, also under another name or by its initials: answers of one name each, given for
+    charts that have the brand, are alike because the charts are."""
+    entity = entity_of(task)
+    found = entity.evidence(item.text, record.text, FUZZY_THRESHOLD, "auto", None)
+    return found is not None or entity.span(item.text, record.text) is not None
