@@ -323,6 +323,16 @@ def test_agreement_asks_for_the_votes() -> None:
     assert check(Agreement(), label("Febenor | start")) == []
 
 
+@pytest.mark.parametrize("supports", [(5, 1), (1, 5)])
+def test_an_item_that_one_part_of_a_long_record_agrees_on_is_agreed_on(supports: tuple[int, int]) -> None:
+    item = Item(text="Yasadol", status="stop")
+    votes = tuple(ItemVote(item=item, support=support, samples=5) for support in supports)
+    given = label("Yasadol | stop").model_copy(update={"votes": votes, "windows": ((0, 40), (30, 67))})
+    assert check(Agreement(), given) == []
+    weak = given.model_copy(update={"votes": votes[:1] if supports[0] == 1 else votes[1:]})
+    assert reasons(check(Agreement(on_item="drop_item"), weak)) == ["low_support"]
+
+
 def test_verification_asks_for_the_checks() -> None:
     def with_check(**said: str | None) -> Label:
         one = ItemCheck.model_validate({"item": {"text": "Yasadol", "status": "stop"}, **said})

@@ -23,6 +23,7 @@ from chartdistill.clinical.vocabulary import mark_of
 from chartdistill.curation.ablation import ALL_DROPPED, Ablation, left_of
 from chartdistill.curation.decisions import Decisions
 from chartdistill.curation.filters import NO_STATISTICS, AnyFilter, Format, LabelStatistics, survey
+from chartdistill.curation.filters.agreement import votes_of
 from chartdistill.curation.readmission import Readmissions, merged
 from chartdistill.errors import ArtefactError, InputError
 from chartdistill.labelling import read_rationales
@@ -330,7 +331,7 @@ def _example(record: Record, task: Task, items: tuple[Item, ...], weight: float)
 
 def _support(label: Label, items: tuple[Item, ...]) -> float:
     """Mean share of the samples that name the kept items; 1 where the teacher was asked once, and of "none found"."""
-    shares = {vote.item: vote.support / vote.samples for vote in label.votes or ()}
+    shares = {item: vote.support / vote.samples for item, vote in votes_of(label).items()}
     known = [shares[item] for item in items if item in shares]
     return fmean(known) if known else 1.0
 
