@@ -347,6 +347,16 @@ def test_verification_asks_for_the_checks() -> None:
     assert check(dropping, label("Yasadol | stop")) == []
 
 
+@pytest.mark.parametrize("answers", [("yes", "no"), ("no", "yes"), ("unclear", "yes")])
+def test_an_item_that_one_part_of_a_long_record_bears_out_is_verified(answers: tuple[str, str]) -> None:
+    item = Item(text="Yasadol", status="stop")
+    checks = tuple(ItemCheck.model_validate({"item": item, "answer": answer}) for answer in answers)
+    given = label("Yasadol | stop").model_copy(update={"checks": checks, "windows": ((0, 40), (30, 67))})
+    assert check(Verification(), given) == []
+    against = given.model_copy(update={"checks": tuple(one for one in checks if one.answer != "yes")})
+    assert len(check(Verification(on_item="drop_item"), against)) == 1
+
+
 def test_outliers_are_measured_against_the_run() -> None:
     usual = (Item(text="one two"), Item(text="one two"))
     run = survey((f"r{number}", "prognosis", usual) for number in range(60))

@@ -31,11 +31,13 @@ class Verification(ItemFilter):
         run: LabelStatistics = NO_STATISTICS,
     ) -> list[Rejection]:
         """Reject each item whose check speaks against it."""
-        checks = {check.item: check for check in label.checks or ()}
+        objections: dict[Item, list[tuple[str, str]]] = {}
+        for check in label.checks or ():
+            objections.setdefault(check.item, []).append(self._objection(check, record.text))
         findings = []
         for item in items or ():
-            said = checks.get(item)
-            reason, evidence = self._objection(said, record.text) if said is not None else ("", "")
+            # Where parts of a record were read apart, one that bears the item out is enough, as for the gate question.
+            reason, evidence = min(objections.get(item, [("", "")]), key=lambda found: found[0] != "")
             if reason:
                 findings.append(self.finding(reason, item, evidence))
         return self.verdict(findings, len(items or ()))
