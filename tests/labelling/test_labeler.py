@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from chartdistill.config import load_task
+from chartdistill.curation.filters import Verification
 from chartdistill.engines import Generation, Request
 from chartdistill.labelling import Labeler, LabelOptions
 from chartdistill.prompting.answer_format import NONE_FOUND, parse_answer
@@ -170,9 +171,31 @@ def test_every_kind_of_answer_is_asked_again_when_it_was_cut_but_a_quote(builder
     options = LabelOptions(strategy="verify", max_answer_tokens=16)
     (label,) = Labeler(builder, [MEDICATION], options, "x").ask(Script(builder, answer), [(record(CHART), MEDICATION)])
     assert label.completion == "Velorim | start" and label.failure is None
-    assert label.checks is not None and label.checks[0].quote == "Velorim | sta"
+    assert label.checks is not None and label.checks[0].quote == "Velorim |"
     assert sorted(rooms.values()) == [[12, 48], [12, 48], [12, 48], [16, 64], [64]]
     assert label.prompts == 9, "every prompt is counted"
+
+
+@pytest.mark.parametrize(
+    ("cut", "quote"),
+    [
+        ("Start Velorim 5 m", "Start Velorim 5"),
+        ("Start Velorim 5 mg daily. Hold\nDor", "Start Velorim 5 mg daily. Hold"),
+    ],
+)
+def test_a_quote_that_was_cut_is_a_quote(cut: str, quote: str, builder: PromptBuilder) -> None:
+    def answer(chart: str, question: str, request: Request) -> str | Generation:
+        if question == MEDICATION.extraction_question:
+            return "Velorim | start"
+        if question.startswith("Quote"):
+            return Generation(cut, "length")
+        return "start" if "start" in request.choices else "yes"
+
+    labeler, asked = Labeler(builder, [MEDICATION], LabelOptions(strategy="verify"), "x"), record(CHART)
+    (label,) = labeler.ask(Script(builder, answer), [(asked, MEDICATION)])
+    assert label.checks is not None and label.checks[0].quote == quote
+    items = parse_answer(label.completion or "", MEDICATION)
+    assert Verification().check(label, items, asked, MEDICATION) == []
 
 
 @pytest.mark.parametrize("strategy", ["chain", "direct"])

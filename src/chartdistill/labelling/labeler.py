@@ -283,7 +283,7 @@ class Labeler:
                 ItemCheck(
                     item=checked,
                     answer=answer,
-                    quote=quotes[i].text if i in quotes else None,
+                    quote=_quote(quotes[i]) if i in quotes else None,
                     listed_status=item.status if checked != item else None,
                     probability=verdict.probability,
                 )
@@ -376,3 +376,10 @@ class Labeler:
         if not changed and answers:
             return str(answers[0].text)
         return format_answer(merge_items(found, task)) if any(found) else NONE_FOUND
+
+
+def _quote(answer: Generation) -> str | None:
+    """What was quoted, without the word that a cut tore: it stands in no chart."""
+    if answer.text is None or answer.finish_reason != "length":
+        return answer.text
+    return next(iter(answer.text.rsplit(maxsplit=1)), "")
