@@ -198,6 +198,18 @@ def test_a_quote_that_was_cut_is_a_quote(cut: str, quote: str, builder: PromptBu
     assert Verification().check(label, items, asked, MEDICATION) == []
 
 
+def test_a_sample_that_was_cut_does_not_stand_for_those_that_break_the_format(builder: PromptBuilder) -> None:
+    seeds: list[int | None] = []
+
+    def answer(chart: str, question: str, request: Request) -> str | Generation:
+        seeds.append(request.seed)
+        return Generation("CBC", "length") if request.seed == seeds[0] else "CBC | BMP"
+
+    options = LabelOptions(strategy="direct", samples=2, temperature=0.7, constrain=False)
+    (label,) = Labeler(builder, [TESTS], options, "x").ask(Script(builder, answer), [(record(CHART), TESTS)])
+    assert (label.completion, label.finish_reason) == ("CBC | BMP", "stop"), "what the filter `format` rejects"
+
+
 @pytest.mark.parametrize("strategy", ["chain", "direct"])
 def test_a_thought_that_was_cut_gets_room_for_an_answer_once(builder: PromptBuilder, strategy: str) -> None:
     rooms: list[int] = []

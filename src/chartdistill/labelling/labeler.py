@@ -369,7 +369,9 @@ class Labeler:
                 continue
             items, _ = self._vote(response)
             if items is None:
-                return next(answer.text for answer in response.answers if answer.text is not None)
+                said = [answer for answer in response.answers if answer.text is not None]
+                # One that does not follow the format, not one that was cut: half an answer can read as a whole one.
+                return str(min(said, key=lambda answer: answer.finish_reason == "length").text)
             changed |= len(response.answers) > 1 or bool(response.renamed)
             found.append(tuple(response.renamed.get(item, item) for item in items))
         answers = responses[0].answers
