@@ -138,6 +138,15 @@ def test_nothing_else_is_admitted(answer: str) -> None:
     assert not grammar(CHART).admits(answer)
 
 
+@pytest.mark.parametrize("before", ["", "Took ", "(", "\u2264"])
+def test_a_number_keeps_the_point_that_it_begins_with(before: str) -> None:
+    chart = f"{before}.5 mg of Coumarol, then Coumarol .25 mg..1 ml"
+    for answer in (".5 mg of Coumarol | start", "Coumarol .25 mg | stop", ".25 mg | start"):
+        assert grammar(chart).admits(answer), answer
+    for answer in ("5 mg of Coumarol | start", "25 mg | stop", "25 | start", "5 | start"):
+        assert not grammar(chart).admits(answer), answer
+
+
 def test_a_task_without_statuses_lists_items_alone() -> None:
     lines = grammar("Has gout. No gout in the hand; asthma", DIAGNOSIS)
     assert lines.admits("gout\nasthma") and lines.admits("gout.\nGout in the hand")

@@ -26,7 +26,7 @@ from typing import Any
 from chartdistill.prompting.answer_format import FIELD_SEPARATOR, NONE_FOUND, plain_key, says_none_of
 from chartdistill.schema import Task
 
-GRAMMAR_VERSION = 2
+GRAMMAR_VERSION = 3
 """Raised with every change of what is admitted: answers that are stored are then asked for again."""
 
 BARRIER = "\0"
@@ -39,9 +39,9 @@ MOST_REPEATS = 3
 """Lines that repeat an item, after which an answer must end."""
 
 _BARRED = re.compile("[|\x00-\x08\x0e-\x1f\x7f-\x9f\ufffd\ud800-\udfff]")
-_UNIT = re.compile(r"\w+(?:(?<=\d)[.,/](?=\d)\w+)*")
-"""A word, or a number with all its digits: 2.5, 1,000, 70/30."""
-_OPENING = re.compile(r"(?<![^\s\x00])[(\[#<>\u2264\u2265~](?=\w)")
+_UNIT = re.compile(r"(?:(?<![\w.])\.(?=\d))?\w+(?:(?<=\d)[.,/](?=\d)\w+)*")
+"""A word, or a number with all its digits: 2.5, .5, 1,000, 70/30."""
+_OPENING = re.compile(r"(?<![^\s\x00])[(\[#<>\u2264\u2265~](?=\w|\.\d)")
 _CLOSING = re.compile(r"[)\]%+*\u00b0\u2122\u00ae]*(?:\.(?!\w))?")
 _OTHER_SIGNS = "\u03bc"
 """Letters that are read as a sign (micro), which has no upper case."""
