@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
+
+import pytest
+
 from chartdistill.clinical.text.context import cues
 from chartdistill.clinical.text.drug_use import used_like_a_drug
-from chartdistill.clinical.text.sections import Outline
+from chartdistill.clinical.text.sections import Outline, outline, unwrapped
 
 
 def test_outline_gives_each_mention_its_own_clause_and_heading() -> None:
@@ -21,3 +25,39 @@ def test_outline_gives_each_mention_its_own_clause_and_heading() -> None:
     assert cues(outline.mentions(["skin"])[0]) == frozenset()  # past the heading's own sentence
     assert all(text[one.start : one.end] == one.text for one in outline.sentences)
     assert not used_like_a_drug(outline.mentions(["Note"])[0])
+
+
+PROSE = (
+    "She has had four cycles and feels well. I have put in the order for a CT of the chest at the end of December and "
+    "for a colonoscopy in March, her one-year date. The numbness of her feet may take months to go."
+)
+
+ENTRIES = (
+    "aspirin 81 mg by mouth once daily for the heart as before",
+    "atorvastatin 40 mg by mouth every night for cholesterol",
+    "metformin 1000 mg by mouth twice a day for her diabetes",
+)
+
+
+@pytest.mark.parametrize("width", [56, 64, 72])
+@pytest.mark.parametrize("indent", ["", "   "])
+def test_a_paragraph_reads_the_same_however_it_is_wrapped(width: int, indent: str) -> None:
+    wrapped = textwrap.fill(PROSE, width, subsequent_indent=indent)
+    said = [
+        [" ".join(one.text.split()) for one in outline(f"HISTORY:\n{told}\n\nPLAN: Rest.").sentences]
+        for told in (wrapped, PROSE)
+    ]
+    assert said[0] == said[1] and len(unwrapped(wrapped)) == len(wrapped)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Stop these:\n" + "\n".join(ENTRIES),
+        "\n".join(f"{number}. {entry}" for number, entry in enumerate(ENTRIES, 1)),
+        f"{PROSE}\nand one more\nand another",
+        "Short lines\nthat go on\nin lower case",
+    ],
+)
+def test_lists_and_lines_that_were_not_full_stay_apart(text: str) -> None:
+    assert unwrapped(text) == text

@@ -5,6 +5,8 @@ All charts are invented. Every kind has its counterpart: the nearest chart that 
 
 from __future__ import annotations
 
+import textwrap
+
 import pytest
 
 from chartdistill.clinical.lexica.drugs import is_installed
@@ -275,3 +277,18 @@ def test_what_waits_for_something_is_not_ordered(chart: str, test: str, use: str
 def test_a_recovery_that_is_expected_is_a_forecast() -> None:
     assert is_forecast("Full recovery is expected within a month.")
     assert not is_forecast("Recovery room stay was short.")
+
+
+@pytest.mark.parametrize("width", [56, 72])
+def test_a_chart_whose_lines_were_wrapped_is_read_as_it_was(width: int) -> None:
+    ordered = (
+        "She has had four cycles and feels well. I have put in the order for a CT of the chest at the end of December "
+        "and for a colonoscopy in March, her one-year date. The numbness of her feet may take months to go."
+    )
+    assert reasons(textwrap.fill(ordered, width), "colonoscopy", "tests") == reasons(ordered, "colonoscopy", "tests")
+    denied = (
+        "He was seen by his cardiologist last week, who found him well and told him that he could go on as he did. He "
+        "denies chest pain, palpitations, swelling of the legs, loss of appetite, asthma, or gout."
+    )
+    for name in ("asthma", "gout"):
+        assert reasons(textwrap.fill(denied, width), name, "diagnosis") == {"negated"}

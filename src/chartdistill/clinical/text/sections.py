@@ -197,10 +197,52 @@ class Outline:
             yield Span(start, len(self.text), self.text[start:])
 
 
+_NEW_ENTRY = re.compile(
+    r"\s*(?:[-*\u2022\u2610\u25a1\u2611\u2612#]|\(?\d{1,2}[.)]\s|\[[ xX]?\]|[A-Z][\w ,/&()'-]{0,40}:)"
+)
+_COLUMNS = range(50, 121)
+"""Lengths of the longest line in charts that were wrapped to a width."""
+_LEAST_WRAPPED = 2
+"""Lines that go on in lower case where a line was full, before a chart counts as wrapped."""
+
+
+def unwrapped(text: str) -> str:
+    """The text with a space for each line end at which a sentence was only wrapped to a width, so that offsets stay.
+
+    Told by this: the next word had no room in the line. A line that ends a sentence, or comes before an entry of a list
+    or a heading, ends all the same; and what begins in lower case is no paragraph, but may be a list.
+    """
+    lines = text.split("\n")
+    width = max((len(line) for line in lines if len(line.split()) > 4), default=0)
+    if width not in _COLUMNS:
+        return text
+    wrapped: set[int] = set()
+    in_paragraph = not _begins_low(lines[0])
+    for at in range(1, len(lines)):
+        if in_paragraph and _goes_on(lines[at - 1].rstrip(), lines[at], width):
+            wrapped.add(at)
+        else:
+            in_paragraph = not _begins_low(lines[at])
+    if sum(_begins_low(lines[at]) for at in wrapped) < _LEAST_WRAPPED:
+        return text
+    return "".join((" " if at in wrapped else "\n") * (at > 0) + line for at, line in enumerate(lines))
+
+
+def _begins_low(line: str) -> bool:
+    return line.lstrip()[:1].islower()
+
+
+def _goes_on(before: str, line: str, width: int) -> bool:
+    first = line.split(maxsplit=1)[:1]
+    full = bool(first) and len(before) + 1 + len(first[0]) > width
+    return full and not before.endswith((".", ":", ";", "!", "?", ")")) and _NEW_ENTRY.match(line) is None
+
+
 @lru_cache(maxsize=8)
 def outline(text: str) -> Outline:
-    """The outline of a chart; the last few are remembered, since several filters ask about the same chart."""
-    return Outline(text)
+    """The outline of a chart, wrapped lines as one; the last few are remembered, since several filters ask about the
+    same chart."""
+    return Outline(unwrapped(text))
 
 
 def _is_prose(text: str) -> bool:
