@@ -24,6 +24,9 @@ def answer(completion: str, item: str) -> list[str]:
         ("The note lists no tests.", "test", []),
         ("I was not able to find any medication in the chart.", "medication", []),
         ("Medications: none", "medication", []),
+        ("furosemide, 40 mg daily, and aspirin 81 mg", "medication", ["furosemide, 40 mg daily", "aspirin 81 mg"]),
+        ("Lasix 40 mg, 2 tablets daily; Zoloft", "medication", ["Lasix 40 mg, 2 tablets daily", "Zoloft"]),
+        ("Coumadin, Lasix, insulin 70/30", "medication", ["Coumadin", "Lasix", "insulin 70/30"]),
         ("The patient takes no drugs but aspirin.", "medication", ["patient takes no drugs but aspirin"]),
         (
             "There was no surgery so his prognosis is good.",

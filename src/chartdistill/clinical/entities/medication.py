@@ -27,7 +27,7 @@ from chartdistill.clinical.text.context import Cue, cues
 from chartdistill.clinical.text.dosage import Dosage, dosage_at, dosage_of_item
 from chartdistill.clinical.text.doses import doses, doses_of, numbers_missing
 from chartdistill.clinical.text.drug_use import has_a_drug_stem, used_like_a_drug, used_like_another_thing
-from chartdistill.clinical.text.free_text import is_sentence
+from chartdistill.clinical.text.free_text import comma_list, is_sentence
 from chartdistill.clinical.text.grounding import Alignment, occurrences
 from chartdistill.clinical.text.phrases import (
     first_of,
@@ -321,6 +321,10 @@ class Medication(DrugNamed):
         """Dose and frequency must stand beside the drug."""
         key = self.key(text)
         return self._numbers_beside(key, plain_key(text)[len(key) :], chart)
+
+    def split(self, text: str) -> list[str]:
+        """ "Lasix, 40 mg daily" is one drug."""
+        return comma_list(text, names_nothing=lambda part: _DIRECTIONS.fullmatch(f" {part.strip()}") is not None)
 
     def new_names(self, synthetic: bool, rng: random.Random) -> Sequence[str]:
         """Common drugs; for synthetic charts names nobody knows."""

@@ -27,21 +27,31 @@ def is_sentence(text: str) -> bool:
     return len(text.split()) > 4 and _SENTENCE_VERB.search(text) is not None
 
 
-def comma_list(text: str, goes_with_the_last: Callable[[str], bool] = lambda part: False) -> list[str]:
+def comma_list(
+    text: str,
+    goes_with_the_last: Callable[[str], bool] = lambda part: False,
+    names_nothing: Callable[[str], bool] = lambda part: False,
+) -> list[str]:
     """The parts of a list; the whole text when its commas do not make a list.
 
-    `goes_with_the_last`: whether a part that no comma sets off belongs to the one before.
+    `goes_with_the_last`: whether a part that no comma sets off belongs to the one before; `names_nothing`: whether one
+    does, comma or not.
     """
-    return _parts(text, _LIST_COMMA.finditer(text), goes_with_the_last)
+    return _parts(text, _LIST_COMMA.finditer(text), goes_with_the_last, names_nothing)
 
 
 def series(text: str) -> list[str]:
     """The parts of a list of names that hold commas themselves: two parts make no list, three or two words do."""
     is_list = text.count(",") >= 2 or ";" in text or _TWO_NAMES.fullmatch(text)
-    return _parts(text, _SERIES.finditer(text) if is_list else (), lambda part: False)
+    return _parts(text, _SERIES.finditer(text) if is_list else ())
 
 
-def _parts(text: str, found: Iterable[re.Match[str]], goes_with_the_last: Callable[[str], bool]) -> list[str]:
+def _parts(
+    text: str,
+    found: Iterable[re.Match[str]],
+    goes_with_the_last: Callable[[str], bool] = lambda part: False,
+    names_nothing: Callable[[str], bool] = lambda part: False,
+) -> list[str]:
     separators = list(found)
     starts = [0, *(match.end() for match in separators)]
     ends = [*(match.start() for match in separators), len(text)]
@@ -52,7 +62,8 @@ def _parts(text: str, found: Iterable[re.Match[str]], goes_with_the_last: Callab
             return [text]
         if not part.strip(LIST_EDGE):
             continue
-        if spans and goes_with_the_last(part) and "," not in text[spans[-1][1] : start]:
+        set_off = spans and "," in text[spans[-1][1] : start]
+        if spans and (names_nothing(part) or (goes_with_the_last(part) and not set_off)):
             spans[-1] = (spans[-1][0], end)
         else:
             spans.append((start, end))
