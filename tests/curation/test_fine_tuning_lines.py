@@ -11,7 +11,7 @@ import pytest
 
 from chartdistill.curation.audit import BrokenLine, LineVerdict, audit, run_audit, take_apart
 from chartdistill.errors import InputError
-from chartdistill.records import Endings, prompt_and_completion
+from chartdistill.records import Endings, chart_and_kind, prompt_and_completion
 
 CHART, QUESTION = "Uses ramipril 5 mg.", "LIST ALL MEDICATION:"
 ASKED, TAUGHT = f"{CHART}\n\n{QUESTION}", "ramipril 5 mg"
@@ -194,3 +194,18 @@ def test_without_any_question_the_error_says_where_it_may_stand(
     with pytest.raises(InputError, match=r"1 lines are broken .* No line was"):
         run_audit(path)
     assert "before the chart, or in the system text" in capsys.readouterr().err
+
+
+def test_a_chart_that_ends_in_words_of_another_kind_keeps_them() -> None:
+    told = f"{CHART}\n\nLabs pending"
+    for line in (
+        {"prompt": f"List all medications.\n\n{told}", "completion": TAUGHT},
+        {"messages": [{"role": "system", "content": "List all medications."}, user(told), assistant(TAUGHT)]},
+    ):
+        chart, _, kind = chart_and_kind(prompt_and_completion(line)[0])
+        assert (chart.strip(), kind.task_name) == (told, "medication")
+    for first, last in (
+        ("List all medications.", "Tests:"),
+        ("Extract medications, diagnoses and tests.", "All tests"),
+    ):
+        assert chart_and_kind(f"{first}\n\n{CHART}\n\n{last}")[2].task_name == "tests", "what the prompt ends with"

@@ -44,7 +44,8 @@ def chart_and_question(prompt: str) -> tuple[str, str] | None:
     first_asking = next((at for at, line in enumerate(lines) if asks(line)), None)
     if first_asking and (gap or first_asking == len(lines) - 1):
         return body + gap + "\n".join(lines[:first_asking]), "\n".join(lines[first_asking:])
-    if gap and (asks(last) or _is_caption(last)):
+    beginnings = (text.partition(separator)[0] for separator in ("\n", "\n\n"))
+    if gap and (asks(last) or (_is_caption(last) and not any(_asks_for_another(first, last) for first in beginnings))):
         return body, last
     for separator in ("\n", "\n\n"):
         first, found, below = text.partition(separator)
@@ -77,9 +78,21 @@ def with_question_of(asked: str, instructions: str) -> str:
     if not instructions or asked_for(instructions) is None:
         return asked
     parts = chart_and_question(asked)
-    if parts is not None and (asks(parts[1]) or _is_caption(parts[1])):
-        return asked
+    if parts is not None:
+        caption = _is_caption(parts[1]) and not _asks_for_another(instructions, parts[1])
+        if caption or asks(parts[1]):
+            return asked
     return f"{asked.rstrip()}\n\n" + " ".join(instructions.split())
+
+
+def _asks_for_another(request: str, caption: str) -> bool:
+    """Whether a request is for one kind alone, and the words of a caption without a colon name another: "Labs pending"
+    then ends the chart."""
+    kinds = [
+        one for one in ENTITY_TYPES if one.question_words and re.search(one.question_words, request, re.IGNORECASE)
+    ]
+    other = len(kinds) == 1 and asked_for(caption) is not kinds[0]
+    return other and asks(request) and not caption.rstrip().endswith(":")
 
 
 def _is_caption(text: str) -> bool:
