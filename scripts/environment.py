@@ -219,7 +219,8 @@ def main() -> None:
     parser.add_argument("target", choices=("cpu", "cuda"))
     parser.add_argument("--bundle", type=Path)
     arguments = parser.parse_args()
-    with Path(__file__).open() as turn:  # two at once would pull the folder from under each other
+    # Two at once would pull the folder from under each other. For writing, or NFS refuses the lock (man 2 flock).
+    with Path(__file__).open("r+") as turn:
         try:
             fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from chartdistill.errors import ArtefactError, InputError
+from chartdistill.runtime.outputs import ResumableLines
 from chartdistill.runtime.run_folder import (
     Journal,
     RowWriter,
@@ -22,8 +23,12 @@ from chartdistill.runtime.run_folder import (
     require_manifest,
     write_manifest,
 )
-from chartdistill.runtime.run_locks import lock
+from chartdistill.runtime.run_locks import lock, looking_on, nobody_looking_on
+from chartdistill.runtime.shards import Shard
+from chartdistill.runtime.shared_rows import SharedRows
+from chartdistill.runtime.whole_folder import whole_folder
 from chartdistill.schema import Prediction, RejectedRecord
+from file_systems import like_nfs
 
 
 def row(key: str, failure: str | None = None) -> Prediction:
@@ -187,3 +192,26 @@ def test_a_full_disk_is_said_plainly_and_loses_nothing(tmp_path: Path) -> None:
     kept = list(read_rows(path, RejectedRecord))
     assert len(kept) > 10
     assert [json.loads(r.line())["source"] for r in kept] == [str(i) for i in range(len(kept))]
+
+
+def test_every_lock_can_be_had_on_nfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    like_nfs(monkeypatch)
+    shard = Shard(0, 2)
+    with lock(tmp_path), shard.lock(tmp_path, tmp_path / "labels", within=True):
+        pass
+    with shard.lock(tmp_path, tmp_path / "labels"):
+        pass
+    with (
+        looking_on(tmp_path),
+        looking_on(tmp_path),
+        pytest.raises(ArtefactError, match="`chartdistill review` is open"),
+        nobody_looking_on([tmp_path]),
+    ):
+        pass
+    with nobody_looking_on([tmp_path]):
+        pass
+    assert SharedRows(tmp_path / "decisions.jsonl", RejectedRecord).add(lambda rows: ()) == []
+    with ResumableLines(tmp_path / "answers.jsonl", "mark") as lines:
+        lines.finish()
+    with whole_folder(tmp_path / "model") as work:
+        (work / "config.json").touch()

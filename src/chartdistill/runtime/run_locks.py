@@ -96,7 +96,8 @@ def nobody_looking_on(run_dirs: Sequence[Path]) -> Iterator[None]:
 @contextmanager
 def _locked(run_dir: Path, how: int, refusal: str) -> Iterator[None]:
     path = run_dir / ONLOOKERS
-    with disk_errors(path), open(path, "a", encoding="utf-8", opener=private_opener) as stream:
+    # For both, since NFS shares only what is open for reading, and locks alone only what is open for writing.
+    with disk_errors(path), open(path, "a+", encoding="utf-8", opener=private_opener) as stream:
         try:
             fcntl.flock(stream, how | fcntl.LOCK_NB)
         except BlockingIOError:
