@@ -226,6 +226,8 @@ def main() -> None:
         except BlockingIOError:
             say("another set-up of this clone is at work; waiting for it")
             fcntl.flock(turn, fcntl.LOCK_EX)
+        except OSError as error:  # a file system without locks
+            say(f"no turn can be taken here ({error.strerror}): start no second set-up of this clone meanwhile")
         bring_up_to_date(arguments)
 
 

@@ -25,3 +25,12 @@ def like_nfs(monkeypatch: pytest.MonkeyPatch) -> None:
         local(number, how)
 
     monkeypatch.setattr("fcntl.flock", flock)
+
+
+def without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lustre, where it is not mounted with `-o flock`."""
+
+    def flock(file: Any, how: int) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr("fcntl.flock", flock)

@@ -28,7 +28,7 @@ from chartdistill.runtime.shards import Shard
 from chartdistill.runtime.shared_rows import SharedRows
 from chartdistill.runtime.whole_folder import whole_folder
 from chartdistill.schema import Prediction, RejectedRecord
-from file_systems import like_nfs
+from file_systems import like_nfs, without_locks
 
 
 def row(key: str, failure: str | None = None) -> Prediction:
@@ -215,3 +215,19 @@ def test_every_lock_can_be_had_on_nfs(tmp_path: Path, monkeypatch: pytest.Monkey
         lines.finish()
     with whole_folder(tmp_path / "model") as work:
         (work / "config.json").touch()
+
+
+def test_a_file_system_without_locks_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_locks(monkeypatch)
+    held = [
+        lock(tmp_path),
+        Shard(0, 2).lock(tmp_path, tmp_path / "labels"),
+        looking_on(tmp_path),
+        ResumableLines(tmp_path / "answers.jsonl", "mark"),
+        whole_folder(tmp_path / "model"),
+    ]
+    for one in held:
+        with pytest.raises(ArtefactError, match=rf"file system of {tmp_path}.* has no locks \(.*another one"), one:
+            pass
+    with pytest.raises(ArtefactError, match="has no locks"):
+        SharedRows(tmp_path / "decisions.jsonl", RejectedRecord).add(lambda rows: ())

@@ -14,7 +14,7 @@ import pytest
 
 import environment
 import pip_settings
-from file_systems import like_nfs
+from file_systems import like_nfs, without_locks
 from places import ROOT
 from small_project import make_project
 from wheels import make_wheel
@@ -264,3 +264,14 @@ def test_its_turn_can_be_had_on_nfs(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(sys, "argv", ["environment.py", str(tmp_path / "venv"), "cpu"])
     environment.main()
     assert made == [tmp_path / "venv"]
+
+
+def test_it_goes_on_where_no_turn_can_be_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    without_locks(monkeypatch)
+    made: list[Path] = []
+    monkeypatch.setattr(environment, "bring_up_to_date", lambda arguments: made.append(arguments.folder))
+    monkeypatch.setattr(sys, "argv", ["environment.py", str(tmp_path / "venv"), "cpu"])
+    environment.main()
+    assert made == [tmp_path / "venv"] and "start no second set-up" in capsys.readouterr().out

@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import IO
 
 from chartdistill.errors import ArtefactError
+from chartdistill.runtime.file_lock import hold
 from chartdistill.runtime.run_folder import cut_torn_line, disk_errors, private_opener
 
 
@@ -124,7 +125,7 @@ class ResumableLines:
 
     def _hold(self, stream: IO[str]) -> None:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            hold(stream, fcntl.LOCK_EX | fcntl.LOCK_NB, self._path)
         except BlockingIOError:
             raise ArtefactError(
                 f"another process is writing {self._path}. Wait for it to end, or give another."

@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from chartdistill.errors import ArtefactError
+from chartdistill.runtime.file_lock import hold
 from chartdistill.runtime.run_folder import disk_errors, make_folder, private_opener
 
 UNFINISHED_ERASURE = ".erasing.json"
@@ -48,7 +49,7 @@ def lock(run_dir: Path, erasing: bool = False) -> Iterator[None]:
     path = run_dir / ".lock"
     with disk_errors(path), open(path, "a+", encoding="utf-8", opener=private_opener) as stream:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            hold(stream, fcntl.LOCK_EX | fcntl.LOCK_NB, path)
         except BlockingIOError:
             stream.seek(0)
             raise ArtefactError(
@@ -99,7 +100,7 @@ def _locked(run_dir: Path, how: int, refusal: str) -> Iterator[None]:
     # For both, since NFS shares only what is open for reading, and locks alone only what is open for writing.
     with disk_errors(path), open(path, "a+", encoding="utf-8", opener=private_opener) as stream:
         try:
-            fcntl.flock(stream, how | fcntl.LOCK_NB)
+            hold(stream, how | fcntl.LOCK_NB, path)
         except BlockingIOError:
             raise ArtefactError(refusal) from None
         yield

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from chartdistill.errors import ArtefactError, ConfigError
+from chartdistill.runtime.file_lock import hold
 from chartdistill.runtime.run_folder import (
     Journal,
     disk_errors,
@@ -96,7 +97,7 @@ def _locked(path: Path, how: int, doing: str, who: str) -> Iterator[None]:
     """Hold a lock file, with `who` in it for whoever is refused. Released by the system if we are killed."""
     with disk_errors(path), open(path, "a+", encoding="utf-8", opener=private_opener) as stream:
         try:
-            fcntl.flock(stream, how | fcntl.LOCK_NB)
+            hold(stream, how | fcntl.LOCK_NB, path)
         except BlockingIOError:
             stream.seek(0)
             other = stream.read().strip() or "unknown"

@@ -17,6 +17,7 @@ from typing import IO, Generic, TypeVar
 from pydantic import ValidationError
 
 from chartdistill.errors import InputError
+from chartdistill.runtime.file_lock import hold
 from chartdistill.runtime.run_folder import disk_errors, make_folder, private_opener
 from chartdistill.schema import Row
 
@@ -66,7 +67,7 @@ class SharedRows(Generic[RowT]):
         with self._guard, disk_errors(self.path):
             make_folder(self.path.parent)
             with open(self.path, "ab+", opener=private_opener) as stream:
-                fcntl.flock(stream, fcntl.LOCK_EX)
+                hold(stream, fcntl.LOCK_EX, self.path)
                 self._read(stream)
                 self._cut_torn_end(stream)
                 added = list(make(tuple(self._rows)))

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from chartdistill.errors import InputError
+from chartdistill.runtime.file_lock import hold
 
 
 @contextmanager
@@ -73,7 +74,7 @@ def _hold(work: Path, folder: Path) -> int:
         except FileNotFoundError:  # another process has just finished
             continue
         try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            hold(held, fcntl.LOCK_EX | fcntl.LOCK_NB, folder)
             if work.exists() and os.path.samestat(os.fstat(held), work.stat()):
                 return held
         except BlockingIOError:
