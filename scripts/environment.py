@@ -66,7 +66,9 @@ class Environment:
             # No index and no folder but the bundle's, whatever the machine's pip and uv are set to.
             self.variables = {n: v for n, v in os.environ.items() if not n.startswith(("PIP_", "UV_"))}
             self.variables |= {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "UV_NO_CONFIG": "1"}
-            self.variables |= {"PIP_FIND_LINKS": str(bundle / "wheels"), "UV_OFFLINE": "1"}
+            # As a URL, since pip divides this variable at spaces, which names of sticks and disks have.
+            links = (bundle / "wheels").absolute().as_uri()
+            self.variables |= {"PIP_FIND_LINKS": links, "UV_OFFLINE": "1"}
 
     def is_whole(self) -> bool:
         """Made to its end before, for this target, on this Python, and it runs."""

@@ -21,7 +21,7 @@ from wheels import make_wheel
 @pytest.fixture
 def carried(tmp_path: Path) -> tuple[Path, Path]:
     """A small project with our install scripts, and a bundle for it."""
-    project, folder = tmp_path / "project", tmp_path / "bundle"
+    project, folder = tmp_path / "project", tmp_path / "a stick" / "bundle"
     make_project(project)
     (folder / "wheels").mkdir(parents=True)
     wheel = make_wheel(folder / "wheels", "carried", "License-Expression: MIT")

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -275,3 +276,13 @@ def test_it_goes_on_where_no_turn_can_be_had(
     monkeypatch.setattr(sys, "argv", ["environment.py", str(tmp_path / "venv"), "cpu"])
     environment.main()
     assert made == [tmp_path / "venv"] and "start no second set-up" in capsys.readouterr().out
+
+
+def test_a_bundle_on_a_stick_whose_name_has_spaces_is_one_place(tmp_path: Path) -> None:
+    """pip divides PIP_FIND_LINKS at spaces, and so do we what we tell uv of it."""
+    bundle = tmp_path / "MY STICK" / "bundle"
+    made = environment.Environment(tmp_path / "venv", "cpu", bundle)
+    options, _ = pip_settings.for_uv(pip_settings.read_settings(sys.executable, made.variables))
+    assert options.count("--find-links") == 1
+    place = urlsplit(options[options.index("--find-links") + 1])
+    assert place.scheme == "file" and unquote(place.path) == str(bundle / "wheels")
