@@ -14,6 +14,7 @@ from chartdistill.doctor.check import Check
 from chartdistill.doctor.diagnosis import diagnose
 from chartdistill.doctor.machine import KNOWN_CARDS, parse_cards
 from chartdistill.doctor.model_shape import read_shape
+from chartdistill.doctor.surroundings import check_versions
 from chartdistill.errors import EngineError
 from chartdistill.runtime.machine import GIB
 from doctor_run import named, run_with
@@ -141,3 +142,19 @@ def test_cards_by_name() -> None:
     for wrong in ("h1000", "h100:0", "h100:x"):
         with pytest.raises(ValueError, match="give NAME or NAME:COUNT"):
             parse_cards(wrong)
+
+
+def test_an_environment_for_other_hardware_is_made_anew_and_one_from_a_bundle_stays_until_another_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`make setup` alone finds nothing to do: the environment is there."""
+    monkeypatch.setattr(machine, "driver_version", lambda: "580.82.07")
+    monkeypatch.setattr("torch.version.cuda", None)
+    monkeypatch.setattr("sys.prefix", str(tmp_path))
+    [check] = machine._driver()
+    assert (check.state, check.remedy) == ("no", "run `make clean setup`")
+    (tmp_path / ".bundle").write_text("/media/stick/bundle\n")
+    [check] = machine._driver()
+    assert "/media/stick/bundle" in check.remedy and "`make clean install BUNDLE=dir`" in check.remedy
+    versions, _ = check_versions([KNOWN_CARDS["l4"]], planned=False)
+    assert versions.remedy == check.remedy

@@ -210,14 +210,22 @@ def describe_cards(cards: Sequence[Card]) -> str:
     return ", ".join(f"{names.count(name)} x {name}" for name in dict.fromkeys(names)) or "a CPU"
 
 
+def set_up_again() -> str:
+    """What makes an environment that goes with this machine: `make setup` alone takes the one that is there for done.
+    One that came from a bundle must stay until another bundle is at hand, since there may be no network."""
+    note = Path(sys.prefix) / ".bundle"  # scripts/environment.py writes it
+    if not note.is_file():
+        return "run `make clean setup`"
+    bundle = note.read_text(encoding="utf-8").strip()
+    return f"it came from the bundle {bundle}: with one for this machine at hand, `make clean install BUNDLE=dir`"
+
+
 def _driver() -> Iterator[Check]:
     import torch
 
     found = driver_version() or "none"
     if torch.version.cuda is None:
-        yield Check(
-            "driver", "no", f"torch {torch.__version__} is a CPU build", "run `make setup` again, with the card"
-        )
+        yield Check("driver", "no", f"torch {torch.__version__} is a CPU build", set_up_again())
         return
     oldest = OLDEST_DRIVER.get(int(torch.version.cuda.split(".")[0]))
     said = f"{found}; torch {torch.__version__} with CUDA {torch.version.cuda}"

@@ -20,7 +20,7 @@ from packaging.requirements import Requirement
 
 from chartdistill.config import Run
 from chartdistill.doctor.check import Check, State
-from chartdistill.doctor.machine import Card
+from chartdistill.doctor.machine import Card, set_up_again
 from chartdistill.doctor.model_shape import ModelShape
 from chartdistill.doctor.models import first_sentence
 from chartdistill.engines import DEEP_GEMM, OpenAIEngine
@@ -70,7 +70,7 @@ def check_versions(cards: Sequence[Card], planned: bool) -> Iterator[Check]:
     if planned:
         found += " (here; other cards may need the other build)"
     if wrong:
-        yield Check("versions", "no", f"{found}: {'; '.join(wrong)}", "run `make clean setup`")
+        yield Check("versions", "no", f"{found}: {'; '.join(wrong)}", set_up_again())
     else:
         yield Check("versions", "ok", found)
     if cards and not planned:
