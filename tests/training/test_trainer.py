@@ -13,15 +13,17 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import Trainer, TrainerControl, TrainerState
 
 import training_worker
 from chartdistill.errors import TrainingError
 from chartdistill.training import LoraOptions, TrainOptions
+from chartdistill.training.callbacks import StopCallback
 from chartdistill.training.losses import micro_batch_loss
 from chartdistill.training.model import load_model
 from chartdistill.training.packing import Example, collate
 from chartdistill.training.self_check import self_check
-from chartdistill.training.trainer import Rows, Score, run_training
+from chartdistill.training.trainer import LoraTrainer, Rows, Score, run_training
 from places import MATERIAL
 from training_shapes import make_example, make_model
 
@@ -132,6 +134,28 @@ def test_training_stops_when_validations_get_worse(tiny_model: Path, tmp_path: P
     options = options_of(epochs=50, records_per_step=3, validation_passes=10, stop_after_worse=2)
     _, facts = run(tiny_model, tmp_path, options, validation=EXAMPLES, score=worse_each_time())
     assert (facts["steps"], facts["kept_step"]) == (15, 5)
+
+
+def test_a_run_taken_up_when_its_training_was_over_makes_no_step_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its last checkpoint was written, its adapter not (a kill, a full disk). In the middle of an epoch (epochs: 1.5)
+    transformers' loop makes a step before it asks whether there are enough."""
+    made: list[int] = []
+    monkeypatch.setattr(Trainer, "_run_epoch", lambda self, **epoch: made.append(epoch["epoch"]))
+    for step, stopped, expected in ((2, False, [1]), (3, False, []), (2, True, [])):
+        made.clear()
+        trainer = object.__new__(LoraTrainer)
+        trainer.state = TrainerState(global_step=step, max_steps=3)
+        trainer.control = TrainerControl(should_training_stop=stopped)
+        trainer._run_epoch(epoch=1)
+        assert made == expected and trainer.control.should_training_stop == (not expected)
+
+
+def test_a_run_taken_up_behind_the_validation_that_ended_it_is_over() -> None:
+    rows = [{"step": step, "eval_loss": 1.0, "eval_joint_f1": 1 / step} for step in (1, 2, 3)]
+    for history, over in ((rows[:2], False), (rows, True)):
+        control = TrainerControl()
+        StopCallback(2).on_train_begin(None, TrainerState(log_history=history), control)
+        assert control.should_training_stop is over
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_records(tmp_path: Path) -> None:

@@ -116,6 +116,10 @@ class StopCallback(TrainerCallback):  # type: ignore[misc]
     def __init__(self, patience: int) -> None:
         self._patience = patience
 
+    def on_train_begin(self, arguments: Any, state: Any, control: Any, **rest: Any) -> None:
+        """A run that is taken up behind the validation that ended it is over."""
+        self.on_evaluate(arguments, state, control)
+
     def on_evaluate(self, arguments: Any, state: Any, control: Any, **rest: Any) -> None:
         """Counted from the state's history, so that a resumed run counts on."""
         best: Mapping[str, Any] | None = None

@@ -85,6 +85,14 @@ class LoraTrainer(Trainer):  # type: ignore[misc]
         )
         return StepLoader(self.train_examples, sampler, self.micro_batches_of)
 
+    def _run_epoch(self, **epoch: Any) -> None:
+        """An epoch, as the Trainer makes it; none of its steps where training was over when its checkpoint was written:
+        in the middle of an epoch the Trainer would make one more, which was never to be."""
+        if self.state.global_step >= self.state.max_steps or self.control.should_training_stop:
+            self.control.should_training_stop = True
+            return
+        super()._run_epoch(**epoch)
+
     def floating_point_ops(self, inputs: Any) -> int:
         return 0  # transformers' formula would count a shared record as it counts a separate one
 
