@@ -158,3 +158,10 @@ def test_an_environment_for_other_hardware_is_made_anew_and_one_from_a_bundle_st
     assert "/media/stick/bundle" in check.remedy and "`make clean install BUNDLE=dir`" in check.remedy
     versions, _ = check_versions([KNOWN_CARDS["l4"]], planned=False)
     assert versions.remedy == check.remedy
+
+
+def test_training_is_planned_in_float32_on_a_card_without_bfloat16(tmp_path: Path, tiny_model: Path) -> None:
+    run = run_with(tmp_path, tiny_model, train={"dtype": "auto"})
+    turing = replace(KNOWN_CARDS["l4"], capability=(7, 5))
+    weights = [diagnose(run, [card]).memory["student, training"].parts[0] for card in (KNOWN_CARDS["l4"], turing)]
+    assert weights[0].name == "weights" and weights[1].bytes == 2 * weights[0].bytes

@@ -10,6 +10,7 @@ import torch
 from chartdistill.runtime import cpu_products
 from chartdistill.training import TrainOptions
 from chartdistill.training.dtype import choose_dtype, with_dtype
+from chartdistill.training.model import chosen_dtype
 
 on_cpu = pytest.mark.skipif(torch.cuda.is_available(), reason="measured on a CPU only")
 
@@ -40,3 +41,11 @@ def test_a_run_that_goes_on_keeps_its_dtype(tmp_path: Path, monkeypatch: pytest.
         if note is not None:
             (tmp_path / "dtype").write_text(note)  # half a word, of a process that was killed
         assert chosen(tmp_path) == ("bfloat16" if note is None else "float32")
+
+
+def test_a_card_that_only_emulates_bfloat16_takes_float32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of Turing and Volta torch says that they support it, unless it is asked to leave that out."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    assert chosen(tmp_path) == "float32"
+    assert chosen_dtype(TrainOptions()) == torch.float32

@@ -208,6 +208,8 @@ def _plan_training(
         options = run.train_options()
     except (ConfigError, ModelError):  # said by the check of the adapter
         options = run.config.train
+    if options.dtype == "auto" and any(card.capability is not None and card.capability < (8, 0) for card in cards):
+        options = options.model_copy(update={"dtype": "float32"})  # as training/dtype.py chooses
     sharded = options.parallel == "fsdp" and ways > 1
     plan = train_plan(
         shape, options, _free_bytes(cards), work, smallest is not None, ways if sharded else 1,

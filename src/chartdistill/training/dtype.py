@@ -32,5 +32,6 @@ def _chosen(options: TrainOptions) -> str:
 
     if options.dtype != "auto":
         return options.dtype
-    fast = torch.cuda.is_bf16_supported() if torch.cuda.is_available() else prefers_bfloat16()
+    # Without what torch emulates: before Ampere that is slower than float32.
+    fast = torch.cuda.is_bf16_supported(False) if torch.cuda.is_available() else prefers_bfloat16()
     return "bfloat16" if fast else "float32"

@@ -142,7 +142,7 @@ def chosen_dtype(options: TrainOptions) -> torch.dtype:
 
     if options.dtype != "auto":
         return torch.bfloat16 if options.dtype == "bfloat16" else torch.float32
-    return torch.bfloat16 if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else torch.float32
+    return torch.bfloat16 if torch.cuda.is_available() and torch.cuda.is_bf16_supported(False) else torch.float32
 
 
 def compute_dtype(model: Any) -> torch.dtype:
