@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import platform
 import socket
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from chartdistill.runtime.machine import cpu_model, machine_facts
+from chartdistill.runtime.machine import cpu_model, machine_facts, ram_bytes
 from chartdistill.runtime.run_folder import make_folder, write_manifest
 
 SMI = """#!/bin/sh
@@ -58,3 +59,25 @@ def test_a_processor_without_a_name_is_its_architecture(tmp_path: Path) -> None:
     assert cpu_model(table) == platform.machine()
     table.write_text("processor\t: 0\nmodel name\t: A CPU  @ 2.0GHz\nprocessor\t: 1\nmodel name\t: Other\n")
     assert cpu_model(table) == "A CPU @ 2.0GHz"
+
+
+@pytest.mark.parametrize(
+    ("said", "folder", "name"),
+    [
+        ("0::/system.slice/slurmstepd.scope/job_7/step_0/user\n", "system.slice/slurmstepd.scope/job_7", "memory.max"),
+        ("4:cpu,cpuacct:/slurm/job_7\n9:memory:/slurm/job_7/step_0\n", "memory/slurm/job_7", "memory.limit_in_bytes"),
+        ("0::/../outside\n", "", "memory.max"),  # the container's own group is the root
+    ],
+)
+def test_the_memory_of_a_job_is_what_its_control_groups_leave_it(
+    tmp_path: Path, said: str, folder: str, name: str
+) -> None:
+    own, groups = tmp_path / "cgroup", tmp_path / "groups"
+    (groups / folder).mkdir(parents=True)
+    whole = ram_bytes(own, groups)  # neither says anything
+    assert whole == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    own.write_text(said)
+    (groups / folder / name).write_text("max\n" if name == "memory.max" else "9223372036854771712\n")
+    assert ram_bytes(own, groups) == whole
+    (groups / folder / name).write_text("1073741824\n")
+    assert ram_bytes(own, groups) == 1 << 30

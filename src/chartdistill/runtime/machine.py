@@ -11,6 +11,7 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,10 @@ from chartdistill.errors import EngineError
 GIB = 1 << 30
 
 
-def ram_bytes() -> int:
-    """Memory this process may use: the machine's, or its control group's if that is less."""
+def ram_bytes(own: Path = Path("/proc/self/cgroup"), groups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Memory this process may use: the machine's, or that of a control group it is in, if that is less."""
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for path in (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")):
+    for path in _limits(own, groups):
         try:
             limit = path.read_text(encoding="ascii").strip()
         except OSError:
@@ -30,6 +31,31 @@ def ram_bytes() -> int:
         if limit.isdigit():
             total = min(total, int(limit))
     return total
+
+
+def _limits(own: Path, groups: Path) -> Iterator[Path]:
+    """Files that may hold a limit: of the groups' root, which is a container's own, then of the groups that a system
+    without containers puts a process into (a Slurm job, a systemd unit), from the innermost out.
+
+    Args:
+        own: names the process's groups, a line each: number:controllers:path. Version 2 has no controllers.
+        groups: where they are mounted.
+    """
+    yield groups / "memory.max"
+    yield groups / "memory" / "memory.limit_in_bytes"
+    try:
+        lines = own.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, place = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        root, name = (groups / "memory", "memory.limit_in_bytes") if controllers else (groups, "memory.max")
+        folder = root / place.lstrip("/")
+        while folder != root and ".." not in folder.parts:
+            yield folder / name
+            folder = folder.parent
 
 
 def nvidia_smi(query: str) -> list[list[str]]:
