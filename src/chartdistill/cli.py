@@ -80,9 +80,11 @@ def _run(argv: Sequence[str] | None) -> int:
 
 def _failed(said: object, exit_code: int) -> int:
     from chartdistill.runtime import progress
+    from chartdistill.runtime.processes import say_exit_code
 
     progress.announce("error", message=str(said), exit_code=exit_code)
     print(f"chartdistill: {said}", file=sys.stderr)
+    say_exit_code(exit_code)
     return exit_code
 
 

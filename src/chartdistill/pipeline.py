@@ -29,7 +29,7 @@ from chartdistill.labelling.label import label, label_shard
 from chartdistill.records.prepare import prepare
 from chartdistill.reporting.report import report_run
 from chartdistill.run_file import write_run
-from chartdistill.runtime.processes import run_to_end
+from chartdistill.runtime.processes import run_launched, run_to_end
 from chartdistill.runtime.progress import ProgressCallback, StageBar
 from chartdistill.runtime.run_folder import MADE_BY, amend_manifest, read_manifest, read_rows
 from chartdistill.runtime.run_locks import lock
@@ -214,8 +214,9 @@ def _require_splits(run: Run, chosen: Sequence[str]) -> None:
 def _run_in_child(run: Run, verb: str) -> None:
     if (share := needed_share(run.config, verb)) is not None:
         require_free_cards(share, needed_cards(run.config, verb))
-    command = child_command(verb, run.arguments, _gpu_count() if verb == "train" else 1, run.config.train.parallel)
-    if code := run_to_end(command):
+    gpus = _gpu_count() if verb == "train" else 1
+    command = child_command(verb, run.arguments, gpus, run.config.train.parallel)
+    if code := run_to_end(command) if gpus < 2 else run_launched(command):
         raise ChildError(verb, code)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from chartdistill.runtime.processes import run_launched
 from places import MATERIAL, ROOT
 
 RUN = """
@@ -106,6 +107,18 @@ def test_what_a_run_has_started_ends_in_good_order(tmp_path: Path) -> None:
 def test_the_exit_code_is_handed_on() -> None:
     done = subprocess.run([sys.executable, "-c", RUN, "-c", "exit(9)"], capture_output=True, text=True, check=True)
     assert done.stdout == "9\n"
+
+
+def test_the_exit_code_of_a_worker_is_handed_on_by_a_launcher_that_has_its_own(tmp_path: Path) -> None:
+    """`accelerate launch` ends with 1, whatever its workers ended with."""
+    launcher = (
+        "import subprocess, sys\n"
+        "workers = [subprocess.Popen([sys.executable, '-m', 'chartdistill', *sys.argv[1:]]) for _ in range(2)]\n"
+        "sys.exit(max(worker.wait() for worker in workers) and 1)"
+    )
+    for arguments, code in ((["train", str(tmp_path / "none.yaml")], 2), (["--version"], 0)):
+        assert run_launched([sys.executable, "-c", launcher, *arguments]) == code
+    assert run_launched([sys.executable, "-c", "raise SystemExit(1)"]) == 1  # of which nobody said why
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])

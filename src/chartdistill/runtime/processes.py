@@ -10,14 +10,18 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_EXIT_CODE_TO = "CHARTDISTILL_EXIT_CODE_TO"
+"""Names a file for the exit code of a launcher's worker."""
 _GRACE_S = 40.0
 """For a verb to end: an engine, or a launcher that gives its workers 30 s."""
 
@@ -113,16 +117,39 @@ def begin_child() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
-def run_to_end(command: Sequence[str]) -> int:
+def run_to_end(command: Sequence[str], variables: Mapping[str, str] | None = None) -> int:
     """Run a command and return its exit code. When this process is told to end meanwhile (SIGTERM, Ctrl-C), so is the
-    command, and it is waited for; it is killed only when it does not end."""
-    process = subprocess.Popen(command, preexec_fn=begin_child)
+    command, and it is waited for; it is killed only when it does not end.
+
+    Args:
+        variables: of its environment, beside ours.
+    """
+    process = subprocess.Popen(command, env={**os.environ, **(variables or {})}, preexec_fn=begin_child)
     try:
         return process.wait()
     finally:
         if process.poll() is None:
             process.terminate()
         end_in_time(process)
+
+
+def run_launched(command: Sequence[str]) -> int:
+    """The same for a launcher, which ends with 1 whatever its workers ended with: theirs counts, of the first that said
+    it (`say_exit_code`)."""
+    with tempfile.TemporaryDirectory(prefix="chartdistill-") as folder:
+        said = Path(folder) / "exit_code"
+        code = run_to_end(command, {_EXIT_CODE_TO: str(said)})
+        if code == 1:
+            with suppress(OSError, ValueError):
+                return int(said.read_text(encoding="ascii"))
+    return code
+
+
+def say_exit_code(code: int) -> None:
+    """In a process of ours, before it ends with an error: to whom has started its launcher, if somebody has."""
+    if (place := os.environ.get(_EXIT_CODE_TO)) is not None:
+        with suppress(OSError), open(place, "x", encoding="ascii") as stream:
+            stream.write(str(code))
 
 
 def end_in_time(process: subprocess.Popen[bytes]) -> None:
