@@ -20,6 +20,7 @@ from chartdistill.errors import TrainingError
 from chartdistill.training import LoraOptions, TrainOptions
 from chartdistill.training.callbacks import StopCallback
 from chartdistill.training.losses import micro_batch_loss
+from chartdistill.training.memory import memory_errors
 from chartdistill.training.model import load_model
 from chartdistill.training.packing import Example, collate
 from chartdistill.training.self_check import self_check
@@ -185,6 +186,25 @@ def test_memory_that_runs_out_names_what_to_turn(tiny_model: Path, tmp_path: Pat
     model.get_base_model().lm_head.register_forward_hook(lambda *_: torch.empty(1 << 55))
     with pytest.raises(TrainingError, match=r"Lower train\.tokens_per_pass \(now 8192.*train\.gradient_checkpointing"):
         run_training(model, EXAMPLES, [], options, tmp_path, ROWS, lambda done, total=None, tokens=0: None)
+
+
+@pytest.mark.parametrize("option", [{}, {"parallel": "fsdp"}, {"compile": True}, {"gradient_checkpointing": True}])
+def test_memory_that_runs_out_names_only_what_can_be_turned(option: dict[str, Any]) -> None:
+    with pytest.raises(TrainingError) as stop, memory_errors(TrainOptions(**option)):
+        raise MemoryError
+    named = [name for name in ("load_in_4bit", "gradient_checkpointing") if f"train.{name} to true" in str(stop.value)]
+    assert named
+    for name in named:
+        TrainOptions(**{**option, name: True})
+
+
+def test_memory_that_runs_out_under_fsdp_by_hand_is_not_answered_with_4_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    with (
+        pytest.raises(TrainingError, match=r"gradient_checkpointing to true \(slower\)\.$"),
+        memory_errors(options_of()),
+    ):
+        raise MemoryError
 
 
 def test_4bit_student_trains(tiny_model: Path, tmp_path: Path) -> None:

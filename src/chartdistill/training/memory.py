@@ -22,16 +22,19 @@ def memory_errors(options: TrainOptions) -> Iterator[None]:
     """
     import torch
 
+    from chartdistill.training.model import is_sharded
+
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         known = isinstance(error, torch.OutOfMemoryError | MemoryError)
         if not known and "can't allocate memory" not in str(error):
             raise
+        takes_4bit = not (options.load_in_4bit or options.compile or options.parallel == "fsdp" or is_sharded())
         raise TrainingError(
             f"memory ran out. Lower train.tokens_per_pass (now {options.tokens_per_pass}; the result stays the same)"
             f"{'' if options.gradient_checkpointing else ', or set train.gradient_checkpointing to true (slower)'}"
-            f"{'' if options.load_in_4bit else ', or train.load_in_4bit to true'}"
+            f"{', or train.load_in_4bit to true' if takes_4bit else ''}"
             f"{', or leave out train.on_policy (the teacher lies beside the student)' if options.on_policy else ''}."
         ) from error
 
