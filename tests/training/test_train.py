@@ -27,9 +27,10 @@ from chartdistill.runtime.run_folder import (
 )
 from chartdistill.runtime.tombstones import adapter_warning
 from chartdistill.schema import Label, Record, Split, TopLogprobs, TrainExample
+from chartdistill.training import TrainOptions
 from chartdistill.training.examples import check_lengths, read_examples
 from chartdistill.training.packing import Branch, Example
-from chartdistill.training.train import train
+from chartdistill.training.train import _begin, train
 from places import ROOT
 
 TASKS = ("medication", "diagnosis")
@@ -237,6 +238,20 @@ def test_a_sharded_run_does_not_go_on_from_the_checkpoint_of_a_whole_one(
     with pytest.raises(StopIteration):
         train(run, silent)
     assert not left.exists()
+
+
+def test_the_folder_is_made_ready_by_the_first_process_while_the_others_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may clear the folder of an adapter of other options; one that looked into it meanwhile ended with an error."""
+    adapter, waits = tmp_path / "adapter", list[bool]()
+    monkeypatch.setattr("chartdistill.training.train._wait_for_all", lambda: waits.append(adapter.exists()))
+    monkeypatch.setenv("RANK", "1")
+    _begin(adapter, "mark", TrainOptions(dtype="float32"))
+    assert waits == [False, False] and not adapter.exists()
+    monkeypatch.setenv("RANK", "0")
+    _begin(adapter, "mark", TrainOptions(dtype="float32"))
+    assert waits[2:] == [False, True] and (adapter / "dtype").read_text() == "float32"
 
 
 def test_a_sharded_student_is_checked_once_it_is_distributed(

@@ -207,13 +207,15 @@ def _open_teacher(
 
 
 def _begin(folder: Path, mark: str, options: TrainOptions) -> float:
-    """Mark the folder as in progress, on all processes, and return the start time."""
+    """Mark the folder as in progress, on all processes, and return the start time. The first process does so alone, and
+    the others come back when it has: one that looked into the folder meanwhile might find it gone."""
     _wait_for_all()  # before the first process takes the old manifest away
+    started = 0.0
     if _first_process():
         _drop_stale(folder, mark)
         unfinish(folder)
+        started = begin(folder)
         choose_dtype(options, folder)
-    started = begin(folder)
     _wait_for_all()
     return started
 
