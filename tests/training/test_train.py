@@ -14,7 +14,7 @@ import yaml
 
 from chartdistill.config import Run, load_run
 from chartdistill.erasure.erase import erase
-from chartdistill.errors import ConfigError, TrainingError
+from chartdistill.errors import ArtefactError, ConfigError, TrainingError
 from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.runtime.model_folder import load_tokenizer
 from chartdistill.runtime.run_folder import (
@@ -252,6 +252,27 @@ def test_the_folder_is_made_ready_by_the_first_process_while_the_others_wait(
     monkeypatch.setenv("RANK", "0")
     _begin(adapter, "mark", TrainOptions(dtype="float32"))
     assert waits[2:] == [False, True] and (adapter / "dtype").read_text() == "float32"
+
+
+def test_an_adapter_that_is_half_removed_is_not_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed while the adapter of other options goes, and its options are put back: it is no adapter any more."""
+    write_manifest(make_folder(tmp_path / "adapter"), "before", 0.0)
+    monkeypatch.setattr("chartdistill.training.train.shutil.rmtree", lambda *_, **__: _stop())
+    with pytest.raises(StopIteration):
+        _begin(tmp_path / "adapter", "mark", TrainOptions(dtype="float32"))
+    assert read_manifest(tmp_path / "adapter") is None
+
+
+def test_a_checkpoint_of_other_options_that_cannot_be_removed_is_not_continued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = make_folder(tmp_path / "adapter/checkpoints/checkpoint-1") / "trainer_state.json"
+    left.write_text("{}")
+    monkeypatch.setattr("chartdistill.training.train.shutil.rmtree", lambda path, ignore_errors: None)
+    with pytest.raises(ArtefactError, match=rf"{left} is of a training with other options .* cannot be removed"):
+        _begin(tmp_path / "adapter", "mark", TrainOptions(dtype="float32"))
+    left.rename(left.with_name(".nfs0001"))  # open in another process
+    _begin(tmp_path / "adapter", "mark", TrainOptions(dtype="float32"))
 
 
 def test_a_sharded_student_is_checked_once_it_is_distributed(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from chartdistill.runtime.cpu_products import prefers_bfloat16
+from chartdistill.runtime.run_folder import write_text
 from chartdistill.training.options import TrainOptions
 
 _NOTE = "dtype"
@@ -19,7 +20,7 @@ def choose_dtype(options: TrainOptions, folder: Path) -> None:
     """Write down what `auto` means here, unless an earlier part of this run has. Called by the first process alone."""
     note = folder / _NOTE
     if not note.exists() or note.read_text(encoding="utf-8") not in _DTYPES:
-        note.write_text(_chosen(options), encoding="utf-8")
+        write_text(note, _chosen(options))
 
 
 def with_dtype(options: TrainOptions, folder: Path) -> TrainOptions:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from chartdistill.config import Run, load_run
 from chartdistill.engines import require_answer_place
-from chartdistill.errors import ChartDistillError, ConfigError, TrainingError
+from chartdistill.errors import ArtefactError, ChartDistillError, ConfigError, TrainingError
 from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.prompting.worked_examples import example_turns
 from chartdistill.runtime import privacy
@@ -34,6 +34,7 @@ from chartdistill.runtime.run_folder import (
     unfinish,
     versions_of,
     write_manifest,
+    write_text,
 )
 from chartdistill.runtime.run_locks import lock
 from chartdistill.runtime.tombstones import Tombstones
@@ -212,8 +213,8 @@ def _begin(folder: Path, mark: str, options: TrainOptions) -> float:
     _wait_for_all()  # before the first process takes the old manifest away
     started = 0.0
     if _first_process():
+        unfinish(folder)  # first: what is half removed is not finished
         _drop_stale(folder, mark)
-        unfinish(folder)
         started = begin(folder)
         choose_dtype(options, folder)
     _wait_for_all()
@@ -221,12 +222,23 @@ def _begin(folder: Path, mark: str, options: TrainOptions) -> float:
 
 
 def _drop_stale(folder: Path, mark: str) -> None:
-    """Checkpoints of other options or data are not continued, nor those of a whole student by a sharded one."""
+    """Checkpoints of other options or data are not continued, nor those of a whole student by a sharded one.
+
+    Raises:
+        ArtefactError: something of them cannot be removed.
+    """
     stamp, form = folder / "fingerprint", f"{mark} sharded" if is_sharded() else mark
     if not stamp.exists() or stamp.read_text(encoding="utf-8") != form:
         shutil.rmtree(folder, ignore_errors=True)
         make_folder(folder)
-        stamp.write_text(form, encoding="utf-8")
+        # What is open elsewhere NFS keeps under such a name until it is closed.
+        left = [path for path in folder.rglob("*") if not path.is_dir() and not path.name.startswith(".nfs")]
+        if left:
+            raise ArtefactError(
+                f"{left[0]} is of a training with other options or data, and cannot be removed. Remove {folder} (whose "
+                "files may be another user's), then run the same command."
+            )
+        write_text(stamp, form)
 
 
 def _silent(done: int, total: int | None = None, tokens: int = 0) -> None:
