@@ -8,17 +8,20 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig
 from safetensors.torch import load_file
 from transformers import Trainer, TrainerControl, TrainerState
 
 import training_worker
-from chartdistill.errors import TrainingError
+from chartdistill.errors import ArtefactError, TrainingError
 from chartdistill.training import LoraOptions, TrainOptions
-from chartdistill.training.callbacks import StopCallback
+from chartdistill.training.adapter import save_adapter
+from chartdistill.training.callbacks import LogCallback, StopCallback
 from chartdistill.training.losses import micro_batch_loss
 from chartdistill.training.memory import memory_errors
 from chartdistill.training.model import load_model
@@ -205,6 +208,33 @@ def test_memory_that_runs_out_under_fsdp_by_hand_is_not_answered_with_4_bits(mon
         memory_errors(options_of()),
     ):
         raise MemoryError
+
+
+@pytest.mark.parametrize("place", ["checkpoint", "log", "adapter"])
+def test_a_full_disk_is_said_wherever_training_writes(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(*_: Any) -> None:
+        with open("/dev/full", "wb", 0) as full:
+            full.write(b"x")
+
+    def write_checkpoint() -> None:
+        monkeypatch.setattr(Trainer, "_save_checkpoint", fill)
+        trainer = object.__new__(LoraTrainer)
+        trainer.args = SimpleNamespace(output_dir=str(tmp_path))
+        trainer._save_checkpoint(None, None)
+
+    def write_log() -> None:
+        (tmp_path / "training_log.jsonl").symlink_to("/dev/full")
+        LogCallback(tmp_path, False, lambda done: None).on_log(None, TrainerState(), None, logs={"loss": 1.0})
+
+    def write_adapter() -> None:
+        (tmp_path / "adapter_config.json").symlink_to("/dev/full")
+        save_adapter(SimpleNamespace(peft_config={"default": LoraConfig()}, active_adapter="default"), {}, tmp_path)
+
+    write = {"checkpoint": write_checkpoint, "log": write_log, "adapter": write_adapter}[place]
+    with pytest.raises(ArtefactError, match=r"the disk is full while writing .*run the same command again"):
+        write()
 
 
 def test_4bit_student_trains(tiny_model: Path, tmp_path: Path) -> None:

@@ -73,5 +73,6 @@ def save_adapter(model: Any, tensors: dict[str, Any], folder: Path, base: BaseNa
     config.inference_mode = True
     if isinstance(config.target_modules, set):  # of strings, whose order is another in every process
         config.target_modules = sorted(config.target_modules)
-    config.save_pretrained(folder)
+    with disk_errors(folder):
+        config.save_pretrained(folder)
     save_tensors(folder / "adapter_model.safetensors", tensors)

@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from chartdistill.runtime.run_folder import write_text
+from chartdistill.runtime.run_folder import disk_errors, write_text
 
 _NAMES = {"eval_loss": "validation_loss", "eval_joint_f1": "validation_joint_f1"}
 
@@ -69,7 +69,7 @@ class LogCallback(TrainerCallback):  # type: ignore[misc]
         if not numbers:
             return
         row = {"step": state.global_step, "epoch": round(state.epoch or 0.0, 4), **numbers}
-        with self._path.open("a", encoding="utf-8") as stream:
+        with disk_errors(self._path), self._path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(row) + "\n")
         if self._show is not None:
             self._show(numbers)

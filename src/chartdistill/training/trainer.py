@@ -15,7 +15,7 @@ import torch
 from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from chartdistill.errors import TrainingError
-from chartdistill.runtime.run_folder import make_folder
+from chartdistill.runtime.run_folder import disk_errors, make_folder
 from chartdistill.training.adapter import (
     BEST,
     BaseName,
@@ -92,6 +92,15 @@ class LoraTrainer(Trainer):  # type: ignore[misc]
             self.control.should_training_stop = True
             return
         super()._run_epoch(**epoch)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """As the Trainer does.
+
+        Raises:
+            ArtefactError: the disk is full, or the folder cannot be written.
+        """
+        with disk_errors(Path(self.args.output_dir)):
+            super()._save_checkpoint(model, trial)
 
     def floating_point_ops(self, inputs: Any) -> int:
         return 0  # transformers' formula would count a shared record as it counts a separate one
