@@ -97,6 +97,9 @@ def test_the_cards_are_those_that_cuda_sees(monkeypatch: pytest.MonkeyPatch) -> 
     assert check.state == "warning" and "(40.0 GiB), nvidia-smi lists 1 x NVIDIA H100 80GB HBM3" in check.found
     _, check = answer("raise RuntimeError('No CUDA GPUs are available')")
     assert check.state == "no" and "does not start: RuntimeError: No CUDA GPUs are available" in check.found
+    monkeypatch.setattr(machine, "_ASK_CUDA_S", 0.5)
+    _, check = answer("import time; time.sleep(60)")
+    assert check.state == "no" and "does not start in 0.5 s" in check.found and check.remedy
     monkeypatch.undo()
     _, check = machine._cuda([KNOWN_CARDS["h100"]])  # the question itself; this torch has no card, or no CUDA
     assert torch.cuda.is_available() or (check.state == "no" and "does not start" in check.found)

@@ -31,6 +31,7 @@ found = [(torch.cuda.get_device_properties(i), *torch.cuda.mem_get_info(i)) for 
 print(json.dumps([(card.name, total, free, card.major, card.minor) for card, free, total in found]))
 """
 """In a process of its own, which gives back what CUDA takes of a card."""
+_ASK_CUDA_S = 300.0
 _OTHER_SHARE = 0.9
 """Of a card, that must be free for an engine that does not say what it takes."""
 _MAKE_ROOM = (
@@ -240,7 +241,12 @@ def _driver() -> Iterator[Check]:
 def _cuda(cards: list[Card]) -> tuple[list[Card], Check]:
     """The cards that CUDA itself sees. Where it sees none, engines would take the CPU without a word; where a card is
     divided (MIG), it sees a slice."""
-    done = subprocess.run([sys.executable, "-c", _ASK_CUDA], capture_output=True, text=True, check=False, timeout=300)
+    ask = [sys.executable, "-c", _ASK_CUDA]
+    try:
+        done = subprocess.run(ask, capture_output=True, text=True, check=False, timeout=_ASK_CUDA_S)
+    except subprocess.TimeoutExpired:
+        found = f"CUDA does not start in {_ASK_CUDA_S:g} s: the driver hangs"
+        return cards, Check("CUDA", "no", found, "see `dmesg`, reboot")
     if done.returncode:
         said = done.stderr.strip().splitlines()
         found = f"CUDA does not start: {said[-1] if said else f'exit code {done.returncode}'}"
