@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from chartdistill.command_line import build_parser
 from chartdistill.config import load_run
 from chartdistill.doctor.check import Check
 from chartdistill.doctor.diagnosis import diagnose
@@ -34,7 +36,10 @@ from chartdistill.doctor.surroundings import (
     check_writable,
 )
 from chartdistill.doctor.weights import known_hashes, wrong_files
+from chartdistill.errors import ArtefactError
 from chartdistill.runtime.model_folder import licence
+from chartdistill.runtime.outputs import require_writable
+from chartdistill.runtime.run_locks import UNFINISHED_ERASURE, lock
 from doctor_run import named, run_with
 from places import ROOT
 
@@ -144,7 +149,29 @@ def test_a_run_folder_that_others_can_read(tmp_path: Path, tiny_model: Path) -> 
     (run.dir / "records.jsonl").chmod(0o644)
     [check] = check_modes(run)
     assert check.state == "no"
-    assert check.remedy.startswith("chmod")
+    assert check.command == f"chmod -R go= {run.dir}"
+
+
+def test_commands_that_are_advised_can_be_copied_where_paths_have_spaces(tmp_path: Path, tiny_model: Path) -> None:
+    ward = tmp_path / "ward 7"
+    ward.mkdir()
+    run = run_with(ward, tiny_model)
+    run.dir.mkdir()
+    run.dir.chmod(0o755)
+    [check] = check_modes(run)
+    assert shlex.split(check.command) == ["chmod", "-R", "go=", str(run.dir)]
+    subprocess.run(check.command, shell=True, check=True)
+    assert [check.state for check in check_modes(run)] == ["ok"]
+    with pytest.raises(ArtefactError) as refused:
+        require_writable("--out", ward / "no" / "answers.jsonl")
+    [command] = re.findall(r"\((mkdir .*)\)", str(refused.value))
+    subprocess.run(command, shell=True, check=True)
+    require_writable("--out", ward / "no" / "answers.jsonl")
+    (run.dir / UNFINISHED_ERASURE).touch()
+    with pytest.raises(ArtefactError) as refused, lock(run.dir):
+        pass
+    [command] = re.findall(r"`(chartdistill .*)`", str(refused.value))
+    assert build_parser().parse_args(shlex.split(command)[1:]).folders == [run.dir]
 
 
 def test_the_guard_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:

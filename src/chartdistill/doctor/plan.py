@@ -36,7 +36,10 @@ def show_plan(run: Run, plan: Mapping[str, Any], config: Path, first: str = "pre
     lines += [f"{'stage':<9} {'state':<24} {'time':<22} {'memory':<22} what it does"]
     lines += [_stage(run, name, found) for name in chosen]
     wrong = [check for check in found.checks if check.state == "no"]
-    lines += ["", *(f"NO  {check.name}: {check.found}; {check.remedy}" for check in wrong)]
+    lines.append("")
+    for check in wrong:
+        command = f": {check.command}" if check.command else ""
+        lines.append(f"NO  {check.name}: {check.found}; {check.remedy}{command}")
     if not wrong:
         lines.append("Nothing stands in the way. Stages whose inputs or options changed are made again.")
     lines.append("All options as JSON: the same command with --json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import socket
 import stat
@@ -233,14 +234,15 @@ def check_modes(run: Run) -> Iterator[Check]:
     open_to_others = [p for p in _some_files(run.dir) if stat.S_IMODE(p.lstat().st_mode) & 0o077 and not p.is_symlink()]
     if open_to_others:
         yield Check("file modes", "no", f"others can read {len(open_to_others)} files, first {open_to_others[0]}",
-                    f"chmod -R go= {run.dir}")  # fmt: skip
+                    "take the rights of others away", f"chmod -R go= {shlex.quote(str(run.dir))}")  # fmt: skip
     else:
         yield Check("file modes", "ok", "the run folder is readable by you alone" if run.dir.exists() else
                     "the run folder will be readable by you alone")  # fmt: skip
     for source in run.config.records:
         path = getattr(source, "path", None)
         if isinstance(path, Path) and path.exists() and path.stat().st_mode & stat.S_IROTH:
-            yield Check("charts", "warning", f"{path} can be read by every user of this machine", f"chmod o= {path}")
+            found, command = f"{path} can be read by every user of this machine", f"chmod o= {shlex.quote(str(path))}"
+            yield Check("charts", "warning", found, "take the rights of others away", command)
 
 
 def _some_files(folder: Path, most: int = 10_000) -> list[Path]:

@@ -9,6 +9,7 @@ The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md.
 from __future__ import annotations
 
 import math
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,8 +54,8 @@ def read_gguf(path: Path) -> GgufFile:
         raise ModelError(f"{path} is a GGUF file of type {kind!r}, not of a model. Name the file with the weights.")
     if int(fields.get("split.count", 1)) > 1:
         raise InputError(
-            f"{path} is one of {fields['split.count']} parts. Put them together first: llama-gguf-split --merge {path} "
-            "WHOLE.gguf"
+            f"{path} is one of {fields['split.count']} parts. Put them together first: llama-gguf-split --merge "
+            f"{shlex.quote(str(path))} WHOLE.gguf"
         )
     architecture = str(fields.get("general.architecture", ""))
     _require_known_architecture(path, architecture)

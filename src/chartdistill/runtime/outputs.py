@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -40,8 +41,8 @@ def require_writable(option: str, path: Path, overwrite: bool = False, read: Ite
         folder = _real(path).parent
         if not folder.is_dir():
             raise ArtefactError(
-                f"{option} {path}: the folder {path.parent} does not exist. Make it (mkdir -p {path.parent}), or give "
-                "another place."
+                f"{option} {path}: the folder {path.parent} does not exist. Make it (mkdir -p "
+                f"{shlex.quote(str(path.parent))}), or give another place."
             )
         if not os.access(folder, os.W_OK | os.X_OK):
             raise ArtefactError(f"{option} {path}: the folder {path.parent} cannot be written to by you.")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -32,8 +33,8 @@ def require_no_erasure(run_dir: Path) -> None:
     """
     if (run_dir / UNFINISHED_ERASURE).exists():
         raise ArtefactError(
-            f"an erasure of records from {run_dir} was interrupted. Run `chartdistill erase {run_dir} --yes` first: it "
-            "goes on with what was begun."
+            f"an erasure of records from {run_dir} was interrupted. Run `chartdistill erase "
+            f"{shlex.quote(str(run_dir))} --yes` first: it goes on with what was begun."
         )
 
 

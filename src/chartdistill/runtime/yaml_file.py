@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -89,7 +90,7 @@ def require_kind(path: Path, values: dict[str, Any], wanted: str) -> None:
         return
     for kind, (keys, remedy) in _KINDS.items():
         if kind != wanted and keys & values.keys():
-            raise ConfigError(f"{path} is {kind}, not {wanted}. Instead: {remedy.format(path=path)}")
+            raise ConfigError(f"{path} is {kind}, not {wanted}. Instead: {remedy.format(path=shlex.quote(str(path)))}")
 
 
 def checked(kind: type[ModelT], values: dict[str, Any], path: Path) -> ModelT:
