@@ -6,8 +6,8 @@
 # RUN_DIR must lie on a file system that all nodes see. Nodes need no network but that one.
 set -euo pipefail
 
-if [ -z "${SLURM_JOB_ID:-}" ]; then
-    # On the login node: submit the three jobs, each after the one before.
+if [ -z "${SLURM_JOB_ID:-}" ] || [ -z "${STEP:-}" ]; then
+    # On the login node, or in an allocation (salloc): submit the three jobs, each after the one before.
     : "${CONFIG:?name a config: CONFIG=configs/gpu-80gb.yaml}" "${RUN_DIR:?name a run folder on a shared file system}"
     shards=${SHARDS:-4}
     export CONFIG RUN_DIR RECORDS=${RECORDS:-} SHARDS=$shards

@@ -61,9 +61,11 @@ def said_by(cluster: Path, script: str, *arguments: str, **environment: str) -> 
     return (cluster / "said").read_text().splitlines()
 
 
-def test_the_array_is_submitted_between_prepare_and_the_rest(cluster: Path) -> None:
+@pytest.mark.parametrize("allocation", [{}, {"SLURM_JOB_ID": "9"}])
+def test_the_array_is_submitted_between_prepare_and_the_rest(cluster: Path, allocation: dict[str, str]) -> None:
+    """Also from inside an allocation, as `salloc` gives a shell."""
     wanted = {"CONFIG": "configs/gpu-80gb.yaml", "RUN_DIR": "/shared/run", "SHARDS": "6", "GPUS_PER_NODE": "2"}
-    prepare, label, rest = said_by(cluster, "slurm_label.sh", **wanted)
+    prepare, label, rest = said_by(cluster, "slurm_label.sh", **wanted, **allocation)
     assert prepare.startswith("sbatch STEP=prepare") and "--dependency" not in prepare and "--gres" not in prepare
     assert label.startswith("sbatch STEP=label SHARDS=6")
     assert "--dependency=afterok:1 --array=0-5 --gres=gpu:2" in label
