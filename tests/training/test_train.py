@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 import yaml
 
+from chartdistill.command_line import build_parser
 from chartdistill.config import Run, load_run
 from chartdistill.erasure.erase import erase
 from chartdistill.errors import ArtefactError, ConfigError, TrainingError
@@ -30,7 +32,7 @@ from chartdistill.schema import Label, Record, Split, TopLogprobs, TrainExample
 from chartdistill.training import TrainOptions
 from chartdistill.training.examples import check_lengths, read_examples
 from chartdistill.training.packing import Branch, Example
-from chartdistill.training.train import _begin, train
+from chartdistill.training.train import _begin, main, train
 from places import ROOT
 
 TASKS = ("medication", "diagnosis")
@@ -417,3 +419,18 @@ def test_a_teacher_with_other_tokens_is_refused_before_an_adapter_goes(
     with pytest.raises(TrainingError, match=said):
         train(load_run(tmp_path / "run.yaml"), silent)
     assert (run.dir / "adapter/adapter_model.safetensors").exists() and read_manifest(run.dir / "adapter")
+
+
+@pytest.mark.parametrize("run_dir", [[], ["runs/mine"]])
+def test_launched_by_hand_it_is_the_verb_that_notes_what_the_student_was_trained_for(
+    run_dir: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`predict -`, `serve` and `export` need that note (run.json)."""
+    became: list[list[str]] = []
+    monkeypatch.setattr("os.execv", lambda program, command: became.append([program, *command]))
+    main(["config.yaml", *run_dir])
+    [[program, *command]] = became
+    assert program == command[0] == sys.executable and command[1:3] == ["-m", "chartdistill"]
+    verb = build_parser().parse_args(command[3:])
+    assert (verb.command, str(verb.config), verb.quiet) == ("train", "config.yaml", True)
+    assert verb.run_dir == (Path(run_dir[0]) if run_dir else None)

@@ -15,28 +15,24 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chartdistill.config import Run, load_run
+from chartdistill.config import Run
 from chartdistill.engines import require_answer_place
-from chartdistill.errors import ArtefactError, ChartDistillError, ConfigError, TrainingError
+from chartdistill.errors import ArtefactError, ConfigError, TrainingError
 from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.prompting.worked_examples import example_turns
-from chartdistill.runtime import privacy
 from chartdistill.runtime.model_folder import context_tokens, load_tokenizer
-from chartdistill.runtime.processes import end_with_launcher
-from chartdistill.runtime.progress import ProgressCallback, StageBar
+from chartdistill.runtime.progress import ProgressCallback
 from chartdistill.runtime.run_folder import (
     begin,
     fingerprint,
     finished,
     make_folder,
-    private_umask,
     require_manifest,
     unfinish,
     versions_of,
     write_manifest,
     write_text,
 )
-from chartdistill.runtime.run_locks import lock
 from chartdistill.runtime.tombstones import Tombstones
 from chartdistill.training.adapter import BaseName
 from chartdistill.training.compiled import compile_errors
@@ -258,24 +254,17 @@ def _wait_for_all() -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point of `accelerate launch -m chartdistill.training.train CONFIG [RUN_DIR]`; exit codes: errors.py."""
+    """Entry point of `accelerate launch -m chartdistill.training.train CONFIG [RUN_DIR]`: this process becomes that of
+    the verb `train`, which also writes down what the student was trained for."""
     parser = argparse.ArgumentParser(
         prog="python -m chartdistill.training.train", description="The verb `train`, as `accelerate launch` starts it."
     )
     parser.add_argument("config", type=Path, metavar="CONFIG", help="a YAML file, see configs/")
     parser.add_argument("run_dir", type=Path, nargs="?", metavar="RUN_DIR", help="instead of the config's run_dir")
     arguments = parser.parse_args(argv)
-    end_with_launcher()
-    private_umask()
-    try:
-        run = load_run(arguments.config, run_dir=arguments.run_dir)
-        privacy.enforce(run.config.privacy.allowed_hosts)
-        # The first process holds the folder for all of them.
-        with lock(run.dir) if _first_process() else nullcontext(), StageBar("train", unit="steps") as bar:
-            train(run, bar)
-    except ChartDistillError as error:
-        print(f"chartdistill: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+    run_dir = [] if arguments.run_dir is None else ["--run-dir", str(arguments.run_dir)]
+    verb = [sys.executable, "-m", "chartdistill", "train", str(arguments.config), *run_dir, "--quiet"]
+    os.execv(sys.executable, verb)
 
 
 if __name__ == "__main__":
