@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from chartdistill.errors import TrainingError
 from chartdistill.training import TrainOptions
 from chartdistill.training.rows import Rows, check_rows, choose_rows
 from training_shapes import make_example, make_model
@@ -21,7 +22,9 @@ def test_auto_leaves_varlen_where_it_does_not_compute_and_says_why() -> None:
     assert rows == Rows("split", True, 0)
     assert sharing["form"] == "split" and sharing["not_varlen"]
     assert sharing["first_step_difference"] < 1e-4
-    with pytest.raises((RuntimeError, ImportError)):
+    with pytest.raises(
+        TrainingError, match=r"train\.attention is varlen, which does not run here: .* Set it to auto\."
+    ):
         check_rows(make_model("llama"), Rows("varlen", True, 0), EXAMPLES, TrainOptions(attention="varlen"), {})
 
 

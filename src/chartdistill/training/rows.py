@@ -72,7 +72,7 @@ def check_rows(
     it right, take `split`. What was found goes into `sharing`.
 
     Raises:
-        TrainingError: packed rows do not give what plain rows give.
+        TrainingError: packed rows do not give what plain rows give, or cannot be computed on this machine.
     """
     if rows.form == "plain":
         return rows
@@ -81,14 +81,31 @@ def check_rows(
         try:
             sharing["first_step_difference"] = self_check(model, some, rows.form, rows.shared, rows.pad_id)
         except (TrainingError, RuntimeError, ImportError) as error:
-            if isinstance(error, MemoryError) or "out of memory" in str(error):
+            if _is_memory(error):
                 raise
             rows = replace(rows, form="split")
-            sharing |= {"form": "split", "not_varlen": str(error).splitlines()[0][:200]}
+            sharing |= {"form": "split", "not_varlen": _first_line(error)}
         else:
             return rows
-    sharing["first_step_difference"] = self_check(model, some, rows.form, rows.shared, rows.pad_id)
+    try:
+        sharing["first_step_difference"] = self_check(model, some, rows.form, rows.shared, rows.pad_id)
+    except TrainingError:
+        raise
+    except (RuntimeError, ImportError) as error:
+        if options.attention == "auto" or options.compile or _is_memory(error):  # whose errors others put into words
+            raise
+        raise TrainingError(
+            f"train.attention is {options.attention}, which does not run here: {_first_line(error)} Set it to auto."
+        ) from error
     return rows
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+def _is_memory(error: Exception) -> bool:
+    return "out of memory" in str(error) or "can't allocate memory" in str(error)
 
 
 def _has_varlen(model: Any) -> bool:
