@@ -20,14 +20,14 @@ from transformers import Trainer, TrainerControl, TrainerState
 import training_worker
 from chartdistill.errors import ArtefactError, TrainingError
 from chartdistill.training import LoraOptions, TrainOptions
-from chartdistill.training.adapter import save_adapter
-from chartdistill.training.callbacks import LogCallback, StopCallback
+from chartdistill.training.adapter import best_path, save_adapter
+from chartdistill.training.callbacks import LogCallback, StopCallback, best_validation
 from chartdistill.training.losses import micro_batch_loss
 from chartdistill.training.memory import memory_errors
 from chartdistill.training.model import load_model
 from chartdistill.training.packing import Example, collate
 from chartdistill.training.self_check import self_check
-from chartdistill.training.trainer import LoraTrainer, Rows, Score, run_training
+from chartdistill.training.trainer import LoraTrainer, Rows, Score, _to_take_up, run_training
 from places import MATERIAL
 from training_shapes import make_example, make_model
 
@@ -132,6 +132,55 @@ def test_the_best_adapter_is_kept(tiny_model: Path, tmp_path: Path) -> None:
     _, last = run(tiny_model, tmp_path / "b", options.model_copy(update={"keep": "last"}), validation=EXAMPLES,
                   score=worse_each_time())  # fmt: skip
     assert last["kept_step"] == 9
+
+
+def test_the_best_adapter_is_that_of_the_validations_that_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed behind a validation and before its checkpoint, a run makes that validation again; on a card, or with other
+    processes, it may come out otherwise."""
+
+    def trainer_at(step: int, history: list[dict[str, Any]]) -> LoraTrainer:
+        one = object.__new__(LoraTrainer)
+        one.model, one.options, one.score = torch.nn.Linear(1, 1), options_of(), None
+        one.args, one.control = SimpleNamespace(output_dir=str(tmp_path)), None
+        one.callback_handler = SimpleNamespace(on_evaluate=lambda *_: None)
+        one.state = TrainerState(global_step=step, log_history=history)
+        return one
+
+    def validate(one: LoraTrainer, loss: float) -> None:
+        monkeypatch.setattr(LoraTrainer, "_validation_loss", lambda self: loss)
+        monkeypatch.setattr(LoraTrainer, "tensors", lambda self: {"w": torch.tensor([loss])})
+        one.evaluate()
+
+    monkeypatch.setattr(Trainer, "_save_checkpoint", lambda *_: None)
+    monkeypatch.setattr(LoraTrainer, "is_world_process_zero", lambda self: True)
+    monkeypatch.setattr(
+        LoraTrainer, "log", lambda self, row: self.state.log_history.append(row | {"step": self.state.global_step})
+    )
+    first = trainer_at(5, [])
+    validate(first, 1.0)
+    first._save_checkpoint(None, None)
+    in_checkpoint = list(first.state.log_history)
+    validate(trainer_at(10, list(in_checkpoint)), 0.9)  # and is killed
+    again = trainer_at(10, in_checkpoint)
+    validate(again, 1.1)
+    again._save_checkpoint(None, None)
+    kept = best_validation(again.state.log_history)
+    assert kept is not None and kept["step"] == 5
+    assert load_file(best_path(tmp_path, 5))["w"].item() == 1.0
+    assert [path.name for path in tmp_path.iterdir()] == [best_path(tmp_path, 5).name]
+
+
+def test_a_checkpoint_without_the_best_adapter_before_it_is_not_taken_up(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoint-8"
+    checkpoint.mkdir()
+    history = [{"step": 5, "eval_loss": 1.0}, {"step": 8, "loss": 2.0}]
+    (checkpoint / "trainer_state.json").write_text(json.dumps({"log_history": history}))
+    assert _to_take_up(tmp_path, options_of()) is None
+    assert _to_take_up(tmp_path, options_of(keep="last")) == checkpoint
+    best_path(tmp_path, 5).touch()
+    assert _to_take_up(tmp_path, options_of()) == checkpoint
 
 
 def test_training_stops_when_validations_get_worse(tiny_model: Path, tmp_path: Path) -> None:

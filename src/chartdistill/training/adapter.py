@@ -10,7 +10,11 @@ from typing import Any
 
 from chartdistill.runtime.run_folder import disk_errors
 
-BEST = "best.safetensors"
+
+def best_path(folder: Path, step: int | str) -> Path:
+    """Where the adapter of the validation of a step stands, which was the best until then. Each has a file of its own:
+    a run that is killed before its next checkpoint goes back to one that knows only those before."""
+    return folder / f"best-{step}.safetensors"
 
 
 def adapter_tensors(model: Any, full_state: dict[str, Any] | None = None) -> dict[str, Any]:

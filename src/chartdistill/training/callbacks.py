@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,15 @@ def is_better(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
         return row.get("eval_joint_f1", 0.0), -row["eval_loss"]
 
     return rank(one) > rank(other)
+
+
+def best_validation(history: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The row of the best validation, of equal ones the first; None where there was none."""
+    best: Mapping[str, Any] | None = None
+    for row in history:
+        if "eval_loss" in row and (best is None or is_better(row, best)):
+            best = row
+    return best
 
 
 class LogCallback(TrainerCallback):  # type: ignore[misc]

@@ -6,7 +6,7 @@ import contextlib
 import json
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -17,15 +17,22 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 from chartdistill.errors import TrainingError
 from chartdistill.runtime.run_folder import disk_errors, make_folder
 from chartdistill.training.adapter import (
-    BEST,
     BaseName,
     adapter_tensors,
+    best_path,
     load_tensors,
     put_tensors,
     save_adapter,
     save_tensors,
 )
-from chartdistill.training.callbacks import CheckCallback, EndCallback, LogCallback, StopCallback, is_better
+from chartdistill.training.callbacks import (
+    CheckCallback,
+    EndCallback,
+    LogCallback,
+    StopCallback,
+    best_validation,
+    is_better,
+)
 from chartdistill.training.losses import micro_batch_loss
 from chartdistill.training.memory import memory_errors
 from chartdistill.training.model import compute_dtype
@@ -58,10 +65,9 @@ class LoraTrainer(Trainer):  # type: ignore[misc]
         options: TrainOptions,
         rows: Rows,
         score: Score | None,
-        best: Path,
         on_policy: OnPolicy | None = None,
     ) -> None:
-        self.options, self.rows, self.score, self.best, self.on_policy = options, rows, score, best, on_policy
+        self.options, self.rows, self.score, self.on_policy = options, rows, score, on_policy
         self.train_examples, self.validation_examples = train, validation
         super().__init__(model=model, args=args, train_dataset=list(train), eval_dataset=list(validation) or None)
 
@@ -94,13 +100,18 @@ class LoraTrainer(Trainer):  # type: ignore[misc]
         super()._run_epoch(**epoch)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """As the Trainer does.
+        """As the Trainer does; adapters of earlier validations, to which nobody goes back from here on, are removed.
 
         Raises:
             ArtefactError: the disk is full, or the folder cannot be written.
         """
-        with disk_errors(Path(self.args.output_dir)):
+        folder = Path(self.args.output_dir)
+        with disk_errors(folder):
             super()._save_checkpoint(model, trial)
+            kept = best_validation(self.state.log_history)
+            if kept is not None and self.is_world_process_zero():
+                for path in set(folder.glob(best_path(folder, "*").name)) - {best_path(folder, kept["step"])}:
+                    path.unlink()
 
     def floating_point_ops(self, inputs: Any) -> int:
         return 0  # transformers' formula would count a shared record as it counts a separate one
@@ -228,7 +239,7 @@ class LoraTrainer(Trainer):  # type: ignore[misc]
         if self.options.keep == "best" and all(is_better(metrics, row) for row in earlier):
             tensors = self.tensors()
             if self.is_world_process_zero():
-                save_tensors(self.best, tensors)
+                save_tensors(best_path(Path(self.args.output_dir), self.state.global_step), tensors)
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
@@ -283,8 +294,7 @@ def run_training(
     total = max(1, math.ceil(math.ceil(len(train) / options.records_per_step) * options.epochs))
     arguments = _arguments(options, folder, total, bool(validation))
     arguments._n_gpu = min(arguments.n_gpu, 1)  # several GPUs are used by several processes, never by DataParallel
-    best = folder / "checkpoints" / BEST
-    trainer = LoraTrainer(model, arguments, train, validation, options, rows, score, best, on_policy)
+    trainer = LoraTrainer(model, arguments, train, validation, options, rows, score, on_policy)
     trainer.remove_callback(PrinterCallback)
     show = getattr(progress, "show", None)  # a bar shows the loss; a plain function does not
     trainer.add_callback(LogCallback(folder, options.tensorboard, lambda done: progress(done, total), show))
@@ -293,12 +303,10 @@ def run_training(
         trainer.add_callback(CheckCallback(lambda: setattr(trainer, "rows", check(trainer.callable_model))))
     if options.stop_after_worse is not None:
         trainer.add_callback(StopCallback(options.stop_after_worse))
-    resume = last_checkpoint(folder / "checkpoints")
-    if resume is None:
-        best.unlink(missing_ok=True)
+    resume = _to_take_up(folder / "checkpoints", options)
     with memory_errors(options):
         trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
-    return _finish(trainer, folder, best, base)
+    return _finish(trainer, folder, base)
 
 
 def _arguments(options: TrainOptions, folder: Path, total: int, has_validation: bool) -> Any:
@@ -342,9 +350,19 @@ def last_checkpoint(folder: Path) -> Path | None:
     return None
 
 
-def _finish(trainer: LoraTrainer, folder: Path, best: Path, base: BaseName | None) -> dict[str, Any]:
+def _to_take_up(folder: Path, options: TrainOptions) -> Path | None:
+    """The newest whole checkpoint, if the best adapter before it is there, too."""
+    newest = last_checkpoint(folder)
+    if newest is None or options.keep == "last":
+        return newest
+    state = json.loads((newest / "trainer_state.json").read_text(encoding="utf-8"))
+    best = best_validation(state["log_history"])
+    return newest if best is None or best_path(folder, best["step"]).exists() else None
+
+
+def _finish(trainer: LoraTrainer, folder: Path, base: BaseName | None) -> dict[str, Any]:
     history = trainer.state.log_history
-    validations = [row for row in history if "eval_loss" in row]
+    chosen = best_validation(history) if trainer.options.keep == "best" else None
     losses = [row["loss"] for row in history if "loss" in row]
     facts: dict[str, Any] = {
         "steps": trainer.state.global_step,
@@ -355,13 +373,10 @@ def _finish(trainer: LoraTrainer, folder: Path, best: Path, base: BaseName | Non
     if trainer.on_policy is not None:
         facts["on_policy"] = own_answers_by_epoch([row for row in history if "own" in row])
     tensors = trainer.tensors()
-    if trainer.options.keep == "best" and validations:
-        chosen = validations[0]
-        for row in validations[1:]:
-            chosen = row if is_better(row, chosen) else chosen
+    if chosen is not None:
         facts |= {"kept_step": chosen["step"], "kept_validation": _numbers(chosen)}
         trainer.accelerator.wait_for_everyone()
-        tensors = load_tensors(best)
+        tensors = load_tensors(best_path(folder / "checkpoints", chosen["step"]))
         if not trainer.is_fsdp_enabled:
             put_tensors(trainer.accelerator.unwrap_model(trainer.model), tensors)
     if trainer.is_world_process_zero():
@@ -371,5 +386,5 @@ def _finish(trainer: LoraTrainer, folder: Path, best: Path, base: BaseName | Non
     return facts
 
 
-def _numbers(row: dict[str, Any]) -> dict[str, float]:
+def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
     return {name.removeprefix("eval_"): value for name, value in row.items() if name.startswith("eval_")}
