@@ -12,6 +12,7 @@ import yaml
 from chartdistill.config import load_run, load_task
 from chartdistill.errors import ConfigError, InputError, ModelError
 from chartdistill.run_config import RunConfig
+from chartdistill.run_file import derive
 from demo_config import written
 from places import ROOT
 
@@ -300,3 +301,15 @@ def test_a_key_that_stands_twice_is_refused_with_both_lines(tmp_path: Path) -> N
     path.write_text("teacher: {model: a, model: b}", encoding="utf-8")
     with pytest.raises(ConfigError, match="`model` stands twice, first in line 1"):
         load_run(path)
+
+
+def test_a_config_made_of_a_run_finds_the_charts_that_records_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of a round: its `config.yaml` lies elsewhere than the config it is made of."""
+    (tmp_path / "charts").mkdir()
+    monkeypatch.chdir(tmp_path)
+    run = load_run(ROOT / "configs/demo.yaml", Path("charts"), Path("runs/mine"))
+    made = load_run(derive(run, tmp_path / "runs/mine/rounds/1", {"rounds": 0}))
+    [source] = made.config.records
+    assert source.model_dump()["path"] == tmp_path / "charts"

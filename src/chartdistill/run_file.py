@@ -5,6 +5,7 @@ without config and tasks (written by `train`, read by `Reader`); and the config 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,9 @@ def derive(run: Run, folder: Path, changes: Mapping[str, Any]) -> Path:
     for section, change in changes.items():
         values[section] = {**values[section], **change} if isinstance(change, dict) else change
     values["run_dir"] = str(folder.resolve())
+    for source in values["records"]:
+        if "path" in source:  # that of --records is relative to the current folder
+            source["path"] = os.path.abspath(source["path"])
     values["tasks"] = [str((run.base / task).resolve()) for task in run.config.tasks]
     if run.config.vocabulary is not None:
         values["vocabulary"] = str((run.base / run.config.vocabulary).resolve())
