@@ -13,6 +13,7 @@ from chartdistill.doctor.machine import parse_cards
 from chartdistill.doctor.shipped import CONFIGS, PLANNED_FOR, pick
 from chartdistill.new_config.answers import ask_all
 from chartdistill.new_config.config_text import new_config, split_sections
+from chartdistill.runtime.yaml_file import CLONE
 from init_answers import charts, gold, options
 
 SHIPPED = ("cpu-smollm2", *PLANNED_FOR)
@@ -59,6 +60,9 @@ def test_each_option_of_the_config_is_explained(shipped: str, tmp_path: Path) ->
     lines = made_from(shipped, tmp_path).splitlines()
     options = [number for number, line in enumerate(lines) if re.match(r"\w+:", line)]
     assert len(options) >= 9
+    prose = " ".join(line.removeprefix("# ") for line in lines)
+    [named] = re.findall(r"each option is explained in (\S+),", prose)
+    assert "class RunConfig" in (CLONE / named).read_text()
     for number in options:
         assert lines[number - 1].startswith("# "), f"{lines[number]} has no line above it that explains it"
 

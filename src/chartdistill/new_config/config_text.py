@@ -94,7 +94,8 @@ def _head(answers: Answers, shipped: str) -> str:
     return (
         _comment(
             f"Made by `chartdistill init` from {source} ({answers.hardware.reason}). Yours to edit: what stands under "
-            "each option is explained in src/chartdistill/config.py, and a mistake is answered with what is allowed."
+            "each option is explained in src/chartdistill/run_config.py, and a mistake is answered with what is "
+            "allowed."
         )
         + "#   chartdistill doctor FILE     will it run here?\n"
         + "#   chartdistill run FILE        prepare, label, curate, train, evaluate, report\n#\n"
