@@ -23,6 +23,9 @@ def test_connections_to_other_machines_are_refused_by_name_and_address() -> None
         socket.getaddrinfo("example.invalid", 443)
     with pytest.raises(OSError, match="charts may not leave"):  # urllib wraps it
         urllib.request.urlopen("http://example.invalid/")
+    for flags in (0, socket.NI_NAMEREQD):
+        with pytest.raises(PrivacyError, match="charts may not leave"):
+            socket.getnameinfo((ELSEWHERE, 443), flags)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagram, pytest.raises(PrivacyError):
         datagram.sendto(b"x", (ELSEWHERE, 53))
 

@@ -76,8 +76,8 @@ def _install() -> None:
 
 
 def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
-    if event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
-        address = arguments[1]
+    if event in ("socket.connect", "socket.sendto", "socket.sendmsg", "socket.getnameinfo"):
+        address = arguments[-1]  # getnameinfo, which asks a name server who that is, has no socket before it
         host = address[0] if isinstance(address, tuple) and address else None
     elif event in ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"):
         host = arguments[0]
