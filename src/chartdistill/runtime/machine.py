@@ -71,6 +71,8 @@ def nvidia_smi(query: str) -> list[list[str]]:
         answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     except subprocess.TimeoutExpired:
         raise EngineError("nvidia-smi does not answer in 60 s: the driver hangs. See `dmesg`, reboot.") from None
+    except OSError as error:
+        raise EngineError(f"nvidia-smi cannot be started: {error.strerror}. Repair the NVIDIA driver.") from None
     if answer.returncode == 6 or "No devices were found" in answer.stdout:
         return []
     if answer.returncode:
