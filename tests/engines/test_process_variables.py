@@ -79,7 +79,7 @@ def test_an_engine_computes_with_the_threads_it_is_told(monkeypatch: pytest.Monk
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.delenv("CHARTDISTILL_CPU_THREADS", raising=False)
     allowed = os.sched_getaffinity(0)
-    assert num_cores() == len(allowed)
+    assert 1 <= num_cores() <= len(allowed)  # fewer where a control group has time for fewer
     try:
         os.sched_setaffinity(0, {min(allowed)})
         assert num_cores() == 1

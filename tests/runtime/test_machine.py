@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from chartdistill.runtime.machine import cpu_model, machine_facts, ram_bytes
+from chartdistill.runtime.machine import cpu_model, machine_facts, num_cores, ram_bytes
 from chartdistill.runtime.run_folder import make_folder, write_manifest
 
 SMI = """#!/bin/sh
@@ -82,3 +82,31 @@ def test_the_memory_of_a_job_is_what_its_control_groups_leave_it(
     assert ram_bytes(own, groups) == whole
     (groups / folder / name).write_text("1073741824\n")
     assert ram_bytes(own, groups) == 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("said", "files", "cores"),
+    [
+        ("0::/\n", {"cpu.max": "100000 100000\n"}, 1),  # docker run --cpus 1
+        ("0::/\n", {"cpu.max": "50000 100000\n"}, 1),
+        (
+            "0::/user.slice/job\n",
+            {"user.slice/job/cpu.max": "max 100000\n", "user.slice/cpu.max": "100000 100000\n"},
+            1,
+        ),
+        ("2:cpu,cpuacct:/job\n", {"cpu/job/cpu.cfs_quota_us": "100000\n", "cpu/job/cpu.cfs_period_us": "100000\n"}, 1),
+        ("2:cpu,cpuacct:/job\n", {"cpu/job/cpu.cfs_quota_us": "-1\n", "cpu/job/cpu.cfs_period_us": "100000\n"}, 8),
+        ("0::/\n", {"cpu.max": "900000 100000\n"}, 8),
+    ],
+)
+def test_cores_are_those_that_a_control_group_has_time_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, files: dict[str, str], cores: int
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(8)))
+    own, groups = tmp_path / "cgroup", tmp_path / "groups"
+    assert num_cores(own, groups) == 8
+    own.write_text(said)
+    for name, text in files.items():
+        (groups / name).parent.mkdir(parents=True, exist_ok=True)
+        (groups / name).write_text(text)
+    assert num_cores(own, groups) == cores

@@ -32,7 +32,7 @@ from chartdistill.schema import Label, Record, Split, TopLogprobs, TrainExample
 from chartdistill.training import TrainOptions
 from chartdistill.training.examples import check_lengths, read_examples
 from chartdistill.training.packing import Branch, Example
-from chartdistill.training.train import _begin, main, train
+from chartdistill.training.train import _begin, _compute_on_own_cores, main, train
 from places import ROOT
 
 TASKS = ("medication", "diagnosis")
@@ -434,3 +434,20 @@ def test_launched_by_hand_it_is_the_verb_that_notes_what_the_student_was_trained
     verb = build_parser().parse_args(command[3:])
     assert (verb.command, str(verb.config), verb.quiet) == ("train", "config.yaml", True)
     assert verb.run_dir == (Path(run_dir[0]) if run_dir else None)
+
+
+def test_a_container_with_the_time_of_few_cores_has_as_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("chartdistill.training.train.num_cores", lambda: 2)
+    before = torch.get_num_threads()
+    try:
+        for given, taken in ((3, 2), (1, 1)):
+            torch.set_num_threads(given)
+            _compute_on_own_cores()
+            assert torch.get_num_threads() == taken
+        monkeypatch.setenv("OMP_NUM_THREADS", "3")
+        torch.set_num_threads(3)
+        _compute_on_own_cores()
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

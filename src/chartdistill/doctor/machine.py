@@ -18,7 +18,7 @@ from chartdistill.doctor.check import Check
 from chartdistill.engines import OpenAIEngine, VllmEngine, num_cards
 from chartdistill.errors import ConfigError, EngineError
 from chartdistill.run_config import RunConfig
-from chartdistill.runtime.machine import GIB, nvidia_smi, ram_bytes
+from chartdistill.runtime.machine import GIB, num_cores, nvidia_smi, ram_bytes
 
 MIB = 1 << 20
 OLDEST_DRIVER = {12: "525.60.13", 13: "580.65.06"}
@@ -196,7 +196,7 @@ def check_hardware(planned: list[Card] | None, share: float) -> tuple[list[Card]
         return [], [Check("hardware", "no", str(error), "repair the driver, or plan with --cards")]
     sliced = "MIG-" in os.environ.get("CUDA_VISIBLE_DEVICES", "") and driver_version() is not None
     if not cards and not sliced:
-        found = f"no CUDA card; CPU with {os.cpu_count()} cores and {ram_bytes() / GIB:.0f} GiB of memory"
+        found = f"no CUDA card; CPU with {num_cores()} cores and {ram_bytes() / GIB:.0f} GiB of memory"
         return [], [Check("hardware", "ok", found)]
     checks = list(_driver())
     if all(check.state != "no" for check in checks):

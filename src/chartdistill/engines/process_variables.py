@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from chartdistill.runtime import machine
 from chartdistill.runtime.cuda_toolkit import find_nvcc
 
 DEEP_GEMM = ("VLLM_USE_DEEP_GEMM", "VLLM_MOE_USE_DEEP_GEMM")
@@ -34,7 +35,7 @@ def cuda_variables() -> dict[str, str]:
 def num_cores() -> int:
     """CPU cores that this process may use."""
     given = os.environ.get(THREADS_GIVEN, "")
-    return int(given) if given.isdigit() and int(given) else len(os.sched_getaffinity(0))
+    return int(given) if given.isdigit() and int(given) else machine.num_cores()
 
 
 @contextmanager

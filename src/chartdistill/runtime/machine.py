@@ -7,6 +7,7 @@ no user, no serial number or address.
 from __future__ import annotations
 
 import functools
+import math
 import os
 import platform
 import shutil
@@ -20,10 +21,13 @@ from chartdistill.errors import EngineError
 GIB = 1 << 30
 
 
-def ram_bytes(own: Path = Path("/proc/self/cgroup"), groups: Path = Path("/sys/fs/cgroup")) -> int:
+_OWN, _GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+
+
+def ram_bytes(own: Path = _OWN, groups: Path = _GROUPS) -> int:
     """Memory this process may use: the machine's, or that of a control group it is in, if that is less."""
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    for path in _limits(own, groups):
+    for path in _limits(own, groups, "memory", ("memory.max", "memory.limit_in_bytes")):
         try:
             limit = path.read_text(encoding="ascii").strip()
         except OSError:
@@ -33,25 +37,41 @@ def ram_bytes(own: Path = Path("/proc/self/cgroup"), groups: Path = Path("/sys/f
     return total
 
 
-def _limits(own: Path, groups: Path) -> Iterator[Path]:
+def num_cores(own: Path = _OWN, groups: Path = _GROUPS) -> int:
+    """CPU cores this process may use: those it may run on, or as many as a control group it is in has time for, if that
+    is less (`docker run --cpus 2` withholds no core, but threads on all of them would stand still most of the time)."""
+    cores = len(os.sched_getaffinity(0))
+    for path in _limits(own, groups, "cpu", ("cpu.max", "cpu.cfs_quota_us")):
+        try:
+            quota, *period = path.read_text(encoding="ascii").split()
+            each = period[0] if period else path.with_name("cpu.cfs_period_us").read_text(encoding="ascii")
+            if quota.isdigit():
+                cores = min(cores, max(1, math.ceil(int(quota) / int(each))))
+        except (OSError, ValueError, ZeroDivisionError):
+            continue
+    return cores
+
+
+def _limits(own: Path, groups: Path, controller: str, names: tuple[str, str]) -> Iterator[Path]:
     """Files that may hold a limit: of the groups' root, which is a container's own, then of the groups that a system
     without containers puts a process into (a Slurm job, a systemd unit), from the innermost out.
 
     Args:
         own: names the process's groups, a line each: number:controllers:path. Version 2 has no controllers.
         groups: where they are mounted.
+        names: of the file, in version 2 and in version 1.
     """
-    yield groups / "memory.max"
-    yield groups / "memory" / "memory.limit_in_bytes"
+    yield groups / names[0]
+    yield groups / controller / names[1]
     try:
         lines = own.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
         return
     for line in lines:
         _, controllers, place = line.split(":", 2)
-        if controllers and "memory" not in controllers.split(","):
+        if controllers and controller not in controllers.split(","):
             continue
-        root, name = (groups / "memory", "memory.limit_in_bytes") if controllers else (groups, "memory.max")
+        root, name = (groups / controller, names[1]) if controllers else (groups, names[0])
         folder = root / place.lstrip("/")
         while folder != root and ".." not in folder.parts:
             yield folder / name
@@ -87,7 +107,7 @@ def machine_facts() -> dict[str, Any]:
     `os`, `python`."""
     return {
         "cpu": cpu_model(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": num_cores(),
         "memory_gib": round(ram_bytes() / GIB, 1),
         "cards": _cards(),
         "os": _system(),

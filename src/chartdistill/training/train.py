@@ -20,6 +20,7 @@ from chartdistill.engines import require_answer_place
 from chartdistill.errors import ArtefactError, ConfigError, TrainingError
 from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.prompting.worked_examples import example_turns
+from chartdistill.runtime.machine import num_cores
 from chartdistill.runtime.model_folder import context_tokens, load_tokenizer
 from chartdistill.runtime.progress import ProgressCallback
 from chartdistill.runtime.run_folder import (
@@ -75,6 +76,7 @@ def train(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     )
     if (done := finished(folder, mark)) is not None:
         return done
+    _compute_on_own_cores()
     require_answer_place(builder)
     run.require_usable_adapter()
     # All that can be refused is, before the adapter that is there goes.
@@ -235,6 +237,15 @@ def _drop_stale(folder: Path, mark: str) -> None:
                 "files may be another user's), then run the same command."
             )
         write_text(stamp, form)
+
+
+def _compute_on_own_cores() -> None:
+    """torch takes a thread for each core it may run on, also in a container that has the time of fewer. What the user
+    has set stays."""
+    import torch
+
+    if "OMP_NUM_THREADS" not in os.environ and num_cores() < torch.get_num_threads():
+        torch.set_num_threads(num_cores())
 
 
 def _silent(done: int, total: int | None = None, tokens: int = 0) -> None:
