@@ -313,3 +313,9 @@ def test_a_config_made_of_a_run_finds_the_charts_that_records_named(
     made = load_run(derive(run, tmp_path / "runs/mine/rounds/1", {"rounds": 0}))
     [source] = made.config.records
     assert source.model_dump()["path"] == tmp_path / "charts"
+
+
+@pytest.mark.parametrize(("section", "seed"), [("train", -1), ("train", 1 << 32), ("evaluate", -1)])
+def test_a_seed_that_no_generator_takes_is_refused_before_any_work(tmp_path: Path, section: str, seed: int) -> None:
+    with pytest.raises(ConfigError, match=rf"{section}\.seed: .*\(got {seed}\)"):
+        load_run(written(tmp_path, lambda values: values.setdefault(section, {}).update(seed=seed)))

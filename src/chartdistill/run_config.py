@@ -107,7 +107,7 @@ class EvaluateOptions(_Section):
     """Ask the student about the validation records, too, to learn how sure its items are (calibration.json)."""
     bootstrap_resamples: int = Field(default=2000, ge=100)
     """Resamples of the record clusters behind each interval."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     interventions: InterventionOptions = InterventionOptions()
     """Held-out records asked again in changed form, to see what an answer hangs on; `records: 0` for none."""
 

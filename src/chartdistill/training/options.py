@@ -130,7 +130,7 @@ class TrainOptions(BaseModel):
     """How often, spread over the run, its state is saved; a killed run goes on from the last one."""
     tensorboard: bool = False
     """Also write the numbers of training_log.jsonl as TensorBoard events under adapter/tensorboard."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=1 << 32)
 
     @model_validator(mode="after")
     def _four_bits_stay_whole(self) -> Self:
