@@ -37,13 +37,14 @@ def row(key: str, failure: str | None = None) -> Prediction:
     )
 
 
-@pytest.mark.parametrize("library", ["safetensors", "tokenizers", "python"])
+@pytest.mark.parametrize("library", ["safetensors", "tokenizers", "torch", "python"])
 def test_a_full_disk_is_said_whatever_library_writes(tmp_path: Path, library: str) -> None:
     writes = {
         "safetensors": "import numpy; from safetensors.numpy import save_file; "
         "write = lambda: save_file({'a': numpy.zeros(9999)}, path)",
         "tokenizers": "from tokenizers import Tokenizer, models; "
         "write = lambda: Tokenizer(models.WordLevel({f'w{i}': i for i in range(9999)}, 'w0')).save(path)",
+        "torch": "import torch; write = lambda: torch.save({'a': torch.zeros(9999)}, path)",
         "python": "write = lambda: open(path, 'wb', 0).write(bytes(99999)) == 99999 or open(path, 'ab', 0).write(b'x')",
     }
     code = (

@@ -74,9 +74,11 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 
 def _errno_of(error: Exception) -> int | None:
-    """Libraries in Rust (safetensors, tokenizers) raise no OSError, and give its number in words."""
+    """Libraries in Rust (safetensors, tokenizers) raise no OSError, and give its number in words; torch gives none."""
     if isinstance(error, OSError):
         return error.errno
+    if re.search(r"inline_container\.cc.*(unexpected pos|failed writing)", str(error)):
+        return errno.ENOSPC
     said = re.search(r"\(os error (\d+)\)", str(error))
     return None if said is None else int(said[1])
 
