@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import yaml
 from chartdistill.config import load_run, load_task
 from chartdistill.errors import ConfigError, InputError, ModelError
 from chartdistill.run_config import RunConfig
-from chartdistill.run_file import derive
+from chartdistill.run_file import derive, read_run, write_run
 from demo_config import written
 from places import ROOT
 
@@ -319,3 +320,13 @@ def test_a_config_made_of_a_run_finds_the_charts_that_records_named(
 def test_a_seed_that_no_generator_takes_is_refused_before_any_work(tmp_path: Path, section: str, seed: int) -> None:
     with pytest.raises(ConfigError, match=rf"{section}\.seed: .*\(got {seed}\)"):
         load_run(written(tmp_path, lambda values: values.setdefault(section, {}).update(seed=seed)))
+
+
+def test_a_run_whose_config_lies_in_a_folder_of_another_encoding_is_written_down(tmp_path: Path) -> None:
+    """As on disks that were written when names were Latin-1."""
+    folder = tmp_path / os.fsdecode(b"m\xe4rz")
+    folder.mkdir()
+    run = load_run(written(folder), run_dir=tmp_path / "run")
+    (run.dir / "adapter").mkdir(parents=True)
+    write_run(run)
+    assert read_run(run.dir).base == folder

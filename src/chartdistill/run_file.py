@@ -30,7 +30,8 @@ def write_run(run: Run) -> None:
         "config": run.config.model_dump(mode="json"),
         "tasks": [task.model_dump(mode="json") for task in run.tasks],
     }
-    path, text = run.dir / "adapter" / RUN_FILE, json.dumps(values, indent=1, ensure_ascii=False) + "\n"
+    # In ASCII: a path may have bytes that are no UTF-8, which an escape can say.
+    path, text = run.dir / "adapter" / RUN_FILE, json.dumps(values, indent=1) + "\n"
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         write_text(path, text)
 
