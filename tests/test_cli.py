@@ -260,3 +260,17 @@ def test_a_folder_that_cannot_be_made_is_said_without_traceback(tmp_path: Path) 
         answer = forked("prepare", "configs/demo.yaml", "--run-dir", str(tmp_path / place))
         assert answer.returncode == 5, answer.stderr
         assert "Traceback" not in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("encoding", "said"), [("latin-1", b"m\xe4rz \\u2265 \\udce4\n"), ("utf-8", "märz ≥ \\udce4\n".encode())]
+)
+def test_what_a_terminal_has_no_sign_for_ends_no_verb(encoding: str, said: bytes) -> None:
+    code = (
+        "from chartdistill import cli\n"
+        "cli._call = lambda arguments: print('m\\u00e4rz \\u2265 \\udce4') or 0\n"
+        "cli.main(['completion', 'bash'])"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (0, said), done.stderr

@@ -7,6 +7,7 @@ sentence while they are imported, too.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -57,6 +58,9 @@ def _run(argv: Sequence[str] | None) -> int:
     from chartdistill.runtime.run_folder import private_umask
     from chartdistill.runtime.start import prepare_process
 
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        # A sign that this terminal has none for, or a path that is no UTF-8, is written as its escape, as in errors.
+        sys.stdout.reconfigure(errors="backslashreplace")
     arguments = build_parser().parse_args(argv)
     prepare_process(arguments.verbose)
     end_with_launcher()
