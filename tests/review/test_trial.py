@@ -88,7 +88,7 @@ def test_the_base_answers_without_the_adapter(run: Run, monkeypatch: pytest.Monk
         student.start()
         generate = student._engine.generate  # type: ignore[union-attr]
 
-        def generate_and_note(requests: Any, adapter: Path | None = None) -> Any:
+        def generate_and_note(requests: Any, adapter: Path | None = None, told: Any = None) -> Any:
             adapters.append(adapter)
             return generate(requests, adapter)
 

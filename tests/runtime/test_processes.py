@@ -162,8 +162,9 @@ def test_ctrl_c_is_answered_by_the_first_process_alone(tmp_path: Path) -> None:
 
 def test_ctrl_c_gets_through_where_a_library_swallows_it() -> None:
     """As vLLM's socket context does (vllm/utils/network_utils.py)."""
-    said = subprocess.run([sys.executable, "-c", SWALLOWS], capture_output=True, text=True, check=True).stdout
-    assert said.splitlines() == ["interrupted True", "another's", "True"]
+    command = [sys.executable, "-c", SWALLOWS]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, preexec_fn=heeding_interrupts)
+    assert said.stdout.splitlines() == ["interrupted True", "another's", "True"]
 
 
 @pytest.mark.slow

@@ -68,7 +68,8 @@ def _likeliest(at: Any, count: int) -> tuple[tuple[int, float], ...]:
 
 
 class Counter(tqdm):  # type: ignore[misc]
-    """The progress bar that vLLM fills (its `use_tqdm`): it shows nothing, and says how many requests are answered."""
+    """The progress bar that vLLM fills (its `use_tqdm`; vLLM and transformers bring tqdm): it shows nothing, and says
+    how many requests are answered."""
 
     monitor_interval = 0  # else tqdm starts a thread
 
