@@ -36,15 +36,11 @@ RUN_ARGS = $(if $(RECORDS),--records "$(RECORDS)") \
 distill: $(READY)
 	@config="$(CONFIG)"; [ -n "$$config" ] || config=$$($(PY) scripts/pick_config.py "$(RECORDS)") || exit $$?; \
 	! grep -qsE '^[^#]*model:.*$(SMALL_MODEL_NAME)' "$$config" || $(PY) scripts/fetch_model.py || exit $$?; \
-	$(PY) -m chartdistill doctor "$$config" $(RUN_ARGS) --quiet || { code=$$?; \
-		case "$$code $$config" in *demo.yaml) ;; 9*) echo "distill: to see the flow without any of this: make demo" >&2 ;; esac; \
-		exit $$code; }; \
-	exec $(PY) -m chartdistill run "$$config" $(RUN_ARGS)
+	exec $(PY) -m chartdistill run "$$config" $(RUN_ARGS) --doctor
 
 demo: $(READY)
 	$(if $(RECORDS),$(error make demo has charts of its own; for yours: make distill RECORDS=path/to/charts))
-	@$(PY) -m chartdistill doctor configs/demo.yaml $(RUN_ARGS) --quiet || exit $$?; \
-	exec $(PY) -m chartdistill run configs/demo.yaml $(RUN_ARGS)
+	@exec $(PY) -m chartdistill run configs/demo.yaml $(RUN_ARGS) --doctor
 
 model: $(READY)
 	$(PY) scripts/fetch_model.py

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from chartdistill import __version__
+from chartdistill.errors import NoGoError
 from chartdistill.runtime.option_values import port, positive, share
 from chartdistill.serving import arguments as serving
 
@@ -21,8 +22,7 @@ STAGES = {
     "evaluate": "compare teacher, base and student on held-out records",
     "report": "write report.json, report.md and report.html",
 }
-NO_GO = 9
-"""Exit code of `doctor` when the run cannot succeed here."""
+NO_GO = NoGoError.exit_code
 EXIT_CODES = {
     0: "done",
     1: "an error without a code of its own",
@@ -33,7 +33,7 @@ EXIT_CODES = {
     6: "an engine did not start, died, or failed too often",
     7: "training cannot start or had to stop",
     8: "a connection to another machine was refused",
-    NO_GO: "no-go (doctor)",
+    NO_GO: "no-go (doctor, run --doctor)",
     10: "all is written, but a trust gate is not passed (run, report)",
     11: "not exported: it would answer otherwise than the student (export)",
     130: "interrupted (Ctrl-C)",
@@ -177,6 +177,7 @@ def _add_run(commands: Any) -> None:
     _of_a_config(verb)
     verb.add_argument("--from", dest="first", choices=STAGES, default="prepare", help="start here")
     verb.add_argument("--until", dest="last", choices=STAGES, default="report", help="stop after this")
+    verb.add_argument("--doctor", action="store_true", help="first see whether it will run here; else begin nothing")
     verb.add_argument("--dry-run", action="store_true", help="print what would be done, with time and memory, and stop")
     verb.add_argument(
         "--json", action="store_true", help="events on standard output, one JSON object a line; of --dry-run the plan"

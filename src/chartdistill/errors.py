@@ -65,11 +65,14 @@ class PrivacyError(ChartDistillError, PermissionError):
     exit_code = 8
 
 
-class TrustGateError(ChartDistillError, RuntimeError):
-    """A trust gate was missed, could not be judged, or was changed after the answers. Raised when all is written.
+class NoGoError(ChartDistillError, RuntimeError):
+    """`doctor` says that the run cannot succeed here. Nothing was begun."""
 
-    9 is the exit code of `chartdistill doctor` for no-go.
-    """
+    exit_code = 9
+
+
+class TrustGateError(ChartDistillError, RuntimeError):
+    """A trust gate was missed, could not be judged, or was changed after the answers. Raised when all is written."""
 
     exit_code = 10
 

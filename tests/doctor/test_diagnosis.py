@@ -40,6 +40,7 @@ from chartdistill.errors import ArtefactError
 from chartdistill.runtime.model_folder import licence
 from chartdistill.runtime.outputs import require_writable
 from chartdistill.runtime.run_locks import UNFINISHED_ERASURE, lock
+from command_line import forked
 from doctor_run import named, run_with
 from places import ROOT
 
@@ -381,6 +382,19 @@ def test_the_command_says_it_with_its_exit_code() -> None:
     assert answer.returncode == 9, answer.stderr
     assert json.loads(answer.stdout)["go"] is False
     assert "Traceback" not in answer.stderr
+
+
+def test_a_run_that_asks_it_first_begins_nothing_where_it_says_no(tmp_path: Path) -> None:
+    (tmp_path / "charts").mkdir()
+    (tmp_path / "charts" / "a.txt").write_text("Seen for a cough. Start codeine at night.")
+    folder = tmp_path / "run"
+    done = forked(
+        "run", "configs/demo.yaml", "--records", str(tmp_path / "charts"), "--run-dir", str(folder), "--doctor"
+    )
+    assert done.returncode == 9
+    assert "doctor: no-go" in done.stderr and "models for charts" in done.stderr
+    assert "nothing was begun" in done.stderr and "make demo" not in done.stderr
+    assert not folder.exists()
 
 
 EMBEDDED = ROOT / "src/chartdistill/demo/models"

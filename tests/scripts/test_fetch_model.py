@@ -108,7 +108,7 @@ def test_make_distill_gets_it_for_a_config_that_names_it(tmp_path: Path, config:
     assert done.returncode == 0, done.stderr
     called = (project / "called").read_text().splitlines()
     wanted = ["scripts/fetch_model.py"] if fetched else []
-    assert called == [*wanted, "-m chartdistill doctor mine.yaml --quiet", "-m chartdistill run mine.yaml"]
+    assert called == [*wanted, "-m chartdistill run mine.yaml --doctor"]
     subprocess.run(["make", "model"], cwd=project, env=environment, check=True, capture_output=True)
     assert (project / "called").read_text().splitlines()[-1] == "scripts/fetch_model.py"
 

@@ -6,11 +6,15 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from chartdistill.commands.config_run import named_run
 from chartdistill.config import Run
 from chartdistill.curation.curate import curate
+from chartdistill.doctor.diagnosis import diagnose
+from chartdistill.doctor.page import show
 from chartdistill.doctor.plan import show_plan
+from chartdistill.errors import NoGoError
 from chartdistill.pipeline import run_all, run_evaluation_shard, run_shard, run_verb
 from chartdistill.reporting.report import require_approval
 from chartdistill.reporting.terminal import plan, print_summary
@@ -36,6 +40,8 @@ def run_stages(arguments: argparse.Namespace) -> None:
     if arguments.command == "run":
         if arguments.json:
             progress.announce_events()
+        if arguments.doctor:
+            _require_go(run, arguments.config)
         run_all(run, arguments.first, arguments.last)
     elif arguments.command == "curate" and arguments.readmit:
         _curate_again(run, arguments.readmit)
@@ -48,6 +54,21 @@ def run_stages(arguments: argparse.Namespace) -> None:
     else:
         run_verb(run, arguments.command)
     _say_end(run, arguments)
+
+
+def _require_go(run: Run, config: Path) -> None:
+    """What `doctor --quiet` says, on standard error. In the process of the run, which needs what it loads.
+
+    Raises:
+        NoGoError: something stands in the way.
+    """
+    with progress.StageBar("doctor") as bar:
+        found = diagnose(run)
+        bar.end("it will run here" if found.go else "no-go")
+    print(show(found, config, brief=True), file=sys.stderr)
+    if not found.go:
+        demo = "" if config.name == "demo.yaml" else " To see the flow without any of this: make demo"
+        raise NoGoError(f"nothing was begun. Put right what is marked NO above, then run the same command.{demo}")
 
 
 def _say_end(run: Run, arguments: argparse.Namespace) -> None:
