@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import time
 from typing import Any
-
-from tqdm import tqdm
 
 from chartdistill.engines.answers import decode_answer
 from chartdistill.engines.contract import LONGEST_REPEATED, LOWEST_LOGPROB, REPEATS, Generation, Request, Told
@@ -67,21 +65,26 @@ def _likeliest(at: Any, count: int) -> tuple[tuple[int, float], ...]:
     return tuple(ordered[:count])
 
 
-class Counter(tqdm):  # type: ignore[misc]
-    """The progress bar that vLLM fills (its `use_tqdm`; vLLM and transformers bring tqdm): it shows nothing, and says
-    how many requests are answered."""
-
-    monitor_interval = 0  # else tqdm starts a thread
+class Counter:
+    """The progress bar that vLLM fills: what it uses of tqdm's (vllm/entrypoints/common/offline.py, `_run_engine`). It
+    shows nothing, and says how many requests are answered; tqdm's own counts nothing where bars are switched off."""
 
     def __init__(self, told: Told, **options: Any) -> None:
-        self._told = told
-        self._nowhere = open(os.devnull, "w")  # noqa: SIM115
-        super().__init__(**options | {"file": self._nowhere})
+        self.n, self.postfix, self._told = 0, "", told
+        self._begun = time.monotonic()
 
-    def update(self, n: float | None = 1) -> None:
-        super().update(n)
-        self._told(int(self.n))
+    @property
+    def format_dict(self) -> dict[str, float]:
+        """`elapsed`: seconds, by which vLLM divides."""
+        return {"elapsed": max(time.monotonic() - self._begun, 1e-6)}
+
+    def update(self, n: int = 1) -> None:
+        """So many more are answered."""
+        self.n += n
+        self._told(self.n)
+
+    def refresh(self) -> None:
+        """Nothing is shown."""
 
     def close(self) -> None:
-        super().close()
-        self._nowhere.close()
+        """Nothing is open."""
