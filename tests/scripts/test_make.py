@@ -40,8 +40,8 @@ def test_all_that_is_missing_is_said_at_once_with_commands_that_parse(venv: Path
     said = make(venv, "distill", "CONFIG=configs/gpu-24gb.yaml", f"RUN_DIR={tmp_path / 'run'}")
     assert "Error 9" in said.stderr and "make demo" in said.stderr
     for role in ("teacher weights", "student weights", "charts"):
-        assert f"NO   {role}" in said.stdout
-    commands = [line.strip() for line in said.stdout.splitlines() if " download " in line]
+        assert f"NO   {role}" in said.stderr
+    commands = [line.strip() for line in said.stderr.splitlines() if " download " in line]
     assert [line.split()[2] for line in commands] == ["Qwen/Qwen3-8B-FP8", "Qwen/Qwen3-1.7B"]
     for line in commands:
         program, rest = line.split(" ", 1)
