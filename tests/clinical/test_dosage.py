@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -160,3 +161,12 @@ def test_a_dose_beside_a_salt_is_no_laboratory_value(chart: str, measured: bool)
     name = "potassium" if "potassium 4" in chart else "furosemide"
     found = entity_named("medication").objection(name, chart, "auto", True)
     assert (found is not None and "laboratory" in found.evidence) is measured
+
+
+@pytest.mark.parametrize("said", ["for {} days", "every {} hours", "{} times a day", "1/{} tablet", "{} mg", "1-{} mg"])
+def test_a_line_drawn_in_digits_is_no_number(said: str) -> None:
+    chart = f"aspirin 81 mg {said.format('9' * 5000)}"
+    for found in (dosage_at((0, 7), [(0, 7)], chart), dosage_of_item(chart)):
+        fields = json.loads(json.dumps(found.as_fields()))
+        assert fields.pop("dose") == {"number": 81, "unit": "mg"} and len(str(fields)) < 40
+    assert doses("9" * 1_000_001) == []

@@ -129,3 +129,7 @@ def test_forecasts_match_one_to_one_and_by_what_they_foretell() -> None:
     assert (other_words["f1"], other_words["foretold_f1"]) == (0, 1)
     opposite = scored(["expected to recover"], ["not expected to recover"])
     assert (opposite["f1"], opposite["foretold_f1"], opposite["confabulation_rate"]) == (0, 0, 1)
+
+
+def test_a_line_drawn_in_digits_is_no_time() -> None:
+    assert foretold(f"expected to live {'9' * 5000} months") == foretold(f"expected to live {'9' * 20} months")

@@ -88,7 +88,8 @@ def _number(value: Any) -> int | float:
     return int(value) if value == int(value) else round(float(value), 4)
 
 
-_N = r"(?:\d+(?:\.\d+)?|" + "|".join(NUMBER_WORDS) + ")"
+_N = r"(?:\d{1,9}(?:\.\d{1,9})?(?!\d)|" + "|".join(NUMBER_WORDS) + ")"
+"""No number of a dosage has more digits, and one of thousands (a line drawn in digits) is none that Python converts."""
 _TO = r"(?:\s?(?:-|\u2013|to|or)\s?)"
 _DAY_PARTS = {"am": "morning", "morning": "morning", "noon": "noon", "pm": "evening", "evening": "evening",
               "hs": "bedtime", "bedtime": "bedtime", "night": "bedtime", "nightly": "bedtime"}  # fmt: skip

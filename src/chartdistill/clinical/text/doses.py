@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal, DecimalException
 
 NUMBER_WORDS: dict[str, Decimal | int] = {
     "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
@@ -113,7 +113,7 @@ def _value(match: re.Match[str]) -> Decimal | None:
         return _fraction(match["parts"])
     try:
         return Decimal(re.sub(r"[,\s]", "", match["number"])) * _SCALES[(match["scale"] or "").casefold()]
-    except InvalidOperation:
+    except DecimalException:  # of a million digits it is an overflow
         return None
 
 

@@ -83,7 +83,7 @@ _NUMBER_WORDS = {
     word: str(number)
     for number, word in enumerate("one two three four five six seven eight nine ten eleven twelve".split(), 1)
 }
-_TIME = re.compile(r"\b(?:(\d+)(?:\s*(?:-|\u2013|to|or)\s*(\d+))?)\s*[-\s]?(hour|day|week|month|year)s?\b")
+_TIME = re.compile(r"\b(?:(\d{1,9})(?:\s*(?:-|\u2013|to|or)\s*(\d{1,9}))?)\s*[-\s]?(hour|day|week|month|year)s?\b")
 _DAYS = {"day": ("day", 1), "week": ("day", 7), "month": ("month", 1), "year": ("month", 12), "hour": ("hour", 1)}
 _ANY_TIME = re.compile(
     r"\b(?:hours?|days?|weeks?|months?|years?|life\s+expectancy|lifetime|permanent\w*|lifelong|span\w+)\b"
