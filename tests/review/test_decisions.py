@@ -6,6 +6,8 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -220,6 +222,26 @@ def test_a_torn_last_line_is_set_aside_and_nothing_else_is_lost(run_dir: Path) -
     assert decision_file(run_dir).rows() == [first, second] == rows.rows()
     assert rows.set_aside.read_bytes() == second.line().encode()[:70] + b"\n"
     assert rows.path.stat().st_mode & 0o077 == rows.set_aside.stat().st_mode & 0o077 == 0
+
+
+def test_a_decision_that_found_no_room_is_not_written_later_nor_half(run_dir: Path) -> None:
+    decide(run_dir, decision(KEPT, None))
+    before = decision_file(run_dir).path.read_bytes()
+    program = (
+        "import resource, signal, sys; from pathlib import Path\n"
+        "from chartdistill.curation.decisions import Decision, decision_file\n"
+        "from chartdistill.errors import ArtefactError\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "row = Decision.model_validate_json(sys.argv[2])\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)\n"
+        "try: decision_file(Path(sys.argv[1])).add(lambda rows: [row])\n"
+        "except ArtefactError as error: print(error)\n"
+    )
+    another = decision(REJECTED, [("Yasadol " * 20, "stop")]).line()
+    room = str(len(before) + len(another) - 10)  # all of it but its end
+    given = [sys.executable, "-c", program, str(run_dir), another, room]
+    said = subprocess.run(given, capture_output=True, text=True, check=True).stdout
+    assert "the disk is full" in said and decision_file(run_dir).path.read_bytes() == before
 
 
 def test_a_damaged_line_is_named_and_not_thrown_away(run_dir: Path) -> None:

@@ -113,9 +113,11 @@ class SharedRows(Generic[RowT]):
 
     def _write(self, stream: IO[bytes], lines: bytes) -> None:
         is_new = self._offset == 0
+        left = memoryview(lines)
         try:
-            stream.write(lines)
-            stream.flush()
+            # Past the stream's buffer: what does not fit on the disk would stay there, and be written when it is closed.
+            while left:
+                left = left[os.write(stream.fileno(), left) :]
             os.fsync(stream.fileno())
         except OSError:
             os.ftruncate(stream.fileno(), self._offset)  # nobody was told that it is there
