@@ -89,6 +89,10 @@ def test_fhir_is_valid_says_each_status_and_makes_up_no_patient() -> None:
         (one,) = resources(bundle, kind)
         subject = one.get("subject", one.get("patient"))
         assert subject == {"display": "patient of record ward-7/c1"}
+    (allergy,) = resources(bundle, "AllergyIntolerance")
+    assert (
+        allergy["clinicalStatus"]["coding"][0]["code"] == "active"
+    )  # FHIR's rule ait-1, which the models do not check
     assert not {"Patient", "Practitioner"} & {entry["resource"]["resourceType"] for entry in bundle["entry"]}
 
 

@@ -33,6 +33,11 @@ _MEDICATION_STATUS = {
 }  # fmt: skip
 """A status of ours -> MedicationStatement.status; one of another task file is `unknown`."""
 _PROCEDURE_STATUS = {"done": "completed"}
+_ACTIVE = {
+    "coding": [{"system": "http://terminology.hl7.org/CodeSystem/allergyintolerance-clinical", "code": "active"}]
+}
+"""FHIR's rule ait-1 wants a clinical status of every allergy; of those that there are, this one says that the patient is
+at risk of a reaction, as a chart does that lists the allergy."""
 _DAYS = {1: (1, "d"), 7: (1, "wk"), 30: (1, "mo"), 365: (1, "a")}
 _TAG = {"system": f"{SYSTEM}origin", "code": "machine-extracted", "display": "found by a model, checked by nobody"}
 _Resource = dict[str, Any]
@@ -113,8 +118,9 @@ def _of_item(chart: Answered, task: str, kind: str, item: Mapping[str, Any]) -> 
         }  # fmt: skip
     if kind == "allergy":
         known = status not in (None, "unknown", "other")
-        reaction = {"reaction": [{"manifestation": [{"text": status}]}]} if known else {}
-        return {"resourceType": "AllergyIntolerance", **common, "code": name, "patient": about, **reaction}
+        reaction = {"reaction": [{"manifestation": [{"text": _text(str(status))}]}]} if known else {}
+        own = {"clinicalStatus": _ACTIVE, "code": name, "patient": about}
+        return {"resourceType": "AllergyIntolerance", **common, **own, **reaction}
     value = {"valueString": _text(item["text"])}
     own = {"status": "preliminary", "code": {"text": task}}
     return {"resourceType": "Observation", **common, **own, "subject": about, **value}
