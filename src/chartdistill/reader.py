@@ -109,8 +109,8 @@ class Reader:
         if isinstance(texts, str):  # whose characters would be taken for charts
             raise TypeError("read_all takes several charts, not one str; `read` takes one")
         given = list(texts)
-        if wrong := next((one for one in given if not isinstance(one, str)), None):
-            raise TypeError(f"a chart must be a str, not {type(wrong).__name__}; decode bytes first")
+        if wrong := [one for one in given if not isinstance(one, str)]:
+            raise TypeError(f"a chart must be a str, not {type(wrong[0]).__name__}; decode bytes first")
         if place := next((number for number, one in enumerate(given, 1) if not is_encodable(one)), None):
             raise InputError(
                 f"chart {place} of {len(given)} has half of a surrogate pair, which is no text; decode its bytes with "
