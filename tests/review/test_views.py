@@ -354,6 +354,8 @@ def test_only_the_page_itself_changes_anything(client: Any, change: dict[str, st
         (b'{"record": 3}', "`record` must be a text"),
         (b'{"record": "a", "task": "medication", "sample": -1}', "`sample` must be"),
         (b'{"record": "a", "task": "medication", "sample": true}', "`sample` must be"),
+        (b'{"record": "a", "task": "medication", "sample": Infinity}', "`sample` must be"),
+        (b'{"record": "a", "task": "medication", "sample": 0.5}', "`sample` must be"),
         (b"[" * 100_000, "too deep"),
     ],
 )
@@ -365,6 +367,25 @@ def test_what_is_no_request_is_answered_in_a_sentence(client: Any, body: bytes, 
 def test_too_much_is_refused(client: Any) -> None:
     found = client.post(f"/{TOKEN}/api/try/ask", headers=JSON | {"content-length": str(MAX_BODY + 1)}, content="{}")
     assert found.status_code == 413
+
+
+def test_too_much_without_a_length_is_refused_and_no_fault_of_the_program(
+    client: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts = (b" " * 1_000_000 for _ in range(MAX_BODY // 1_000_000 + 1))
+    found = client.post(f"/{TOKEN}/api/try/ask", headers=JSON, content=parts)
+    assert found.status_code == 413 and "16,000,000 bytes" in found.json()["error"]
+    assert "fault" not in capsys.readouterr().err
+
+
+def test_at_the_port_that_browsers_leave_out_the_page_answers(run_dir: Path) -> None:
+    from starlette.responses import PlainTextResponse
+    from starlette.testclient import TestClient
+
+    guarded: Any = Guard(PlainTextResponse("the page"), TOKEN, 80)
+    assert TestClient(guarded, base_url="http://127.0.0.1").get(f"/{TOKEN}/").text == "the page"
+    sent = {"content-type": "application/json", "origin": "http://localhost"}
+    assert TestClient(guarded, base_url="http://localhost").post(f"/{TOKEN}/", headers=sent).status_code == 200
 
 
 def test_without_a_student_try_says_why(client: Any) -> None:

@@ -50,7 +50,10 @@ def _name(given: str | None) -> str:
     if given is None:
         if not sys.stdin.isatty():
             raise ConfigError("review needs --name NAME: every decision is written down with who made it.")
-        given = input("Your name, which stands beside every decision: ")
+        try:
+            given = input("Your name, which stands beside every decision: ")
+        except EOFError:  # Ctrl-D
+            raise KeyboardInterrupt from None
     try:
         return checked_name(given)
     except ValueError as error:

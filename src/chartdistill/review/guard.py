@@ -32,6 +32,9 @@ HEADERS = {
 }
 MAX_BODY = 16_000_000
 """Bytes of a request."""
+TOO_MUCH = f"At most {MAX_BODY:,} bytes can be sent at once."
+_BROWSERS_OWN = 80
+"""The port that browsers leave out of `Host` and `Origin`."""
 NO_TOKEN = "403: open the whole address that `chartdistill review` printed; it changes with every start.\n"
 NO_HOST = "403: this server answers to 127.0.0.1 and localhost with its own port alone.\n"
 NO_ORIGIN = "403: only the page itself may change anything.\n"
@@ -42,7 +45,8 @@ class Guard:
 
     def __init__(self, app: App, token: str, port: int) -> None:
         self._app, self._token = app, token.encode()
-        self._hosts = {f"{name}:{port}".encode() for name in ("127.0.0.1", "localhost")}
+        said = f":{port}" if port != _BROWSERS_OWN else ""
+        self._hosts = {f"{name}{said}".encode() for name in ("127.0.0.1", "localhost")}
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -58,7 +62,7 @@ class Guard:
         elif scope["method"] not in ("GET", "HEAD") and not self._is_own(headers):
             await _refuse(send, 403, NO_ORIGIN)
         elif _length(headers) > MAX_BODY:
-            await _refuse(send, 413, f"413: at most {MAX_BODY:,} bytes can be sent at once.\n")
+            await _refuse(send, 413, f"413: {TOO_MUCH}\n")
         else:
             inner = {**scope, "path": f"/{rest}", "raw_path": f"/{rest}".encode("utf-8", "replace")}
             await self._app(inner, _limited(receive), _with_headers(send))

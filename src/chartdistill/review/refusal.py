@@ -34,8 +34,8 @@ def number_of(given: dict[str, Any], name: str, default: int) -> int:
     value = given.get(name, default)
     try:
         number = int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # JSON of Python has Infinity
         number = -1
-    if number < 0 or isinstance(value, bool):
+    if number < 0 or isinstance(value, bool) or (isinstance(value, float) and number != value):
         raise RefusedError(f"`{name}` must be a whole number from 0 on.")
     return number

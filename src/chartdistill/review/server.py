@@ -18,7 +18,7 @@ import uvicorn
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -26,7 +26,7 @@ from starlette.staticfiles import StaticFiles
 from chartdistill import __version__
 from chartdistill.errors import ChartDistillError
 from chartdistill.review.gold import GoldView
-from chartdistill.review.guard import Guard
+from chartdistill.review.guard import TOO_MUCH, Guard
 from chartdistill.review.labels import LabelView
 from chartdistill.review.refusal import RefusedError
 from chartdistill.review.trial import TrialView
@@ -109,6 +109,8 @@ def _endpoint(answer: Answer) -> Endpoint:
             return JSONResponse({"error": str(refusal)}, refusal.status)
         except ChartDistillError as error:
             return JSONResponse({"error": str(error)}, 500)
+        except ClientDisconnect:  # cut off by the guard; where the browser itself has gone nobody reads it
+            return JSONResponse({"error": TOO_MUCH}, 413)
         except Exception as error:
             if quiet.is_verbose():
                 raise
