@@ -115,7 +115,7 @@ class SharedRows(Generic[RowT]):
         is_new = self._offset == 0
         left = memoryview(lines)
         try:
-            # Past the stream's buffer: what does not fit on the disk would stay there, and be written when it is closed.
+            # Past the stream's buffer: what found no room on the disk would stay there, and be written as it is closed.
             while left:
                 left = left[os.write(stream.fileno(), left) :]
             os.fsync(stream.fileno())

@@ -36,8 +36,8 @@ _PROCEDURE_STATUS = {"done": "completed"}
 _ACTIVE = {
     "coding": [{"system": "http://terminology.hl7.org/CodeSystem/allergyintolerance-clinical", "code": "active"}]
 }
-"""FHIR's rule ait-1 wants a clinical status of every allergy; of those that there are, this one says that the patient is
-at risk of a reaction, as a chart does that lists the allergy."""
+"""FHIR's rule ait-1 wants a clinical status of every allergy; of those that there are, this one says that the patient
+is at risk of a reaction, as a chart does that lists the allergy."""
 _DAYS = {1: (1, "d"), 7: (1, "wk"), 30: (1, "mo"), 365: (1, "a")}
 _TAG = {"system": f"{SYSTEM}origin", "code": "machine-extracted", "display": "found by a model, checked by nobody"}
 _Resource = dict[str, Any]
