@@ -9,6 +9,7 @@ import pytest
 
 from chartdistill.config import load_run
 from chartdistill.erasure.erase import LeftoverError, erase
+from chartdistill.errors import InputError
 from chartdistill.evaluation.formats import FILES, FOLDERS
 from chartdistill.evaluation.formats.converting import convert
 from chartdistill.records import SourceEntry
@@ -161,3 +162,22 @@ def test_what_a_killed_predict_left_and_the_list_of_what_brat_skipped_name_nobod
     assert "proof: " in told(run, name)
     assert sorted(path.name for path in (run / "mine").iterdir()) == [".b.jsonl.0a1b2c.partial", "b"]
     assert (run / "mine/b/skipped.tsv").read_text() == skipped[1]
+
+
+def test_no_folder_keeps_the_name_of_who_lay_in_it(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    one, other = "ward-7/patient-4711/n1", "ward-7/patient-4712/n1"
+    answers(run / "mine", {one: f"{SECRET} {OTHER_TEXT}", other: OTHER_TEXT})
+    assert "proof: " in told(run, one)
+    assert not list(run.rglob("*4711*")) and (run / "mine/b" / f"{other}.txt").exists()
+
+
+@pytest.mark.parametrize(("ids", "groups"), [(["\udcff"], []), ([], ["\udcff"])])
+def test_a_name_that_is_no_utf_8_is_unknown_in_a_sentence(tmp_path: Path, ids: list[str], groups: list[str]) -> None:
+    run = write_run(tmp_path / "run")
+    told(run, GONE)
+    manifest = json.loads((run / "records/manifest.json").read_text())
+    manifest["sources"] = [{"type": "jsonl", "path": "charts.jsonl", "group_field": "patient"}]
+    (run / "records/manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match=r"udcff"):
+        erase([run], ids, groups, say=lambda line: None)

@@ -14,6 +14,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -73,6 +74,14 @@ def clean_file(path: Path, folder: Path, traces: Traces, dry: bool = False) -> T
         change = _skipped_lines if path.name == SKIPPED else _plain_lines
         return _rewritten(path, lambda lines: change(lines, traces), dry)
     return Taken()
+
+
+def remove_empty_folders(folder: Path, traces: Traces) -> None:
+    """Remove the folders that only files named after a record lay in: `4711` of `4711/note.txt` may be a patient."""
+    for home, _, _ in os.walk(folder, topdown=False):
+        if traces.names_folder(Path(home).relative_to(folder)):
+            with suppress(OSError):  # something else is in it
+                os.rmdir(home)
 
 
 def form_of(path: Path) -> Form | None:

@@ -14,7 +14,7 @@ from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
-from chartdistill.erasure.cleaning import Taken, clean_file
+from chartdistill.erasure.cleaning import Taken, clean_file, remove_empty_folders
 from chartdistill.erasure.manifests import forget_in_registrations, mark_adapters, recount, rewrite_records
 from chartdistill.erasure.plan import UNPROVEN, Plan, begun, new_salt
 from chartdistill.erasure.remaking import remake_report, retrain_command
@@ -304,6 +304,7 @@ def _clean(plan: Plan, say: Say) -> None:
         elif taken := clean_file(path, plan.folder, plan.traces):
             plan.rows[name] = plan.rows.get(name, 0) + taken.rows + taken.whole
             say(f"  {name}: {_in_words(taken)} gone")
+    remove_empty_folders(plan.folder, plan.traces)
 
 
 def _bury(home: Path, plan: Plan) -> Tombstones:

@@ -193,9 +193,12 @@ def group_key(group: str) -> str:
     """A group's value as sources compare it.
 
     Raises:
-        InputError: it stands for a missing value.
+        InputError: it stands for a missing value, or is no text.
     """
-    found = group_text(group)
+    try:
+        found = group_text(group)
+    except ValueError:
+        raise InputError(f"--group {group!r} is not UTF-8; give the value as the source has it.") from None
     if found is None:
         raise InputError(f"--group {group!r} means nobody known; give a patient's number.")
     return found

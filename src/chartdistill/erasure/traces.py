@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Collection, Iterable, Iterator
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -47,7 +48,7 @@ class Runs5:
 
     def of(self, text: str, partial: bool = False) -> Runs:
         """All runs of a text, each once, ascending. `partial`: a text of fewer words is one run."""
-        words = body_words(text)
+        words = body_words(unicodedata.normalize("NFC", text))  # as others may have written the same letters
         width = min(SHINGLE_WORDS, len(words)) if partial else SHINGLE_WORDS
         if not words or len(words) < width:
             return np.zeros(0, dtype=np.uint64)
@@ -90,6 +91,13 @@ class Traces:
         """Whether a file, below the folder, bears the name that brat's files of one of them have: its id, with its
         folders, or a hash of it."""
         return self.owns(path.stem) or not self._file_names.isdisjoint(endings(path))
+
+    def names_folder(self, path: Path) -> bool:
+        """Whether a folder, below that of the run, is one that such a file of one of them would lie in, or bears its
+        whole name."""
+        parts = path.parts
+        known = ("/".join(parts[at:]) for at in range(len(parts)))
+        return any(name == one or name.startswith(f"{one}/") for one in known for name in self._file_names)
 
     def named_by(self, path: Path) -> bool:
         """Whether a file's path, below the folder, names one of them."""

@@ -84,7 +84,8 @@ class Tombstones:
 
     def hashed(self, kind: str, value: str) -> str:
         """Salted hash, 32 hex digits. `kind`: `id`, `words` or `group`."""
-        return hashlib.blake2b(f"{kind}:{value}".encode(), key=self._salt, digest_size=16).hexdigest()
+        said = f"{kind}:{value}".encode("utf-8", "surrogatepass")  # an id as it was typed may be no UTF-8
+        return hashlib.blake2b(said, key=self._salt, digest_size=16).hexdigest()
 
     def write(self, run_dir: Path, rows: Iterable[Tombstone]) -> Tombstones:
         """Add rows; those of the same name are replaced."""
