@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import io
 import json
 import os
 import pickle
 import signal
+import tarfile
+import unicodedata
 import zipfile
 from pathlib import Path
+from urllib.parse import quote
 
+import numpy
 import pyarrow
 import pytest
 from pyarrow import parquet
 
 from chartdistill.erasure.erase import LeftoverError, erase
+from chartdistill.erasure.search import search
 from chartdistill.erasure.targets import find_targets
+from chartdistill.erasure.traces import Runs5, Traces
 from chartdistill.errors import ArtefactError, ConfigError, InputError
 from chartdistill.evaluation.registration import read_registrations
 from chartdistill.records.prepare import prepare
@@ -176,7 +183,19 @@ def planted(kind: str, text: str) -> tuple[str, bytes]:
         with pyarrow.ipc.new_stream(held, table.schema, options=options) as writer:
             writer.write_table(table)
         return "cache.arrow", held.getvalue()
+    if kind == "tar of packed files":
+        held = io.BytesIO()
+        with tarfile.open(fileobj=held, mode="w:gz") as archive:
+            info, inner = tarfile.TarInfo("runs/old/rows.gz"), gzip.compress(text.encode("utf-16"))
+            info.size = len(inner)
+            archive.addfile(info, io.BytesIO(inner))
+        return "backup.tgz", held.getvalue()
+    if kind == "array":
+        held = io.BytesIO()
+        numpy.save(held, numpy.array(["other", text]))
+        return "texts.npy", held.getvalue()
     twice = json.dumps(json.dumps({"t": text.replace(" ", "\n")}))
+    packed = base64.b64encode(text.encode()).decode()
     return {
         "text": ("notes.md", f"As in {text[:60]}".encode()),
         "json in json": ("odd.json5", twice.encode()),
@@ -184,13 +203,28 @@ def planted(kind: str, text: str) -> tuple[str, bytes]:
         "gzip": ("log.gz", gzip.compress(gzip.compress(text.encode()))),
         "utf-16": ("export.tsv2", text.encode("utf-16")),
         "html": ("page.htm", text.replace(" ", " <b>").replace("'", "&#39;").encode()),
-        "base64": ("mail.eml", __import__("base64").b64encode(text.encode())),
+        "base64": ("mail.eml", packed.encode()),
+        "base64 in lines": ("mail.eml", "\r\n".join(packed[at : at + 20] for at in range(0, 999, 20)).encode()),
+        "base64 of gzip": (
+            "odd.json5",
+            json.dumps({"t": base64.encodebytes(gzip.compress(text.encode())).decode()}).encode(),
+        ),
+        "hex": ("dump.hex", text.encode().hex().encode()),
+        "percent": ("page.url", quote(text).encode()),
+        "quoted-printable": ("mail.eml", "=\r\n=20".join(text.split(" ")).encode()),
+        "repr": ("dump.py", repr(text.replace(" ", "\x07")).encode()),
+        "utf-16 without a mark": ("page.bin", text.replace("'", "\u2019").encode("utf-16-be")),
     }[kind]
 
 
 @pytest.mark.parametrize(
-    "kind", ["text", "json in json", "pickle", "gzip", "zip", "parquet", "arrow", "utf-16", "html", "base64"]
-)
+    "kind",
+    [
+        "text", "json in json", "pickle", "gzip", "zip", "parquet", "arrow", "utf-16", "html", "base64",
+        "base64 in lines", "base64 of gzip", "hex", "percent", "quoted-printable", "repr", "utf-16 without a mark",
+        "tar of packed files", "array",
+    ],
+)  # fmt: skip
 def test_the_proof_names_what_no_verb_wrote_and_holds_once_that_is_gone(tmp_path: Path, kind: str) -> None:
     run = write_run(tmp_path / "run")
     name, data = planted(kind, SECRET)
@@ -255,3 +289,23 @@ def test_the_command_asks_for_a_yes(tmp_path: Path) -> None:
     assert {(row.id, row.reason) for row in rows} == {(None, "erased")}
     assert GONE not in {record.id for record in read_rows(run / "records/records.jsonl", Record)}
     assert os.stat(run / ".erased_salt").st_mode & 0o077 == 0
+
+
+def test_letters_of_other_scripts_and_old_encodings_are_found(tmp_path: Path) -> None:
+    said = "Zoé souffre déjà d'une épaule gelée depuis l'été passé"
+    russian = "пациент жалуется на боль в плече два дня"
+    forms = {
+        "old.log1": said.encode("cp1252"),
+        "mac.txt": unicodedata.normalize("NFD", said).encode(),
+        "le.bin": russian.encode("utf-16-le"),
+        "be.bin": b"\x00" + russian.encode("utf-16-be"),
+        "wide.bin": russian.encode("utf-32"),
+        "lines.b64": base64.encodebytes((russian * 3).encode()),
+        "url.b64": base64.urlsafe_b64encode(russian.encode()),
+    }
+    for name, data in forms.items():
+        (tmp_path / name).write_bytes(data)
+    own = Runs5(b"salt").own([said, russian], [])
+    assert {path.name for path in search(tmp_path, Traces((), (), own, b"salt")).left} == set(forms)
+    others = Runs5(b"salt").own(["none of these five words"], [])
+    assert not search(tmp_path, Traces((), (), others, b"salt")).left

@@ -2,9 +2,10 @@
 
 In: a folder and the traces. Out: the files that still hold some, with how. Must hold: no file is passed over; a file
 that cannot be read is named, for nobody knows what it holds. Looked at is text as it is, behind up to three layers of
-backslash escapes (JSON in JSON), as HTML without tags and with entities resolved, in base64; zip files (also those
-that torch writes), gzip, bzip2, xz and tar within them; the values of Parquet and Arrow; of other binary files all that
-reads as UTF-8 or UTF-16, which finds strings in pickles, safetensors and SQLite. Files packed
+backslash escapes (JSON in JSON), as HTML without tags and with entities resolved, percent-encoded, quoted-printable, in
+base64 (also on several lines, or of something packed) and in long hex; zip files (also those that torch writes), tar,
+gzip, bzip2, xz and all of these within each other; the values of Parquet and Arrow; of other binary files all that
+reads as UTF-8, UTF-16 or UTF-32, which finds strings in pickles, safetensors, SQLite and arrays of numpy. Files packed
 otherwise, told by their first bytes, are named as not read.
 """
 
@@ -18,25 +19,50 @@ import html
 import io
 import lzma
 import os
+import quopri
 import re
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import unquote
+
+import numpy as np
 
 from chartdistill.erasure.traces import Traces
 
 _BLOCK, _OVERLAP = 1 << 22, 1 << 14
 """Bytes read at once, and how many of them are read again with the next ones, for runs that lie across."""
 _LAYERS = 3
-_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|([nrtbf\"\\/']))")
+_ESCAPE = re.compile(
+    r"\\(?:u([0-9a-fA-F]{4})|([nrtbf\"\\/'])|x([0-9a-fA-F]{2})|U00((?:0[0-9a-fA-F]|10)[0-9a-fA-F]{4}))"
+)
+"""Of JSON, and of Python's `repr`."""
 _CONTROLS = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
 _TAG = re.compile(r"<[^<>]{0,4000}>")
-_BASE64 = re.compile(r"[A-Za-z0-9+/]{48,}={0,2}")
+_PERCENT, _QUOTED = re.compile(r"%[0-9a-fA-F]{2}"), re.compile(r"=(?:[0-9A-F]{2}|\r?\n)")
+_PACKED = re.compile(r"[\w+/-]{16,}(?:\s{1,8}[\w+/-]{16,})*(?:\s{1,8}[\w+/-]{1,15})?", re.ASCII)
+"""Base64, of both alphabets, or hex, which may be cut into lines."""
+_SHORTEST, _LONGEST_DIGEST = 48, 128
+"""Characters of what is taken for packed text; hex of fewer than the second is a hash."""
+_ALPHABET = str.maketrans("-_", "+/")
 _READABLE = re.compile(rb"(?:[\t\n\r\x20-\x7e]|[\xc2-\xf4][\x80-\xbf]{1,3}){12,}")
-_WIDE = re.compile(rb"(?:[\t\n\r\x20-\x7e]\x00){12,}")
+_WIDE = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
+_SHORTEST_WIDE = 12
+"""Characters."""
+_FIRST_256, _SCRIPTS = np.zeros(256, dtype=bool), np.zeros(256, dtype=bool)
+_FIRST_256[[*b"\t\n\r", *range(0x20, 0x7F), *range(0xA0, 0x100)]] = True
+_SCRIPTS[[1, 2, 3, 4, 5, 6, 0x20]] = True
+"""High bytes: Latin, Greek, Cyrillic, Hebrew, Arabic, and the dashes and quotes of all."""
+_BOMS = (
+    (b"\xff\xfe\x00\x00", "utf-32-le"), (b"\x00\x00\xfe\xff", "utf-32-be"),
+    (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"),
+)  # fmt: skip
+_TAR = (257, b"ustar")
 _OPENERS: tuple[tuple[bytes, Callable[[IO[bytes]], Any]], ...] = (
     (b"\x1f\x8b\x08", lambda stream: gzip.GzipFile(fileobj=stream, mode="rb")),
     *((b"BZh%d1AY" % level, bz2.BZ2File) for level in range(1, 10)),
@@ -104,17 +130,21 @@ def files_below(folder: Path, closed: Callable[[OSError], object] = lambda error
 
 def _left_in(stream: IO[bytes], traces: Traces, depth: int = 0) -> str | None:
     for text in _texts(stream, depth):
-        for variant in variants(text):
+        for variant in _plainer(text):
             if traces.words_in(variant):
                 return "words"
             if traces.id_in(variant):
                 return "id"
+            for held in _unpacked_in(variant) if depth < _DEEPEST else ():
+                with suppress(UnopenedError):  # by chance a hash begins as an archive does
+                    if (kind := _left_in(io.BytesIO(held), traces, depth + 1)) is not None:
+                        return kind
     return None
 
 
 def _texts(stream: IO[bytes], depth: int) -> Iterator[str]:
     """All that reads as text in a stream, piece by piece."""
-    head = stream.read(8)
+    head = stream.read(512)
     stream.seek(0)
     if (name := next((name for mark, name in _CLOSED.items() if head.startswith(mark)), None)) is not None:
         raise UnopenedError(f"{name} is not unpacked here")
@@ -123,6 +153,8 @@ def _texts(stream: IO[bytes], depth: int) -> Iterator[str]:
         if head.startswith(b"PK\x03\x04") or _ends_as_zip(stream):
             stream.seek(0)
             yield from _members(stream, depth)
+        elif head.startswith(_TAR[1], _TAR[0]):
+            yield from _members_of_tar(stream, depth)
         elif (opener := next((of for mark, of in _OPENERS if head.startswith(mark)), None)) is not None:
             yield from _unpacked(opener, stream, depth)
         elif head.startswith((b"PAR1", b"ARROW1", b"\xff\xff\xff\xff")):
@@ -150,6 +182,17 @@ def _members(stream: IO[bytes], depth: int) -> Iterator[str]:
                 yield from _texts(io.BytesIO(archive.read(name)), depth + 1)
     except (*_UNREADABLE, zipfile.BadZipFile, RuntimeError, NotImplementedError, ValueError) as error:
         raise UnopenedError(f"a zip file that cannot be opened: {type(error).__name__}") from error
+
+
+def _members_of_tar(stream: IO[bytes], depth: int) -> Iterator[str]:
+    try:
+        with tarfile.open(fileobj=stream, mode="r:") as archive:
+            for member in archive:
+                yield member.name
+                if (held := archive.extractfile(member) if member.isfile() else None) is not None:
+                    yield from _texts(held, depth + 1)
+    except (*_UNREADABLE, tarfile.TarError, ValueError) as error:
+        raise UnopenedError(f"a tar file that cannot be opened: {type(error).__name__}") from error
 
 
 def _unpacked(opener: Callable[[IO[bytes]], Any], stream: IO[bytes], depth: int) -> Iterator[str]:
@@ -200,22 +243,49 @@ def strings(value: Any) -> Iterator[str]:
 
 
 def _plain(stream: IO[bytes], head: bytes) -> Iterator[str]:
-    wide = "utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else None
+    wide = next((encoding for mark, encoding in _BOMS if head.startswith(mark)), None)
     tail = b""
     while block := stream.read(_BLOCK):
         data = tail + block
         if wide is not None:
-            yield data.decode("utf-16-le" if head.startswith(b"\xff\xfe") else "utf-16-be", "replace")
+            yield data.decode(wide, "replace")
         elif b"\x00" not in data[: 1 << 16]:
-            yield data.decode("utf-8", "replace")
+            yield (text := data.decode("utf-8", "replace"))
+            if "\ufffd" in text:
+                yield data.decode("cp1252", "replace")
         else:
             yield "\n|\n".join(one.decode("utf-8", "replace") for one in _READABLE.findall(data))
-            yield "\n|\n".join(one.decode("utf-16-le", "replace") for one in _WIDE.findall(data))
+            yield from _wide_in(data)
         tail = data[-_OVERLAP:]
+
+
+def _wide_in(data: bytes) -> Iterator[str]:
+    """What reads as UTF-16 or UTF-32, of each encoding and from each byte on: runs of characters of common scripts."""
+    found = np.frombuffer(data, dtype=np.uint8)
+    for encoding in _WIDE:
+        width = int(encoding[4:6]) // 8
+        for first in range(width):
+            rows = found[first : first + (len(found) - first) // width * width].reshape(-1, width)
+            low, high, *rest = rows.T if encoding.endswith("le") else rows.T[::-1]
+            good = (_FIRST_256[low] & (high == 0)) | _SCRIPTS[high]
+            for empty in rest:
+                good &= empty == 0
+            edges = np.flatnonzero(np.diff(good, prepend=False, append=False))
+            starts, ends = edges[::2], edges[1::2]
+            long = ends - starts >= _SHORTEST_WIDE
+            runs = zip(starts[long].tolist(), ends[long].tolist(), strict=True)
+            yield "\n|\n".join(rows[start:end].tobytes().decode(encoding, "replace") for start, end in runs)
 
 
 def variants(text: str) -> Iterator[str]:
     """A text, and what it says once escapes, tags and base64 are undone."""
+    for one in _plainer(text):
+        yield one
+        yield from (held.decode("utf-8", "replace") for held in _unpacked_in(one))
+
+
+def _plainer(text: str) -> Iterator[str]:
+    """A text, and what it says once escapes and tags are undone."""
     yield text
     if "\\" in text:
         once = text
@@ -228,14 +298,30 @@ def variants(text: str) -> Iterator[str]:
     if "<" in text or "&" in text:
         yield html.unescape(_TAG.sub("", text))
         yield html.unescape(_TAG.sub(" ", text))
-    for run in _BASE64.findall(text):
+    if _PERCENT.search(text):
+        yield unquote(text, errors="replace")
+    if _QUOTED.search(text):
+        yield quopri.decodestring(text.encode("utf-8", "replace")).decode("utf-8", "replace")
+
+
+def _unpacked_in(text: str) -> Iterator[bytes]:
+    """What stands in base64 or hex in a text."""
+    for found in _PACKED.findall(text):
+        run = "".join(found.split())
+        if len(run) < _SHORTEST or run.isdigit():
+            continue
         try:
-            yield base64.b64decode(run + "=" * (-len(run) % 4)).decode("utf-8")
+            if run.islower() or run.isupper():  # no base64 of any length has letters of one case alone
+                if len(run) > _LONGEST_DIGEST:
+                    yield bytes.fromhex(run)
+            else:
+                run = run.translate(_ALPHABET)
+                yield base64.b64decode(run[: len(run) - (len(run) % 4 == 1)] + "=" * (-len(run) % 4))
         except (binascii.Error, ValueError):
             continue
 
 
 def _unescaped(match: re.Match[str]) -> str:
-    if match[1] is not None:
-        return chr(int(match[1], 16))
+    if (code := match[1] or match[3] or match[4]) is not None:
+        return chr(int(code, 16))
     return _CONTROLS.get(match[2], match[2])
