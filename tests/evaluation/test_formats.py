@@ -249,3 +249,34 @@ def test_two_charts_of_one_id_are_two_files_of_brat(tmp_path: Path) -> None:
     assert texts[0].name == "a.txt" and all(one.name.startswith("record-") for one in texts[1:])
     skipped = (tmp_path / "out" / "skipped.tsv").read_text()
     assert {line.partition("\t")[0] for line in skipped.splitlines()} == {one.stem for one in texts}
+
+
+@pytest.mark.parametrize(
+    "records", [("a", "a.txt/b"), ("a.ann/b", "a"), ("annotation.conf/x", "skipped.tsv/b"), ("p" * 190 + "/",) * 2]
+)
+def test_no_id_stands_in_the_way_of_another_ones_files(tmp_path: Path, records: tuple[str, str]) -> None:
+    names = [name * 25 + "x" if name.endswith("/") else name for name in records]
+    brat.write((answered(name) for name in names), tmp_path, TASKS)
+    pairs = [one for one in tmp_path.rglob("*.txt") if one.is_file()]
+    assert len(pairs) == 2 and all(one.with_suffix(".ann").is_file() for one in pairs)
+
+
+@pytest.mark.parametrize("place", [".", "link"])
+def test_an_empty_folder_may_be_named_from_within_or_by_a_link(
+    tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, source = answers_file(tmp_path, ["a"])
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/link").symlink_to(tmp_path / "real")
+    (tmp_path / "real").mkdir()
+    out = Path(place) if place == "." else tmp_path / "out/link"
+    monkeypatch.chdir(tmp_path / "real")
+    require_place("brat", out, False, ())
+    convert("brat", answers, source.read(), out, TASKS)
+    assert (tmp_path / "real/a.ann").is_file() and (tmp_path / "out/link").is_symlink()
+
+
+def test_a_file_in_the_place_of_a_folder_is_said_before_anything_is_asked(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(ArtefactError, match="is a file, and brat writes a folder"):
+        require_place("brat", tmp_path / "out", True, ())

@@ -38,6 +38,8 @@ def require_place(form: str, out: Path, overwrite: bool, read: Iterable[Path | N
                 f"--out {out}: the folder is not empty, and {form} writes a folder of its own. Give a new one; nothing "
                 "in a folder is ever replaced."
             )
+        if out.is_file():
+            raise ArtefactError(f"--out {out} is a file, and {form} writes a folder. Give the name of a new one.")
     if form != JSONL and out.exists() and not out.is_file() and not out.is_dir():
         raise ArtefactError(
             f"--out {out} is no regular file, and {form} is written once all answers are there. Give a file; one chart "
@@ -59,6 +61,7 @@ def convert(
         with whole_file(out) as stream:
             FILES[form](charts, stream, tasks)
         return
+    out = Path(os.path.realpath(out))  # "." has no name, and no folder takes the place of a link
     for leftover in out.parent.glob(f".{out.name}.*.folder"):
         shutil.rmtree(leftover)
     beside = make_folder(out.with_name(f".{out.name}.{os.getpid()}.folder"))
