@@ -10,7 +10,7 @@ import pytest
 from chartdistill.config import load_run
 from chartdistill.erasure.erase import LeftoverError, erase
 from chartdistill.errors import InputError
-from chartdistill.evaluation.formats import FILES, FOLDERS
+from chartdistill.evaluation.formats import FILES, FOLDERS, Answered
 from chartdistill.evaluation.formats.converting import convert
 from chartdistill.records import SourceEntry
 from chartdistill.runtime.run_folder import read_manifest, write_text
@@ -181,3 +181,15 @@ def test_a_name_that_is_no_utf_8_is_unknown_in_a_sentence(tmp_path: Path, ids: l
     (run / "records/manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(InputError, match=r"udcff"):
         erase([run], ids, groups, say=lambda line: None)
+
+
+def test_further_charts_of_its_id_go_from_the_answers_in_brat(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    charts = [("p-4711", "one", SECRET), ("p-4711", "two", OTHER_TEXT), ("p-4712", "three", OTHER_TEXT[::-1])]
+    (run / "b").mkdir()
+    FOLDERS["brat"]((Answered(name, source, text, {}) for name, source, text in charts), run / "b", TASKS)
+    skipped = [f"{path.stem}\ttests\treview\t1 item" for path in sorted((run / "b").glob("*.txt"))]
+    (run / "b/skipped.tsv").write_text("\n".join(skipped) + "\n")
+    assert len(skipped) == 3 and "proof: " in told(run, "p-4711")
+    assert [path.stem for path in (run / "b").glob("*.txt")] == ["p-4712"]
+    assert (run / "b/skipped.tsv").read_text() == "p-4712\ttests\treview\t1 item\n"

@@ -279,7 +279,8 @@ def _is_of_record(row: dict[str, Any], traces: Traces) -> bool:
 def _skipped_lines(lines: Iterator[bytes], traces: Traces) -> Iterator[_Line]:
     """The list that brat's answers have: the first cell of a line names the record."""
     for line in lines:
-        if traces.owns(line.partition(b"\t")[0].decode("utf-8", "replace")):
+        name = line.partition(b"\t")[0].decode("utf-8", "replace")
+        if traces.owns(name) or (name and traces.names_file(Path(f"{name}.txt"))):
             yield None, 1, 0
         else:
             yield from _plain_lines(iter([line]), traces)

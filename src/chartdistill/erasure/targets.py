@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from chartdistill.erasure.elsewhere import rows_elsewhere
 from chartdistill.erasure.search import strings
 from chartdistill.errors import ArtefactError, InputError
+from chartdistill.evaluation.formats.brat import hashed_name, record_of
 from chartdistill.records import AnySource, SourceEntry, body_hash, clean
 from chartdistill.records.sources.entry import group_text
 from chartdistill.runtime.run_folder import read_manifest, read_rows
@@ -104,8 +105,10 @@ def find_targets(
 def _add_elsewhere(folder: Path, homes: Sequence[Path], wanted: set[str], targets: dict[str, Target]) -> None:
     words = {body for target in targets.values() for body in target.words}
     others = {record.id for record in records_in(homes)} - targets.keys()
+    hashed = {hashed_name(one): one for one in wanted | targets.keys()}
     for row in rows_elsewhere(folder, homes):
         name = next((one for one in row.names if one in wanted or one in targets), None)
+        name = name or next(filter(None, (record_of(one, hashed) for one in row.names)), None)
         body = row.body
         if name is None and body in words and row.names[0] not in others:
             name = row.names[0]

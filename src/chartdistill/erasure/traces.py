@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from chartdistill.evaluation.formats.brat import file_name
+from chartdistill.evaluation.formats.brat import file_name, hashed_name, record_of
 from chartdistill.records import SHINGLE_WORDS, body_words
 
 Runs = NDArray[np.uint64]
@@ -81,6 +81,7 @@ class Traces:
     def __init__(self, ids: Collection[str], variants: Collection[str], own: Runs, salt: bytes) -> None:
         self.ids, self.variants, self.own = frozenset(ids), frozenset(variants), own
         self._file_names = frozenset(map(file_name, ids))
+        self._hashed = {hashed_name(one): one for one in ids}
         self._runs = Runs5(salt)
 
     def owns(self, name: object) -> bool:
@@ -90,7 +91,10 @@ class Traces:
     def names_file(self, path: Path) -> bool:
         """Whether a file, below the folder, bears the name that brat's files of one of them have: its id, with its
         folders, or a hash of it."""
-        return self.owns(path.stem) or not self._file_names.isdisjoint(endings(path))
+        names = list(endings(path))
+        return self.owns(path.stem) or any(
+            one in self._file_names or record_of(one, self._hashed) is not None for one in names
+        )
 
     def names_folder(self, path: Path) -> bool:
         """Whether a folder, below that of the run, is one that such a file of one of them would lie in, or bears its

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from chartdistill.evaluation.formats.answered import Answered
@@ -24,22 +24,22 @@ from chartdistill.schema import Task
 
 _LINE_END = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f\\:*?\"<>|]")
-SKIPPED = "skipped.tsv"
-_LONGEST_NAME = 200
-"""Bytes; file systems take 255, and the ending comes on top."""
+CONFIGURATION, SKIPPED = "annotation.conf", "skipped.tsv"
+_LONGEST_NAME, _LONGEST_PATH = 200, 1000
+"""Bytes; file systems take 255 and 4095, and the ending and the folder come on top."""
 
 
 def write(charts: Iterator[Answered], out: Path, tasks: Sequence[Task]) -> None:
     """Write all charts into an empty folder."""
-    _write(out / "annotation.conf", configuration(tasks))
+    _write(out / CONFIGURATION, configuration(tasks))
     skipped: list[str] = []
     for chart in charts:
         if chart.text is None:
             skipped.append(f"{_one_line(chart.id)}\t\tfailure\t{chart.failure or 'the review file says why'}")
             continue
         name = file_name(chart.id)
-        if (out / f"{name}.txt").exists():  # of another chart with this id, as two notes of a patient can have
-            name = _hashed(f"{chart.id}\n{chart.source}")
+        if not _is_free(out, name):  # of another chart with this id, as two notes of a patient can have
+            name = f"{hashed_name(chart.id)}-{_hash(chart.source)[:8]}"
         path = out / name
         make_folder(path.parent)
         lines, left_out = standoff(chart, tasks)
@@ -48,6 +48,12 @@ def write(charts: Iterator[Answered], out: Path, tasks: Sequence[Task]) -> None:
         skipped += [f"{name}\t{why}" for why in left_out]
     if skipped:
         _write(out / SKIPPED, "".join(f"{line}\n" for line in skipped))
+
+
+def _is_free(out: Path, name: str) -> bool:
+    """Whether no file or folder of another chart stands where this one's files would, or the folders they lie in."""
+    taken = any((out / f"{name}{ending}").exists() for ending in (".txt", ".ann"))
+    return not taken and not any((out / folder).is_file() for folder in Path(name).parents)
 
 
 def _one_line(record: str) -> str:
@@ -64,14 +70,26 @@ def file_name(record: str) -> str:
     """Where a record's files stand below the folder: under its id, which brat's reader gives back; where that is no
     path that stays in the folder, under a hash of it. (So do further charts of one id, with their source.)"""
     parts = record.split("/")
-    sound = all(part not in ("", ".", "..") and not part.endswith(" ") for part in parts)
-    if sound and not _UNSAFE.search(record) and all(len(part.encode()) <= _LONGEST_NAME for part in parts):
+    sound = all(part not in ("", ".", "..", CONFIGURATION, SKIPPED) and not part.endswith(" ") for part in parts)
+    short = len(record.encode()) <= _LONGEST_PATH and all(len(part.encode()) <= _LONGEST_NAME for part in parts)
+    if sound and short and not _UNSAFE.search(record):
         return record
-    return _hashed(record)
+    return hashed_name(record)
 
 
-def _hashed(name: str) -> str:
-    return f"record-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+def hashed_name(record: str) -> str:
+    """What a record's files are called where they cannot be called as it is; with a hash of the source behind it
+    those of further charts of its id."""
+    return f"record-{_hash(record)[:16]}"
+
+
+def record_of(name: str, hashed: Mapping[str, str]) -> str | None:
+    """The record that a file so named is of. `hashed`: `hashed_name` of the records it may be of -> these."""
+    return hashed.get(name) or hashed.get(name.rpartition("-")[0])
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def standoff(chart: Answered, tasks: Sequence[Task] = ()) -> tuple[list[str], list[str]]:
