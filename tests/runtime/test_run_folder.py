@@ -19,6 +19,7 @@ from chartdistill.runtime.run_folder import (
     disk_errors,
     fingerprint,
     is_done,
+    read_manifest,
     read_rows,
     require_manifest,
     write_manifest,
@@ -232,3 +233,17 @@ def test_a_file_system_without_locks_is_said(tmp_path: Path, monkeypatch: pytest
             pass
     with pytest.raises(ArtefactError, match="has no locks"):
         SharedRows(tmp_path / "decisions.jsonl", RejectedRecord).add(lambda rows: ())
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff", b"\x00" * 20])
+def test_a_damaged_manifest_is_named(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "manifest.json").write_bytes(data)
+    with pytest.raises(ArtefactError, match="manifest.json is damaged"):
+        read_manifest(tmp_path)
+
+
+def test_a_row_that_is_no_utf_8_is_named_by_its_line(tmp_path: Path) -> None:
+    row = RejectedRecord(source="a", reason="x", detail="y").line().encode() + b"\n"
+    (tmp_path / "rows.jsonl").write_bytes(row + row.replace(b"y", b"\xff"))
+    with pytest.raises(InputError, match=r"rows\.jsonl:2: not a RejectedRecord row"):
+        list(read_rows(tmp_path / "rows.jsonl", RejectedRecord))

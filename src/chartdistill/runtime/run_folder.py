@@ -192,9 +192,9 @@ def read_rows(path: Path, kind: type[RowT]) -> Iterator[RowT]:
     """
     if not path.exists():
         raise ArtefactError(f"{path} is missing. Run the verb that writes it first (see `chartdistill --help`).")
-    with path.open(encoding="utf-8") as stream:
+    with path.open("rb") as stream:  # what is no UTF-8 is a fault of its line
         for number, line in enumerate(stream, 1):
-            if not line.endswith("\n"):
+            if not line.endswith(b"\n"):
                 return
             try:
                 yield kind.model_validate_json(line)
@@ -230,12 +230,24 @@ def amend_manifest(folder: Path, name: str, fact: Any) -> None:
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """The manifest, or None when the folder is not complete."""
+    """The manifest, or None when the folder is not complete.
+
+    Raises:
+        ArtefactError: it is damaged.
+    """
     path = folder / MANIFEST
     if not path.exists():
         return None
-    manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return manifest
+    try:
+        manifest = json.loads(path.read_bytes())
+        if isinstance(manifest, dict):
+            return manifest
+    except ValueError:
+        pass
+    raise ArtefactError(
+        f"{path} is damaged: it is no JSON object. Put it back from a copy, or delete it and run the verb that makes "
+        f"{folder} again."
+    )
 
 
 def require_manifest(folder: Path, verb: str) -> dict[str, Any]:
