@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
+from chartdistill.erasure.erase import LeftoverError, erase
 from chartdistill.erasure.search import search
+from erasure_run import GONE, SECRET, write_run
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -86,3 +88,18 @@ def test_a_folder_that_cannot_be_looked_into_is_no_proof(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(os, "scandir", refused)
     assert left_in(tmp_path) == {"closed": "cannot be read (Permission denied)"}
+
+
+def test_a_link_out_of_the_folder_is_no_proof_and_one_within_it_is_no_hindrance(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/notes.txt").write_text(SECRET)
+    (run / "rounds/1").mkdir(parents=True)
+    (run / "rounds/1/records").symlink_to(run / "records")
+    (run / "gone").symlink_to(tmp_path / "nowhere")
+    for name, target in (("moved", "elsewhere"), ("notes", "elsewhere/notes.txt")):
+        (run / name).symlink_to(tmp_path / target)
+        with pytest.raises(LeftoverError, match=rf"1 file: .*/{name}"):
+            erase([run], [GONE], say=lambda line: None)
+        (run / name).unlink()
+    erase([run], [GONE], say=lambda line: None)

@@ -238,7 +238,7 @@ def test_a_file_system_without_locks_is_said(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff", b"\x00" * 20])
 def test_a_damaged_manifest_is_named(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "manifest.json").write_bytes(data)
-    with pytest.raises(ArtefactError, match="manifest.json is damaged"):
+    with pytest.raises(ArtefactError, match=r"manifest\.json is damaged"):
         read_manifest(tmp_path)
 
 

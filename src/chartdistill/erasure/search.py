@@ -91,7 +91,8 @@ class Searched:
 
 
 def search(folder: Path, traces: Traces, passed_over: Callable[[Path], bool] = lambda path: False) -> Searched:
-    """Look through all files below a folder; links are not followed, what they lead to within it is looked at there."""
+    """Look through all files below a folder; links are not followed, what they lead to within it is looked at there,
+    and those that lead out of it are named."""
     found = Searched()
     closed: list[OSError] = []
     for path in sorted(files_below(folder, closed.append)):
@@ -110,6 +111,8 @@ def search(folder: Path, traces: Traces, passed_over: Callable[[Path], bool] = l
             kind = "id in its name"
         if kind is not None:
             found.left[path] = kind
+    for link in _links_out(folder):
+        found.left[link] = "a link out of the folder, behind which nothing was looked at"
     for refused in closed:
         found.left[Path(refused.filename)] = f"cannot be read ({refused.strerror or type(refused).__name__})"
     return found
@@ -125,6 +128,14 @@ def files_below(folder: Path, closed: Callable[[OSError], object] = lambda error
         for name in names:
             path = Path(home, name)
             if path.is_file() and not path.is_symlink():
+                yield path
+
+
+def _links_out(folder: Path) -> Iterator[Path]:
+    whole = folder.resolve()
+    for home, folders, names in os.walk(folder):
+        for path in (Path(home, name) for name in (*folders, *names)):
+            if path.is_symlink() and path.exists() and not path.resolve().is_relative_to(whole):
                 yield path
 
 
