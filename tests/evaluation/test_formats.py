@@ -6,11 +6,16 @@ import csv
 import io
 import json
 import random
+import sys
+from argparse import Namespace
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from chartdistill.commands import predict as verb
 from chartdistill.config import load_task
 from chartdistill.engines import Generation
 from chartdistill.errors import ArtefactError, InputError
@@ -280,3 +285,24 @@ def test_a_file_in_the_place_of_a_folder_is_said_before_anything_is_asked(tmp_pa
     (tmp_path / "out").write_text("mine")
     with pytest.raises(ArtefactError, match="is a file, and brat writes a folder"):
         require_place("brat", tmp_path / "out", True, ())
+
+
+@pytest.mark.parametrize(("form", "is_utf8"), [("fhir", True), ("csv", True), (None, False)])
+def test_a_format_is_utf_8_on_a_terminal_of_another_encoding_too(
+    monkeypatch: pytest.MonkeyPatch, form: str | None, is_utf8: bool
+) -> None:
+    held = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(held, encoding="ascii", errors="backslashreplace"))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"chart")))
+    monkeypatch.setattr(verb, "_run", lambda arguments: SimpleNamespace(tasks=[]))
+    monkeypatch.setattr(verb, "Student", lambda run, filters: nullcontext())
+    monkeypatch.setattr(verb, "say_warnings", lambda student: None)
+    monkeypatch.setattr(verb, "answer", lambda *of: '{"text": "caf\u00e9 \U0001f600"}')
+    verb.run_predict(
+        Namespace(
+            config=Path("-"), records=None, out=None, min_confidence=None, review_file=None, format=form, json=False,
+            filters=False,
+        )
+    )  # fmt: skip
+    sys.stdout.flush()
+    assert ("caf\u00e9 \U0001f600".encode() in held.getvalue()) == is_utf8

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from pathlib import Path
 
@@ -69,6 +70,8 @@ def _answer_one(run: Run, arguments: argparse.Namespace) -> None:
         say_warnings(student)
         said = answer(student, data, run.tasks, form)
     if arguments.out is None:
+        if form is not None and isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")  # as formats are, whatever signs the terminal has
         print(said, end="")
         return
     with whole_file(arguments.out) as stream:
