@@ -142,7 +142,7 @@ def test_a_leftover_of_ours_is_known_by_command_environment_or_ancestor(tmp_path
 def test_cards_by_name() -> None:
     assert len(parse_cards("h100:8")) == 8
     assert parse_cards("l4") == [KNOWN_CARDS["l4"]]
-    for wrong in ("h1000", "h100:0", "h100:x"):
+    for wrong in ("h1000", "h100:0", "h100:x", "h100:\u00b2", "h100:99999999999"):
         with pytest.raises(ValueError, match="give NAME or NAME:COUNT"):
             parse_cards(wrong)
 

@@ -82,8 +82,10 @@ def parse_cards(text: str) -> list[Card]:
         ConfigError: not a name in `KNOWN_CARDS`.
     """
     name, _, count = text.partition(":")
-    if name not in KNOWN_CARDS or not (count or "1").isdigit() or int(count or 1) < 1:
-        raise ConfigError(f"--cards {text!r}: give NAME or NAME:COUNT with a name of {', '.join(KNOWN_CARDS)}.")
+    if name not in KNOWN_CARDS or re.fullmatch("[0-9]{1,4}", count or "1") is None or int(count or 1) < 1:
+        raise ConfigError(
+            f"--cards {text!r}: give NAME or NAME:COUNT with a name of {', '.join(KNOWN_CARDS)}, and 1 to 9999 of it."
+        )
     return [KNOWN_CARDS[name]] * int(count or 1)
 
 
