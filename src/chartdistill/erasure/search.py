@@ -49,6 +49,9 @@ _PACKED = re.compile(r"[\w+/-]{16,}(?:\s{1,8}[\w+/-]{16,})*(?:\s{1,8}[\w+/-]{1,1
 """Base64, of both alphabets, or hex, which may be cut into lines."""
 _SHORTEST, _LONGEST_DIGEST = 48, 128
 """Characters of what is taken for packed text; hex of fewer than the second is a hash."""
+_LARGE = 1024
+"""Bytes."""
+_ASCII_TEXT = bytes([*b"\t\n\r", *range(0x20, 0x7F)])
 _ALPHABET = str.maketrans("-_", "+/")
 _READABLE = re.compile(rb"(?:[\t\n\r\x20-\x7e]|[\xc2-\xf4][\x80-\xbf]{1,3}){12,}")
 _WIDE = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
@@ -146,7 +149,7 @@ def _left_in(stream: IO[bytes], traces: Traces, depth: int = 0) -> str | None:
                 return "words"
             if traces.id_in(variant):
                 return "id"
-            for held in _unpacked_in(variant) if depth < _DEEPEST else ():
+            for held in filter(_is_no_noise, _unpacked_in(variant) if depth < _DEEPEST else ()):
                 with suppress(UnopenedError):  # by chance a hash begins as an archive does
                     if (kind := _left_in(io.BytesIO(held), traces, depth + 1)) is not None:
                         return kind
@@ -330,6 +333,19 @@ def _unpacked_in(text: str) -> Iterator[bytes]:
                 yield base64.b64decode(run[: len(run) - (len(run) % 4 == 1)] + "=" * (-len(run) % 4))
         except (binascii.Error, ValueError):
             continue
+
+
+def _is_no_noise(held: bytes) -> bool:
+    """Whether bytes may hold text: a hash or a few numbers do not, and a file may have millions of them."""
+    if len(held) > _LARGE or held.startswith((b"PK\x03\x04", *(mark for mark, _ in _OPENERS))):
+        return True
+    if 10 * len(held.translate(None, delete=_ASCII_TEXT)) < 3 * len(held) or 4 * held.count(0) > len(held):
+        return True
+    try:
+        held.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return error.start > len(held) - 4  # only its end was cut
+    return True
 
 
 def _unescaped(match: re.Match[str]) -> str:
