@@ -247,3 +247,17 @@ def test_a_row_that_is_no_utf_8_is_named_by_its_line(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_bytes(row + row.replace(b"y", b"\xff"))
     with pytest.raises(InputError, match=r"rows\.jsonl:2: not a RejectedRecord row"):
         list(read_rows(tmp_path / "rows.jsonl", RejectedRecord))
+
+
+def test_a_row_that_a_power_cut_spoilt_is_asked_for_again(tmp_path: Path) -> None:
+    target = tmp_path / "rows.jsonl"
+    with Journal(target, Prediction) as journal:
+        journal.add([row("a"), row("b"), row("c")])
+    path = tmp_path / "rows.journal.jsonl"
+    first, second, third = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first + b"\x00" * (len(second) - 1) + b"\n" + third)
+    with Journal(target, Prediction) as journal:
+        assert [key for key in "abc" if key in journal] == ["a", "c"]
+        journal.add([row("b")])
+        journal.finish(["a", "b", "c"])
+    assert [r.key for r in read_rows(target, Prediction)] == ["a", "b", "c"]

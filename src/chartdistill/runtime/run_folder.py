@@ -350,9 +350,10 @@ class Journal(Generic[KeyedRowT]):
         with self._path.open("rb") as stream:
             offset = 0
             for line in stream:
-                row = json.loads(line)
-                if row.get("failure") is None:
-                    self._offsets[row["key"]] = offset
+                with suppress(ValueError):  # what a power cut left of a row (zeros, say): it is asked for again
+                    row = json.loads(line)
+                    if row.get("failure") is None:
+                        self._offsets[row["key"]] = offset
                 offset += len(line)
         return self
 
