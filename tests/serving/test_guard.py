@@ -13,9 +13,12 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.testclient import TestClient
 
 from chartdistill.runtime.listening import listen
 from chartdistill.serving.access import Access
+from chartdistill.serving.admission import Admission
+from chartdistill.serving.app import Service
 from chartdistill.serving.guard import Guard
 from chartdistill.serving.lifetime import http_server
 
@@ -106,6 +109,8 @@ def test_pages_of_other_sites_may_not_ask(open_to_all: Running, with_key: Runnin
     ):
         answer = open_to_all.ask(Origin=origin)
         assert answer.status_code == answer.json()["error"]["code"] == 403, origin
+    both = [("Origin", own), ("Origin", "https://evil.example")]
+    assert httpx.post(f"{own}/echo", content=b"chart", headers=both).status_code == 403
     # Through a proxy the Host may be another than the page's, and there is a key that no page has.
     assert with_key.ask(Origin="https://app.example", Authorization=f"Bearer {KEY}").status_code == 200
     assert with_key.ask(Host="app.example", Origin="https://app.example").status_code == 401
@@ -152,3 +157,11 @@ def test_once_nothing_new_is_taken_that_is_said_and_the_connection_closed(open_t
         assert open_to_all.ask("/health").status_code == 200
     finally:
         open_to_all.refuses = None
+
+
+def test_nobody_is_sent_to_another_address_with_a_chart() -> None:
+    service = Service(*[None] * 3, Admission(1), 1000)  # type: ignore[arg-type]
+    with TestClient(service.app(), base_url="http://app.example", follow_redirects=False) as client:
+        for path in ("/extract/", "/v1/models/", "//extract"):
+            answer = client.post(path, json={"text": "chart"})
+            assert answer.status_code == 404 and "POST /extract" in answer.json()["error"]["message"]

@@ -64,7 +64,10 @@ class Service:
             Route("/v1/models", self.models, methods=["GET"]),
             Route(HEALTH, self.health, methods=["GET"]),
         ]
-        return Starlette(routes=routes, exception_handlers={HTTPException: _no_such_address})
+        app = Starlette(routes=routes, exception_handlers={HTTPException: _no_such_address})
+        # Behind a proxy that ends TLS the address sent there would begin with http: a chart would cross unencrypted.
+        app.router.redirect_slashes = False
+        return app
 
     async def health(self, request: Request) -> Response:
         """Ready, or why not."""

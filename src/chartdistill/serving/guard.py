@@ -62,10 +62,10 @@ class Guard:
 
     def _refused(self, headers: Headers, path: str) -> Response | None:
         if self._access.checks_host:
-            hosts, origin = headers.getlist("host"), headers.get("origin")
+            hosts, origins = headers.getlist("host"), headers.getlist("origin")
             if len(hosts) != 1 or not _is_loopback(hosts[0]):
                 return failure(403, "The Host of the request is not this machine: ask 127.0.0.1 or localhost.")
-            if origin is not None and not _is_of(origin, hosts[0]):
+            if not all(_is_of(origin, hosts[0]) for origin in origins):
                 return failure(403, "Pages of other sites may not ask here.")
         if path == HEALTH:
             return None
