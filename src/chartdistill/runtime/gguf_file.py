@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from chartdistill.errors import InputError, ModelError
+from chartdistill.runtime.gguf_head import VERSIONS, UnknownVersionError, check_head
 
 _MAGIC = b"GGUF"
 _OTHERWISE = "Use the model's safetensors instead."
@@ -23,6 +24,14 @@ DIGITS_APART = frozenset({"smollm", "starcoder", "refact", "command-r", "codeshe
 src/llama-vocab.cpp). transformers does not know them, and would take them for GPT-2's own."""
 _AS_GPT2 = frozenset({"gpt-2", "phi-2", "mpt", "olmo", "jais"})
 """Those that are GPT-2's own, which is what transformers makes of a name that it does not know."""
+
+_KINDS = {
+    "general.type": str, "general.architecture": str, "general.name": str, "general.license": str,
+    "tokenizer.chat_template": str, "tokenizer.ggml.model": str, "tokenizer.ggml.pre": str, "split.count": int,
+}  # fmt: skip
+"""What is read of the metadata -> its kind."""
+_NO_ARCHITECTURES = frozenset({"general", "tokenizer"})
+"""Parts of every file that transformers keeps in its table of architectures."""
 
 
 @dataclass(frozen=True)
@@ -48,16 +57,18 @@ def read_gguf(path: Path) -> GgufFile:
         ModelError: transformers does not know its architecture or tokenizer, it has no chat template, or is no model.
     """
     size = _require_magic(path)
+    _require_whole_head(path, size)
     fields, tensors = _read(path, size)
-    kind = str(fields.get("general.type", "model"))
+    _require_kinds(path, fields)
+    kind = fields.get("general.type", "model")
     if kind != "model":
         raise ModelError(f"{path} is a GGUF file of type {kind!r}, not of a model. Name the file with the weights.")
-    if int(fields.get("split.count", 1)) > 1:
+    if fields.get("split.count", 1) > 1:
         raise InputError(
             f"{path} is one of {fields['split.count']} parts. Put them together first: llama-gguf-split --merge "
             f"{shlex.quote(str(path))} WHOLE.gguf"
         )
-    architecture = str(fields.get("general.architecture", ""))
+    architecture = fields.get("general.architecture", "")
     _require_known_architecture(path, architecture)
     if not fields.get("tokenizer.chat_template"):
         raise ModelError(
@@ -65,7 +76,7 @@ def read_gguf(path: Path) -> GgufFile:
             "answer. Take the file of an instruct (chat) model."
         )
     split = fields.get("tokenizer.ggml.pre")
-    _require_known_split(path, str(fields.get("tokenizer.ggml.model", "")), split)
+    _require_known_split(path, fields.get("tokenizer.ggml.model", ""), split)
     return GgufFile(
         path,
         architecture,
@@ -90,6 +101,32 @@ def _require_magic(path: Path) -> int:
             "a Git LFS pointer may have been saved in its place)."
         )
     return size
+
+
+def _require_whole_head(path: Path, size: int) -> None:
+    """What the package gguf would run into, for ever or without a word of what it means."""
+    try:
+        check_head(path, size)
+    except UnknownVersionError as error:
+        raise InputError(
+            f"{path} is GGUF of version {error}; versions {' and '.join(map(str, VERSIONS))} are read. Take a file of "
+            "the model that today's llama.cpp wrote."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} ({size:,} bytes) ends early or is damaged: {error}. Copy or download it again."
+        ) from None
+
+
+def _require_kinds(path: Path, fields: dict[str, Any]) -> None:
+    """That what is read as text is text, and a count a number."""
+    for name, kind in _KINDS.items():
+        if name in fields and not isinstance(fields[name], kind):
+            what = "a text" if kind is str else "a whole number"
+            raise InputError(
+                f"{path} is damaged or was changed: its {name} is of type {type(fields[name]).__name__}, not {what}. "
+                "Copy or download it again."
+            )
 
 
 def _read(path: Path, size: int) -> tuple[dict[str, Any], list[Any]]:
@@ -124,7 +161,7 @@ def _require_known_architecture(path: Path, architecture: str) -> None:
     from transformers.integrations.gguf.gguf_conversion_mapping import GGUF_ARCHS
     from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
 
-    known = sorted({*GGUF_ARCHS, *GGUF_SUPPORTED_ARCHITECTURES})
+    known = sorted({*GGUF_ARCHS, *GGUF_SUPPORTED_ARCHITECTURES} - _NO_ARCHITECTURES)
     # transformers spells some of them otherwise than the files do.
     if architecture not in known and architecture.replace("-", "_") not in known:
         raise ModelError(
