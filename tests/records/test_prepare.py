@@ -14,7 +14,7 @@ import pytest
 from chartdistill.errors import InputError
 from chartdistill.records import AnnotationFile
 from chartdistill.records.prepare import cluster_split, prepare
-from chartdistill.records.sources import FolderSource, JsonlSource, PrepareOptions, SyntheticSource
+from chartdistill.records.sources import DatasetSource, FolderSource, JsonlSource, PrepareOptions, SyntheticSource
 from chartdistill.runtime.run_folder import read_rows
 from chartdistill.schema import Record, RejectedRecord, Task
 
@@ -63,6 +63,26 @@ def test_counts_add_up_and_name_every_reason(tmp_path: Path) -> None:
     assert counts["cleaned"]["keyword_tail"] >= 2
     assert records["first"].text == words(1)
     assert records["first"].original_span(0, 6) == (0, 6)
+
+
+def test_rows_without_an_id_are_told_apart_by_the_source(tmp_path: Path) -> None:
+    task = Task(name="tests", item="test", gate_question="g", extraction_question="e", question="q")
+    sources: list[Any] = []
+    for number, name in enumerate(("a/charts", "b/charts", "charts-2", "c/charts")):
+        path = tmp_path / f"{name}.jsonl"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps({"text": words(number), "other": words(number + 10)}) + "\n")
+        sources.append(JsonlSource(path=path))
+    gold = tmp_path / "gold.jsonl"
+    gold.write_text(json.dumps({"record": "charts:1", "task": "tests", "items": []}) + "\n")
+    sources[1] = JsonlSource(path=tmp_path / "b/charts.jsonl", gold=AnnotationFile(path=gold))
+    sources += [DatasetSource(path=tmp_path / "a/charts.jsonl", text_field="other")]
+    sources += [JsonlSource(path=tmp_path / "a/charts.jsonl", text_field="other", called="notes")]
+    prepare(sources, tmp_path / "out", OPTIONS.model_copy(update={"keep_duplicates": "all"}), tasks=[task])
+    records, rejected = results(tmp_path / "out")
+    assert not rejected
+    assert list(records) == ["charts:1", "charts-3:1", "charts-2:1", "charts-4:1", "charts-5:1", "notes:1"]
+    assert {name for name, record in records.items() if record.gold is not None} == {"charts-3:1"}
 
 
 def test_one_of_several_duplicates_is_kept_under_the_first_id(tmp_path: Path) -> None:

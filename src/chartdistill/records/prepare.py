@@ -24,7 +24,7 @@ from chartdistill.records.erased import LEFT_OUT, say_left_out, was_erased
 from chartdistill.records.gold import GoldFile, finish_gold
 from chartdistill.records.groups import SPLIT_BY, group_key, join_groups
 from chartdistill.records.near_duplicates import ClusterBuilder, body_words
-from chartdistill.records.sources import BAD_GROUP, AnySource, PrepareOptions, SourceEntry
+from chartdistill.records.sources import BAD_GROUP, AnySource, PrepareOptions, SourceEntry, with_own_names
 from chartdistill.records.sources.dataset import CACHE_PREFIX
 from chartdistill.runtime.run_folder import (
     RowWriter,
@@ -49,6 +49,7 @@ _STAGED = ".staged.jsonl"
 _PROGRESS_EVERY = 200
 _IDS_BY_CHANCE = 0.05
 """Up to this share of a source's ids may hold the value of their group: numbers can be the same by chance."""
+_OF_FILES = " (of text files: rename one, or name the folder above both as one source)"
 _HELD_OUT_FIRST: tuple[Split, ...] = ("test", "validation", "train")
 
 
@@ -95,6 +96,7 @@ def prepare(
         InputError: a source is missing or unreadable as a whole, or no record is left.
         ArtefactError: the folder cannot be written, or the disk is full.
     """
+    sources = with_own_names(sources)
     described = [source.model_dump(mode="json") for source in sources]
     golds = [source.gold for source in sources if source.gold is not None]
     gold_state = [annotations_sha256(gold.path) if gold.path.exists() else None for gold in golds]
@@ -261,7 +263,7 @@ class _FirstPass:
     def _problem(self, entry: SourceEntry, cleaned: Cleaned) -> tuple[str, str] | None:
         if entry.id in self._sources_of_ids:
             first = self._sources_of_ids[entry.id]
-            return "duplicate_id", f"{first} has this id already; give one of the two another id"
+            return "duplicate_id", f"{first} has this id already; give one of the two another id{_OF_FILES}"
         num_words = len(body_words(cleaned.text))
         if num_words < self._options.min_words:
             limit = self._options.min_words

@@ -6,6 +6,8 @@ which changes when the input changes. To add one: a file here, and its class in 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -27,7 +29,7 @@ AnySource = Annotated[
 
 __all__ = [
     "BAD_GROUP", "AnySource", "DatasetSource", "FolderSource", "JsonlSource", "PrepareOptions", "SourceEntry",
-    "SyntheticSource", "TableSource", "WrittenSource", "source_for",
+    "SyntheticSource", "TableSource", "WrittenSource", "source_for", "with_own_names",
 ]  # fmt: skip
 
 
@@ -52,6 +54,25 @@ class PrepareOptions(BaseModel):
         if self.validation_fraction + self.test_fraction >= 1:
             raise ValueError("validation_fraction + test_fraction must be below 1: nothing would be left to train on")
         return self
+
+
+def with_own_names(sources: Sequence[AnySource]) -> list[AnySource]:
+    """The sources of one run, of which no two name rows without an id alike: a/charts.csv and b/charts.csv, two parts
+    of a data set, two columns of a file."""
+    stems = [
+        source.called or source.path.stem if isinstance(source, DatasetSource | JsonlSource | TableSource) else None
+        for source in sources
+    ]
+    taken: set[str | None] = set()
+    found: list[AnySource] = []
+    for source, stem in zip(sources, stems, strict=True):
+        name = stem
+        if name in taken and not isinstance(source, FolderSource | SyntheticSource | WrittenSource):
+            name = next(free for n in count(2) if (free := f"{stem}-{n}") not in taken and free not in stems)
+            source = source.model_copy(update={"called": name})
+        taken.add(name)
+        found.append(source)
+    return found
 
 
 def source_for(path: Path) -> AnySource:

@@ -61,7 +61,8 @@ class SourceEntry:
     id_shows_group: bool = False
     """Whether the id that the source gives holds the group's value."""
     filed_as: str | None = None
-    """The id that a file of gold may know it by, where it has another one because this one shows its group."""
+    """The id that a file of gold may know it by, where it has another one because this one shows its group, or because
+    rows of an earlier source are named so."""
 
 
 class Source(BaseModel):
@@ -105,7 +106,10 @@ class FieldSource(Source):
     """The text ends before the last place where this stands: API fine-tuning prompts end in a question, which is not
     part of the chart (for example `"\\n\\nLIST ALL"`). Default: the whole field."""
     id_field: str = "id"
-    """Field with the record id (text, or a whole number, also as 1001.0). A row without it is named `file stem:row`."""
+    """Field with the record id (text, or a whole number, also as 1001.0). A row without it is named by `called`."""
+    called: str | None = Field(default=None, min_length=1, exclude_if=lambda name: name is None)
+    """Rows without an id are named `called:row`. Default: the file's name without its ending; where an earlier source
+    of the run has that name, with a number behind it (`charts-2:1`). Gold of the source knows them without it too."""
     split_field: str | None = None
     """Field with the split of the row: train, validation or test. Empty: the source's `split`."""
     gold_field: str | None = None
@@ -125,7 +129,8 @@ class FieldSource(Source):
         self, row: Mapping[str, object], where: str, default_id: str, max_bytes: int
     ) -> SourceEntry | RejectedRecord:
         """One row as an entry, or why not. `where` is the row's `file:number`."""
-        record_id = None
+        record_id, plain_id = None, default_id
+        default_id = plain_id if self.called is None else f"{self.called}:{plain_id.rpartition(':')[2]}"
         try:
             record_id = self._id(row, default_id)
             text, split, group = self._text(row, max_bytes), self._split(row), self._group(row)
@@ -133,7 +138,8 @@ class FieldSource(Source):
         except _FieldError as error:
             return RejectedRecord(source=where, id=record_id, reason=error.reason, detail=error.detail)
         shown = group is not None and not self.ids_show_group and record_id != default_id and _names(record_id, group)
-        return SourceEntry(record_id, where, text, split, gold, group=group, id_shows_group=shown)
+        filed_as = plain_id if record_id == default_id != plain_id else None
+        return SourceEntry(record_id, where, text, split, gold, group=group, id_shows_group=shown, filed_as=filed_as)
 
     def _id(self, row: Mapping[str, object], default_id: str) -> str:
         value = row.get(self.id_field)
