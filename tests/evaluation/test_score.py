@@ -88,6 +88,16 @@ def test_a_chart_of_which_all_is_in_the_review_file_is_unscored(tmp_path: Path, 
     assert [found[task]["recall"]["unscored"] for task in ("medication", "tests")] == [1, 1]
 
 
+def test_what_is_in_the_review_file_is_no_none_found(tmp_path: Path) -> None:
+    sure, unsure = ({"text": name, "status": "stop", "confidence": of} for name, of in (("Yasadol", 0.9), ("Zoloft", 0.1)))
+    listed = {"a": [sure, unsure], "b": [unsure]}
+    lines = [{"id": name, "source": "x", "tasks": {"medication": {"items": of}}} for name, of in listed.items()]
+    path = write(tmp_path / "kept.jsonl", *(divide(line, 0.5)[0] for line in lines))
+    found = score_files([path], write(tmp_path / "gold.jsonl", *GOLD), resamples=100)["arms"]["kept"]["medication"]
+    assert found["precision"]["value"] == 1 and found["precision"]["unscored"] == 1
+    assert found["abstention_specificity"]["value"] is None and found["none_rate"]["value"] == 0
+
+
 @pytest.mark.parametrize(("items", "valid"), [(None, 0), ([{"text": "Yasadol", "status": "stop"}], 1), ([], 1)])
 def test_items_win_over_the_completion_they_were_made_of(tmp_path: Path, items: Any, valid: int) -> None:
     """The filtered arm of a run: what the filters rejected as a whole keeps the completion that was rejected."""

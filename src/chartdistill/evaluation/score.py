@@ -20,9 +20,10 @@ PREDICTIONS, either one answer per line, as `evaluate` writes them, or one recor
 
 `items` are read as the completion that lists them would be, and win over one. `items: null` is an answer that does not
 follow the format, or that filters rejected (a wrong answer); `failure` without `completion` is an engine that failed
-(unscored). Without `arm` the arm is called as its file. Every record and task of the gold that an arm has no line for
-is unscored too, and counted: an arm that skips hard records must not look better unnoticed. PAIRS and FILE: see
-adjudication.py.
+(unscored), and so is an answer all of whose items `predict --min-confidence` put into its review file; of one that is
+there in part, what was kept counts, and the rest as left out. Without `arm` the arm is called as its file. Every record
+and task of the gold that an arm has no line for is unscored too, and counted: an arm that skips hard records must not
+look better unnoticed. PAIRS and FILE: see adjudication.py.
 
 Must hold: a line that cannot be used is an error that names file and line, never skipped; no record text in errors.
 """
@@ -39,6 +40,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, mo
 from chartdistill.clinical.vocabulary_file import with_vocabulary
 from chartdistill.errors import InputError
 from chartdistill.evaluation.adjudication import JudgedPair, as_lines, same_as, unmatched_pairs
+from chartdistill.evaluation.review_split import IN_REVIEW
 from chartdistill.metrics.comparison import compare_arms
 from chartdistill.metrics.harm import DRUG_STATUSES
 from chartdistill.prompting.answer_format import format_answer, parse_answer
@@ -321,7 +323,7 @@ def _read_predictions(
     def read(value: Any) -> list[Prediction]:
         if isinstance(value, dict) and "id" in value:
             row = _RecordLine.model_validate(value)
-            failure = row.failure or ("in_review" if row.in_review else None)  # all of its answers are in that file
+            failure = row.failure or (IN_REVIEW if row.in_review else None)  # all of its answers are in that file
             if not row.tasks and failure is None:
                 raise InputError("holds neither tasks nor failure")
             answers = row.tasks or {name: _Answer(failure=failure) for name in by_name}
@@ -367,7 +369,9 @@ def _prediction(
         items = parse_answer(listing, task)
     elif answer.completion is not None and "items" not in answer.model_fields_set:  # null: rejected as a whole
         items = parse_answer(answer.completion, task)
-    failed = answer.failure is not None and not broken and answer.completion is None and answer.items is None
+    kept_nothing = bool(answer.in_review) and answer.items == ()  # which is no "None found"
+    failure = IN_REVIEW if kept_nothing else answer.failure
+    failed = failure is not None and not broken and answer.completion is None and (kept_nothing or answer.items is None)
     cut = answer.finish_reason in CUT or (broken and str(answer.failure).startswith("truncated"))
     return Prediction(
         key="",
@@ -376,8 +380,8 @@ def _prediction(
         arm=arm or default_arm,
         completion=None if failed else answer.completion or listing,
         finish_reason="length" if cut else answer.finish_reason,
-        items=items,
-        failure=answer.failure if failed else None,
+        items=None if failed else items,
+        failure=failure if failed else None,
     )
 
 
