@@ -42,6 +42,9 @@ def found_in(original: str, word: str) -> str:
         ("<!-- <p>old</p> --><p class='a>b'>Cough <b>now</b></p>", "Cough now"),
         ("Takes\n<b>zinc</b>\ndaily", "Takes\nzinc\ndaily"),  # no tag makes lines here, so newlines do
         ("<p>Takes\n<b>zinc</b>\ndaily</p>", "Takes zinc daily"),
+        ("Meds:\nZinc<br>\nIron\nPlan:\nRest", "Meds:\nZinc\nIron\nPlan:\nRest"),  # one slip makes no HTML
+        ("Meds:\r\nZinc <br/> Iron\r\n\r\nPlan:\r\nRest</div>", "Meds:\nZinc \n Iron\n\nPlan:\nRest"),
+        ("Takes zinc\ndaily.<br>Also\niron.<br>\nRest.<br>", "Takes zinc daily.\nAlso iron.\nRest."),
         ("<pre>a\n  b</pre>", "a\n  b"),
         ("<p>Hgb <7 and O2 <90% > 5, Dr. <NAME> at <TIME></p>", "Hgb <7 and O2 <90% > 5, Dr. <NAME> at <TIME>"),
         (

@@ -32,6 +32,8 @@ _BREAKS = frozenset(
     "h6 header hr html li main nav ol option p pre section select table tbody tfoot thead title tr ul".split()
 )
 _CELLS = frozenset(("td", "th"))
+_LINE_ENDS = frozenset(("br", "hr"))
+_AT_NEWLINE = re.compile(r"[ \t]*(?:\r\n?|\n)")
 _NEXT_CELL = re.compile(r"\s*<t[dh]\b", re.IGNORECASE)
 _UNPAIRED = frozenset(
     "area base body br col dd dt hr html img input li link meta option p tbody td tfoot th thead tr wbr".split()
@@ -166,13 +168,24 @@ class _Conversion:
         self._text = text
         self._tags = tags
         names = {tag.name for tag in tags}
-        self._has_lines = bool(names & _BREAKS)
+        self._is_strewn = self._has_stray_breaks()
+        """Whether a plain note has a few tags of lines in it: its newlines stay lines."""
+        self._has_lines = bool(names & _BREAKS) and not self._is_strewn
         """Whether tags make the lines: newlines in the file are then only spaces."""
         self._is_xml = text.lstrip()[:1] == "<" and not names & (_BREAKS | _INLINE | _CELLS)
         """Whether elements are fields of a document, each on its own line, rather than marks within a sentence."""
         uses = Counter((tag.name, tag.closes) for tag in tags if tag.name in _STRUCK)
         self._struck = {name for name in _STRUCK if uses[name, True] == uses[name, False]}
         self._edits: list[Edit] = []
+
+    def _has_stray_breaks(self) -> bool:
+        """Whether lines are made by `<br>`, `<hr>` and end tags without a beginning alone, and by fewer of them than by
+        newlines of their own: in HTML that is one element of lines after another these are where a tag is."""
+        making = [tag for tag in self._tags if tag.name in _BREAKS]
+        if not making or any(not tag.closes and tag.name not in _LINE_ENDS for tag in making):
+            return False
+        newlines = self._text.count("\n") + self._text.count("\r") - self._text.count("\r\n")
+        return newlines - sum(_AT_NEWLINE.match(self._text, tag.end) is not None for tag in making) > len(making)
 
     def edits(self) -> list[Edit]:
         """All of them, in order, disjoint."""
@@ -240,6 +253,8 @@ class _Conversion:
 
     def _space_edits(self, start: int, end: int, after_break: bool, before_break: bool, as_written: bool) -> None:
         """Newlines between two tags, where they are only spaces."""
+        if self._is_strewn and after_break and start and (end_of_line := _AT_NEWLINE.match(self._text, start, end)):
+            self._edits.append((start, end_of_line.end(), ""))  # of the line that the tag ended
         if not self._has_lines or as_written:
             return
         for space in _SPACE.finditer(self._text, start, end):
