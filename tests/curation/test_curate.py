@@ -360,3 +360,15 @@ def test_the_ablation_leaves_out_that_all_items_were_dropped(tmp_path: Path) -> 
     labels = [label("a", "Zyzzamab | start\nYasadol | continue"), label("b", "Febenor | start")]
     found = curate(make_run(tmp_path, [record("a"), record("b")], labels), [DRUGS], filters)["ablation"]
     assert {name: of["labels_alone"] for name, of in found["filters"].items()} == {"grounding": 1, "status": 1}
+
+
+def test_what_lost_all_its_items_is_readmitted_by_that_reason(tmp_path: Path) -> None:
+    labels = [label("a", "Zyzzamab | start"), label("b", "Febenor | start\nXyzzacin | start"), label("c", "None found")]
+    make_run(tmp_path, [record(name) for name in "abc"], labels)
+    filters = [Grounding(on_item="drop_item")]
+    assert curate(tmp_path, [DRUGS], filters)["counts"]["by_reason"] == {"invented": 1, "all_dropped": 1}
+    counts = curate(tmp_path, [DRUGS], filters, readmit=["all_dropped"])["counts"]
+    assert (counts["kept"], counts["readmitted"]) == (3, {"invented": 1, "all_dropped": 1})
+    kept = {row.record: row for row in rows_of(tmp_path, "kept.jsonl")}
+    assert kept["a"].items == (Item(text="Zyzzamab", status="start"),) and not kept["a"].rejections
+    assert kept["b"].items == (Item(text="Febenor", status="start"),), "what was dropped of another label stays so"

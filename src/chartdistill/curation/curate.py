@@ -213,7 +213,11 @@ def judge(
     left = left_of(items, rejections)
     if left is None and items and not any(rejection.item is None for rejection in rejections):
         evidence = f"all {len(items)} items were dropped"
-        rejections = (*rejections, Rejection(filter=rejections[-1].filter, reason=ALL_DROPPED, evidence=evidence))
+        verdict = Rejection(filter=rejections[-1].filter, reason=ALL_DROPPED, evidence=evidence)
+        if readmissions is not None and readmissions.takes(ALL_DROPPED):
+            left, rejections, readmitted = items, (), (*readmitted, *rejections, verdict)
+        else:
+            rejections = (*rejections, verdict)
     return CuratedLabel(
         record=label.record,
         task=label.task,

@@ -34,6 +34,12 @@ class Readmissions:
         standing = tuple(one for one in rejections if one not in overridden)
         return (*standing, *_verdicts_still_due(standing, overridden)), overridden
 
+    def takes(self, reason: str) -> bool:
+        """Whether every objection against a label of this reason is overridden: of one that comes of others."""
+        if reason in self.wanted:
+            self.met.add(reason)
+        return reason in self.wanted
+
     def unmet(self) -> list[str]:
         """What was asked for and overrode nothing."""
         return [name for name in self.wanted if name not in self.met]
