@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from collections import Counter
@@ -224,3 +225,30 @@ def test_a_status_of_what_is_ruled_out_spoils_nothing(order: int, tmp_path: Path
     path = write_lines(tmp_path / "p.jsonl", {"text": TEXT, "spans": spans, "answer": "accept"})
     reading = read(path, tasks)
     assert taken(reading) == {"medication": []} and not reading.findings
+
+
+def test_items_win_over_the_completion_beside_them(tmp_path: Path, tasks: list[Task]) -> None:
+    """As `score` reads them: the filtered arm of a run has both."""
+    said = {"task": "medication", "completion": "naproxen | stop\ngout pills | start"}
+    listed = [{"text": "naproxen", "status": "stop"}], [{"text": "naproxen"}, {"text": "gout pills"}], None
+    rows = [{"record": f"c{number}", "items": items, **said} for number, items in enumerate(listed)]
+    reading = read(write_lines(tmp_path / "r.jsonl", *rows), tasks)
+    assert [(one.key, one.completion) for one in reading.answers] == [("c0", None), ("c1", said["completion"])]
+    assert [(item.text, item.status) for item in reading.answers[0].items or ()] == [("naproxen", "stop")]
+    assert codes(reading) == {"no_answer": 1}, "what was rejected as a whole is no label"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (gzip.compress(b"{}\n"), "is gzip-compressed, in which no labels are read"),
+        (b"PAR1\x15\x00", "is a Parquet file, in which"),
+        (b" \n\n", "nothing but blank lines"),
+        (b'{"record":"a","task":"tests","items":[]}\r{"record":"b"}', r"\(line 1: not JSON: Extra data"),
+        ('{"record":"\u00e9"}'.encode("latin-1"), r"\(line 1: not UTF-8: byte 0xe9"),
+    ],
+)
+def test_a_file_that_cannot_be_read_says_why(content: bytes, said: str, tmp_path: Path, tasks: list[Task]) -> None:
+    (tmp_path / "labels.jsonl").write_bytes(content)
+    with pytest.raises(InputError, match=said):
+        read(tmp_path / "labels.jsonl", tasks)

@@ -20,6 +20,7 @@ from chartdistill.records.annotations.entries import read_entries
 from chartdistill.records.annotations.meaning import Meanings, answers_of
 from chartdistill.records.annotations.options import AnnotationFile
 from chartdistill.records.cleaning import clean
+from chartdistill.records.decoding import foreign_bytes
 from chartdistill.records.near_duplicates import body_hash
 from chartdistill.schema import Task
 
@@ -40,6 +41,7 @@ _BY_ENTRY = (
 )  # fmt: skip
 """What an object of JSON is told by, in this order."""
 _ENTRIES_LOOKED_AT = 20
+_BYTES_LOOKED_AT = 4096
 
 
 def read_annotations(options: AnnotationFile, tasks: Sequence[Task]) -> Reading:
@@ -131,15 +133,23 @@ def _take(said: Sequence[Said], tasks: Sequence[Task], reading: Reading) -> None
 def _format_of(path: Path) -> str:
     if path.is_dir() or path.suffix.lower() == ".ann":
         return "brat"
-    for _, entry in islice(read_entries(path), _ENTRIES_LOOKED_AT):
+    if not path.stat().st_size:
+        raise InputError(f"{path} is empty; it holds no label.")
+    with path.open("rb") as stream:
+        foreign = foreign_bytes(stream.read(_BYTES_LOOKED_AT))
+    if foreign is not None:
+        raise InputError(f"{path} {foreign.detail.partition(';')[0]}, in which no labels are read. Give it unpacked.")
+    problems = []
+    for place, entry in islice(read_entries(path), _ENTRIES_LOOKED_AT):
         if isinstance(entry.value, dict):
             found = next((name for name, fits in _BY_ENTRY if fits(entry.value)), None)
             if found is not None:
                 return found
-    if not path.stat().st_size:
-        raise InputError(f"{path} is empty; it holds no label.")
+        problems.append(f" ({place}: {entry.problem})" if entry.problem else "")
+    if not problems:
+        raise InputError(f"{path} holds nothing but blank lines, so no label.")
     raise InputError(
-        f"{path}: its format is not known. Read are keyed rows, fine-tuning lines, Prodigy, doccano and Label Studio "
-        "(JSONL or an array), and brat (a folder of .ann files); examples stand in docs/existing-labels.md. Where "
-        "it is one of them, set `format`."
+        f"{path}: its format is not known{next(filter(None, problems), '')}. Read are keyed rows, fine-tuning lines, "
+        "Prodigy, doccano and Label Studio (JSONL or an array, in UTF-8), and brat (a folder of .ann files); examples "
+        "stand in docs/existing-labels.md. Where it is one of them, set `format`."
     )

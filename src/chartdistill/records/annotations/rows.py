@@ -6,7 +6,7 @@
     {"id": "c1", "tasks": {"medication": {"items": []}}}
 
 The last two are gold as sources and `score` read it, and what `predict` writes. A `text` beside them helps to find the
-record. `[]` and the completion `None found` say that there is none. A key of an item that nobody knows is a fault: it
+record. `items` win over a `completion` beside them, which filters may have read otherwise. `[]` and the completion `None found` say that there is none. A key of an item that nobody knows is a fault: it
 may be the status in other letters, and the item would get another one.
 """
 
@@ -91,10 +91,26 @@ def _said(origin: Origin, key: str, text: str | None, name: str, answer: Any, ta
             if not isinstance(completion, str):
                 raise ValueError(f"`completion` is a {type(completion).__name__}, not a text")
             parsed = None if task is None else parse_answer(completion, task)
-            return Said(origin, key, text, name, parsed, completion)
+            if "items" not in answer:
+                return Said(origin, key, text, name, parsed, completion)
+            listed = None if items is None else _items(items, ("item", name) if task is None else task.called)
+            if listed is None and parsed is not None:
+                place, detail = f"{origin.file}: {origin.place}", "its `items` are null: the answer was rejected"
+                return Finding(code="no_answer", place=place, record=key, task=name, detail=detail)
+            same = listed is None or _says_the_same(parsed, listed)
+            return Said(origin, key, text, name, parsed if same else listed, completion if same else None)
     else:
         items = answer
     return Said(origin, key, text, name, _items(items, ("item", name) if task is None else task.called))
+
+
+def _says_the_same(parsed: Sequence[Item] | None, listed: Sequence[Item]) -> bool:
+    """Whether items are those of the completion beside them; a status may stand in that alone."""
+    if parsed is None or any(item.optional for item in listed):
+        return False
+    statuses = {item.text: item.status for item in parsed}
+    same = all(item.text in statuses and item.status in (None, statuses[item.text]) for item in listed)
+    return same and len({item.text for item in listed}) == len(statuses)
 
 
 def _is_unread(row: Mapping[str, Any]) -> bool:
