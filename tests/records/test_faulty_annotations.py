@@ -184,6 +184,13 @@ def test_a_brat_file_with_a_line_that_cannot_be_read_gives_no_label(
     assert not reading.answers
 
 
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\n"])
+def test_a_brat_file_has_lines_of_any_kind(end: str, tmp_path: Path, tasks: list[Task]) -> None:
+    lines = ("T1\tDrug 5 13\tnaproxen", "A1\tStatus T1 stop", "T2\tProblem 24 28\tgout", "")
+    (tmp_path / "c1.ann").write_bytes(end.join(lines).encode())
+    assert taken(read(tmp_path, tasks)) == {"medication": [("naproxen", "stop")], "diagnosis": [("gout", None)]}
+
+
 def test_one_span_that_may_be_counted_in_two_ways_is_none(tmp_path: Path, tasks: list[Task]) -> None:
     path = write_lines(tmp_path / "d.jsonl", {"text": TEXT, "label": [[8, 16, "Drug-Stop"]]})
     reading = read(path, tasks)

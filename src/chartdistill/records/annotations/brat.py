@@ -25,6 +25,7 @@ from chartdistill.schema import Origin
 
 _SPAN = re.compile(r"(T\S+)\t(\S+) ([0-9]{1,9} [0-9]{1,9}(?:;[0-9]{1,9} [0-9]{1,9})*)(?:\t(.*))?")
 _ATTRIBUTE = re.compile(r"[AM]\S+\t(\S+) (\S+)(?: (.+))?")
+_LINE_END = re.compile(r"\r\n?|\n")
 _LEFT_ASIDE = ("R", "N", "#", "*")
 SKIPPED = "skipped.tsv"
 _SHOWN = 20
@@ -55,7 +56,7 @@ def read(path: Path) -> Iterator[Document | Finding]:
         if isinstance(found, Unreadable):
             yield Finding(code="bad_line", place=origin.file, record=key, detail=found.detail)
             continue
-        problem, spans = _spans([] if found is None else found.text.split("\n"))
+        problem, spans = _spans([] if found is None else _LINE_END.split(found.text))
         if problem is not None:
             yield Finding(code="bad_line", place=f"{origin.file}: {problem[0]}", record=key, detail=problem[1])
             continue
@@ -70,8 +71,8 @@ def _unsaid(path: Path) -> dict[str, dict[str, str]]:
     """Record -> task -> why its list is not whole."""
     found: dict[str, dict[str, str]] = {}
     text = _text(path)
-    for line in text.split("\n") if isinstance(text, str) else ():
-        record, task, code, *_ = [*line.rstrip("\r").split("\t"), "", ""]
+    for line in _LINE_END.split(text) if isinstance(text, str) else ():
+        record, task, code, *_ = [*line.split("\t"), "", ""]
         if code in ("failure", "review"):
             detail = f"{path.name} says that the list is not whole ({code}); delete its line there when it is"
             found.setdefault(record, {})[task] = detail
@@ -96,8 +97,7 @@ def _spans(lines: list[str]) -> tuple[tuple[str, str] | None, tuple[Span, ...]]:
     trigger: dict[str, str] = {}
     named_at: dict[str, int] = {}
     """What attributes and events are about -> the last line that says so."""
-    for number, raw in enumerate(lines, 1):
-        line = raw.rstrip("\r")
+    for number, line in enumerate(lines, 1):
         if line.startswith("T"):
             match = _SPAN.fullmatch(line)
             if match is None:
