@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from pathlib import Path
@@ -23,6 +24,13 @@ class TestTable:
         path = tmp_path / "a.csv"
         path.write_text(f"id{separator}text\n1{separator}{SECRET}\n")
         with pytest.raises(InputError, match=f"here it is {re.escape(repr(separator))}: export it with commas"):
+            read(TableSource(path=path))
+
+    @pytest.mark.parametrize(("content", "said"), [(b"", "is empty"), (gzip.compress(b"id,text\n"), "is gzip-compressed")])
+    def test_a_file_that_is_no_table_is_called_what_it_is(self, tmp_path: Path, content: bytes, said: str) -> None:
+        path = tmp_path / "a.csv"
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=said):
             read(TableSource(path=path))
 
     def test_a_missing_column_names_its_option(self, tmp_path: Path) -> None:

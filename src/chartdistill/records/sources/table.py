@@ -102,6 +102,7 @@ class TableSource(FieldSource):
         # The module's own limit of 131,072 characters is below what a chart may have.
         csv.field_size_limit(max(csv.field_size_limit(), 8 * max_bytes))
         try:
+            self._beginning()  # else a packed file would be called one of another encoding
             self._check_encoding()
             float_ids = self._has_float_ids()
             with self._open() as stream:
@@ -136,12 +137,17 @@ class TableSource(FieldSource):
                 'Look for a quote left open, or one inside a quoted field that is not doubled ("" instead of \\").'
             ) from None
 
-    def _open(self) -> IO[str]:
+    def _beginning(self) -> bytes:
         with self.path.open("rb") as stream:
             beginning = stream.read(_LOOKED_AT)
+        if not beginning:
+            raise InputError(f"{self.path} is empty, so it has no column {self.text_field!r}; expected names, then rows.")
         if (found := foreign_bytes(beginning)) is not None:
             raise InputError(f"{self.path} {found.detail.partition(';')[0]}. Export it as CSV in UTF-8.")
-        if beginning.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return beginning
+
+    def _open(self) -> IO[str]:
+        if self._beginning().startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             return self.path.open(encoding="utf-16", newline="")
         return self.path.open(
             encoding=self.encoding, errors="surrogateescape" if self._is_utf8() else "strict", newline=""
