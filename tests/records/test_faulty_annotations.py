@@ -259,3 +259,13 @@ def test_a_file_that_cannot_be_read_says_why(content: bytes, said: str, tmp_path
     (tmp_path / "labels.jsonl").write_bytes(content)
     with pytest.raises(InputError, match=said):
         read(tmp_path / "labels.jsonl", tasks)
+
+
+def test_what_stands_in_the_wrong_place_is_not_quoted_whole(tmp_path: Path, tasks: list[Task]) -> None:
+    secret = "Mrs. Example of 7 Example Street was seen for her gout and stopped all"
+    span = {"start": 7, "end": 15, "label": "Drug", "status": secret}
+    row = {"text": "He had naproxen.", "spans": [span], "answer": "accept"}
+    answers = [{"record": "c1", "task": secret, "items": []}, {"record": "c1", "task": "tests", "failure": secret}]
+    for rows in ([row], answers):
+        found = read(write_lines(tmp_path / "r.jsonl", *rows), tasks).findings
+        assert found and not any("her gout" in one.detail for one in found)

@@ -26,7 +26,9 @@ class TestTable:
         with pytest.raises(InputError, match=f"here it is {re.escape(repr(separator))}: export it with commas"):
             read(TableSource(path=path))
 
-    @pytest.mark.parametrize(("content", "said"), [(b"", "is empty"), (gzip.compress(b"id,text\n"), "is gzip-compressed")])
+    @pytest.mark.parametrize(
+        ("content", "said"), [(b"", "is empty"), (gzip.compress(b"id,text\n"), "is gzip-compressed")]
+    )
     def test_a_file_that_is_no_table_is_called_what_it_is(self, tmp_path: Path, content: bytes, said: str) -> None:
         path = tmp_path / "a.csv"
         path.write_bytes(content)

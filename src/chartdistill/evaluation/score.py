@@ -50,6 +50,8 @@ from chartdistill.runtime.outputs import whole_file
 from chartdistill.schema import CUT, Item, Prediction, Record, Task
 
 _ERRORS_SHOWN = 20
+_STATUS_SHOWN = 30
+"""Characters; what is longer may be record text in the wrong place."""
 _BROKEN = ("truncated", "bad_format", "rejected")
 """How `predict` begins the failures that are the model's, not the engine's."""
 
@@ -307,7 +309,8 @@ def _misfit(item: Item, task: Task) -> str:
     if task.statuses and item.status is None:
         return f"an item has no status; give one of {', '.join(task.statuses)}"
     if item.status is not None and item.status not in task.statuses:
-        return f"status {item.status!r} is not one of {', '.join(task.statuses) or 'none: the task has no statuses'}"
+        allowed = ", ".join(task.statuses) or "none: the task has no statuses"
+        return f"status {item.status[:_STATUS_SHOWN]!r} is not one of {allowed}"
     return ""
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from chartdistill.errors import InputError
 from chartdistill.records.annotations import brat, doccano, fine_tuning, label_studio, prodigy, rows
-from chartdistill.records.annotations.answer import Answer, Document, Finding, Reading, Said, where
+from chartdistill.records.annotations.answer import Answer, Document, Finding, Reading, Said, shown, where
 from chartdistill.records.annotations.entries import read_entries
 from chartdistill.records.annotations.meaning import Meanings, answers_of
 from chartdistill.records.annotations.options import AnnotationFile
@@ -120,7 +120,7 @@ def _take(said: Sequence[Said], tasks: Sequence[Task], reading: Reading) -> None
     for one in said:
         task = by_name.get(one.task)
         if task is None:
-            detail = f"task {one.task!r} is not among this run's tasks ({', '.join(by_name)})"
+            detail = f"task {shown(one.task)} is not among this run's tasks ({', '.join(by_name)})"
             finding = Finding(code="other_task", place=where(one.origin), record=one.key, task=one.task, detail=detail)
             reading.findings.append(finding)
             continue

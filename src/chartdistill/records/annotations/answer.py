@@ -109,6 +109,15 @@ class Reading:
         return known | ({} if not self.spans_by_label else spans)
 
 
+_SHOWN = 30
+
+
+def shown(value: object) -> str:
+    """A word of a file for a finding or an error: a longer one may be record text in the wrong place."""
+    text = str(value)
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
+
+
 def where(origin: Origin) -> str:
     """`file.jsonl: line 17`."""
     return f"{origin.file}: {origin.place}" if origin.place else origin.file

@@ -15,7 +15,7 @@ from chartdistill.clinical.entities import entity_of
 from chartdistill.clinical.status_by_rules import status_of
 from chartdistill.errors import InputError
 from chartdistill.prompting.answer_format import format_answer
-from chartdistill.records.annotations.answer import Answer, Finding, Reading, where
+from chartdistill.records.annotations.answer import Answer, Finding, Reading, shown, where
 from chartdistill.records.annotations.options import AnnotationFile
 from chartdistill.schema import Item, Task
 
@@ -176,9 +176,8 @@ def misfit(items: Sequence[Item], task: Task) -> str | None:
     """What keeps items from being gold of a task; None where nothing does."""
     for item in items:
         if item.status is not None and item.status not in task.statuses:
-            return (
-                f"status {item.status!r} is not one of {', '.join(task.statuses) or 'none: the task has no statuses'}"
-            )
+            allowed = f"one of {', '.join(task.statuses)}" if task.statuses else "allowed: the task has none"
+            return f"status {shown(item.status)} is not {allowed}"
     return None
 
 

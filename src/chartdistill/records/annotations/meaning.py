@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from chartdistill.clinical.entities import entity_named, entity_of
 from chartdistill.errors import InputError
-from chartdistill.records.annotations.answer import Document, Finding, Said, Span, where
+from chartdistill.records.annotations.answer import Document, Finding, Said, Span, shown, where
 from chartdistill.records.annotations.offsets import Pieces, cuts_word, extent, lies_within, one_line, place_spans
 from chartdistill.records.annotations.options import AnnotationFile, Meaning
 from chartdistill.schema import Item, Task
@@ -218,7 +218,7 @@ class _DocumentReader:
             if found is not None:
                 told[_is_about_status(name)][found] = None
             elif value is not None and task.statuses and _is_about_status(name):
-                detail = f"status {value!r} is not one of {', '.join(task.statuses)}; name it in status_meaning"
+                detail = f"status {shown(value)} is not one of {', '.join(task.statuses)}; name it in status_meaning"
                 self._tell("unknown_status", task, detail, spoils=True)
         statuses = tuple(told[True] or told[False])
         if len(statuses) > 1:

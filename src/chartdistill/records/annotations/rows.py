@@ -6,8 +6,9 @@
     {"id": "c1", "tasks": {"medication": {"items": []}}}
 
 The last two are gold as sources and `score` read it, and what `predict` writes. A `text` beside them helps to find the
-record. `items` win over a `completion` beside them, which filters may have read otherwise. `[]` and the completion `None found` say that there is none. A key of an item that nobody knows is a fault: it
-may be the status in other letters, and the item would get another one.
+record. `items` win over a `completion` beside them, which filters may have read otherwise. `[]` and the completion
+`None found` say that there is none. A key of an item that nobody knows is a fault: it may be the status in other
+letters, and the item would get another one.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from chartdistill.schema import Item, Origin, Task
 _OF_PREDICT = frozenset(("span", "grounded", "match", "not_in_chart", "confidence", "reason", *ATTRIBUTES))
 """Keys of an item that `predict` writes, and that no label holds."""
 _SHOWN = 30
-"""Characters of a key in an error."""
+"""Characters of a key, or of a failure, in an error."""
 
 
 def fits(row: Mapping[str, Any]) -> bool:
@@ -50,7 +51,7 @@ def read(path: Path, sha256: str, tasks: Sequence[Task]) -> Iterator[Said | Find
             if key is None:
                 raise ValueError("names no record: `record` or `id` is missing")
             if _is_unread(row):
-                said = f"holds no answer ({str(row['failure']).split(':')[0]})"
+                said = f"holds no answer ({str(row['failure']).split(':')[0][:_SHOWN]})"
                 yield Finding(code="no_answer", place=f"{path.name}: {origin.place}", record=key, detail=said)
                 continue
             answers = _answers(row)
@@ -84,7 +85,7 @@ def _said(origin: Origin, key: str, text: str | None, name: str, answer: Any, ta
             detail += "put the rest into its other file; give the answers of a `predict` without it, or whole ones"
             return Finding(code="no_answer", place=place, record=key, task=name, detail=detail)
         if items is None and completion is None:
-            why = str(failure).split(":")[0] if failure else "neither `completion` nor `items`"
+            why = str(failure).split(":")[0][:_SHOWN] if failure else "neither `completion` nor `items`"
             place = f"{origin.file}: {origin.place}"
             return Finding(code="no_answer", place=place, record=key, task=name, detail=f"holds no answer ({why})")
         if completion is not None:

@@ -283,7 +283,7 @@ def is_encodable(text: str) -> bool:
 def require_path(path: Path, what: str) -> None:
     """Raise InputError when a path of the config is not there."""
     if not path.exists():
-        raise InputError(f"{path} does not exist; expected {what}. Check the path in `sources` (or --records).")
+        raise InputError(f"{path} does not exist; expected {what}. Check the path under `records:` (or --records).")
 
 
 def file_stamp(path: Path) -> list[str | int]:

@@ -141,7 +141,9 @@ class TableSource(FieldSource):
         with self.path.open("rb") as stream:
             beginning = stream.read(_LOOKED_AT)
         if not beginning:
-            raise InputError(f"{self.path} is empty, so it has no column {self.text_field!r}; expected names, then rows.")
+            raise InputError(
+                f"{self.path} is empty, so it has no column {self.text_field!r}; expected a line of names, then rows."
+            )
         if (found := foreign_bytes(beginning)) is not None:
             raise InputError(f"{self.path} {found.detail.partition(';')[0]}. Export it as CSV in UTF-8.")
         return beginning
