@@ -330,3 +330,11 @@ def test_a_run_whose_config_lies_in_a_folder_of_another_encoding_is_written_down
     (run.dir / "adapter").mkdir(parents=True)
     write_run(run)
     assert read_run(run.dir).base == folder
+
+
+def test_a_task_file_is_offered_only_what_it_may_hold(tmp_path: Path) -> None:
+    path = tmp_path / "task.yaml"
+    path.write_text((ROOT / "configs/tasks/tests.yaml").read_text() + "zzz: 1\n")
+    with pytest.raises(ConfigError, match=r"zzz: unknown option; allowed: .*statuses") as caught:
+        load_task(path)
+    assert "shown_charts" not in str(caught.value) and "vocabulary" not in str(caught.value)

@@ -366,3 +366,11 @@ def test_no_pair_of_arms_is_lost_behind_another_of_its_name(tmp_path: Path) -> N
     with pytest.raises(InputError, match="two pairs have the same name"):
         score_files(files, gold, resamples=100)
     assert len(score_files(files[:3], gold, resamples=100)["differences"]) == 3
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_an_array_is_told_to_be_lines(tmp_path: Path, turned: bool) -> None:
+    paths = [write(tmp_path / "p.json", [said("a", "None found")]), write(tmp_path / "gold.jsonl", *GOLD)]
+    predictions, gold = reversed(paths) if turned else paths
+    with pytest.raises(InputError, match=r"p\.json:1: a JSON list; write one object per line"):
+        score_files([predictions], gold)

@@ -269,3 +269,20 @@ def test_what_stands_in_the_wrong_place_is_not_quoted_whole(tmp_path: Path, task
     for rows in ([row], answers):
         found = read(write_lines(tmp_path / "r.jsonl", *rows), tasks).findings
         assert found and not any("her gout" in one.detail for one in found)
+
+
+def test_a_span_of_a_file_with_markup_is_what_was_read(tmp_path: Path, tasks: list[Task]) -> None:
+    text = "<p>Stop <b>napro</b>xen&nbsp;5 mg and &beta;-blockers.</p><p>Takes <s>iron</s> zinc.</p>"
+    names = ("napro</b>xen&nbsp;5 mg", "&beta;-blockers", "iron", "zinc")
+    spans = [[text.index(name), text.index(name) + len(name), "Drug-Stop"] for name in names]
+    reading = read(write_lines(tmp_path / "d.jsonl", {"text": text, "label": spans}), tasks)
+    items = ["naproxen 5 mg", "\u03b2-blockers", "iron", "zinc"]
+    assert [text for text, _ in taken(reading)["medication"]] == items
+
+
+def test_two_meanings_of_one_label_are_refused(tmp_path: Path, tasks: list[Task]) -> None:
+    path = write_lines(tmp_path / "d.jsonl", {"text": "He had naproxen.", "label": [[7, 15, "CHEM_OFF"]]})
+    stop, start = ({"task": "medication", "status": status} for status in ("stop", "start"))
+    with pytest.raises(InputError, match="'CHEM_OFF' and 'chem-off' are read as one label"):
+        read(path, tasks, meaning={"CHEM_OFF": stop, "chem-off": start})
+    assert read(path, tasks, meaning={"CHEM_OFF": stop, "chem-off": stop}).answers

@@ -198,7 +198,9 @@ def _lines(path: Path, read: Callable[[Any], _FoundT]) -> Iterator[tuple[int, _F
     for line in read_json_lines(path):
         num_lines += 1
         try:
-            yield line.number, read(line.parsed())
+            if not isinstance(value := line.parsed(), dict):
+                raise InputError(f"a JSON {type(value).__name__}; write one object per line")
+            yield line.number, read(value)
         except ValidationError as error:
             problems.append(f"{path}:{line.number}: {_fault(error)}")
         except ValueError as error:
@@ -324,7 +326,7 @@ def _read_predictions(
     by_name = {task.name: task for task in tasks}
 
     def read(value: Any) -> list[Prediction]:
-        if isinstance(value, dict) and "id" in value:
+        if "id" in value:
             row = _RecordLine.model_validate(value)
             failure = row.failure or (IN_REVIEW if row.in_review else None)  # all of its answers are in that file
             if not row.tasks and failure is None:

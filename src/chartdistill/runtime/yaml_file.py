@@ -155,7 +155,9 @@ def _allowed_keys(kind: type[BaseModel], location: list[Any]) -> list[str]:
         nested = [m for c in candidates if part in c.model_fields for m in _models_in(c.model_fields[part].annotation)]
         tagged = [c for c in candidates if "type" in c.model_fields and c.model_fields["type"].default == part]
         candidates = nested or tagged or candidates
-    return sorted({name for candidate in candidates for name in candidate.model_fields})
+    return sorted(  # those that are never written come of elsewhere, and are refused in a file
+        {name for candidate in candidates for name, field in candidate.model_fields.items() if not field.exclude}
+    )
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -71,7 +71,8 @@ def _unsaid(path: Path) -> dict[str, dict[str, str]]:
     """Record -> task -> why its list is not whole."""
     found: dict[str, dict[str, str]] = {}
     text = _text(path)
-    for line in _LINE_END.split(text) if isinstance(text, str) else ():
+    lines: list[str] = _LINE_END.split(text) if isinstance(text, str) else []
+    for line in lines:
         record, task, code, *_ = [*line.split("\t"), "", ""]
         if code in ("failure", "review"):
             detail = f"{path.name} says that the list is not whole ({code}); delete its line there when it is"

@@ -18,8 +18,17 @@ from dataclasses import dataclass
 from chartdistill.clinical.entities import entity_named, entity_of
 from chartdistill.errors import InputError
 from chartdistill.records.annotations.answer import Document, Finding, Said, Span, shown, where
-from chartdistill.records.annotations.offsets import Pieces, cuts_word, extent, lies_within, one_line, place_spans
+from chartdistill.records.annotations.offsets import (
+    Pieces,
+    as_read,
+    cuts_word,
+    extent,
+    lies_within,
+    one_line,
+    place_spans,
+)
 from chartdistill.records.annotations.options import AnnotationFile, Meaning
+from chartdistill.records.cleaning import clean
 from chartdistill.schema import Item, Task
 
 _KINDS = {
@@ -48,6 +57,8 @@ _FALSE = {"false", "no", "0", "affirmed", "positive", "present", "none", "not ne
 _ABOUT_STATUS = ("status", "action", "change", "event", "state")
 """Words of an attribute's name that say its value is a status."""
 _EDGE = " \t\n,;"
+_MARKUP = frozenset(("markup", "rtf"))
+"""What cleaning took out of a text that spans were counted in."""
 
 
 def word_key(name: str) -> str:
@@ -74,6 +85,13 @@ class Meanings:
     def __init__(self, options: AnnotationFile, tasks: Sequence[Task]) -> None:
         self._tasks = {task.name: task for task in tasks}
         self._given = {word_key(label): self._checked(label, of, options) for label, of in options.meaning.items()}
+        for label, of in options.meaning.items():
+            if self._checked(label, of, options) != self._given[word_key(label)]:
+                other = next(one for one in reversed(options.meaning) if word_key(one) == word_key(label))
+                raise InputError(
+                    f"meaning of {options.path.name}: {label!r} and {other!r} are read as one label, in whatever "
+                    "letters, and stand for different things. Leave one of them."
+                )
         self._statuses = {word_key(said): status for said, status in options.status_meaning.items()}
         self._ruled_out = {word_key(name) for name in options.ruled_out}
         self.named_tasks = [use.task for use in self._given.values() if use is not None]
@@ -169,12 +187,16 @@ class _DocumentReader:
         """Tasks of which something cannot be read: a list without it would be a wrong one."""
         text = document.text
         placed = None if text is None else place_spans(text, document.spans)
+        cleaned = None if text is None else clean(text)
+        marked_up = cleaned is not None and not _MARKUP.isdisjoint(cleaned.removed)
         self._marks: dict[str, list[tuple[Pieces, Item]]] = {}
         for number, span in enumerate(document.spans):
             if (use := uses[span.label]) is not None:
                 said = one_line(span.said or "") or None
                 marked = said if placed is None else placed.texts[number]
                 pieces = span.pieces if placed is None else placed.pieces[number]
+                if marked_up and marked and text is not None and cleaned is not None:
+                    marked = as_read(text, cleaned, pieces)
                 self._take(span, use, marked, pieces)
 
     def answers(self, annotated: Mapping[str, Task]) -> Iterator[Said | Finding]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from chartdistill.records.annotations.answer import Span
+from chartdistill.records.cleaning import Cleaned, clean
 
 _LEAST_CUT = 2
 """Words that plain characters must cut before another count is believed without text beside it."""
@@ -74,6 +75,19 @@ def lies_within(inner: Pieces, outer: Pieces) -> bool:
     """Whether a span is part of another one. What stands in the gap of a discontinuous one is no part of it: of "left
     and right knee", marked as "left ... knee" and "right knee", both count."""
     return inner != outer and all(any(a <= c and d <= b for a, b in outer) for c, d in inner)
+
+
+def as_read(text: str, cleaned: Cleaned, pieces: Pieces) -> str:
+    """What a span of a file with markup says once it is read: no tag within a name, no reference for a sign."""
+    parts = []
+    for start, end in pieces:
+        inside = [one for one in cleaned.segments if one[1] < end and start < one[1] + one[2]]
+        if inside and inside[0][1] <= start and end <= inside[-1][1] + inside[-1][2]:
+            first, last = inside[0], inside[-1]
+            parts.append(cleaned.text[first[0] + start - first[1] : last[0] + end - last[1]])
+        else:  # it begins or ends with what was replaced
+            parts.append(clean(text[start:end]).text)
+    return one_line(" ".join(parts))
 
 
 def one_line(text: str) -> str:
