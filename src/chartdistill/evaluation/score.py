@@ -44,14 +44,12 @@ from chartdistill.evaluation.review_split import IN_REVIEW
 from chartdistill.metrics.comparison import compare_arms
 from chartdistill.metrics.harm import DRUG_STATUSES
 from chartdistill.prompting.answer_format import format_answer, parse_answer
-from chartdistill.records import cluster_records, id_text
+from chartdistill.records import cluster_records, id_text, shown
 from chartdistill.runtime.json_lines import read_json_lines
 from chartdistill.runtime.outputs import whole_file
 from chartdistill.schema import CUT, Item, Prediction, Record, Task
 
 _ERRORS_SHOWN = 20
-_STATUS_SHOWN = 30
-"""Characters; what is longer may be record text in the wrong place."""
 _BROKEN = ("truncated", "bad_format", "rejected")
 """How `predict` begins the failures that are the model's, not the engine's."""
 
@@ -160,11 +158,8 @@ def score_files(
         _read_predictions(path, records, tasks, arms)
     if judged is not None and unmatched is not None and judged.resolve() == unmatched.resolve():
         raise InputError(f"{judged} would be overwritten by what is left to judge; give --unmatched another file.")
-    judgements = (
-        {}
-        if judged is None
-        else {f"{judged}:{number}": pair for number, pair in _lines(judged, JudgedPair.model_validate)}
-    )
+    pairs_judged = () if judged is None else _lines(judged, JudgedPair.model_validate)
+    judgements = {f"{judged}:{number}": pair for number, pair in pairs_judged}
     known = same_as(judgements, tasks)
     pairs: list[JudgedPair] | None = None
     if unmatched is not None:
@@ -312,7 +307,7 @@ def _misfit(item: Item, task: Task) -> str:
         return f"an item has no status; give one of {', '.join(task.statuses)}"
     if item.status is not None and item.status not in task.statuses:
         allowed = ", ".join(task.statuses) or "none: the task has no statuses"
-        return f"status {item.status[:_STATUS_SHOWN]!r} is not one of {allowed}"
+        return f"status {shown(item.status)} is not one of {allowed}"
     return ""
 
 

@@ -12,7 +12,7 @@ from chartdistill.records.annotations import (
     annotations_sha256,
     read_annotations,
 )
-from chartdistill.records.annotations.answer import nothing_usable
+from chartdistill.records.annotations.answer import nothing_usable, shown
 from chartdistill.records.annotations.fine_tuning_lines import NO_ENDINGS, Endings, prompt_and_completion
 from chartdistill.records.annotations.index import FROM_CHART, AnswerIndex, completion_of
 from chartdistill.records.annotations.question_place import chart_and_kind
@@ -29,7 +29,7 @@ __all__ = [
     "body_words", "cluster_records", "id_text", "split_in_words", "body_hash", "AnnotationFile", "Answer",
     "AnswerIndex", "FROM_CHART", "Finding", "GoldFile", "Reading", "annotations_sha256", "completion_of",
     "nothing_usable", "read_annotations", "MAX_BYTES", "Unreadable", "chart_of_bytes", "NO_ENDINGS", "Endings",
-    "chart_and_kind", "prompt_and_completion",
+    "chart_and_kind", "prompt_and_completion", "shown",
 ]  # fmt: skip
 
 
