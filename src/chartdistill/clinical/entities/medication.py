@@ -24,6 +24,7 @@ from chartdistill.clinical.lexica.made_up_drugs import drug_name
 from chartdistill.clinical.lexica.no_drugs import no_drug
 from chartdistill.clinical.text.caregivers import given_by_a_parent
 from chartdistill.clinical.text.context import Cue, cues
+from chartdistill.clinical.text.denied_use import denies_trouble, told_not_to_take
 from chartdistill.clinical.text.dosage import Dosage, dosage_at, dosage_of_item
 from chartdistill.clinical.text.doses import doses, doses_of, numbers_missing
 from chartdistill.clinical.text.drug_use import has_a_drug_stem, used_like_a_drug, used_like_another_thing
@@ -67,12 +68,6 @@ _DIRECTIONS = re.compile(
 )
 """Dose, route and frequency at a name's end: they do not name the drug."""
 _JOINED = re.compile(r"\s*(?:,|/|and|or|plus|with|,\s*and)\s*(?:\d[\d.]*\s?\S*\s+)?", re.IGNORECASE)
-_NO = re.compile(
-    r"(?:^|[.;,:)]|\band|\bbut|\d[.)])\s*no\s+(?:more\s+)?(?:[\w-]+(?:,?\s+(?:or|nor|and\s+no)\s+"
-    r"|,\s*))*$",
-    re.IGNORECASE,
-)
-_USE = re.compile(r"\s*(?:use|usage|intake|allerg\w+|history|intoleranc\w+|abuse|reported|taken|was)\b", re.IGNORECASE)
 _ENTRY = re.compile(r"\s*(?:(?:\d{1,2}[.)]|[-*\u2022])\s*)?")
 _ENTRY_WORDS = 12
 _NO_DRUGS = (
@@ -248,7 +243,8 @@ class Medication(DrugNamed):
         said, first, denied = found
         if denied is not None:
             told_off = denied.reason in ("negated", "declined") and item.status == "avoid"
-            return None if told_off and _told_not_to_take(item.text, chart) else denied
+            ordered_off = told_off and any(map(told_not_to_take, outline(chart).mentions([item.text])))
+            return None if ordered_off else denied
         # Each mention may speak against the item in its own way: stopped in one place, to be avoided in another.
         against = [_alone(one, lambda cue: _speaks_against(cue, item.status, bool(statuses))) for one in said]
         if None in against:
@@ -278,8 +274,10 @@ class Medication(DrugNamed):
         return [text[one.start : one.end] for one in given if not any(one.same_as(other) for other in own)]
 
     def cues_of(self, mention: Mention, chart: str) -> frozenset[Cue]:
-        """What a parent gives a small child is the child's."""
+        """What a parent gives a small child is the child's; who denies problems with a drug does not deny it."""
         said = cues(mention)
+        if "negated" in said and denies_trouble(mention.before):
+            said -= {"negated"}
         return said - {"family"} if "family" in said and given_by_a_parent(mention, chart) else said
 
     def weight(self, item: Item, mention: Mention) -> int:
@@ -336,13 +334,6 @@ class Medication(DrugNamed):
         listed = drugs.find(sentence) if drugs is not None else []
         used = [match.span(1) for pattern in (_BEFORE_A_DOSE, _PRESCRIBED) for match in pattern.finditer(sentence)]
         return [*super()._candidates(sentence, known), *listed, *used]
-
-
-def _told_not_to_take(name: str, chart: str) -> bool:
-    """Whether an order denies the drug: "No aspirin for two weeks."; "no aspirin use" is no order."""
-    return any(
-        _NO.search(one.told_before) and not _USE.match(one.told_after) for one in outline(chart).mentions([name])
-    )
 
 
 def _alone(said: frozenset[Cue], counts: Callable[[Cue], bool]) -> Cue | None:

@@ -11,7 +11,18 @@ from __future__ import annotations
 import re
 from typing import Literal
 
+from chartdistill.clinical.text.cue_reach import (
+    NO_RELATIVES_OWN,
+    PAST_A_PURPOSE,
+    PAST_ITS_OBJECT,
+    PAST_OTHER_WORDS,
+    about_what_is_its_own,
+    after_reaches,
+    before_reaches,
+    decided,
+)
 from chartdistill.clinical.text.denied_use import ability_told, resumes, use_told, went_on, without_told
+from chartdistill.clinical.text.list_marks import answered_no, tags
 from chartdistill.clinical.text.sections import Mention
 
 Cue = Literal[
@@ -31,17 +42,15 @@ Cue = Literal[
     "screened",
 ]
 
-_FEW = r"(?:\W+\w[\w'-]*){0,%d}?\W*$"  # at most so many words up to the mention
-_FEW_UNBROKEN = r"(?:[^\w,;:]+\w[\w'-]*){0,%d}?[^\w,;]*$"
+
+def _before(words: str, gap: int = 3, past: str = "") -> re.Pattern[str]:
+    """At most `gap` words up to the mention, none that `past` forbids (see `cue_reach`)."""
+    return re.compile(rf"\b(?:{words})\b(?:\W+{past}\w[\w'-]*){{0,{gap}}}?\W*$", re.IGNORECASE)
 
 
-def _before(words: str, gap: int = 3) -> re.Pattern[str]:
-    return re.compile(rf"\b(?:{words})\b" + _FEW % gap, re.IGNORECASE)
-
-
-def _right_before(words: str, gap: int = 2) -> re.Pattern[str]:
+def _right_before(words: str, gap: int = 2, past: str = "") -> re.Pattern[str]:
     """As `_before`, but no comma may come between: a verb of change has its object right after it."""
-    return re.compile(rf"\b(?:{words})\b" + _FEW_UNBROKEN % gap, re.IGNORECASE)
+    return re.compile(rf"\b(?:{words})\b(?:[^\w,;:]+{past}\w[\w'-]*){{0,{gap}}}?[^\w,;]*$", re.IGNORECASE)
 
 
 def _after(words: str, gap: int = 4) -> re.Pattern[str]:
@@ -61,20 +70,27 @@ _BE = r"(?:is|was|were|are|has\s+been|have\s+been|had\s+been|be|been|being)"
 _BEFORE: dict[Cue, tuple[re.Pattern[str], ...]] = {
     "negated": (
         _before(
-            r"no\s+(?:(?:clinical|radiographic|definite|clear|obvious)\s+)?(?:evidence|signs?|history|indication|complaints?|suggestion)\s+(?:of|for)",
+            r"no\s+(?:(?:clinical|radiographic|definite|clear|obvious)\s+)?(?:evidence|signs?|history|indication|complaints?|suggestion)\s+(?:of|for)"
+            r"|no\s+(?:known\s+)?(?:h/o|hx\s+(?:of|for)|e/o)",
             6,
+            PAST_OTHER_WORDS,
         ),
-        _before(r"(?:denie[sd]|denying|negative\s+for|free\s+of|without(?:\s+evidence\s+of)?|absence\s+of)", 6),
+        _before(
+            r"(?:denie[sd]|denying|negative\s+for|free\s+of|without(?:\s+evidence\s+of)?|w/o|absence\s+of)",
+            6,
+            PAST_OTHER_WORDS,
+        ),
         _before(r"(?:rule[sd]?|ruling)\s+out|r/o", 3),
         _before(r"(?:never|not)\s+(?:had|taken|used|received|been\s+(?:on|given|treated\s+with)|taking|use|given)", 2),
         re.compile(
-            r"(?:^|\W)(?:no|nor|not(?:\s+on)?(?:\s+any)?)\s+(?:known\s+|acute\s+|focal\s+|other\s+)?$", re.IGNORECASE
+            r"(?:^|\W)(?:no|nor|not(?:\s+on)?(?:\s+any)?)\s+(?:known\s+|acute\s+|focal\s+|other\s+|prior\s+|previous\s+)?$",
+            re.IGNORECASE,
         ),
     ),
     "family": (
         re.compile(
             rf"\b(?:{_RELATIVES})\W+(?:also\W+|who\W+)?(?:ha(?:[sd]|ve)|takes?|took|uses?|with|on|{_BE}|died|suffers?|suffered)\b"
-            rf"[^.;]*$|\bfamily\s+history\b[^.;]*$|\b(?:{_RELATIVES})\s*:\s*[^.;\n]*$",
+            rf"{NO_RELATIVES_OWN}[^.;]*$|\bfamily\s+history\b[^.;]*$|\b(?:{_RELATIVES})\s*:\s*[^.;\n]*$",
             re.IGNORECASE,
         ),
     ),
@@ -86,12 +102,14 @@ _BEFORE: dict[Cue, tuple[re.Pattern[str], ...]] = {
         _right_before(
             r"discontinu(?:e|ed|ing)|d/?c(?:'?e?d)?|stop(?:ped|ping|s)?|quit|cease[d]?|no\s+longer\s+(?:takes?|on|taking)",
             2,
+            PAST_ITS_OBJECT,
         ),
         _right_before(
-            r"(?:taken|came|weaned|be|is|was|now|been)\s+off(?:\s+of)?|switch(?:ed|ing)?\s+from|chang(?:e|ed)\s+from", 1
+            r"(?:taken|came|weaned|tapered|be|is|was|now|been)\s+off(?:\s+of)?|switch(?:ed|ing)?\s+from|chang(?:e|ed)\s+from",
+            1,
         ),
     ),
-    "held": (_right_before(r"hold|held|holding|withh[eo]ld(?:ing)?", 2),),
+    "held": (_right_before(r"hold|held|holding|withh[eo]ld(?:ing)?", 2, PAST_ITS_OBJECT),),
     "started": (
         _right_before(
             r"start(?:ed|ing)?|begin|began|begun|initiat(?:e|ed)|prescrib(?:e|ed)|add(?:ed)?|rx|try|placed\s+on", 2
@@ -109,13 +127,20 @@ _BEFORE: dict[Cue, tuple[re.Pattern[str], ...]] = {
     "resumed": (_right_before(r"(?:resum|restart)(?:e|ed|ing)?(?:\s+(?:on|with))?", 2),),
     "changed": (
         _right_before(
-            r"(?:in|de)creas(?:e|ed|ing)|reduc(?:e|ed|ing)|titrat(?:e|ed|ing)|taper(?:ed|ing)?|adjust(?:ed)?", 3
+            r"(?:in|de)creas(?:e|ed|ing)|reduc(?:e|ed|ing)|titrat(?:e|ed|ing)|taper(?:ed|ing)?(?!\s+off)|adjust(?:ed)?",
+            3,
+            PAST_ITS_OBJECT,
         ),
         _right_before(r"(?:new|higher|lower|increased|decreased|reduced|different|full|half)\s+dose\s+of", 1),
     ),
     "tried": (
         _right_before(r"failed|previously\s+(?:\w+\s+)?(?:treated\s+with|on|took|tried)", 2),
         _right_before(r"(?:prior|previous|past)\s+(?:trial|course)\s+of", 1),
+        _right_before(
+            r"(?:complet(?:ed|es|ing)|finish(?:ed|es|ing)|received|had|status\s+post|s/p|after)\s+(?:[\w-]+\s+){0,4}?"
+            r"(?:trial|course|cycle)s?\s+of",
+            1,
+        ),
     ),
     "once": (_right_before(r"(?:one|single|a)\s+dose\s+of|x\s?1\s+(?:dose\s+)?of", 1),),
     "considered": (
@@ -127,8 +152,9 @@ _BEFORE: dict[Cue, tuple[re.Pattern[str], ...]] = {
     "declined": (
         _before(
             r"declines|(?:he|she|they|i|patient|pt|to|will|would|may|family|parents?|wife|husband|and|also)\s+decline"
-            r"|declined(?!\s+(?:due|from|over|in|since|secondary|because)\b)|refus(?:e|es|ed)|no\s+need\s+for|deferred?|not\s+recommend\w*",
+            r"|declined(?!\s+(?:due|from|over|in|on|with|after|since|secondary|because)\b)|refus(?:e|es|ed)|no\s+need\s+for|deferred?|not\s+recommend\w*",
             4,
+            PAST_A_PURPOSE,
         ),
     ),
     "screened": (
@@ -167,15 +193,26 @@ _AFTER: dict[Cue, tuple[re.Pattern[str], ...]] = {
         _after(r"must\s+not\s+be\s+(?:given|used)|contraindicated", 2),
     ),
     "stopped": (
-        _after(rf"{_BE}\s+(?:\w+ly\s+)?(?:discontinued|stopped|ceased|d/c'?d|replaced|weaned|removed|taken\s+off)"),
+        _after(
+            rf"{_BE}\s+(?:\w+ly\s+)?(?:discontinued|stopped|ceased|d/c'?d|replaced|weaned|removed|(?:taken|tapered)\s+off)"
+        ),
+        re.compile(
+            r"^[^\w,;]*(?:tapered\s+off|d/?c'?d\b|d/c\b|(?:discontinued|stopped)\b(?!\s+(?:working|helping)))",
+            re.IGNORECASE,
+        ),
         _after(r"(?:will|should|to|can)\s+(?:be\s+)?(?:discontinued?|stop(?:ped)?)"),
     ),
-    "held": (_after(rf"(?:{_BE}|will\s+be)\s+(?:\w+ly\s+|being\s+)?(?:held|on\s+hold|withheld)"),),
+    "held": (
+        _after(rf"(?:{_BE}|will\s+be)\s+(?:\w+ly\s+|being\s+)?(?:held|on\s+hold|withheld)"),
+        re.compile(r"^[^\w,;]*(?:currently\s+)?(?:held|on\s+hold|withheld)\b", re.IGNORECASE),
+    ),
     "started": (_after(rf"{_BE}\s+(?:\w+ly\s+)?(?:started|begun|initiated|prescribed|added)"),),
     "continued": (_after(rf"(?:(?:{_BE}|will\s+be)\s+)(?:\w+ly\s+)?continued"),),
     "resumed": (_after(rf"(?:(?:{_BE}|will\s+be)\s+)(?:\w+ly\s+)?(?:resumed|restarted)"),),
     "changed": (
-        _after(rf"{_BE}\s+(?:\w+ly\s+)?(?:increased|decreased|reduced|tapered|titrated|doubled|halved|changed)"),
+        _after(
+            rf"{_BE}\s+(?:\w+ly\s+)?(?:increased|decreased|reduced|tapered(?!\s+off)|titrated|doubled|halved|changed)"
+        ),
     ),
     "tried": (
         re.compile(
@@ -214,33 +251,6 @@ _ONLY_IF = re.compile(
 _ENDS = re.compile(r"\b(?:hold|stop|discontinue)\b", re.IGNORECASE)
 """An order to end that waits for something: "hold metoprolol if the pulse is below 50"."""
 
-_SUBJECT = r"(?:(?:patient|pt|has\s+been|was|is|now|currently)\s+){0,2}"
-_NO_CONDITION = r"(?!\s+(?:if|unless|for\s+(?:an?\s+)?(?:sbp|dbp|s?bp|map|hr|rr|inr|systolic|heart|pulse|sedation))\b)"
-
-
-def _tag(words: str) -> re.Pattern[str]:
-    """Words that stand behind an entry, after its dose and a bracket, dash, colon or comma."""
-    return re.compile(
-        rf"^(?:\s+[\w./%'-]+){{0,9}}?\s*(?:[(\[]|[-\u2013:]\s|,)\s*{_SUBJECT}(?:{words})\b{_NO_CONDITION}",
-        re.IGNORECASE,
-    )
-
-
-_TAGS: tuple[tuple[Cue, re.Pattern[str]], ...] = (
-    ("stopped", _tag(r"discontinued|stopped|d/?c'?e?d?|not\s+taking|no\s+longer\s+taking|inactive")),
-    ("held", _tag(r"on\s+hold|held|holding|hold")),
-    ("tried", _tag(r"completed|finished|(?:course|treatment|therapy)\s+(?:done|finished|completed?)|expired")),
-)
-"""What medication lists put behind an entry: "(Discontinued)", "- not taking", ", d/c 3/4"."""
-_DENIED_AFTER = re.compile(
-    r"^\s*\(\s?[-\u2013]\s?\)|^\s*[:(\[\u2013?-]\s*(?:no|n|none|nil|denie[sd]|negative|absent|never(?:\s+(?:used|taken|had))?"
-    r"|not\s+(?:present|used|taken|given|prescribed|applicable))(?=\s*(?:[.,;)\]\n]|$))",
-    re.IGNORECASE,
-)
-"""A form's answer: "Warfarin: No", "asthma - none", "epilepsy (no)", "Seizures? No"."""
-_BOX = re.compile(r"\[\s*[xX\u2713\u2714]?\s*\]|[\u2610\u25a1\u2611\u2612]")
-_LEADS = re.compile(r"[\s*\u2022-]*|[^:]*:\s*")
-_EMPTY_BOX = re.compile(r"(?:\[\s*\]|[\u2610\u25a1])\s*")
 _DENIED_LIST = re.compile(
     r"\b(?:denie[sd]|denying|negative\s+for|free\s+of|without|neither|no\s+(?:\w+\s+)?(?:history|evidence|signs?"
     r"|symptoms?|indication|use)\s+(?:of|for)|(?:has|have|had)\s+(?:not|never)\s+(?:had|used|taken|received|tried)"
@@ -254,7 +264,7 @@ _DIRECTED = re.compile(
 )
 _BREAKS_A_LIST = re.compile(
     r"\b(?:but|however|although|except|then|has|have|had|is|are|was|were|takes?|taking|took|uses|using|reports?"
-    r"|continues?|starts?|started|stops?|stopped|lives?|works?|smokes?|drinks?|will|who|which|he|she|they|on|since|until|after|before|because)\b|,\s+with\b",
+    r"|continues?|starts?|started|stops?|stopped|lives?|works?|smokes?|drinks?|will|who|which|he|she|they|on|since|until|after|before|because|from|explain)\b|,\s+with\b",
     re.IGNORECASE,
 )
 _NEAR = 200
@@ -288,25 +298,26 @@ def cues(mention: Mention) -> frozenset[Cue]:
         for pattern, cue in _HEADINGS
         if pattern.search(mention.heading) and (mention.listed or (cue == "allergy" and _tells_a_reaction(mention)))
     }
-    lead = _ENDS_FIRST.sub(r"\1 _ ", ability_told(without_told(mention.before, mention.told_after)))
+    lead = before_reaches(without_told(mention.before, mention.told_after))
+    lead = _ENDS_FIRST.sub(r"\1 _ ", ability_told(lead))
     before = _NOT_BEGUN.sub(" avoid ", _UNCHANGED.sub(" continue ", _PSEUDO.sub(" _ ", lead)))
     before = use_told(before)
-    after = _NOT_BEGUN.sub("is contraindicated", _UNCHANGED.sub("will be continued", mention.after))
+    after = _NOT_BEGUN.sub("is contraindicated", _UNCHANGED.sub("will be continued", after_reaches(mention.after)))
     if _ONLY_IF.search(after):
         before = _ENDS.sub(" _ ", before)
     found |= {cue for cue, patterns in _BEFORE.items() if any(pattern.search(before) for pattern in patterns)}
     found |= {cue for cue, patterns in _AFTER.items() if any(pattern.search(after) for pattern in patterns)}
-    found |= {cue for cue, pattern in _TAGS if pattern.search(mention.told_after)}
+    found.update(tags(mention.told_after))
     if any(pattern.search(mention.told_after) for pattern in _AFTER["family"]):
         found.add("family")  # also behind a comma: "X, which her husband takes"
-    listed = _DENIED_LIST.search(use_told(without_told(mention.told_before, mention.told_after)))
-    if (
-        _DENIED_AFTER.search(mention.told_after)
-        or _unticked(mention)
-        or (listed and not _BREAKS_A_LIST.search(listed["list"]))
-    ):
+    listed = _DENIED_LIST.search(use_told(before_reaches(without_told(mention.told_before, mention.told_after))))
+    if answered_no(mention) or (listed and not _BREAKS_A_LIST.search(listed["list"])):
         found.add("negated")
-    if found & {"started", "continued"} and went_on(mention.before, mention.told_after):
+    if about_what_is_its_own(mention.before, mention.after):
+        found -= {"negated", "considered", "declined"}
+    if "considered" in found and decided(mention.told_after):
+        found.discard("considered")
+    if found & {"started", "continued", "changed"} and went_on(mention.before, mention.told_after):
         found.add("tried")
     if "stopped" in found and resumes(mention.told_after):
         found = (found - {"stopped"}) | {"held"}
@@ -317,16 +328,6 @@ def _tells_a_reaction(mention: Mention) -> bool:
     """Whether a sentence of its own reads "Naproxen - hives", "Codeine (nausea)": a reaction, no dose."""
     alone = not mention.told_before.strip(" \t-*\u2022") and _REACTION.match(mention.told_after) is not None
     return alone and _DIRECTED.search(mention.sentence.text[:_NEAR]) is None
-
-
-def _unticked(mention: Mention) -> bool:
-    """Whether the box of an entry is empty: "[ ] asthma [x] gout"; also where boxes stand behind their entries."""
-    before, after = mention.told_before, mention.told_after
-    first = _BOX.search(before)
-    if first is not None and _LEADS.fullmatch(before[: first.start()]):
-        last = list(_BOX.finditer(before))[-1]
-        return last.end() == len(before.rstrip()) and _EMPTY_BOX.fullmatch(last.group()) is not None
-    return _EMPTY_BOX.match(after.lstrip()) is not None
 
 
 ORDER = re.compile(

@@ -2,18 +2,20 @@
 
 In: what stands before a mention. Out: the text with "denies taking", "has not been taking", "denies missing any doses
 of", "is unable to continue", "without aura," replaced. Must hold: pure; all else stays, so that the length of a text
-changes little.
+changes little. And which orders and complaints are about a drug without denying it.
 """
 
 from __future__ import annotations
 
 import re
 
+from chartdistill.clinical.text.sections import Mention
+
 _USE = r"(?:takes?|taking|uses?|using)"
 _DENIED = re.compile(rf"\b(?:denie[sd]|denying)\s+(?:currently\s+|ever\s+)?(?:{_USE}|being\s+on)\b", re.IGNORECASE)
 _NOT_NOW = re.compile(
     r"\b(?:(?:is|was|are|were|has|have|had)\s*)?(?:\bnot|n['\u2019]t)(?:\s+(?:currently|presently|now|been))*"
-    rf"\s+(?:taking|using)\b|\bnot\s+(?:currently|presently|now)\s+on\b|\bno\s+longer\s+(?:{_USE}|on)\b",
+    rf"\s+(?:taking|using)\b|\b(?:stop(?:ped|s|ping)?|discontinu(?:e[sd]?|ing)|quit)\s+(?:taking|using)\b|\bnot\s+(?:currently|presently|now)\s+on\b|\bno\s+longer\s+(?:{_USE}|on)\b",
     re.IGNORECASE,
 )
 _NOT_MISSED = re.compile(
@@ -44,7 +46,7 @@ _AT_FIRST = re.compile(
 _WENT_ON = re.compile(
     r"^[^.]{0,80}?\b(?:but|which|then|later|subsequently|and|however)\b[^.]{0,60}?\b(?:reactions?|rash|hives|caused|switched|chang(?:ed|ing)\s+to"
     r"|stopped|stopping|discontinu\w+|without\s+(?:relief|improvement|success|benefit)|fail(?:ed|s)?|returned|worse\w*|became"
-    r"|given\s+up|quit|ended|no\s+longer|has\s+taken\s+none|no\s+(?:relief|improvement|better)|(?:did|does|could)(?:\s+not|n['\u2019]t)\s+(?:help|work|tolerate|improve|take|respond)|had\s+to)\b",
+    r"|given\s+up|quit|ended|no\s+longer|has\s+taken\s+none|no\s+(?:relief|improvement|better)|(?:did|does|could)(?:\s+not|n['\u2019]t)\s+(?:help|work|tolerate|improve|take|respond)|had\s+to|held|on\s+hold|withheld|removed|weaned)\b",
     re.IGNORECASE,
 )
 """What the same sentence tells of a drug after it was begun: the beginning is not its last word."""
@@ -76,3 +78,35 @@ def without_told(before: str, after: str) -> str:
 def went_on(before: str, after: str) -> bool:
     """Whether the sentence tells more of a drug than that it was begun: "first", or what came of it."""
     return _AT_FIRST.search(before) is not None or _WENT_ON.search(after) is not None
+
+
+_NO = re.compile(
+    r"(?:^|[.;,:)]|\band|\bbut|\d[.)])\s*no\s+(?:more\s+)?(?:[\w-]+(?:,?\s+(?:or|nor|and\s+no)\s+"
+    r"|,\s*))*$",
+    re.IGNORECASE,
+)
+_MERE_USE = re.compile(
+    r"\s*(?:use|usage|intake|allerg\w+|history|intoleranc\w+|abuse|reported|taken|was)\b", re.IGNORECASE
+)
+_DO_NOT = re.compile(
+    r"(?:^\W*(?:\d{1,2}[.)]\s*)?|[.;,:]\s*|\b(?:please|also|advised|instructed|told|asked|warned|cautioned|and|but|should|must|to)\s+)"
+    r"(?:do\s+not|don['\u2019]?t|never|not(?:\s+to)?)\s+(?:ever\s+)?(?:take|use|have|be\s+given)\b[^.;]*$",
+    re.IGNORECASE,
+)
+_TROUBLE = re.compile(
+    r"\b(?:no|denie[sd]|denying|without)\s+(?:\w+\s+){0,2}(?:problems?|issues?|trouble|difficult\w*|complaints?|concerns?|symptoms?)"
+    r"\s+(?:with|from|on|about)\s+(?:(?:the|his|her|their|taking|using|being|on)\s+){0,2}$",
+    re.IGNORECASE,
+)
+
+
+def told_not_to_take(mention: Mention) -> bool:
+    """Whether an order denies the drug: "No aspirin for two weeks.", "Do not take aspirin."; "no aspirin use" and "she
+    does not take aspirin" are none."""
+    ordered = _NO.search(mention.told_before) is not None and _MERE_USE.match(mention.told_after) is None
+    return ordered or _DO_NOT.search(mention.told_before) is not None
+
+
+def denies_trouble(before: str) -> bool:
+    """Whether problems with a drug are denied, which who does not take it has no reason to."""
+    return _TROUBLE.search(before) is not None

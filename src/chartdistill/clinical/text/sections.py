@@ -35,6 +35,7 @@ _SENTENCE_END = re.compile(
 )
 _CLAUSE_END = re.compile(
     r";|\s+-{1,2}\s+|,?\s+\b(?:but(?!\s+also)|however|although|though|whereas|while|except|then|therefore|so that)\b"
+    r"|,\s+(?=(?:agree|accept|prefer|opt|elect)(?:s|ed|ing|red|ring|ted|ting)?\b|would\s+(?:like|rather)\b)"
     r"|,\s+(?=so\s+(?!\w+\s+(?:is|as)\b))|,\s+(?=(?:and|or|which|who|he|she|we|i|it|they|the patient"
     r"|with(?!\s+or\b))\b)"
     r"|,?\s+\band\s+(?=(?:then\s+|will\s+|we\s+|was\s+|to\s+)?(?:try|start|begin|begun|initiate|continue|resume|stop"
