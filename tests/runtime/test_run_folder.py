@@ -19,6 +19,7 @@ from chartdistill.runtime.run_folder import (
     disk_errors,
     fingerprint,
     is_done,
+    link_folder,
     read_manifest,
     read_rows,
     require_manifest,
@@ -261,3 +262,19 @@ def test_a_row_that_a_power_cut_spoilt_is_asked_for_again(tmp_path: Path) -> Non
         journal.add([row("b")])
         journal.finish(["a", "b", "c"])
     assert [r.key for r in read_rows(target, Prediction)] == ["a", "b", "c"]
+
+
+def test_a_link_of_a_run_folder_that_was_moved_or_copied_leads_to_its_own_records(tmp_path: Path) -> None:
+    first, other = tmp_path / "first", tmp_path / "other"
+    for home in (first, other):
+        (home / "records").mkdir(parents=True)
+    link = tmp_path / "rounds" / "records"
+    link.parent.mkdir()
+    link_folder(link, first / "records")
+    link_folder(link, first / "records")
+    assert link.resolve() == first / "records"
+    link_folder(link, other / "records")  # a copy of the whole folder: the first one is still there
+    assert link.resolve() == other / "records"
+    other.rename(tmp_path / "moved")
+    link_folder(link, tmp_path / "moved" / "records")  # and one that leads to nothing
+    assert link.resolve() == tmp_path / "moved" / "records"

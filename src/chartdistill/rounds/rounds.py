@@ -31,7 +31,7 @@ from chartdistill.rounds.labels import make_labels, num_kept, rejected_questions
 from chartdistill.rounds.scores import Reference, RoundAnswers, score_rounds
 from chartdistill.run_file import derive
 from chartdistill.runtime.progress import StageBar
-from chartdistill.runtime.run_folder import make_folder, require_manifest, write_text
+from chartdistill.runtime.run_folder import link_folder, make_folder, require_manifest, write_text
 from chartdistill.runtime.run_locks import lock
 from chartdistill.schema import Prediction
 
@@ -97,9 +97,7 @@ def _home(run: Run, folder: Path, number: int) -> Run:
     """The run of a round, with the records and the decisions of people of the first one."""
     home = folder / str(number)
     made = load_run(derive(run, home, {"rounds": 0}))
-    link = home / "records"
-    if not link.exists():
-        link.symlink_to((run.dir / "records").resolve(), target_is_directory=True)
+    link_folder(home / "records", run.dir / "records")
     take_decisions(run.dir, home)
     return made
 

@@ -46,6 +46,17 @@ def make_folder(path: Path) -> Path:
     return path
 
 
+def link_folder(link: Path, target: Path) -> None:
+    """Let `link` lead to a folder. One that leads elsewhere is made anew: its run folder was moved, or is a copy and
+    must not read what the first one goes on with."""
+    target = target.resolve()
+    with disk_errors(link):
+        if link.is_symlink() and Path(os.readlink(link)) != target:
+            link.unlink()
+        if not link.exists():
+            link.symlink_to(target, target_is_directory=True)
+
+
 _NO_PLACE = (
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOENT, errno.ENAMETOOLONG,
     errno.ELOOP, errno.ENOTEMPTY,

@@ -26,6 +26,7 @@ from chartdistill.runtime.run_folder import (
     begin,
     fingerprint,
     is_done,
+    link_folder,
     read_manifest,
     read_rows,
     require_manifest,
@@ -136,9 +137,7 @@ def _curate(
         filters = [one.model_copy(update={"max_rejected_fraction": 1.0}) for one in shared.config.filters]
     changes = {"train": {"seed": part.seed, **LAST}, "filters": [one.model_dump(mode="json") for one in filters]}
     config = derive(shared, home, changes)
-    link = home / "records"
-    if not link.exists():
-        link.symlink_to(records.resolve(), target_is_directory=True)
+    link_folder(home / "records", records)
     _take_labels(labels, home / "labels", chosen)
     run(config, "curate", "curate")
     return config
