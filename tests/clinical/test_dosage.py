@@ -170,3 +170,25 @@ def test_a_line_drawn_in_digits_is_no_number(said: str) -> None:
         fields = json.loads(json.dumps(found.as_fields()))
         assert fields.pop("dose") == {"number": 81, "unit": "mg"} and len(str(fields)) < 40
     assert doses("9" * 1_000_001) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "fields"),
+    [
+        ("digoxin 0,125 mg daily", {"dose": {"number": 0.125, "unit": "mg"}, "frequency": {"times": 1, "days": 1}}),
+        ("warfarin 2,5 mg", {"dose": {"number": 2.5, "unit": "mg"}}),
+        ("heparin 5,000 units", {"dose": {"number": 5000, "unit": "units"}}),
+        ("enoxaparin 1 mg/kg q12h", {"frequency": {"times": 2, "days": 1}}),
+        ("ceftriaxone 50-75 mg/kg/day IV", {"route": "intravenous"}),
+        ("docetaxel 75 mg/m\u00b2 every 3 weeks", {"frequency": {"times": 1, "days": 21}}),
+        (
+            "enoxaparin 80 mg (1 mg/kg) BID",
+            {"dose": {"number": 80, "unit": "mg"}, "frequency": {"times": 2, "days": 1}},
+        ),
+        ("docusate 100 mg twice-daily", {"dose": {"number": 100, "unit": "mg"}, "frequency": {"times": 2, "days": 1}}),
+    ],
+)
+def test_a_decimal_comma_is_no_thousand_and_a_dose_by_weight_no_dose(text: str, fields: dict[str, object]) -> None:
+    name = len(text.split()[0])
+    assert dosage_of_item(text).as_fields() == fields
+    assert dosage_at((0, name), (), f"{text}.").as_fields() == fields

@@ -135,7 +135,7 @@ _EVERY_ONE = re.compile(
     re.IGNORECASE,
 )
 _TIMES_A_DAY = re.compile(
-    rf"(?:(?P<word>once|twice|thrice)|(?P<low>{_N})(?:{_TO}(?P<high>{_N}))?\s?(?:times|x))[\s/]*"
+    rf"(?:(?P<word>once|twice|thrice)|(?P<low>{_N})(?:{_TO}(?P<high>{_N}))?\s?(?:times|x))[\s/-]*"
     rf"(?:(?:an?|per|each|every|/)?\s?(?P<unit>day|d|week|wk|month)|(?P<ly>daily|weekly|monthly|nightly))(?!\w)",
     re.IGNORECASE,
 )
@@ -155,8 +155,12 @@ _SINGLE = re.compile(
 )
 _RANGE = re.compile(rf"(?P<low>{_N})(?:{_TO}|\s?/\s?)(?P<high>{_N})[\s-]?(?P<unit>{UNIT})?(?![\w/])", re.IGNORECASE)
 _MAX_DOSE_CHARS = 40
+_SIZE = rf"\s?(?:{UNIT})?(?:\s?/\s?|\s+per\s+)(?:kg|kilogram|lb|m2|m\u00b2|m\^2)(?!\w)"
+_BY_SIZE = re.compile(_SIZE, re.IGNORECASE)
+"""A dose by the patient's size is no dose before that is known: 1 mg/kg is not 1 mg."""
 _FILLER = re.compile(
-    r"(?:[\s,;:(\[\])]+|(?:of|to|take|taking|taken|at|a|the|dose|tab(?:let)?s?|cap(?:sule)?s?|er|xr|sr|xl|cr|ec|solution|and|then"
+    rf"(?:\d[\d.,]*(?:{_TO}\d[\d.,]*)?{_SIZE}(?:\s?/\s?\w+)*|[\s,;:(\[\])]+|"
+    r"(?:of|to|take|taking|taken|at|a|the|dose|tab(?:let)?s?|cap(?:sule)?s?|er|xr|sr|xl|cr|ec|solution|and|then"
     r"|is|was|with\s+(?:food|meals)|before\s+meals|after\s+meals|to\s+be\s+taken|total)(?!\w)|(?<=[a-z])\.(?=[\s,]))",
     re.IGNORECASE,
 )  # fmt: skip
@@ -222,7 +226,7 @@ def dosage_of_item(text: str, names_number: Callable[[str], bool] = lambda numbe
     at = 0
     while at < len(text):
         step = None
-        if at == 0 or not (text[at - 1].isalnum() or text[at - 1] in ".-/_"):
+        if at == 0 or not (text[at - 1].isalnum() or text[at - 1] in ".-/_" or re.search(r"\d,$", text[at - 2 : at])):
             step = _attribute_at(text, at, names_number)
         if step is None:
             at += 1
@@ -292,9 +296,11 @@ def _attribute_at(text: str, at: int, names_number: Callable[[str], bool]) -> tu
 
 def _dose_at(text: str, at: int, names_number: Callable[[str], bool]) -> Iterator[tuple[str, Any, int]]:
     one = next(iter(doses(text[at : at + _MAX_DOSE_CHARS])), None)
-    if one is not None and (one.start or one.in_name or one.measured):
+    if one is not None and (one.start or one.in_name or one.measured or _BY_SIZE.match(text, at + one.end)):
         one = None
     range_of = _RANGE.match(text, at)
+    if range_of and _BY_SIZE.match(text, range_of.end()):
+        return
     if range_of and (one is None or at + one.end < range_of.end()):  # not "1/2 tablet"
         unit = range_of["unit"] or ""
         both = tuple(dose for part in ("low", "high") for dose in doses(f"{range_of[part]} {unit}".strip()))

@@ -44,7 +44,7 @@ UNIT = "(?:" + "|".join(sorted(map(re.escape, _UNITS), key=len, reverse=True)) +
 _PIECES = r"(?:tab|cap|pill|puff|drop|spray|patch|teaspoon|tablespoon|tsp|tbsp)"
 _DOSE = re.compile(
     rf"(?<![\w.,/])(?:(?P<parts>(?:\d\s)?\d/\d|\d?[\u00bc-\u00be])(?=[\s-]*(?:of\s)?(?:an?\s)?{_PIECES})"
-    r"|(?P<number>\d{1,3}(?:,\d{3})+(?:\.\d+)?"
+    r"|(?P<number>0,\d+|\d{1,3},\d?[1-9](?=\s?(?:m?c?g|[µμ]g|ml|units?|iu|meq)\b)|\d{1,3}(?:,\d{3})+(?:\.\d+)?"
     r"|\d{1,3}(?:[ \u2009\u202f]\d{3})+(?=[\s-]{0,2}(?:units?|iu)\b)|\d*\.\d+|\d+)"
     r"(?:\s(?P<scale>million|thousand)(?=\s(?:units?|iu|u)\b))?|(?P<word>"
     + "|".join(sorted(NUMBER_WORDS, key=len, reverse=True))
@@ -112,7 +112,9 @@ def _value(match: re.Match[str]) -> Decimal | None:
     if match["parts"]:
         return _fraction(match["parts"])
     try:
-        return Decimal(re.sub(r"[,\s]", "", match["number"])) * _SCALES[(match["scale"] or "").casefold()]
+        # A decimal comma: no thousands begin with a nought, or are two digits.
+        number = re.sub(r"^(?:(0),(\d+)|(\d+),(\d{1,2}))$", r"\1\3.\2\4", match["number"])
+        return Decimal(re.sub(r"[,\s]", "", number)) * _SCALES[(match["scale"] or "").casefold()]
     except DecimalException:  # of a million digits it is an overflow
         return None
 
