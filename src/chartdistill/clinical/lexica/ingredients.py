@@ -51,6 +51,11 @@ COMBINATIONS = {
     suboxone = buprenorphine+naloxone
     entresto = sacubitril+valsartan
     cosopt = dorzolamide+timolol
+    maalox = aluminum hydroxide+magnesium hydroxide
+    lomotil = diphenoxylate+atropine
+    epzicom = abacavir+lamivudine
+    tobradex = tobramycin+dexamethasone
+    fioricet = butalbital+acetaminophen+caffeine
     """.strip().splitlines()
     for names, parts in [line.strip().split(" = ")]
     for name in names.split()
@@ -60,8 +65,16 @@ COMBINATIONS = {
 SHORT_NAMES = {
     "asa": "aspirin", "apap": "acetaminophen", "hctz": "hydrochlorothiazide", "ntg": "nitroglycerin",
     "pcn": "penicillin", "inh": "isoniazid", "mtx": "methotrexate", "clavulanic acid": "clavulanate",
+    "z-pak": "azithromycin", "z-pack": "azithromycin", "zpak": "azithromycin", "z pak": "azithromycin",
+    "vitamin b12": "cyanocobalamin", "vitamin b-12": "cyanocobalamin", "b-12": "cyanocobalamin",
+    "feso4": "ferrous sulfate", "iron sulfate": "ferrous sulfate", "mso4": "morphine",
+    "mvi": "multivitamin", "multivitamins": "multivitamin", "peg 3350": "polyethylene glycol",
+    "adrenaline": "epinephrine", "aciclovir": "acyclovir", "cefalexin": "cephalexin", "senna": "sennosides",
+    "thyroxine": "levothyroxine", "l-thyroxine": "levothyroxine", "norethisterone": "norethindrone",
+    "glycopyrronium": "glycopyrrolate", "levosalbutamol": "levalbuterol", "methylthioninium": "methylene blue",
+    "oxybate": "sodium oxybate", "tums": "calcium carbonate", "imdur": "isosorbide mononitrate",
 }  # fmt: skip
-"""Written-out names of abbreviations that charts use without saying what they mean."""
+"""What abbreviations mean that charts do not explain, and names that the lexicon has as another drug or not at all."""
 
 _WRITTEN_OUT = frozenset({*SHORT_NAMES.values(), *BRANDS.values()})
 _SALTS = re.compile(
@@ -75,6 +88,10 @@ _FORMS = re.compile(
     r"\s+(?:tab(?:let)?s?|cap(?:sule)?s?|pills?|cream|ointment|lotion|gel|drops|eye\s?drops|inhaler|nebuli[sz]ers?|patch"
     r"(?:es)?|suppositor(?:y|ies)|syrup|elixir|suspension|spray|lozenges?|drip|solution|injections?|infusion"
     r"|[xsec]r|xl|la|er|ec|cd|odt|extended[\s-]release|sustained[\s-]release|enteric[\s-]coated|chewable)\b"
+)
+_ITS_FORM = re.compile(
+    r"\s+(?:tab(?:let)?s?|cap(?:sule)?s?|cream|ointment|lotion|gel|(?:eye\s?|ear\s?)?drops|patch(?:es)?|suppositor(?:y|ies)|syrup"
+    r"|elixir|suspension|spray|lozenges?|drip|injections?|infusion)$"
 )
 _BARE_NUMBER = re.compile(r"\s+\d[\d.,/-]*$")
 _NUMBERED = re.compile(
@@ -162,10 +179,13 @@ def ingredients(
     combinations of this file are resolved.
     """
     bare = _BRACKET.sub("", key).strip() or key
-    for name in (key, bare, _stripped(bare)):
+    saltless = _saltless(bare)
+    # The lexicon has some drugs under one name alone and under another with a salt or form, which do not count.
+    first = saltless if saltless != key and key not in names and is_shipped(saltless) else key
+    for name in (first, key, bare, _stripped(bare)):
         found = _known(name, canonical, names)
         if found is not None:
-            return found
+            return frozenset(map(_plainly, found)) if canonical is not None else found
     parts = [part for part in _JOINTS.split(_stripped(bare)) if part.strip()]
     if len(parts) < 2:
         return frozenset({_stripped(bare)})
@@ -198,6 +218,19 @@ def _stripped(name: str) -> str:
     bare = _FORMS.sub("", name)
     bare = bare if _NUMBERED.search(bare) else _BARE_NUMBER.sub("", bare)
     return bare if _ELEMENTS.match(bare) else _SALTS.sub("", bare)
+
+
+def _saltless(name: str) -> str:
+    """Without dosage form and salt, which make no other drug of a name; a number can ("Prevnar 13")."""
+    bare = _ITS_FORM.sub("", name)
+    return bare if _ELEMENTS.match(bare) else _SALTS.sub("", bare)
+
+
+def _plainly(drug: str) -> str:
+    """The lexicon's name of a drug, where that is one with salt, form or a remark in brackets, without them."""
+    bare = _saltless(_BRACKET.sub("", drug).strip(" ,"))
+    known = known_drugs("auto")
+    return drug if known is None or bare == drug else (known.canonical(bare) or drug).casefold()
 
 
 def lexicon_used() -> str:
