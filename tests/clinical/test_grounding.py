@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chartdistill.clinical.entities import entity_of
+from chartdistill.clinical.entities import entity_named, entity_of
 from chartdistill.clinical.text.grounding import locate
 from chartdistill.demo.charts import write_chart
 from chartdistill.prompting.answer_format import plain_key, says_none
-from chartdistill.schema import Task
+from chartdistill.schema import Item, Task
 
 DRUGS = Task(
     name="medication",
@@ -160,3 +160,37 @@ def test_every_gold_item_of_the_demo_charts_is_located_exactly_once_filed() -> N
                 place = locate(text, chart.text)
                 assert place is not None
                 assert chart.text[place.start : place.end] == text
+
+
+@pytest.mark.parametrize(
+    ("kind", "item", "chart", "stands_as"),
+    [
+        ("diagnosis", "hypertension", "PMH: HTN, gout.", "HTN"),
+        ("diagnosis", "CHF", "History of congestive heart failure.", "congestive heart failure"),
+        ("diagnosis", "COPD", "Chronic obstructive pulmonary disease.", "Chronic obstructive pulmonary disease"),
+        ("diagnosis", "type 2 diabetes", "T2DM", "T2DM"),
+        ("diagnosis", "atrial fibrillation", "A-fib with RVR", "A-fib"),
+        ("diagnosis", "shortness of breath", "She began to sob.", None),
+        ("diagnosis", "pulmonary embolism", "PE: lungs clear.", None),
+        ("test", "urinalysis", "UA was sent.", "UA"),
+        ("test", "CXR", "Will obtain chest x-ray.", "chest x-ray"),
+        ("test", "liver function tests", "Check LFTs.", "LFTs"),
+        ("test", "HbA1c", "Recheck A1c in May.", "A1c"),
+        ("test", "ultrasound", "Give us a call.", None),
+        ("test", "CT", "Her cat scratched her.", None),
+    ],
+)
+def test_a_second_name_that_scores_know_bears_an_item_out(
+    kind: str, item: str, chart: str, stands_as: str | None
+) -> None:
+    found = entity_named(kind).evidence(item, chart, 90, "auto", None)
+    assert (None if found is None else chart[found.start : found.end]) == stands_as
+
+
+def test_what_is_denied_under_a_second_name_is_denied() -> None:
+    kind = entity_named("diagnosis")
+    for chart, reason in (("No HTN.", "negated"), ("Mother has HTN.", "family_member"), ("HTN, gout.", None)):
+        found = kind.contradiction(Item(text="hypertension"), chart, (), "auto")
+        assert (found and found.reason) == reason
+    done = entity_named("test").objection("complete blood count", "CBC was normal.", "auto", True)
+    assert done is not None and done.reason == "already_done"

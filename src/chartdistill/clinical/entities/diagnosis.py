@@ -6,11 +6,11 @@ import random
 import re
 from collections.abc import Sequence
 
-from chartdistill.clinical.entities.base import EntityType, Objection
+from chartdistill.clinical.entities.base import Objection
+from chartdistill.clinical.entities.phrase_named import PhraseNamed
 from chartdistill.clinical.lexica.conditions import CONDITION_NAMES
 from chartdistill.clinical.lexica.drugs import LexiconUse
 from chartdistill.clinical.text.free_text import series
-from chartdistill.clinical.text.phrase_keys import phrase_key
 from chartdistill.clinical.text.phrases import (
     is_normal_finding,
     names_disease,
@@ -47,7 +47,7 @@ _EMPTY = re.compile(
 )
 
 
-class Diagnosis(EntityType):
+class Diagnosis(PhraseNamed):
     """Reason codes of its own: `not_a_diagnosis`, a procedure, test or specialty; `normal_finding`, "normal ...",
     "no ..."."""
 
@@ -59,10 +59,6 @@ class Diagnosis(EntityType):
     not_of_kind = "not_a_diagnosis"
     never_also = frozenset({"medication", "test", "procedure"})
     insertion = "The patient has {}."
-
-    def _match_key(self, text: str) -> str:
-        """In any word order, abbreviated or not: see `text.phrase_keys`."""
-        return phrase_key(self.key(text), self.name)
 
     def objection(self, text: str, chart: str, lexicon: LexiconUse, keep_unknown: bool) -> Objection | None:
         """By the words of the phrase alone."""
@@ -107,7 +103,7 @@ class Diagnosis(EntityType):
 
     def contradiction(self, item: Item, chart: str, statuses: Sequence[str], lexicon: LexiconUse) -> Objection | None:
         """Denied, a relative's or declined wherever it stands."""
-        found = self._denied(self.all_names(item.text, lexicon), chart)
+        found = self._denied(self.names_in(item.text, chart, lexicon), chart)
         return None if found is None else found[2]
 
     def weight(self, item: Item, mention: Mention) -> int:

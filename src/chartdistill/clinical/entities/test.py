@@ -6,13 +6,13 @@ import random
 import re
 from collections.abc import Sequence
 
-from chartdistill.clinical.entities.base import EntityType, Objection
+from chartdistill.clinical.entities.base import Objection
+from chartdistill.clinical.entities.phrase_named import PhraseNamed
 from chartdistill.clinical.lexica.drugs import LexiconUse
 from chartdistill.clinical.lexica.tests import TEST_NAMES
 from chartdistill.clinical.text.free_text import comma_list, is_sentence
 from chartdistill.clinical.text.grounding import Alignment
 from chartdistill.clinical.text.order_status import TestUse, use_of
-from chartdistill.clinical.text.phrase_keys import phrase_key
 from chartdistill.clinical.text.phrases import names_test
 from chartdistill.clinical.text.sections import outline
 from chartdistill.clinical.text.services import means_no_test, names_service_itself
@@ -40,7 +40,7 @@ _CONSULT = re.compile(r"\b(?:surgery|consult\w*|appointment|records?)\b", re.IGN
 _ORDERED = re.compile(r"\b(?:order|obtain|schedul|check|repeat|send|will need)", re.IGNORECASE)
 
 
-class Test(EntityType):
+class Test(PhraseNamed):
     """Reason codes of its own: `not_a_test`; `already_done`, `not_ordered`, `only_considered`, a test the chart does
     not order or plan."""
 
@@ -54,10 +54,6 @@ class Test(EntityType):
     not_of_kind = "not_a_test"
     never_also = frozenset({"diagnosis", "medication"})
     insertion = "Order {}."
-
-    def _match_key(self, text: str) -> str:
-        """In any word order, abbreviated or not: see `text.phrase_keys`."""
-        return phrase_key(self.key(text), self.name)
 
     def objection(self, text: str, chart: str, lexicon: LexiconUse, keep_unknown: bool) -> Objection | None:
         """By the words of the name, then by what the chart does with it."""
@@ -76,7 +72,7 @@ class Test(EntityType):
         if not listed and mentions and all(means_no_test(text, mention) for mention in mentions):
             first = (mentions[0].start, mentions[0].end)
             return Objection("not_a_test", "a service or the patient, wherever the chart names it", first)
-        uses = (use_of(name, chart) for name in self.all_names(text, lexicon))
+        uses = (use_of(name, chart) for name in self.names_in(text, chart, lexicon))
         use = next((one for one in uses if one.what != "absent"), TestUse("absent"))
         found = _NOT_ORDERED.get(use.what)
         return None if found is None else Objection(*found, use.span)

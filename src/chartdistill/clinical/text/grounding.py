@@ -26,6 +26,8 @@ MAX_FUZZY_WORDS = 60
 """Longer items are located exactly or not at all: they are runaway answers, and comparing them takes seconds."""
 
 _MIN_INITIALS = 3
+_CLEAR = frozenset({"ua"})
+"""Second names of two letters that mean nothing else in a chart."""
 _MIN_WORD = 4
 _SAME_BEGINNING = 0.7
 _NON = re.compile(r"\bnon[-\u2010\u2011]$")
@@ -77,6 +79,26 @@ def locate_initials(name: str, record_text: str) -> Alignment | None:
     if len(initials := _initials(name)) >= _MIN_INITIALS:
         for start, end in _occurrences(initials, record_text):
             return Alignment(start, end, "alias", 100.0)
+    return None
+
+
+def locate_second_name(names: Iterable[str], record_text: str) -> Alignment | None:
+    """Where one of the second names of a thing stands, also in another spelling ("x-ray"); None when none does.
+
+    One of two letters means too much ("PE", "US"), one of three counts in capitals alone ("SOB", "LFTs").
+    """
+    for name in names:
+        found = None
+        if " " in name:
+            found = locate_alias([name.replace(" ", "-")], record_text) or locate(name, record_text)
+        elif len(name) > _MIN_INITIALS or (len(name) == _MIN_INITIALS and not name.isalpha()):  # "A1c"
+            found = locate_alias([name], record_text)
+        elif len(name) == _MIN_INITIALS or name in _CLEAR:
+            spelled = (name.upper(), f"{name.upper()}s")
+            places = (place for one in spelled for place in _occurrences(one, record_text))
+            found = next((Alignment(*place, "alias", 100.0) for place in places), None)
+        if found is not None:
+            return replace(found, how="alias", score=100.0)
     return None
 
 

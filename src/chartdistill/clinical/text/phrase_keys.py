@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from chartdistill.clinical.lexica.abbreviations import ANY_KIND, CONDITIONS, LONGEST, TESTS
 from chartdistill.prompting.answer_format import EDGE
 
 SECOND_NAMES = {"diagnosis": {**ANY_KIND, **CONDITIONS}, "test": {**ANY_KIND, **TESTS}}
 """Kind of finding -> second name -> the name it stands for."""
+_OWN_NAMES = {"diagnosis": CONDITIONS, "test": TESTS}
 _FUNCTION_WORDS = frozenset(
     "of the a an in on at to with and or for by his her their patient as is was are this that its mellitus".split()
 )
@@ -91,6 +92,24 @@ def phrase_key(plain: str, kind: str) -> str:
     keys = [" ".join(sorted(_bound(_without_generic(part, kind)))) for part in parts]
     joined = keys[0] + "".join(f" <{relation}> {key}" for relation, key in zip(relations, keys[1:], strict=True))
     return joined.strip() or plain
+
+
+def second_names(plain: str, kind: str) -> tuple[str, ...]:
+    """Other names of a finding by the table of its kind, as they are folded there and with the adjective of an organ
+    ("lung", "pulmonary"); () for one that it does not have."""
+    return tuple(name for name in _by_key(kind).get(phrase_key(plain, kind), ()) if name != plain)
+
+
+@cache
+def _by_key(kind: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name in _OWN_NAMES.get(kind, {}):
+        spelled = " ".join(_ADJECTIVES.get(word, word) for word in name.split())
+        found.setdefault(phrase_key(name, kind), []).extend(dict.fromkeys((name, spelled)))
+    return found
+
+
+_ADJECTIVES = {"lung": "pulmonary", "kidney": "renal", "abdomen": "abdominal", "liver": "hepatic", "brain": "cerebral"}
 
 
 def _folded(plain: str) -> str:
