@@ -22,7 +22,8 @@ from places import ROOT
 TASK = load_task(ROOT / "configs/tasks/allergy.yaml")
 NOTE = (
     "A man with cough. He is allergic to penicillin, which causes hives. His mother is allergic to latex. "
-    "He is not allergic to eggs. He takes lisinopril daily.\nALLERGIES: Codeine (nausea).\nPLAN: Order a chest x-ray."
+    "He is not allergic to eggs. No peanut allergy. He takes lisinopril daily.\nALLERGIES: Codeine (nausea).\n"
+    "PLAN: Order a chest x-ray."
 )
 
 
@@ -36,6 +37,7 @@ NOTE = (
         (("Codeine", "unknown"), "contradicted_status"),
         (("latex", "unknown"), "family_member"),
         (("eggs", "unknown"), "negated"),
+        (("peanut", "unknown"), "negated"),
         (("lisinopril", "unknown"), "not_an_allergy"),
         (("chest x-ray", "unknown"), "not_a_substance"),
         (("No known allergies", "unknown"), "no_allergy"),

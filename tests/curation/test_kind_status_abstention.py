@@ -114,6 +114,11 @@ def test_kind_of_a_prognosis_needs_the_charts_own_forecast() -> None:
         ("If the cough persists, consider a chest x-ray.", "only_considered"),
         ("The option of a chest x-ray was discussed.", "only_considered"),
         ("She brought her chest x-ray along.", "not_ordered"),
+        ("Plan: CBC, chest x-ray", None),
+        ("Chest x-ray: ordered.", None),
+        ("He is due for a chest x-ray.", None),
+        ("Doing well.\nChest x-ray to rule out pneumonia.", None),
+        ("Chest x-ray to rule out pneumonia was clear and showed no effusion.", "already_done"),
     ],
 )
 def test_kind_of_a_test_needs_an_order(text: str, expected: str | None) -> None:

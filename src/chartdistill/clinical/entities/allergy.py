@@ -42,6 +42,9 @@ _NOT_ALLERGIC = re.compile(
     re.IGNORECASE,
 )
 _ANSWERED_NO = re.compile(r"\s*(?:allerg\w{1,6})?\s*[:?-]\s*(?:no|none|negative|denie[sd])\b", re.IGNORECASE)
+_NONE_OF_IT = re.compile(r"\b(?:no|not\s+an?|never|denies|without)\s+(?:known\s+|any\s+|an?\s+)?$", re.IGNORECASE)
+_ALLERGY = re.compile(r"\s*(?:allerg(?:y|ies)|intolerances?|hypersensitivity)\b", re.IGNORECASE)
+"""Behind what it is of: "no latex allergy"."""
 _CAUSES = re.compile(r"\W*(?:causes|caused|gives\s+(?:him|her)|makes\s+(?:him|her)|upsets)\b", re.IGNORECASE)
 _BROUGHT_ON = re.compile(
     r"\b(?:rash|itching|swelling|nausea|vomiting|wheez\w+|broke\s+out)\b[^.;]{0,30}\b(?:on|from|with|after(?:\s+taking)?|to)\s+$",
@@ -208,7 +211,9 @@ def _reactions_beside(mention: Mention) -> list[str]:
 
 
 def _is_denied(mention: Mention) -> bool:
-    return bool(_NOT_ALLERGIC.search(mention.told_before[-200:]) or _ANSWERED_NO.match(mention.told_after))
+    before, after = mention.told_before[-200:], mention.told_after
+    no_allergy = _NONE_OF_IT.search(before) and _ALLERGY.match(after)
+    return bool(no_allergy or _NOT_ALLERGIC.search(before) or _ANSWERED_NO.match(after))
 
 
 def _is_a_relatives(mention: Mention) -> bool:

@@ -337,7 +337,8 @@ ORDER = re.compile(
         | arrange(?:d|ments)? | recommend(?:ed|s|ation)? | request(?:ed|ing)? | plan(?:s|ned|ning)? | proceed
         | needs? | require[sd]? | undergo | set\s+up | pending | refer(?:red)? | advis(?:e|ed) | await(?:ing)?
         | will | shall | should | to\s+be | is\s+to | return\s+for | follow\W?up\s+(?:with|by) | suggest(?:ed)? | today
-        | (?:has|have)\s+been\s+(?:ordered|scheduled) | going\s+to | prior\s+to\s+(?:his|her|the)\s+(?:next|return)
+        | (?:has|have)\s+been\s+(?:ordered|scheduled) | going\s+to
+        | (?:is|are)\s+due\s+for | prior\s+to\s+(?:his|her|the)\s+(?:next|return)
     )\b""",
     re.VERBOSE | re.IGNORECASE,
 )

@@ -73,8 +73,16 @@ _VALUE = re.compile(r"\s*(?:is|was|=|:)\s*(?:\d|(?:A|B|AB|O)[\s-](?:pos|neg))", 
 """A result right behind the name."""
 _IF_THEN = re.compile(r"(?<=_)(?P<kept>[^_]*?)\b(?:and\s+)?if\b.*$", re.IGNORECASE | re.DOTALL)
 """What follows once a result is there: "a CT, and if it is positive we operate"."""
-_PENDING = re.compile(r"\s*[:,.-]*\s*(?:is\s+|are\s+)?(?:pending|awaited)\b", re.IGNORECASE)
-"""Behind a heading: "PATHOLOGY: pending"."""
+_PENDING = re.compile(
+    r"\s*[:,.-]*\s*(?:is\s+|are\s+)?(?:pending|awaited|ordered|scheduled)\b(?!\s+and\s+(?:show|reveal|normal))",
+    re.IGNORECASE,
+)
+"""Behind a heading: "PATHOLOGY: pending", "Mammogram: ordered"."""
+_PURPOSE = re.compile(
+    r"^[^.;:]{0,30}?\bto\s+(?:further\s+)?(?:evaluate|assess|look\s+for|rule\s+out|exclude|confirm|determine)\b",
+    re.IGNORECASE,
+)
+"""Behind an entry: "EMG to evaluate neuropathy"."""
 
 
 _ENTRY = re.compile(
@@ -145,8 +153,9 @@ def _use(mention: Mention, plan: Outline) -> Literal["ordered", "done", "conside
 
 
 def _scheduled(mention: Mention) -> bool:
-    """Whether an entry that begins with the test, or with a list of tests, gives it a time: "CBC in two weeks"."""
-    return _ENTRY.fullmatch(mention.told_before) is not None and _TIME_TO_COME.search(mention.told_after) is not None
+    """Whether an entry that begins with the test, or with a list of tests, gives it a time to come or a purpose."""
+    told = _TIME_TO_COME.search(mention.told_after) or _PURPOSE.search(mention.told_after)
+    return told is not None and _ENTRY.fullmatch(mention.told_before) is not None
 
 
 def _orders(mention: Mention) -> bool:

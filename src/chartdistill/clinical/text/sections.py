@@ -136,8 +136,8 @@ class Outline:
     def in_heading(self, position: int) -> bool:
         """Whether a position is part of a heading, or of the title: the first line, when it is no sentence."""
         index = bisect_right(self._heading_starts, position) - 1
-        if index >= 0 and position < self.headings[index][1]:
-            return True
+        if index >= 0:  # what stands behind a heading is no title: "Plan: CBC, BMP" as the first line
+            return position < self.headings[index][1]
         return bool(self.sentences) and position < self.sentences[0].end and not _is_prose(self.sentences[0].text)
 
     def sentence_at(self, position: int) -> Span:
