@@ -30,6 +30,8 @@ DRUG, ILLNESS = entity_named("medication"), entity_named("diagnosis")
         ("atenolol\u200b50", "atenolol 50"),
         ("Graves\u2019 disease", "Graves' disease"),
         ("Epstein\u2011Barr", "Epstein-Barr"),
+        ("x\u2013ray, 5\u201310 mg, gout \u2013 stable", "x-ray, 5\u201310 mg, gout \u2013 stable"),
+        ("Crohn\u00b4s disease, vitamin B\u2081\u2082, 10\u2076", "Crohn's disease, vitamin B12, 10\u2076"),
         ("50\u202fmg", "50 mg"),
         ("50 \u338e", "50 mg"),
         ("\uff15\uff10 mg", "50 mg"),

@@ -2,9 +2,9 @@
 
 In: text as filed, and the words it is to be compared with. Out: :class:`Normalised`. Undone is what changes a text's
 characters and not its words: ligatures, full-width letters and unit signs (Unicode's compatibility forms, UAX #15;
-superscripts and fractions stay, since they are other numbers), accents of Latin letters however they are encoded,
-typographic hyphens and apostrophes, invisible characters (category Cf, among them the soft hyphen), and a word broken
-by a hyphen at a line's end.
+superscripts and fractions stay, since they are other numbers, which a subscript is not), accents of Latin letters
+however they are encoded, typographic hyphens and apostrophes, invisible characters (category Cf, among them the soft
+hyphen), and a word broken by a hyphen at a line's end.
 
 Must hold: pure; spans map back to whole characters of the text as given; normalising twice changes nothing more; plain
 ASCII without a broken word is returned as it is. A hyphen at a line's end can belong to the word ("beta-\\nblocker") or
@@ -18,9 +18,13 @@ import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
 
-_COMPATIBLE = frozenset({"<compat>", "<wide>", "<narrow>", "<noBreak>", "<font>", "<square>", "<initial>", "<final>"})
+_COMPATIBLE = frozenset(
+    {"<compat>", "<wide>", "<narrow>", "<noBreak>", "<font>", "<square>", "<initial>", "<final>", "<sub>"}
+)
 _TYPOGRAPHY = str.maketrans(
-    dict.fromkeys("\u2010\u2011\ufe63", "-") | dict.fromkeys("\u2018\u2019\u201b\u02bc", "'") | {"\u03bc": "\u00b5"}
+    dict.fromkeys("\u2010\u2011\ufe63", "-")
+    | dict.fromkeys("\u2018\u2019\u201b\u02bc\u00b4", "'")
+    | {"\u03bc": "\u00b5"}
 )
 _WHITE = {"Zs": " ", "Zl": "\n", "Zp": "\n"}
 _ZERO_WIDTH_SPACE = "\u200b"
@@ -103,6 +107,8 @@ def _read(char: str, text: str, at: int) -> str:
         return char
     if char == _ZERO_WIDTH_SPACE and not (_letter(text, at - 1) and _letter(text, at + 1)):
         return " "  # it divides words in scripts without spaces; inside a word it is left over from a web page
+    if char == "\u2013" and _letter(text, at - 1) and _letter(text, at + 1):
+        return "-"  # inside a word, which word processors make of its hyphen: no range, no dash of a sentence
     if (category := unicodedata.category(char)) in _WHITE:
         return _WHITE[category]
     if category == "Cf" or "\ufe00" <= char <= "\ufe0f":
