@@ -44,6 +44,13 @@ def answer(completion: str, item: str) -> list[str]:
         ("cough and fever", "diagnosis", ["cough", "fever"]),
         ("1. Aab\n2. Bbc 5 mg\n", "medication", ["Aab", "Bbc 5 mg"]),
         ("- Aab\n- Bbc", "medication", ["Aab", "Bbc"]),
+        ("MEDICATIONS:\nAab\nBbc", "medication", ["Aab", "Bbc"]),
+        ("Medications:\nNone", "medication", []),
+        ("Medications:", "medication", ["Medications"]),  # cut, and not an answer of none
+        ("Diagnoses: 1. Gout 2. HTN", "diagnosis", ["Gout", "HTN"]),
+        ("1) aab 2) bbc 3) ccd", "medication", ["aab", "bbc", "ccd"]),
+        ("**Aab**, **Bbc**", "medication", ["Aab", "Bbc"]),
+        ("Diabetes, type 2, gout, and acne", "diagnosis", ["Diabetes, type 2", "gout", "acne"]),
         ("#2 Aab, Bbc and Ccd", "medication", ["Aab", "Bbc", "Ccd"]),
         ("The medications prescribed are: Aab, Bbc", "medication", ["Aab", "Bbc"]),
         ("CT of the neck and chest, knee x-ray", "test", ["CT of the neck and chest", "knee x-ray"]),

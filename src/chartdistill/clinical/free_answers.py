@@ -44,8 +44,13 @@ _LINE_END = re.compile(r"(?<![a-z][-\u00ad])\n|\n(?![a-z])")
 """Not one that breaks a word: "metopro-" and "lol" are one item."""
 _LIST_MARK = re.compile(r"^\s*(?:[-*•]|\(?\d{1,2}[.)](?=\s|[A-Za-z]))\s*")
 _INLINE_MARK = re.compile(r"(?:^|[,;.]?\s+)\(?\d{1,2}[.)]\s+(?=[A-Z])")
+_COUNTED = re.compile(r"(?:^|(?<=\s))\(?(\d{1,2})[.)]\s+(?=[A-Za-z])")
+_NUMBERED = re.compile(r"(?:^|[,;.]?\s+)\(?\d{1,2}[.)]\s+(?=[A-Za-z])")
+"""Where the numbers of a line count up from 1, what follows them may be in lower case."""
 _SENTENCE = re.compile(r"(?<=[a-z)][.!?])\s+(?=[A-Z])")
 _ARTICLE = re.compile(r"^(?:an?|the|and|or)\s+", re.IGNORECASE)
+_EDGE = LIST_EDGE + "*"
+"""And the marks of emphasis: "**Aspirin**"."""
 _COUNT = re.compile(r"^#\s?\d+\s+")
 
 
@@ -56,6 +61,7 @@ class _Words:
     noun: re.Pattern[str]
     lead_in: re.Pattern[str]
     denied: re.Pattern[str]
+    heading: re.Pattern[str]
 
 
 @cache
@@ -72,7 +78,8 @@ def _words_of(kind: EntityType) -> _Words:
         r"|noted|provided|documented)\b[^.]{0,40}\.?$|^there\s+(?:is|are|was|were)\s+no\s+"
         rf"{what}[^.]{{0,60}}\.?$"
     )
-    return _Words(*(re.compile(one, re.IGNORECASE) for one in (nouns, lead_in, denied)))
+    heading = rf"\W*(?:(?:the|this|his|her|their)\s+)?(?:patient'?s\s+)?{what}\s*:\W*"
+    return _Words(*(re.compile(one, re.IGNORECASE) for one in (nouns, lead_in, denied, heading)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +102,9 @@ def parse_free_answer(completion: str, task: Task) -> FreeAnswer:
         return FreeAnswer((), text, False)
     pieces: list[str] = []
     prose = False
-    for line in _lines(text):
+    lines = _lines(text)
+    listed = [line for line in lines if not _words_of(kind).heading.fullmatch(line)]  # "MEDICATIONS:" above its list
+    for line in listed or lines:
         for sentence in _SENTENCE.split(line):
             # A sentence that is an item keeps its subject, which carries its verb.
             bare = sentence if kind.sentences_are_items else _without_lead_in(sentence, kind)
@@ -104,8 +113,10 @@ def parse_free_answer(completion: str, task: Task) -> FreeAnswer:
             pieces += [bare] if is_prose else kind.split(bare)
     items: list[Item] = []
     for piece in pieces:
-        shown = _COUNT.sub("", _ARTICLE.sub("", piece.strip(LIST_EDGE))).strip(LIST_EDGE)
-        if any(char.isalnum() or char == "_" for char in shown) and not (says_none(shown, task) and len(pieces) > 1):
+        shown = _COUNT.sub("", _ARTICLE.sub("", piece.strip(_EDGE))).strip(_EDGE)
+        if any(char.isalnum() or char == "_" for char in shown) and not (
+            says_none(shown, task) and len(pieces) + len(lines) - len(listed) > 1
+        ):
             item = Item(text=shown)
             if item not in items:
                 items.append(item)
@@ -122,8 +133,12 @@ def _names_nothing(text: str, kind: EntityType) -> bool:
 
 def _lines(text: str) -> list[str]:
     lines = [_LIST_MARK.sub("", line.replace("\n", " ")) for line in _LINE_END.split(text)]
-    if len(lines) == 1 and len(_INLINE_MARK.findall(text)) > 1:
-        lines = _INLINE_MARK.split(text)
+    if len(lines) == 1:
+        counted = [int(match[1]) for match in _COUNTED.finditer(text)]
+        if len(counted) > 1 and counted == list(range(1, len(counted) + 1)):
+            lines = _NUMBERED.split(text)
+        elif len(_INLINE_MARK.findall(text)) > 1:
+            lines = _INLINE_MARK.split(text)
     return [line for line in lines if line.strip()]
 
 

@@ -41,6 +41,14 @@ _WISH = re.compile(
 )
 """What stands under a heading for diagnoses and is a reason for the visit, no disease."""
 _LIST_MARK = re.compile(r"^\s*\d{1,2}[.)]\s*")
+_QUALIFIER = re.compile(
+    r"(?:type|stage|grade|class|gravida|para)\s+\w{1,4}|(?:on\s+the\s+)?(?:left|right|both\s+sides|bilateral(?:ly)?)(?:[\s-]+sided?)?"
+    r"|(?:(?:currently|well|poorly|likely|now|probably|mild(?:ly)?|moderate(?:ly)?|severe(?:ly)?)[\s-]+)?(?:un?controlled|stable|unstable|resol(?:ved|ving)"
+    r"|improv(?:ed|ing)|worsening|acute|chronic|recurrent|mild|moderate|severe|unspecified|nos|new[\s-]onset|symptomatic|asymptomatic)"
+    r"|(?:due|secondary)\s+to\s.+",
+    re.IGNORECASE,
+)
+"""A part of a list that only says more of the one before."""
 _MAX_WORDS = 8
 _EMPTY = re.compile(
     r"^\W*(?:none|no\b|n/?a\b|nil|unknown|same|as\s+above|negative|not\b|deferred|see\b|unremarkable)", re.IGNORECASE
@@ -112,8 +120,8 @@ class Diagnosis(PhraseNamed):
         return 3 if weight == 2 and _CONCLUDED.search(mention.heading) else weight
 
     def split(self, text: str) -> list[str]:
-        """ "Infected foreign body, right naris" is one diagnosis: two parts make no list."""
-        return series(text)
+        """ "Infected foreign body, right naris" is one diagnosis: two parts make no list, and "type 2" no item."""
+        return series(text, lambda part: _QUALIFIER.fullmatch(part.strip(" .")) is not None)
 
     def new_names(self, synthetic: bool, rng: random.Random) -> Sequence[str]:
         """Common conditions."""

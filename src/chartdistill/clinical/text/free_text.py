@@ -40,10 +40,13 @@ def comma_list(
     return _parts(text, _LIST_COMMA.finditer(text), goes_with_the_last, names_nothing)
 
 
-def series(text: str) -> list[str]:
-    """The parts of a list of names that hold commas themselves: two parts make no list, three or two words do."""
+def series(text: str, names_nothing: Callable[[str], bool] = lambda part: False) -> list[str]:
+    """The parts of a list of names that hold commas themselves: two parts make no list, three or two words do.
+
+    `names_nothing`: as in `comma_list`.
+    """
     is_list = text.count(",") >= 2 or ";" in text or _TWO_NAMES.fullmatch(text)
-    return _parts(text, _SERIES.finditer(text) if is_list else ())
+    return _parts(text, _SERIES.finditer(text) if is_list else (), names_nothing=names_nothing)
 
 
 def _parts(
