@@ -61,3 +61,24 @@ def test_a_paragraph_reads_the_same_however_it_is_wrapped(width: int, indent: st
 )
 def test_lists_and_lines_that_were_not_full_stay_apart(text: str) -> None:
     assert unwrapped(text) == text
+
+
+@pytest.mark.parametrize(
+    ("chart", "headings"),
+    [
+        ("# Medications\naspirin\n## Allergies\npenicillin", ["medications", "allergies"]),
+        ("**Medications:**\naspirin\n**Allergies:** penicillin", ["medications", "allergies"]),
+        ("**Family History**\nMother: gout", ["family history", "mother"]),
+        ("medications: aspirin\nfamily history: mother with gout", ["medications", "family history"]),
+        ("* Aspirin 81 mg\n# 2 gout is better", []),
+        ("he asks of the plan: rest", []),
+    ],
+)
+def test_headings_in_markdown_and_in_lower_case(chart: str, headings: list[str]) -> None:
+    assert [name for _, _, name in Outline(chart).headings] == headings
+
+
+def test_what_stands_under_a_heading_in_markdown_is_heard() -> None:
+    (allergy,) = Outline("**Medications:**\naspirin\n\n**Allergies:**\n- penicillin\n").mentions(["penicillin"])
+    (relative,) = Outline("## Family History\nGout").mentions(["gout"])
+    assert cues(allergy) == {"allergy"} and cues(relative) == {"family"}

@@ -37,6 +37,7 @@ _DEGREE = (
 _FORECAST = re.compile(
     rf"""\bprognosis\b[^.]{{0,60}}?(?:\b(?:is|remains?|was|appears|seems|as|considered|for)\b|:|,|-)
         [^.]{{0,60}}?\b{_QUALITY}\b
+    | \bprognosis\s+(?:(?:overall|currently|still|now|very)\s+)?{_QUALITY}\b
     | \b{_QUALITY}\s+(?:\w+\s+)?(?:prognosis|outlook)\b
     | \b(?:outlook|life\s+expectancy|(?:expected\s+)?survival)\b\W+(?:\w+\W+){{0,6}}?(?:is|remains|appears|of|:)\b
     | \b(?:{_MODAL})\s+(?:{_DEGREE}\s+)?{_OUTCOME}

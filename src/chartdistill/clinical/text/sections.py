@@ -16,19 +16,24 @@ from functools import lru_cache
 
 from chartdistill.clinical.text.grounding import occurrences
 
+_MARKED = r"(?:#{1,6}[ \t]+)?[*_]{0,3}"
+"""Before a heading in Markdown: "## Allergies", "**Medications:**"."""
 _HEADING = re.compile(
-    r"(?:(?:^|\n)[ \t]*(?:\d{1,2}[.)]\s*)?(?P<line>[A-Z][A-Za-z0-9 ,/&()'\-]{0,60}?)"  # any case, on its own line
+    rf"(?:(?:^|\n)[ \t]*{_MARKED}(?:\d{{1,2}}[.)]\s*)?"
+    r"(?P<line>[A-Z][A-Za-z0-9 ,/&()'\-]{0,60}?"  # any case, on its own line
+    r"|(?:(?:home|current|discharge|past|family|social|medical|surgical|drug|known)[ \t]+){0,2}"  # lower case, if known
+    r"(?:allergies|medications?|meds|history|hx|diagnos[ie]s|assessment|impression|plan|prognosis))"
     r"|(?<=[.!?]\s)(?P<inline>[A-Z][A-Z0-9 /&()'\-]{2,60}?|(?:Current |Home |Drug )?(?:[Aa]llergies"
     r"|[Mm]edications|[Mm]eds)"
     r"|Impression|Assessment|Plan|Diagnos[ei]s|Family [Hh]istory"
-    r"|Recommendations))(?:[ \t]*\([^()\n]{1,40}\))?[ \t]*:(?!\d)"
+    r"|Recommendations))(?:[ \t]*\([^()\n]{1,40}\))?[ \t]*[*_]{0,3}:(?!\d)[*_]{0,3}"
 )
 _LONE_HEADING = re.compile(
-    r"(?:^|\n)[ \t]*(?P<line>[A-Z][A-Z /&()'\-]{3,50}|(?:(?:Home|Current|Present|Active|Discharge|Admission"
+    rf"(?:^|\n)[ \t]*{_MARKED}(?P<line>[A-Z][A-Z /&()'\-]{{3,50}}|(?:(?:Home|Current|Present|Active|Discharge|Admission"
     r"|Outpatient|Inpatient|Drug|Medication|Past|Family|Social|Medical|Surgical|Known|Final"
     r"|Discontinued|Stopped|Held|Other)[ \t]+){0,3}"
     r"(?i:allerg(?:ies|y)|intolerances|medications?|meds|medicines|history|diagnos[ie]s|assessment|impression|plan"
-    r"|labs|laboratory(?:[ \t]+data)?|recommendations|prognosis|procedures?))[ \t]*(?=\n)"
+    r"|labs|laboratory(?:[ \t]+data)?|recommendations|prognosis|procedures?))[*_]{0,3}[ \t]*(?=\n)"
 )
 _SENTENCE_END = re.compile(
     r"(?<!\bDr)(?<!\bMr)(?<!\bMs)(?<!\bMrs)(?<!\bvs)(?<!\bSt)(?:[.!]|\?(?!\s*(?:No|Yes|Never|None|Denie[sd]|[NY])\b))[\"')\]]*\s+(?=[A-Z0-9\"(#_])|\n+"
