@@ -32,6 +32,26 @@ def test_a_good_reply_is_an_answer(tokenizer_folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "beside",
+    [
+        {"usage": {"prompt_tokens": 3, "completion_tokens": None}},
+        {"logprobs": {}},
+        {"logprobs": {"token_logprobs": None, "top_logprobs": None}},
+        {"finish_reason": "end_turn"},
+    ],
+    ids=str,
+)
+def test_what_a_server_leaves_out_or_calls_otherwise_costs_no_answer(
+    beside: dict[str, Any], tokenizer_folder: Path
+) -> None:
+    whole = reply()
+    whole["choices"][0] |= {name: value for name, value in beside.items() if name != "usage"}
+    with serving(always(200, whole | {name: value for name, value in beside.items() if name == "usage"})) as server:
+        [answer] = ask(server, tokenizer_folder)
+    assert answer.text == "aspirin | start" and answer.finish_reason == "stop" and answer.completion_tokens >= 0
+
+
+@pytest.mark.parametrize(
     "value",
     [
         b'{"choices": [{"index": 0, "text": "aspirin | st',

@@ -28,10 +28,16 @@ class _Written(_Part):
 
 
 class _Usage(_Part):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    """Counts; null where a server does not count, which says nothing against its answer."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
     prompt_tokens_details: _Cached | None = None
     completion_tokens_details: _Written | None = None
+
+    @property
+    def written(self) -> int:
+        return self.completion_tokens or 0
 
     @property
     def thought_tokens(self) -> int:
@@ -39,7 +45,7 @@ class _Usage(_Part):
 
 
 class _CompletionLogprobs(_Part):
-    token_logprobs: list[float | None]
+    token_logprobs: list[float | None] | None = None
     top_logprobs: list[dict[str, float] | None] | None = None
 
 
@@ -49,7 +55,7 @@ class _ChatToken(_Part):
 
 
 class _ChatPosition(_ChatToken):
-    top_logprobs: list[_ChatToken] = []
+    top_logprobs: list[_ChatToken] | None = None
 
 
 class _ChatLogprobs(_Part):
@@ -120,7 +126,9 @@ class _Chat(_Part):
 
 _ENDS = {
     "stop": "stop",
+    "eos": "stop",
     "eos_token": "stop",
+    "end_turn": "stop",
     "stop_sequence": "stop",
     "length": "length",
     "max_tokens": "length",
@@ -156,7 +164,7 @@ def read_reply(
         return _failed("bad_reply", f"finish_reason is {_short(choice.finish_reason)}", request)
     if thought_apart and not (text or "").strip():
         usage = reply.usage or _Usage()
-        nothing = _failed("", "", request, usage.completion_tokens)
+        nothing = _failed("", "", request, usage.written)
         return no_answer(THOUGHT_CUT if ended == "length" else THOUGHT_ONLY, nothing)
     if text is None:
         return _failed("bad_reply", "no text", request)
@@ -195,7 +203,7 @@ def _generation(
         finish_reason=ended,
         prompt_tokens=usage.prompt_tokens or len(request.prompt_ids),
         cached_tokens=(usage.prompt_tokens_details or _Cached()).cached_tokens or 0,
-        completion_tokens=usage.completion_tokens,
+        completion_tokens=usage.written,
         thought_tokens=usage.thought_tokens,
         token_ids=ids,
         logprobs=chosen or None,
@@ -223,9 +231,9 @@ def _numbers(
     if isinstance(logprobs, _ChatLogprobs):
         positions = logprobs.content or []
         chosen = [at.logprob for at in positions]
-        likeliest = [[(token.token, token.logprob) for token in at.top_logprobs] for at in positions]
+        likeliest = [[(token.token, token.logprob) for token in at.top_logprobs or []] for at in positions]
     else:
-        chosen = [LOWEST_LOGPROB if value is None else value for value in logprobs.token_logprobs]
+        chosen = [LOWEST_LOGPROB if value is None else value for value in logprobs.token_logprobs or []]
         likeliest = [list((at or {}).items()) for at in logprobs.top_logprobs or []]
     return tuple(chosen), tuple(map(_by_id, likeliest))
 
