@@ -41,6 +41,21 @@ def reasons(medication: str | None, tests: str | None, **options: float) -> list
     return reading_reasons(PLAN, labels, TASKS, OPTIONS.model_copy(update=options))[0]
 
 
+def test_a_share_that_is_just_reached_is_reached() -> None:
+    drugs = tuple(Item(text=f"Aabb{'bcdfghklmnprstvzwxyq'[i]}a", status="start") for i in range(20))
+    plan = PLAN.model_copy(update={"findings": {"medication": drugs, "tests": ()}, "decoys": ()})
+    read = {
+        "medication": "\n".join(f"{one.text} | start" for one in drugs[:11]),
+        "tests": "None found",
+    }
+    labels = {
+        name: Label(key="k", record="r", task=name, strategy="direct", completion=said, finish_reason="stop")
+        for name, said in read.items()
+    }
+    found, counts = reading_reasons(plan, labels, TASKS, OPTIONS.model_copy(update={"min_plan_read": 0.55}))
+    assert (counts["both"], found) == (11, [])
+
+
 @pytest.mark.parametrize(
     ("medication", "tests", "expected"),
     [

@@ -57,11 +57,16 @@ def reading_reasons(
         counts["both"] += sum(read[one].status == planned[other].status for one, other in pairs)
         if pair_up(read, _of_kind(plan, task), entity).pairs:
             found.append("decoy_read")
-    if counts["both"] < options.min_plan_read * counts["planned"]:
+    if _is_less(counts["both"], options.min_plan_read * counts["planned"]):
         found.append("plan_not_read")
-    if counts["both"] < options.min_reading_planned * counts["read"]:
+    if _is_less(counts["both"], options.min_reading_planned * counts["read"]):
         found.append("not_planned")
     return list(dict.fromkeys(found)), counts
+
+
+def _is_less(count: int, share: float) -> bool:
+    """By more than how a share is rounded: 0.55 of 20 is 11, and a little more as a float."""
+    return count < share - 1e-9
 
 
 def _of_kind(plan: Plan, task: Task) -> tuple[Item, ...]:
