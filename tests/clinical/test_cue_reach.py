@@ -113,6 +113,14 @@ def test_a_disease_that_the_words_are_not_about_is_the_patients(chart: str) -> N
         ("Denies fever, cough, or asthma.", "negated"),
         ("Asthma was ruled out.", "negated"),
         ("His wife has asthma.", "family_member"),
+        ("Mother, age 80, has asthma.", "family_member"),
+        ("Stepfather has asthma.", "family_member"),
+        ("MGM with asthma.", "family_member"),
+        ("Girlfriend has asthma.", "family_member"),
+        ("Father deceased at 80 of asthma.", "family_member"),
+        ("Paternal uncle \u2013 asthma", "family_member"),
+        ("Family hx of asthma.", "family_member"),
+        ("FHx asthma", "family_member"),
     ],
 )
 def test_a_disease_that_is_denied_or_a_relatives_is_not(chart: str, why: str) -> None:

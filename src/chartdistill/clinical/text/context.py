@@ -58,8 +58,8 @@ def _after(words: str, gap: int = 4) -> re.Pattern[str]:
 
 
 _RELATIVES = (
-    r"(?:grand)?(?:mothers?|fathers?|parents?|sons?|daughters?)|mom|dad|sisters?|brothers?|siblings?|aunts?|uncles?|cousins?"
-    r"|spouse|wife|husband|nephews?|nieces?|relatives?"
+    r"(?:grand|step)?(?:mothers?|fathers?|parents?|sons?|daughters?)|grandma|grandpa|[mp]g[mf]|mom|dad|sisters?|brothers?|siblings?|aunts?|uncles?|cousins?"
+    r"|spouse|wife|husband|nephews?|nieces?|relatives?|girlfriend|boyfriend|fianc[e\u00e9]e?|roommate"
 )
 _WHOSE = (
     r"(?:(?:both|his|her|their|the|a|an|maternal|paternal|patient['\u2019]?s|one|two|three|four|several|multiple|many|some|all"
@@ -89,8 +89,9 @@ _BEFORE: dict[Cue, tuple[re.Pattern[str], ...]] = {
     ),
     "family": (
         re.compile(
-            rf"\b(?:{_RELATIVES})\W+(?:also\W+|who\W+)?(?:ha(?:[sd]|ve)|takes?|took|uses?|with|on|{_BE}|died|suffers?|suffered)\b"
-            rf"{NO_RELATIVES_OWN}[^.;]*$|\bfamily\s+history\b[^.;]*$|\b(?:{_RELATIVES})\s*:\s*[^.;\n]*$",
+            rf"\b(?:{_RELATIVES})\W+(?:(?:age[d]?\W+)?\d{{1,3}}\W+)?(?:also\W+|who\W+)?(?:ha(?:[sd]|ve)|takes?|took|uses?|with|on|{_BE}|died|deceased|passed\s+away|suffers?|suffered)\b"
+            rf"{NO_RELATIVES_OWN}[^.;]*$|\b(?:fam(?:ily)?\W+(?:history|hx)|f(?:am)?hx)\b[^.;]*$"
+            rf"|\b(?:{_RELATIVES})(?:\s*:|\s+[-\u2013])\s*[^.;\n]*$",
             re.IGNORECASE,
         ),
     ),
