@@ -87,6 +87,7 @@ def test_an_endpoint_with_an_adapter_is_an_error_of_the_config(tmp_path: Path, r
         run_with(tmp_path, served, **{role: "a"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("role", "adapter", "change", "kind", "message"),
     [

@@ -39,6 +39,7 @@ def test_dry_run_prints_the_plan_and_writes_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_wrong_config_has_its_own_exit_code() -> None:
     answer = chartdistill("run", "configs/no-such.yaml")
     assert answer.returncode == 2

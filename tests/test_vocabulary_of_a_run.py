@@ -75,6 +75,7 @@ def curated(config: Path) -> tuple[dict[str, Any], set[str]]:
     return json.loads((folder / "manifest.json").read_text()), reasons
 
 
+@pytest.mark.slow
 def test_labels_are_curated_again_when_the_vocabulary_changes(config: Path) -> None:
     plain, reasons = curated(config)
     assert reasons == set()

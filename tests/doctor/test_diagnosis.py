@@ -376,6 +376,7 @@ def test_kernels_that_are_kept_in_memory_are_compiled_at_each_start(
     assert check_caches_stay(tmp_path / "nowhere").state == "ok"  # a system that does not tell
 
 
+@pytest.mark.slow
 def test_the_command_says_it_with_its_exit_code() -> None:
     command = [sys.executable, "-m", "chartdistill", "doctor", "configs/gpu-80gb.yaml", "--cards", "l4", "--json"]
     answer = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)

@@ -51,6 +51,7 @@ def test_an_engine_on_a_card_needs_no_nvcc(tmp_path: Path, users_environment: di
     assert told(users_environment, CUDA_HOME=whole) == [False, True, True, False]
 
 
+@pytest.mark.slow
 def test_what_the_user_has_set_stays(tmp_path: Path, users_environment: dict[str, str]) -> None:
     mine = {"VLLM_USE_FLASHINFER_SAMPLER": "1", "VLLM_USE_DEEP_GEMM": "1", "VLLM_MOE_USE_DEEP_GEMM": "1"}
     assert told(users_environment, CUDA_HOME=toolkit(tmp_path / "cuda", with_nvcc=False), **mine) == [True] * 4

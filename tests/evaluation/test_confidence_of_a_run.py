@@ -33,6 +33,8 @@ from chartdistill.runtime.run_folder import RowWriter, make_folder, read_rows, w
 from chartdistill.schema import Label, Prediction, Record, TrainExample
 from places import ROOT
 
+pytestmark = pytest.mark.slow
+
 MODEL = ROOT / "src" / "chartdistill" / "demo" / "models" / "teacher"
 """Trained to answer, so that there are items; as the student of this run."""
 NUM_VALIDATION = 24
@@ -201,7 +203,6 @@ def test_what_is_less_sure_goes_to_the_review_file_and_both_files_hold_all(
     assert len(answers(out)) == 5, "one line a chart"
 
 
-@pytest.mark.slow
 def test_a_killed_call_takes_up_both_files(
     run: Run, charts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

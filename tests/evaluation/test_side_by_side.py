@@ -184,6 +184,7 @@ def test_what_one_engine_began_two_go_on_with_and_what_fails_is_asked_once(
     assert {row.record for row in failed} == {long["id"]} and "prompt_too_long" in str(failed[0].failure)
 
 
+@pytest.mark.slow
 def test_a_shard_by_hand_is_refused(tmp_path: Path, tiny_model: Path) -> None:
     made(tmp_path, tiny_model, one_by_one())
     command = [sys.executable, "-m", "chartdistill", "evaluate", str(tmp_path / "run.yaml"), "--shard", "0/2"]

@@ -117,6 +117,7 @@ def test_who_predicts_is_told_when_the_adapter_is_not_approved(run: Path) -> Non
     assert "not been judged yet by these trust gates and scores" in said(easy)[0]
 
 
+@pytest.mark.slow
 def test_report_on_the_command_line_ends_with_its_own_exit_code_each_time(run: Path, tmp_path: Path) -> None:
     def with_gate(values: dict[str, Any]) -> None:
         values["gates"] = [{"metric": "stop_as_continue_rate", "at_most": 0, "least_n": 20}]

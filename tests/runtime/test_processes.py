@@ -109,6 +109,7 @@ def test_the_exit_code_is_handed_on() -> None:
     assert done.stdout == "9\n"
 
 
+@pytest.mark.slow
 def test_the_exit_code_of_a_worker_is_handed_on_by_a_launcher_that_has_its_own(tmp_path: Path) -> None:
     """`accelerate launch` ends with 1, whatever its workers ended with."""
     launcher = (
@@ -145,6 +146,7 @@ def ignoring_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
+@pytest.mark.slow
 def test_ctrl_c_is_answered_by_the_first_process_alone(tmp_path: Path) -> None:
     """A terminal sends it to every process of its group at once."""
     own = tmp_path / "own.py"

@@ -39,6 +39,7 @@ def row(key: str, failure: str | None = None) -> Prediction:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", ["safetensors", "tokenizers", "torch", "python"])
 def test_a_full_disk_is_said_whatever_library_writes(tmp_path: Path, library: str) -> None:
     writes = {

@@ -12,6 +12,7 @@ import pytest
 from places import ROOT, SCRIPTS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", sorted(SCRIPTS.glob("bench_*.py")), ids=lambda script: script.stem)
 def test_a_benchmark_finds_what_it_uses(script: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}

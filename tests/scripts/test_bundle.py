@@ -104,6 +104,7 @@ def test_a_touched_bundle_is_refused(carried: tuple[Path, Path]) -> None:
     assert not (project / ".venv").exists()
 
 
+@pytest.mark.slow
 def test_a_bundle_for_another_python_is_refused_before_anything_is_installed(carried: tuple[Path, Path]) -> None:
     project, folder = carried
     have = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -215,6 +216,7 @@ def test_a_model_is_listed_with_its_licence_and_taken_only_if_it_is_safe(tmp_pat
     assert lines[1:] == ["silent\t1.0\tNOT NAMED: look into the wheel", "small\tpath/to/small\tmit"]
 
 
+@pytest.mark.slow
 def test_who_has_read_the_licences_is_written_down_and_said(carried: tuple[Path, Path]) -> None:
     project, folder = carried
     wheel = folder / "wheels/carried-1.0-py3-none-any.whl"

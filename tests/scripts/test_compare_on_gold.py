@@ -62,6 +62,7 @@ CHARTS = {
 }
 
 
+@pytest.mark.slow
 def test_every_arm_is_asked_and_scored(run: Run, tmp_path: Path) -> None:
     table = compare(run, gold_of(tmp_path, CHARTS), tmp_path / "out")
     for arm in ARMS:

@@ -141,6 +141,7 @@ def test_the_config_of_an_adapter_is_the_same_everywhere(
     assert set(adapter_tensors(again)) == set(adapter_tensors(model))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [[], ["no/such/file.yaml"], ["{broken}"], ["{good}", "a", "b"]], ids=str)
 def test_training_by_hand_fails_with_a_sentence(arguments: list[str], tmp_path: Path) -> None:
     (tmp_path / "broken.yaml").write_text(yaml.safe_dump({"name": "x"}))

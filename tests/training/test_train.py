@@ -321,6 +321,7 @@ def test_a_student_that_learned_from_erased_records_is_trained_again_and_no_othe
 OWN = {"on_policy": {"from_epoch": 0, "lmbda": 1.0, "max_new_tokens": 5}, "validation_passes": 0, "records_per_step": 1}
 
 
+@pytest.mark.slow
 def test_the_student_learns_from_its_own_answers(tiny_model: Path, tmp_path: Path) -> None:
     plain = train(make_run(tmp_path, tiny_model, validation_passes=0), silent)
     facts = train(run := make_run(tmp_path, tiny_model, **OWN), silent)
