@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,6 +76,20 @@ def test_cache_and_experts_of_known_models() -> None:
 def test_a_model_that_transformers_does_not_know() -> None:
     with pytest.raises(ModelError, match=r"here.json: a model of type 'no_such_model' cannot be laid out"):
         shape_of({"model_type": "no_such_model"}, "here.json")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"model_type": "mamba", "hidden_size": 16, "num_hidden_layers": 1, "vocab_size": 10},
+        {"model_type": "bloom", "hidden_size": 16, "n_head": 2, "n_layer": 1, "vocab_size": 10},
+        {"model_type": "rwkv", "hidden_size": 16, "num_hidden_layers": 1, "vocab_size": 10},
+    ],
+    ids=lambda config: config["model_type"],
+)
+def test_a_model_without_attention_or_a_longest_sequence_is_named(config: dict[str, Any]) -> None:
+    with pytest.raises(ModelError, match=f"here.json: a model of type '{config['model_type']}' names no size"):
+        shape_of(config, "here.json")
 
 
 def test_weights_on_disk_are_those_of_the_config(tiny_model: Path, tmp_path: Path) -> None:

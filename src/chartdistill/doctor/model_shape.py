@@ -96,7 +96,7 @@ def shape_of(values: dict[str, Any], where: str) -> ModelShape:
     """The shape of a model from the content of its config.json; `where` is named in errors.
 
     Raises:
-        ModelError: transformers does not know this kind of model.
+        ModelError: transformers does not know this kind of model, or it has no attention or no longest sequence.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -111,6 +111,19 @@ def shape_of(values: dict[str, Any], where: str) -> ModelShape:
             f"{where}: a model of type {values.get('model_type')!r} cannot be laid out ({error}). Use one that the "
             "installed transformers knows, and check that the file is complete."
         ) from error
+    try:
+        return _measured(model, values)
+    except AttributeError as error:
+        raise ModelError(
+            f"{where}: a model of type {values.get('model_type')!r} names no size that is planned with here ({error}). "
+            "Memory is planned for decoders with attention in every layer and a longest sequence; take one of those."
+        ) from error
+
+
+def _measured(model: Any, values: dict[str, Any]) -> ModelShape:
+    import torch
+
+    config = model.config
     text = config.get_text_config()
     linear: dict[str, int] = {}
     block = 0

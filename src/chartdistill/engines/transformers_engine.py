@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -103,7 +104,8 @@ class _TransformersGenerator:
     ) -> list[Generation]:
         refuse_constrained_thought(requests)
         model = self._model(adapter)
-        longest = int(model.config.get_text_config().max_position_embeddings)
+        # Models whose positions have no end name no longest sequence.
+        longest = int(getattr(model.config.get_text_config(), "max_position_embeddings", None) or sys.maxsize)
         answers = [too_long(request, longest) for request in requests]
         rows: dict[int, Row] = {}
         for i, request in enumerate(requests):
