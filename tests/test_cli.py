@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -120,6 +121,16 @@ def test_help_names_every_exit_code_that_errors_have() -> None:
     assert {kind.exit_code for kind in kinds} <= set(EXIT_CODES)
     page = build_parser().format_help()
     assert all(meaning in page for meaning in EXIT_CODES.values())
+    told = (ROOT / "docs" / "your-charts.md").read_text(encoding="utf-8")
+    table = told.partition("| exit code | meaning |")[2].partition("\n\n")[0]
+    codes = [int(code) for cell in re.findall(r"^\| ([\d, ]+) \|", table, re.MULTILINE) for code in cell.split(", ")]
+    assert sorted(codes) == sorted(EXIT_CODES)
+
+
+def test_quiet_says_of_doctor_what_it_does_there(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        build_parser().parse_args(["doctor", "--help"])
+    assert "only what is amiss, and the verdict" in " ".join(capsys.readouterr().out.split())
 
 
 SLOW_IMPORT = """

@@ -29,14 +29,15 @@ EXIT_CODES = {
     2: "wrong usage, or a config or task file is wrong",
     3: "charts, labels or gold cannot be used",
     4: "a model is missing or unfit",
-    5: "a folder or file cannot be written, is in use, or lacks an earlier stage",
+    5: "a folder or file cannot be written, is in use, lacks an earlier stage, or still holds what was to be erased",
     6: "an engine did not start, died, or failed too often",
     7: "training cannot start or had to stop",
     8: "a connection to another machine was refused",
-    NO_GO: "no-go (doctor, run --doctor)",
+    NO_GO: "no-go (doctor, run --doctor, init)",
     10: "all is written, but a trust gate is not passed (run, report)",
     11: "not exported: it would answer otherwise than the student (export)",
     130: "interrupted (Ctrl-C)",
+    141: "whoever read its output has gone (a closed pipe)",
     143: "told to end (SIGTERM)",
 }
 
@@ -139,11 +140,11 @@ def _verb(commands: Any, name: str, text: str, example: str, more: str = "") -> 
     return verb
 
 
-def _of_a_config(verb: argparse.ArgumentParser) -> None:
+def _of_a_config(verb: argparse.ArgumentParser, quiet: str = "no summary at the end") -> None:
     verb.add_argument("config", type=Path, metavar="CONFIG", help="a YAML file, see configs/")
     verb.add_argument("--records", type=Path, metavar="PATH", help="charts to use instead of the config's")
     verb.add_argument("--run-dir", type=Path, metavar="DIR", help="where to write instead of the config's run_dir")
-    verb.add_argument("--quiet", action="store_true", help="no summary at the end")
+    verb.add_argument("--quiet", action="store_true", help=quiet)
 
 
 def _writes(verb: argparse.ArgumentParser, what: str, required: bool = False) -> None:
@@ -236,7 +237,7 @@ def _add_doctor(commands: Any) -> None:
         commands, "doctor", "say whether a config will run on this machine: go or no-go",
         "chartdistill doctor configs/gpu-80gb.yaml --cards h100:8",
     )  # fmt: skip
-    _of_a_config(verb)
+    _of_a_config(verb, quiet="only what is amiss, and the verdict")
     verb.add_argument("--json", action="store_true", help="everything as JSON")
     verb.add_argument("--cards", metavar="NAME[:COUNT]", help="plan for these cards (h100:8), not for this machine's")
     verb.add_argument("--hashes", action="store_true", help="compare the weights with the hashes of their download")
@@ -244,7 +245,7 @@ def _add_doctor(commands: Any) -> None:
 
 def _add_audit(commands: Any) -> None:
     verb = _verb(
-        commands, "audit", "judge an API version's fine-tuning file; no model, no config",
+        commands, "audit", "judge a file made for fine-tuning a model behind an API; no model, no config",
         "chartdistill audit train.jsonl --out verdicts.jsonl",
     )  # fmt: skip
     verb.add_argument("file", type=Path, metavar="FILE.jsonl", help="lines with prompt and completion, or messages")
@@ -289,7 +290,8 @@ def _add_import(commands: Any) -> None:
 def _add_rounds(commands: Any) -> None:
     verb = _verb(
         commands, "rounds", "let the student teach what was rejected, round after round, as long as it helps",
-        "chartdistill rounds configs/demo.yaml",
+        "chartdistill rounds mine/config.yaml",
+        "the config says how many at most, `rounds: 3`; of the shipped ones none does\n"
         "RUN_DIR/rounds/ holds a run folder for each round and rounds.md; see docs/training.md",
     )  # fmt: skip
     _of_a_config(verb)
