@@ -267,6 +267,15 @@ def test_readmission_by_reason_is_recorded_and_remembered(run_dir: Path) -> None
     assert curate(run_dir, [DRUGS, TESTS], DEFAULT_FILTERS, readmit=["nothing"])["counts"]["kept"] == 5
 
 
+def test_what_is_remembered_and_no_longer_rejected_stops_no_later_call(run_dir: Path) -> None:
+    curate(run_dir, [DRUGS, TESTS], DEFAULT_FILTERS, readmit=["invented"])
+    others = [one for one in DEFAULT_FILTERS if not isinstance(one, Grounding)]
+    assert curate(run_dir, [DRUGS, TESTS], others)["options"]["readmit"] == ["invented"]
+    with pytest.raises(InputError, match="--readmit invented: no label"):
+        curate(run_dir, [DRUGS, TESTS], others[1:], readmit=["invented"])
+    assert curate(run_dir, [DRUGS, TESTS], DEFAULT_FILTERS)["counts"]["readmitted"] == {"invented": 1}
+
+
 def test_readmission_of_one_record_leaves_the_others(run_dir: Path) -> None:
     counts = curate(run_dir, [DRUGS, TESTS], DEFAULT_FILTERS, readmit=["b"])["counts"]
     assert (counts["kept"], counts["readmitted"]) == (6, {"invented": 1})

@@ -67,7 +67,7 @@ def curate(
     Raises:
         ArtefactError: `prepare` or `label` is not complete, or its rows do not belong to these records and tasks.
         InputError: there are no labels, every label was rejected, a filter rejected more than its
-            `max_rejected_fraction`, or something to re-admit was never rejected.
+            `max_rejected_fraction`, or something in `readmit` was never rejected.
     """
     records_dir, labels_dir, folder = run_dir / "records", run_dir / "labels", run_dir / "curated"
     wanted, decisions = _wanted_readmissions(folder, readmit), Decisions.of_run(run_dir)
@@ -98,7 +98,8 @@ def curate(
     labels, num_superseded = _read_labels(labels_dir / "labels.jsonl", records, tasks)
     by_name = {task.name: task for task in tasks}
     thought = dict(read_rationales(labels_dir, by_name)) if rationales else {}
-    work = _Work(records, by_name, filters, Readmissions(wanted), decisions, thought)
+    readmissions = Readmissions(wanted, tuple(name for name in wanted if name in readmit))
+    work = _Work(records, by_name, filters, readmissions, decisions, thought)
     tally = _write_curated(folder, labels_dir, labels, work, progress)
     if readmit:
         run_folder.write_text(folder / READMISSIONS, json.dumps(list(wanted)) + "\n")

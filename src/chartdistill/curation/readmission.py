@@ -18,6 +18,8 @@ class Readmissions:
 
     wanted: tuple[str, ...] = ()
     """Reason codes, record ids, or `record:task`."""
+    asked: tuple[str, ...] = ()
+    """Those of `wanted` that are asked for now; the others are remembered."""
     met: set[str] = field(default_factory=set)
     """Those of `wanted` that overrode something."""
 
@@ -41,8 +43,9 @@ class Readmissions:
         return reason in self.wanted
 
     def unmet(self) -> list[str]:
-        """What was asked for and overrode nothing."""
-        return [name for name in self.wanted if name not in self.met]
+        """What is asked for now and overrode nothing. What is remembered may: the filters or the labels are others since
+        then, and who asks for nothing would be told of a slip he did not make."""
+        return [name for name in self.asked if name not in self.met]
 
 
 def _verdicts_still_due(standing: Sequence[Rejection], overridden: Sequence[Rejection]) -> list[Rejection]:
