@@ -22,7 +22,7 @@ from chartdistill.reporting.run_results import read_results
 from chartdistill.reporting.stages import run_grids
 from chartdistill.runtime import run_folder
 from chartdistill.runtime.shared_rows import SharedRows
-from chartdistill.schema import CuratedLabel, Item, TrainExample
+from chartdistill.schema import CuratedLabel, Item, Label, Origin, TrainExample
 from review_run import DRUGS, LABELS, RECORDS, TASKS, TESTS, decide, decision, label, make_run, write_labels
 
 KEPT, REJECTED, FAILED = LABELS[0], LABELS[2], LABELS[5]
@@ -143,6 +143,19 @@ def test_a_decision_about_another_answer_is_stale(run_dir: Path, name: str, chan
     assert row.items is not None and row.by_person is None, name
     said = counts(run_dir)["by_person"]
     assert isinstance(said, dict) and (said["stale"], said["kept"], said["rejected"]) == (1, 1, 0)
+
+
+def test_a_decision_about_a_label_of_a_file_holds_when_the_file_gets_a_line_more(run_dir: Path) -> None:
+    def at_line(number: int, said: str = "Yasadol | stop") -> Label:
+        place = Origin(file="house.jsonl", sha256=f"of {number} lines", place=f"line {number}")
+        return label("a", said, key=f"file {number}", strategy="file", origin=place)
+
+    decide(run_dir, decision(at_line(1), None))
+    write_labels(run_dir, RECORDS, [at_line(2), *LABELS[1:]])
+    assert curated(run_dir)["a", "medication"].by_person == "rejected"
+    write_labels(run_dir, RECORDS, [at_line(3, "Febenor 5 mg | start"), *LABELS[1:]])
+    assert curated(run_dir)["a", "medication"].by_person is None
+    assert counts(run_dir)["by_person"]["stale"] == 1  # type: ignore[index]
 
 
 def test_a_decision_about_another_chart_or_none_is_stale(run_dir: Path) -> None:

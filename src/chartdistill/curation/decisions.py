@@ -117,6 +117,13 @@ def seen_hash(label: Label, record: Record) -> str:
     return content_hash(label.key, record.text, label.completion, label.failure)
 
 
+def is_about(decision: Decision, label: Label, record: Record) -> bool:
+    """Whether a decision is about this very answer to this very chart. The key of a label that stands in a file says
+    where it stands: a line more in that file makes it another key, and no other answer."""
+    key = label.key if label.origin is None else decision.label
+    return decision.seen == seen_hash(label.model_copy(update={"key": key}), record)
+
+
 def in_force(decisions: Iterable[Decision]) -> dict[Place, Decision]:
     """For each label the last decision that is not undone, by time; of equal times the one further down."""
     rows = sorted(decisions, key=lambda row: row.at)
@@ -172,7 +179,7 @@ class Decisions:
     def applied(self, judged: CuratedLabel, label: Label, record: Record, task: Task) -> CuratedLabel:
         """The label as a person decided it; as the filters judged it where nobody did, or about another answer."""
         decision = self.by_place.get((label.record, label.task, label.sample))
-        if decision is None or decision.seen != seen_hash(label, record) or misfit(decision.items or (), task):
+        if decision is None or not is_about(decision, label, record) or misfit(decision.items or (), task):
             return judged
         decided = decide(judged, decision.items)
         self._met += 1

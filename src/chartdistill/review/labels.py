@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from chartdistill.curation import ACTIONS, Decision, decision_file, in_force, now, seen_hash
+from chartdistill.curation import ACTIONS, Decision, decision_file, in_force, is_about, now, seen_hash
 from chartdistill.review.places import items_from, shown_item
 from chartdistill.review.refusal import RefusedError, number_of, text_of
 from chartdistill.review.shelf import Entry, Place, Shelf, ShelfLabel
@@ -168,7 +168,7 @@ class LabelView:
         if decision is None:
             return None
         items = [shown_item(item, found.record.text, found.task) for item in decision.items or ()]
-        is_stale = decision.seen != seen_hash(found.label, found.record)
+        is_stale = not is_about(decision, found.label, found.record)
         return {
             "id": decision.id,
             "action": decision.action,
