@@ -32,10 +32,14 @@ STRATEGY = "round"
 
 
 def rejected_questions(run: Run) -> list[Question]:
-    """What is asked again: record and task of every training label of which no sample was kept."""
+    """What is asked again: record and task of every training label of which no sample was kept, but for those that a
+    person rejected: the filters, which had let them pass, would let the same words of the student pass again."""
     folder = run.dir / "curated"
-    kept = {(row.record, row.task) for row in read_rows(folder / "kept.jsonl", CuratedLabel)}
-    rejected = {(row.record, row.task) for row in read_rows(folder / "rejected.jsonl", CuratedLabel)} - kept
+    settled = {(row.record, row.task) for row in read_rows(folder / "kept.jsonl", CuratedLabel)}
+    rejected = set()
+    for row in read_rows(folder / "rejected.jsonl", CuratedLabel):
+        (settled if row.by_person == "rejected" else rejected).add((row.record, row.task))
+    rejected -= settled
     records = (row for row in read_rows(run.dir / "records" / "records.jsonl", Record) if row.split == "train")
     return [(record, task, 0.0) for record in records for task in run.tasks if (record.id, task.name) in rejected]
 
