@@ -16,6 +16,7 @@ from chartdistill.records.prepare import prepare
 from chartdistill.records.sources import FolderSource, JsonlSource, PrepareOptions, SyntheticSource, TableSource
 from chartdistill.records.sources.entry import group_text
 from chartdistill.runtime.run_folder import read_rows
+from chartdistill.runtime.tombstones import Tombstone, Tombstones
 from chartdistill.schema import Record, RejectedRecord, Task
 
 OPTIONS = PrepareOptions(test_fraction=0.4, validation_fraction=0.2)
@@ -285,3 +286,15 @@ def test_without_a_group_the_summary_says_that_patients_may_be_parted(tmp_path: 
 def test_a_source_without_a_group_is_described_as_before(tmp_path: Path) -> None:
     assert not [key for key in JsonlSource(path=tmp_path).model_dump() if "group" in key]
     assert not [key for key in FolderSource(path=tmp_path).model_dump() if "group" in key]
+
+
+def test_a_source_stays_accepted_when_its_patients_are_erased(tmp_path: Path) -> None:
+    rows = [{"id": f"n{i}", "text": words(i), "patient": "p"} for i in range(3)]
+    alone = {"id": "alone", "text": words("alone"), "patient": None}
+    source = jsonl(tmp_path / "a.jsonl", *rows, alone)
+    prepared(tmp_path / "run" / "records", source)
+    erased = Tombstones.of(tmp_path / "run").with_salt(tmp_path / "run")
+    gone = Tombstone(time="2026-01-31T09:30:00Z", what="group", name=erased.hashed("group", "p"))
+    erased.write(tmp_path / "run", [gone])
+    manifest, records, _ = prepared(tmp_path / "run" / "records", source)
+    assert set(records) == {"alone"} and manifest["counts"]["by_reason"] == {"erased": 3}

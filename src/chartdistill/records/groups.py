@@ -12,13 +12,17 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from chartdistill.errors import InputError
 from chartdistill.records.near_duplicates import DisjointSets
+from chartdistill.records.sources import AnySource
 
 SPLIT_BY = "split_by"
 """Key in the manifest of `prepare`: `group` where sources say whose chart an entry is, else `near_duplicates`."""
 
 _INVENTED = ("synthetic", "written")
 """Types of sources without patients."""
+_IDS_BY_CHANCE = 0.05
+"""Up to this share of a source's ids may hold the value of their group: numbers can be the same by chance."""
 
 
 def group_key(group: str) -> str:
@@ -63,3 +67,36 @@ def split_in_words(manifest: Mapping[str, Any]) -> str:
         f"largest cluster of {counts.get('largest_cluster')} charts{alone}. Intervals are over these clusters "
         f"({counts.get('clusters')})."
     )
+
+
+def check_groups(source: AnySource, taken: int, bad: int, grouped: int, shown: int) -> None:
+    """Refuse a source that names a group which nothing has, which would pass for a split by patient, and one whose ids
+    give the groups away.
+
+    Args:
+        taken: entries of the source that have a text, without those that were erased.
+        bad: those that have one too, and were rejected for what stands in the group's place.
+        grouped: of all with a text, erased or not, those with a group.
+        shown: of all, those whose id holds the value of its group.
+
+    Raises:
+        InputError: as above.
+    """
+    where = f"{getattr(source, 'path', source.type)}: {source.grouped_by()}"
+    if bad and not grouped:
+        raise InputError(
+            f"{where}: of {taken + bad} entries none has one that is text or a whole number, {bad} have something else "
+            "there (a list, an object, true or false). Name a field with the patient's number, or leave the option out."
+        )
+    if taken and not grouped:
+        raise InputError(
+            f"{where}: none of the {taken} entries has one. Name what says whose chart it is, or leave the option out: "
+            "the split is then by near-duplicates alone."
+        )
+    if shown > _IDS_BY_CHANCE * grouped:
+        raise InputError(
+            f"{where}: {shown} of {grouped} record ids hold the value of their group, and ids stand in reports and in "
+            "files that are passed on, where no patient must be named. Set `id_field` to another field, or to one that "
+            "is not there (a record is then called file:row); or, where these values name nobody, set "
+            "`ids_show_group: true`."
+        )

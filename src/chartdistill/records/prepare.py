@@ -17,12 +17,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from chartdistill.clinical.vocabulary import mark_of
 from chartdistill.errors import InputError
 from chartdistill.records.annotations import annotations_sha256
 from chartdistill.records.cleaning import Cleaned, clean
 from chartdistill.records.erased import LEFT_OUT, say_left_out, was_erased
 from chartdistill.records.gold import GoldFile, finish_gold
-from chartdistill.records.groups import SPLIT_BY, group_key, join_groups
+from chartdistill.records.groups import SPLIT_BY, check_groups, group_key, join_groups
 from chartdistill.records.near_duplicates import ClusterBuilder, body_words
 from chartdistill.records.sources import BAD_GROUP, AnySource, PrepareOptions, SourceEntry, with_own_names
 from chartdistill.records.sources.dataset import CACHE_PREFIX
@@ -47,8 +48,6 @@ REFUSED = "refused.jsonl"
 _STAGED = ".staged.jsonl"
 """Cleaned entries between the two passes; removed at the end."""
 _PROGRESS_EVERY = 200
-_IDS_BY_CHANCE = 0.05
-"""Up to this share of a source's ids may hold the value of their group: numbers can be the same by chance."""
 _OF_FILES = " (of text files: rename one, or name the folder above both as one source)"
 _HELD_OUT_FIRST: tuple[Split, ...] = ("test", "validation", "train")
 
@@ -102,7 +101,7 @@ def prepare(
     gold_state = [annotations_sha256(gold.path) if gold.path.exists() else None for gold in golds]
     state = fingerprint(
         "prepare", version("chartdistill"), options.model_dump(), described, [s.stamp() for s in sources],
-        *([gold_state, [task.model_dump() for task in tasks]] if golds else []),
+        *([gold_state, [task.model_dump() for task in tasks], *filter(None, [mark_of(tasks)])] if golds else []),
     )  # fmt: skip
     erased = Tombstones.of(folder.parent)
     if (done := finished(folder, state)) is not None and done.get(ERASED) == erased.facts():
@@ -196,6 +195,8 @@ class _FirstPass:
             self._num_read += 1
             if self._progress is not None and self._num_read % _PROGRESS_EVERY == 0:
                 self._progress(self._num_read, None)
+            if isinstance(entry, SourceEntry):  # of what was erased, too: the source is the one that was accepted
+                grouped, shown = grouped + (entry.group is not None), shown + entry.id_shows_group
             if was_erased(entry, self._erased):
                 self._rejected.write(LEFT_OUT)
                 self.reasons.append(LEFT_OUT.reason)
@@ -205,7 +206,6 @@ class _FirstPass:
                 bad += entry.reason == BAD_GROUP
                 continue
             taken += 1
-            grouped, shown = grouped + (entry.group is not None), shown + entry.id_shows_group
             self._encodings[entry.encoding] += 1
             self._repaired += entry.repaired
             cleaned = clean(entry.text)
@@ -226,7 +226,7 @@ class _FirstPass:
                 _StagedEntry(id=entry.id, source=entry.source, text=cleaned.text, segments=cleaned.segments, gold=gold)
             )
         if source.grouped_by() is not None:
-            _check_groups(source, taken, bad, grouped, shown)
+            check_groups(source, taken, bad, grouped, shown)
 
     def reject(self, row: RejectedRecord) -> None:
         """Write one rejection."""
@@ -277,36 +277,6 @@ def cluster_split(cluster: str, options: PrepareOptions) -> Split:
     if position < options.test_fraction:
         return "test"
     return "validation" if position < options.test_fraction + options.validation_fraction else "train"
-
-
-def _check_groups(source: AnySource, taken: int, bad: int, grouped: int, shown: int) -> None:
-    """Refuse a source that names a group which nothing has, which would pass for a split by patient, and one whose ids
-    give the groups away.
-
-    Args:
-        taken: entries of the source that have a text.
-        bad: those that have one too, and were rejected for what stands in the group's place.
-        grouped: of those taken, those with a group.
-        shown: those whose id holds the value of its group.
-    """
-    where = f"{getattr(source, 'path', source.type)}: {source.grouped_by()}"
-    if bad and not grouped:
-        raise InputError(
-            f"{where}: of {taken + bad} entries none has one that is text or a whole number, {bad} have something else "
-            "there (a list, an object, true or false). Name a field with the patient's number, or leave the option out."
-        )
-    if taken and not grouped:
-        raise InputError(
-            f"{where}: none of the {taken} entries has one. Name what says whose chart it is, or leave the option out: "
-            "the split is then by near-duplicates alone."
-        )
-    if shown > _IDS_BY_CHANCE * grouped:
-        raise InputError(
-            f"{where}: {shown} of {grouped} record ids hold the value of their group, and ids stand in reports and in "
-            "files that are passed on, where no patient must be named. Set `id_field` to another field, or to one that "
-            "is not there (a record is then called file:row); or, where these values name nobody, set "
-            "`ids_show_group: true`."
-        )
 
 
 def _group_counts(kept: list[_Candidate], near: dict[str, str], clusters: dict[str, str]) -> dict[str, int]:
