@@ -164,6 +164,33 @@ def test_a_gate_by_the_teacher_needs_labels_of_held_out_records(
     assert read_manifest(run.dir / "labels") is None
 
 
+def test_a_gate_by_the_teacher_looks_at_the_split_that_is_scored_now(tmp_path: Path, tiny_model: Path) -> None:
+    write_rows(tmp_path / "house.jsonl", ("train", "test"))
+    gates = {"gates": [{"metric": "joint_f1", "at_least": 0.5, "of": "teacher"}]}
+    made = label(prepared(tmp_path, tiny_model, {"labels": "house.jsonl"}, **gates), silent)
+    other = load_run(config(tmp_path, tiny_model, {"labels": "house.jsonl"}, evaluate={"split": "validation"}, **gates))
+    with pytest.raises(ConfigError, match="no label of the split 'validation'"):
+        label(other, silent)
+    assert label(load_run(config(tmp_path, tiny_model, {"labels": "house.jsonl"}, **gates)), silent) == made
+
+
+def test_names_of_ones_own_decide_what_labels_and_gold_say(tmp_path: Path, tiny_model: Path) -> None:
+    charts = tmp_path / "charts"
+    marks = (("naproxen", "Drug", {"Status": "stop"}), ("uric acid level", "LabTest", {}))
+    files.brat(charts, marks=marks)
+    write_rows(tmp_path / "house.jsonl", ("train",))
+    names = tmp_path / "names.yaml"
+    sources = [*SOURCES, {"type": "folder", "path": "charts", "gold": "charts"}]
+    marked = []
+    for text in ("- {name: naproxen, kind: drug}\n", "- {name: naproxen, kind: drug, same_as: [Vorin]}\n"):
+        names.write_text(text)
+        teacher = {"labels": "house.jsonl"}
+        run = prepared(tmp_path, tiny_model, teacher, records=sources, vocabulary="names.yaml")
+        label(run, silent)
+        marked.append([(read_manifest(run.dir / stage) or {})["fingerprint"] for stage in ("records", "labels")])
+    assert all(before != after for before, after in zip(*marked, strict=True))
+
+
 @pytest.mark.parametrize(
     ("teacher", "changes", "message"),
     [

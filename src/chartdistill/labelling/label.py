@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
+from chartdistill.clinical.vocabulary import mark_of
 from chartdistill.config import Run
 from chartdistill.engines import Generator, SideBySide, num_cards, replicas_of, require_fit
 from chartdistill.errors import ConfigError, EngineError
@@ -41,6 +42,9 @@ from chartdistill.runtime.run_folder import (
 from chartdistill.runtime.shards import Shard, ShardedFile, Taken
 from chartdistill.runtime.side_by_side import Reports
 from chartdistill.schema import Label, Record, Task, content_hash
+
+_HELD_OUT_SPLIT = "held_out_split"
+"""Key in the manifest of labels that exist: the split of which `tasks_held_out` tells."""
 
 
 def label(run: Run, progress: ProgressCallback) -> dict[str, Any]:
@@ -94,25 +98,34 @@ def _take_existing(run: Run, existing: AnnotationFile, progress: ProgressCallbac
         InputError: the file cannot be used as it is.
         ConfigError: a gate measures the student by held-out labels that are not there.
     """
-    folder, records = run.dir / "labels", run.dir / "records"
+    folder, records, split = run.dir / "labels", run.dir / "records", run.config.evaluate.split
     mark = fingerprint(
         require_manifest(records, "prepare")["fingerprint"], existing.model_dump(mode="json"),
         annotations_sha256(existing.path) if existing.path.exists() else None,
         [task.model_dump() for task in run.tasks],
+        *filter(None, [mark_of(run.tasks)]),  # which of a text's names are one thing
     )  # fmt: skip
     if (done := finished(folder, mark)) is not None:
-        require_held_out_labels(run, done["tasks_held_out"])
+        same = done.get(_HELD_OUT_SPLIT) == split
+        require_held_out_labels(run, done["tasks_held_out"] if same else _tasks_held_out(run))
         return done
     started = begin(folder)
     taken = take_labels(
-        existing, run.tasks, records, folder, run.config.evaluate.split, progress,
+        existing, run.tasks, records, folder, split, progress,
         lambda held_out: require_held_out_labels(run, held_out),
     )  # fmt: skip
     _labels(run).remove_shards()
     return write_manifest(
         folder, mark, started, tasks_held_out=sorted(taken.held_out), options=existing.model_dump(mode="json"),
-        versions=versions_of("chartdistill"), **taken.facts,
+        versions=versions_of("chartdistill"), **{_HELD_OUT_SPLIT: split}, **taken.facts,
     )  # fmt: skip
+
+
+def _tasks_held_out(run: Run) -> set[str]:
+    """Tasks of which records of the split that is scored now have a label: labels were taken over for another one."""
+    records = read_rows(run.dir / "records" / "records.jsonl", Record)
+    held_out = {record.id for record in records if record.split == run.config.evaluate.split}
+    return {row.task for row in read_rows(run.dir / "labels" / "labels.jsonl", Label) if row.record in held_out}
 
 
 def require_held_out_labels(run: Run, tasks: Collection[str]) -> None:
