@@ -18,7 +18,8 @@ from chartdistill.evaluation.predict import predict
 from chartdistill.labelling.label import label
 from chartdistill.metrics import METRICS, score_arm
 from chartdistill.pipeline import run_verb
-from chartdistill.runtime.run_folder import RowWriter, read_manifest, read_rows
+from chartdistill.run_file import read_run, write_run
+from chartdistill.runtime.run_folder import RowWriter, make_folder, read_manifest, read_rows
 from chartdistill.schema import Item, Label, Prediction, Record, TrainExample
 from chartdistill.training.examples import read_examples
 from chartdistill.training.train import train
@@ -135,6 +136,20 @@ def test_marks_that_are_part_of_an_item_are_left(run: Run, answer: str) -> None:
     chart = "Takes aspirin (81 mg), Vitamin D3, aspirin 81 mg p.o. q.d. Start Omega-3."
     with_examples(run.base, "medication", [{"chart": chart, "answer": answer}])
     load_run(run.base / "run.yaml")
+
+
+def test_what_lies_beside_an_adapter_has_the_examples_and_the_names_of_its_training(run: Run) -> None:
+    (run.base / "names.yaml").write_text("- {name: Velorim, kind: drug, same_as: [Zanthorpe]}\n")
+    values = yaml.safe_load((run.base / "run.yaml").read_text())
+    values |= {"vocabulary": "names.yaml", "student": {**values["student"], "examples": True}}
+    (run.base / "run.yaml").write_text(yaml.safe_dump(values))
+    trained = load_run(run.base / "run.yaml")
+    make_folder(run.dir / "adapter")
+    write_run(trained)
+    found = read_run(run.dir)
+    assert found.tasks == trained.tasks and found.tasks[0].vocabulary is not None and found.tasks[0].shown_charts
+    for role in ("teacher", "student"):
+        assert found.prompt_builder(role).examples_mark == trained.prompt_builder(role).examples_mark is not None
 
 
 def test_another_name_of_an_item_is_in_its_chart(run: Run) -> None:

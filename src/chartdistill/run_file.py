@@ -25,15 +25,26 @@ RUN_FILE = "run.json"
 
 def write_run(run: Run) -> None:
     """Write config and tasks beside the adapter, if they are not there as they are now."""
-    values = {
+    values: dict[str, Any] = {
         "base": str(run.base),
         "config": run.config.model_dump(mode="json"),
-        "tasks": [task.model_dump(mode="json") for task in run.tasks],
+        "tasks": [_whole_task(task) for task in run.tasks],
     }
+    first = run.tasks[0] if run.tasks else None
+    if first is not None and first.shown_charts:
+        values["shown_charts"] = list(first.shown_charts)
+    if first is not None and first.vocabulary is not None:
+        values["vocabulary"] = first.vocabulary.model_dump(mode="json")
     # In ASCII: a path may have bytes that are no UTF-8, which an escape can say.
     path, text = run.dir / "adapter" / RUN_FILE, json.dumps(values, indent=1) + "\n"
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         write_text(path, text)
+
+
+def _whole_task(task: Task) -> dict[str, Any]:
+    """A task with its worked examples: a student that had them in training is asked with them."""
+    values = task.model_dump(mode="json")
+    return values | ({"examples": [one.model_dump() for one in task.examples]} if task.examples else {})
 
 
 def read_run(run_dir: Path) -> Run:
@@ -51,7 +62,8 @@ def read_run(run_dir: Path) -> Run:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         config = RunConfig.model_validate(values["config"] | {"run_dir": str(run_dir)})
-        tasks = [Task.model_validate(task) for task in values["tasks"]]
+        of_run = {name: values[name] for name in ("shown_charts", "vocabulary") if name in values}
+        tasks = [Task.model_validate(task | of_run) for task in values["tasks"]]
     except (ValueError, KeyError, TypeError, ValidationError) as error:
         raise ArtefactError(
             f"{path} was changed, or written by another version ({type(error).__name__}). Run `chartdistill train` "
