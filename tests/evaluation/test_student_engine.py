@@ -10,7 +10,12 @@ from typing import Any
 
 import pytest
 
+from chartdistill.config import load_task
 from chartdistill.evaluation.predict import Student
+from chartdistill.prompting.prompts import PromptBuilder
+from chartdistill.records import clean
+from chartdistill.runtime.model_folder import load_tokenizer
+from places import ROOT
 
 
 class Asked(Student):
@@ -37,6 +42,25 @@ class Asked(Student):
         if self.started == 1:
             raise KeyboardInterrupt
         return []
+
+
+class Unopened(Student):
+    """Asked by nobody: what it would ask."""
+
+    def __init__(self, model: Path) -> None:
+        options = SimpleNamespace(template_options={"enable_thinking": False})
+        config = SimpleNamespace(student=options, evaluate=SimpleNamespace(max_answer_tokens=16))
+        task = load_task(ROOT / "configs/tasks/tests.yaml")
+        self._run: Any = SimpleNamespace(tasks=[task], config=config)
+        self._builder = PromptBuilder.from_tokenizer(load_tokenizer(model), "Answer.")
+        self._held_to, self._calibration = True, None
+
+
+def test_an_endpoint_that_makes_the_prompts_itself_is_told_what_to_make_them_of(tiny_model: Path) -> None:
+    (request,) = Unopened(tiny_model).requests(clean("Takes Zocor. CBC ordered."))
+    assert request.messages is not None and request.messages[0] == ("system", "Answer.")
+    assert request.messages[-1][1].startswith("Takes Zocor. CBC ordered.\n\n")
+    assert request.template_options == {"enable_thinking": False}
 
 
 def test_an_interrupted_engine_is_not_asked_again() -> None:

@@ -27,6 +27,7 @@ from typing import Any
 
 from chartdistill import __version__
 from chartdistill.clinical.entities import entity_of
+from chartdistill.clinical.vocabulary import mark_of
 from chartdistill.config import Run
 from chartdistill.curation import AnyFilter, screen
 from chartdistill.demo.embedded import is_embedded
@@ -93,6 +94,7 @@ class Student:
             trained["fingerprint"], run.model_mark("student"), [task.model_dump() for task in run.tasks],
             run.config.model_dump(mode="json", include={"system", "student", "evaluate", "label", "filters"}),
             with_filters, self._calibration and self._calibration.model_dump(mode="json"),
+            *filter(None, [mark_of(run.tasks)]),
         )  # fmt: skip
         """Changes with whatever decides an answer."""
 
@@ -151,6 +153,8 @@ class Student:
                     [*prefix, *self._builder.branch(task.question)],
                     room,
                     end,
+                    messages=self._builder.messages(chart.text, task.question),
+                    template_options=self._run.config.student.template_options,
                     ends_repetition=as_base,
                     logprobs=self._calibration is not None and not as_base,
                 ),
