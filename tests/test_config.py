@@ -102,6 +102,10 @@ def test_every_shipped_task_is_valid(path: Path) -> None:
         (lambda v: v["train"].update(epochs="many"), r"train.epochs: .*number.*\(got 'many'\)"),
         (lambda v: v["train"].update(epochs=-1), r"train.epochs: .*greater than 0 \(got -1\)"),
         (lambda v: v["teacher"]["engine"].update(type="vlm"), r"teacher.engine: .*'vllm'"),
+        (
+            lambda v: v.update(label={"strategy_by_task": {"medications": "direct"}}),
+            r"label.strategy_by_task: this run has no such task; did you mean `medication`\? \(got 'medications'\)",
+        ),
         (lambda v: v.pop("student"), r"student: required, but not given"),
         (lambda v: v["evaluate"].update(split="train"), "evaluate.split is `train`"),
         (lambda v: v.update(tasks=[v["tasks"][0]] * 2), "same name"),

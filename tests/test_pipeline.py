@@ -15,7 +15,7 @@ import yaml
 
 from chartdistill.config import load_run
 from chartdistill.doctor import needed_cards, needed_share
-from chartdistill.errors import EngineError, InputError
+from chartdistill.errors import ConfigError, EngineError, InputError
 from chartdistill.pipeline import child_command, run_all, run_verb
 from chartdistill.runtime.run_folder import begin, write_manifest
 from chartdistill.training import Parallel, launch_options
@@ -105,6 +105,14 @@ def test_a_split_that_no_record_is_in_is_said_before_the_teacher_is_asked(tmp_pa
     assert not (run.dir / "labels").exists()
     if first == "prepare":
         run_all(run, "prepare", "prepare")  # no later verb needs one
+
+
+def test_weights_of_a_task_that_is_not_there_are_said_before_the_teacher_is_asked(tmp_path: Path) -> None:
+    path = config_beside(tmp_path, tmp_path / "none.jsonl")
+    values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    path.write_text(yaml.safe_dump(values | {"train": {"task_weights": {"medications": 2.0}}}), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"train\.task_weights: no task medications"):
+        run_all(load_run(path))
 
 
 def test_records_that_a_study_wrote_need_no_counts_of_splits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,10 +52,9 @@ class Run:
         if len(set(names)) < len(names):
             raise ConfigError(f"tasks: two task files have the same name among {names}. Task names must differ.")
         for number, gate in enumerate(config.gates):
-            if gate.task not in (ALL_TASKS, *names):
-                near = difflib.get_close_matches(gate.task, names, n=1, cutoff=0.5)
-                hint = f"did you mean `{near[0]}`?" if near else f"allowed: {', '.join((ALL_TASKS, *names))}"
-                raise ConfigError(f"gates.{number}.task: this run has no such task; {hint} (got {gate.task!r})")
+            _require_task(f"gates.{number}.task", gate.task, (ALL_TASKS, *names))
+        for task in config.label.strategy_by_task:  # else it would be asked as all others, without a word
+            _require_task("label.strategy_by_task", task, names)
 
     def _read_tasks(self, config: RunConfig, base: Path) -> list[Task]:
         tasks = [load_task(base / path) for path in config.tasks]
@@ -219,6 +218,18 @@ def load_run(path: Path, records: Path | None = None, run_dir: Path | None = Non
     if records is not None:
         values["records"] = [source_for(records).model_dump()]
     return Run(checked(RunConfig, values, path), base, arguments=arguments)
+
+
+def _require_task(option: str, task: str, allowed: Sequence[str]) -> None:
+    """That an option names a task of the run.
+
+    Raises:
+        ConfigError: it does not; which one may be meant.
+    """
+    if task not in allowed:
+        near = difflib.get_close_matches(task, [name for name in allowed if name != ALL_TASKS], n=1, cutoff=0.5)
+        hint = f"did you mean `{near[0]}`?" if near else f"allowed: {', '.join(allowed)}"
+        raise ConfigError(f"{option}: this run has no such task; {hint} (got {task!r})")
 
 
 def _with_clean_examples(task: Task) -> Task:

@@ -38,6 +38,7 @@ from chartdistill.runtime.side_by_side import Reports
 from chartdistill.schema import Record
 from chartdistill.synthesis.synthesize import synthesize
 from chartdistill.training import Parallel, launch_options
+from chartdistill.training.examples import check_task_weights
 from chartdistill.training.train import require_teacher_beside, train
 
 Verb = Callable[[Run, ProgressCallback], dict[str, Any]]
@@ -158,6 +159,7 @@ def run_all(run: Run, first: str = "prepare", last: str = "report", apart: bool 
         run.model_folder("student")
         run.adapter("student")
     if "train" in chosen:
+        check_task_weights(run.tasks, run.config.train)
         run.require_usable_adapter()
         require_teacher_beside(run)
     if "prepare" not in chosen:

@@ -53,10 +53,7 @@ def read_examples(run_dir: Path, tasks: Sequence[Task], options: TrainOptions, b
         TrainingError: there is nothing in the train split, or no stored distribution that `distillation` could use.
         ConfigError: `task_weights` names no task of this run, or `source_weights` no source.
     """
-    if unknown := sorted(set(options.task_weights) - {task.name for task in tasks}):
-        raise ConfigError(
-            f"train.task_weights: no task {', '.join(unknown)}; this run has {', '.join(t.name for t in tasks)}."
-        )
+    check_task_weights(tasks, options)
     records, rows, stored = _read(run_dir, distil=options.distillation is not None)
     mix = Mix(options)
     found: dict[Split, list[Example]] = {"train": [], "validation": []}
@@ -86,6 +83,18 @@ def read_examples(run_dir: Path, tasks: Sequence[Task], options: TrainOptions, b
     if options.distillation is not None:
         _check_distilled([*found["train"], *found["validation"]], len(stored))
     return Examples(found["train"], found["validation"], mix.report(), validated)
+
+
+def check_task_weights(tasks: Sequence[Task], options: TrainOptions) -> None:
+    """Refuse weights of tasks that are not there.
+
+    Raises:
+        ConfigError: names them.
+    """
+    if unknown := sorted(set(options.task_weights) - {task.name for task in tasks}):
+        raise ConfigError(
+            f"train.task_weights: no task {', '.join(unknown)}; this run has {', '.join(t.name for t in tasks)}."
+        )
 
 
 def _read(
