@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from chartdistill.config import Run
-from chartdistill.engines import TransformersEngine
+from chartdistill.engines import Generation, TransformersEngine
 from chartdistill.evaluation.confidence import CALIBRATION, read_calibration
-from chartdistill.evaluation.evaluate import evaluate
+from chartdistill.evaluation.evaluate import ask_teacher_again, evaluate
 from chartdistill.evaluation.generation import Sheet, answer_mark
+from chartdistill.evaluation.interventions import Asking
+from chartdistill.evaluation.options import InterventionOptions
 from chartdistill.prompting.answer_format import NONE_FOUND
 from chartdistill.records.prepare import prepare
 from chartdistill.records.sources.synthetic import SyntheticSource
 from chartdistill.reporting.run_results import read_results
 from chartdistill.run_config import EvaluateOptions, ModelOptions, RunConfig
-from chartdistill.runtime.run_folder import RowWriter
-from chartdistill.schema import Prediction
+from chartdistill.runtime.run_folder import RowWriter, read_rows
+from chartdistill.schema import Prediction, Record
 from evaluation_run import write_what_train_needs_and_leaves
 from places import ROOT
 
@@ -118,3 +121,28 @@ def test_nothing_is_left_of_an_arm_that_the_config_names_no_more(run: Run, stude
     assert not left.exists()
     arms = read_results(run.dir, run.tasks, "Again").arms
     assert arms == ("teacher", "base", "student")
+
+
+def test_a_teacher_behind_another_engine_is_asked_about_changed_charts_again(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    class Teacher:
+        """Says of every chart that it has none."""
+
+        continues, cache_tokens = True, None
+
+        def generate(self, requests: Sequence[Any], *_: Any) -> list[Generation]:
+            asked.append(len(requests))
+            return [Generation("no", finish_reason="stop") for _ in requests]
+
+    monkeypatch.setattr(Run, "open_teacher", lambda self: nullcontext(Teacher()))
+    record = next(read_rows(run.dir / "records" / "records.jsonl", Record))
+    variant: Any = None  # what was changed is the scores' business
+    options = InterventionOptions(records=1, teacher=True)
+    for engine in (run.config.teacher.engine, run.config.teacher.engine, TransformersEngine(dtype="bfloat16")):
+        teacher = run.config.teacher.model_copy(update={"engine": engine})
+        now = Run(run.config.model_copy(update={"teacher": teacher}), TASK_FILES)
+        ask_teacher_again(now, run.dir / "changed", [Asking(variant, record, run.tasks[0], 0.0)], options)
+    assert asked == [1, 1]

@@ -309,7 +309,10 @@ def ask_teacher_again(run: Run, folder: Path, changed: Sequence[Asking], changes
     seconds: float | None = None
     builder = run.prompt_builder("teacher")
     departures = filter(None, [builder.cut.departures, builder.examples_mark])
-    asked_with = content_hash(run.model_mark("teacher"), teacher.template_options, run.config.system, *departures)
+    asked_with = content_hash(
+        run.model_mark("teacher"), teacher.template_options, teacher.engine.what_determines_an_answer(),
+        run.config.system, *departures,
+    )  # fmt: skip
     by_temperature = {
         temperature: Labeler(
             builder, run.tasks,
