@@ -16,7 +16,7 @@ from chartdistill.records.prepare import prepare
 from chartdistill.records.sources import source_for
 from chartdistill.runtime.model_folder import load_tokenizer
 from chartdistill.runtime.run_folder import RowWriter, read_rows
-from chartdistill.schema import Item, Record
+from chartdistill.schema import Item, Record, Vocabulary, VocabularyEntry, WorkedExample
 from chartdistill.synthesis.plans import Plan
 from chartdistill.synthesis.synthesize import Attempt, SyntheticChart, _Work, synthesize
 from labelling_run import silent
@@ -164,3 +164,20 @@ def test_a_run_that_asks_for_none_gets_none(tmp_path: Path) -> None:
     run = made(tmp_path)
     run.config = run.config.model_copy(update={"synthesize": None})
     assert synthesize(run, silent) is None and not (run.dir / "synthetic").exists()
+
+
+def test_other_examples_and_names_are_another_reading(tmp_path: Path) -> None:
+    run = made(tmp_path)
+    assert run.config.synthesize is not None
+
+    def key(**changes: Any) -> str:
+        tasks = [task.model_copy(update=changes) for task in run.tasks]
+        work = _Work(Run(run.config, run.base, tasks), run.config.synthesize)  # type: ignore[arg-type]
+        return work.key(work.plans[0])
+
+    examples = [
+        (WorkedExample(chart=f"Takes {name} daily.", answer=f"{name} | continue"),) for name in ("Velorim", "Dorvane")
+    ]
+    names = Vocabulary(entries=(VocabularyEntry(name="Velorim", kind="drug"),), digest="of Velorim")
+    keys = [key(), *(key(examples=one) for one in examples), key(vocabulary=names)]
+    assert keys[0] == key() and len(set(keys)) == 4

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from chartdistill.clinical.vocabulary import mark_of
 from chartdistill.config import Run
 from chartdistill.engines import Generator, Request, without_adapter
 from chartdistill.errors import ConfigError
@@ -147,7 +148,7 @@ class _Work:
         self._asked_with = content_hash(
             run.model_mark("teacher"), teacher.template_options, teacher.engine.what_determines_an_answer(), SYSTEM,
             QUESTION, run.config.system, run.config.label.model_dump(), options.model_dump(exclude={"count"}),
-            [task.model_dump() for task in run.tasks],
+            [task.model_dump() for task in run.tasks], *filter(None, [reader.examples_mark, mark_of(run.tasks)]),
         )  # fmt: skip
         self._labeler = Labeler(reader, run.tasks, run.config.label, self._asked_with, teacher.template_options)
         self.plans = [draw_plan(number, options, run.tasks) for number in range(options.count)]
