@@ -100,6 +100,8 @@ def test_every_shipped_task_is_valid(path: Path) -> None:
         (lambda v: v["teacher"]["engine"].update(dtyp="x"), r"dtyp: unknown option; did you mean `dtype`\?"),
         (lambda v: v["records"][0].update(cuont=3), r"cuont: unknown option; did you mean `count`\?"),
         (lambda v: v["train"].update(epochs="many"), r"train.epochs: .*number.*\(got 'many'\)"),
+        (lambda v: v["train"].update(epochs=float("inf")), r"train.epochs: .*finite number \(got inf\)"),
+        (lambda v: v.update(label={"temperature": float("inf")}), r"label.temperature: .*finite number"),
         (lambda v: v["train"].update(epochs=-1), r"train.epochs: .*greater than 0 \(got -1\)"),
         (lambda v: v["teacher"]["engine"].update(type="vlm"), r"teacher.engine: .*'vllm'"),
         (

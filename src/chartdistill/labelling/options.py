@@ -21,7 +21,7 @@ class ThinkingOptions(BaseModel):
     max_tokens: int = Field(default=2048, ge=8)
     """Room for one thought, beside that for the answer. One that is cut is thought again with four times as much; cut
     again, the label is a failure `thought_cut`."""
-    temperature: float | None = Field(default=None, ge=0)
+    temperature: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     """Of thoughts; None: as that of the answer. Some models repeat themselves for ever at 0."""
     keep: bool = False
     """Write the thoughts to labels/thoughts.jsonl, which must be handled like the charts."""
@@ -47,7 +47,7 @@ class LabelOptions(BaseModel):
     """Task name -> strategy, where it is another one."""
     samples: int = Field(default=1, ge=1, le=64)
     """Answers drawn per list question; more than one are put to an item-level vote."""
-    temperature: float = Field(default=0.0, ge=0)
+    temperature: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     """Of the list answers; above 0 where `samples` is. Gates and checks are always at 0."""
     seed: int = 0
     constrain: Constraint = True

@@ -21,7 +21,7 @@ class SynthesizeOptions(BaseModel):
     rare_share: float = Field(default=0.6, ge=0, le=1)
     """Share of plans with something that real charts seldom have: a drug for another one, a hold, a taper, an allergy,
     a relative's drug, something denied, a pending test, a guarded prognosis."""
-    temperature: float = Field(default=0.8, ge=0)
+    temperature: float = Field(default=0.8, ge=0, allow_inf_nan=False)
     """Of writing. Reading is as `label:` says."""
     max_tokens: int = Field(default=1024, ge=16)
     """Room for a chart. One that is cut is rejected."""

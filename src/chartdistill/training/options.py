@@ -21,7 +21,7 @@ class LoraOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rank: int = Field(default=16, ge=1)
-    alpha: float = Field(default=32, gt=0)
+    alpha: float = Field(default=32, gt=0, allow_inf_nan=False)
     """The adapter's output is scaled by alpha / rank (rsLoRA: alpha / sqrt(rank))."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     target_modules: tuple[str, ...] | Literal["all-linear"] = "all-linear"
@@ -40,7 +40,7 @@ class DistillationOptions(BaseModel):
 
     weight: float = Field(default=0.5, gt=0, le=1)
     """Share of the distillation loss; the rest is cross entropy on the label."""
-    temperature: float = Field(default=1.0, gt=0)
+    temperature: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     """Above 1 the teacher's less likely tokens count for more."""
 
 
@@ -63,7 +63,7 @@ class OnPolicyOptions(BaseModel):
     beta: float = Field(default=0.5, ge=0, le=1)
     """The divergence: 0 forward KL(teacher || student), 1 reverse KL(student || teacher), between them the generalised
     Jensen-Shannon divergence. At both ends of what is between it goes to 0, so small values there teach slowly."""
-    temperature: float = Field(default=1.0, ge=0)
+    temperature: float = Field(default=1.0, ge=0, allow_inf_nan=False)
     """At which the student's answers are drawn; 0: always its likeliest token. The divergence is taken at 1."""
     max_new_tokens: int = Field(default=128, ge=1)
     """Longest answer of the student's; of one that is cut there, the tokens up to there count."""
@@ -75,8 +75,8 @@ class TrainOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     lora: LoraOptions = LoraOptions()
-    epochs: float = Field(default=3, gt=0)
-    learning_rate: float = Field(default=2e-4, gt=0)
+    epochs: float = Field(default=3, gt=0, allow_inf_nan=False)
+    learning_rate: float = Field(default=2e-4, gt=0, allow_inf_nan=False)
     warmup_fraction: float = Field(default=0.03, ge=0, lt=1)
     """Share of the steps during which the learning rate rises; then it falls along a cosine."""
     records_per_step: int = Field(default=8, ge=1)
