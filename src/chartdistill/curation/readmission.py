@@ -43,8 +43,8 @@ class Readmissions:
         return reason in self.wanted
 
     def unmet(self) -> list[str]:
-        """What is asked for now and overrode nothing. What is remembered may: the filters or the labels are others since
-        then, and who asks for nothing would be told of a slip he did not make."""
+        """What is asked for now and overrode nothing. What is remembered may: filters or labels are others since then,
+        and who asks for nothing would be told of a slip that he did not make."""
         return [name for name in self.asked if name not in self.met]
 
 

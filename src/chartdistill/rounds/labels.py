@@ -36,7 +36,7 @@ def rejected_questions(run: Run) -> list[Question]:
     person rejected: the filters, which had let them pass, would let the same words of the student pass again."""
     folder = run.dir / "curated"
     settled = {(row.record, row.task) for row in read_rows(folder / "kept.jsonl", CuratedLabel)}
-    rejected = set()
+    rejected: set[tuple[str, str]] = set()
     for row in read_rows(folder / "rejected.jsonl", CuratedLabel):
         (settled if row.by_person == "rejected" else rejected).add((row.record, row.task))
     rejected -= settled
