@@ -107,9 +107,13 @@ def test_a_changed_file_makes_label_stale_and_an_unchanged_one_does_not(tmp_path
     first = label(run, silent)
     (run.dir / "labels/labels.jsonl").unlink()
     assert label(run, silent) == first, "nothing to do"
+    thoughts = [run.dir / "labels" / name for name in ("thoughts.jsonl", "thoughts-of-shard-0-of-2.jsonl")]
+    for left in thoughts:  # of a teacher that thought, before the config named a file
+        left.write_text("")
     path.write_text(path.read_text() + "\n")
     again = label(run, silent)
     assert again["fingerprint"] != first["fingerprint"] and again["counts"]["labels"] == 12
+    assert not any(left.exists() for left in thoughts)
 
 
 def test_faulty_labels_meet_the_same_filters(tmp_path: Path, tiny_model: Path) -> None:

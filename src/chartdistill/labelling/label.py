@@ -115,6 +115,9 @@ def _take_existing(run: Run, existing: AnnotationFile, progress: ProgressCallbac
         lambda held_out: require_held_out_labels(run, held_out),
     )  # fmt: skip
     _labels(run).remove_shards()
+    remove_shard_thoughts(folder)
+    with ThoughtFile(folder / "labels.jsonl", wanted=False):
+        pass  # of a teacher that the run had before: they hold words of charts
     return write_manifest(
         folder, mark, started, tasks_held_out=sorted(taken.held_out), options=existing.model_dump(mode="json"),
         versions=versions_of("chartdistill"), **{_HELD_OUT_SPLIT: split}, **taken.facts,
