@@ -17,13 +17,14 @@ from chartdistill.evaluation.evaluate import ask_teacher_again, evaluate
 from chartdistill.evaluation.generation import Sheet, answer_mark
 from chartdistill.evaluation.interventions import Asking
 from chartdistill.evaluation.options import InterventionOptions
+from chartdistill.evaluation.predict import Student as Predictor
 from chartdistill.prompting.answer_format import NONE_FOUND
 from chartdistill.records.prepare import prepare
 from chartdistill.records.sources.synthetic import SyntheticSource
 from chartdistill.reporting.run_results import read_results
 from chartdistill.run_config import EvaluateOptions, ModelOptions, RunConfig
 from chartdistill.runtime.run_folder import RowWriter, read_rows
-from chartdistill.schema import Prediction, Record
+from chartdistill.schema import Prediction, Record, Vocabulary, VocabularyEntry
 from evaluation_run import write_what_train_needs_and_leaves
 from places import ROOT
 
@@ -116,6 +117,17 @@ def test_answers_of_an_adapter_that_was_trained_again_are_not_taken_for_its_own(
     assert student.asked == 2 and student.stored == {"base"}
     again(run)
     assert student.asked == 2
+
+
+def test_lines_of_another_adapter_or_vocabulary_are_not_gone_on_with(run: Run) -> None:
+    first = Predictor(run).mark
+    names = Vocabulary(entries=(VocabularyEntry(name="Velorim", kind="drug"),), digest="of Velorim")
+    run.tasks = [task.model_copy(update={"vocabulary": names}) for task in run.tasks]
+    second = Predictor(run).mark
+    path = run.dir / "adapter" / "adapter_model.safetensors"
+    weights = load_file(path)
+    save_file({name: value + 1 for name, value in weights.items()}, path)
+    assert len({first, second, Predictor(run).mark}) == 3 and Predictor(run).mark == Predictor(run).mark
 
 
 def test_a_calibration_that_was_edited_is_made_again(run: Run, student: Student) -> None:

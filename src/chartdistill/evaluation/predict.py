@@ -86,12 +86,14 @@ class Student:
         self._held_to = student_constraint(run.config.evaluate.constrain, run.config.label.constrain)
         require_fit(run.config.student.engine, self._builder, "student", constrained=bool(self._held_to))
         self._filters = run.config.filters if with_filters else None
-        self._calibration, self.no_confidence = read_calibration(self._adapter, answer_mark(run, self._adapter))
+        answers = answer_mark(run, self._adapter)
+        self._calibration, self.no_confidence = read_calibration(self._adapter, answers)
         """`no_confidence`: why items have none; empty where they have one."""
         self._open = ExitStack()
         self._engine: Generator | None = None
         self.mark = content_hash(
-            trained["fingerprint"], run.model_mark("student"), [task.model_dump() for task in run.tasks],
+            [trained["fingerprint"], answers.adapter], run.model_mark("student"),
+            [task.model_dump() for task in run.tasks],
             run.config.model_dump(mode="json", include={"system", "student", "evaluate", "label", "filters"}),
             with_filters, self._calibration and self._calibration.model_dump(mode="json"),
             *filter(None, [mark_of(run.tasks)]),
