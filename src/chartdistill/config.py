@@ -53,8 +53,8 @@ class Run:
             raise ConfigError(f"tasks: two task files have the same name among {names}. Task names must differ.")
         for number, gate in enumerate(config.gates):
             _require_task(f"gates.{number}.task", gate.task, (ALL_TASKS, *names))
-        for task in config.label.strategy_by_task:  # else it would be asked as all others, without a word
-            _require_task("label.strategy_by_task", task, names)
+        for task in config.label.strategy_by_task if tasks is None else ():  # of a trained run it decides nothing more
+            _require_task("label.strategy_by_task", task, names)  # it would be asked as all others, without a word
 
     def _read_tasks(self, config: RunConfig, base: Path) -> list[Task]:
         tasks = [load_task(base / path) for path in config.tasks]
