@@ -42,6 +42,7 @@ from chartdistill.evaluation.generation import (
     ask_sheets,
     cost_of,
     stored_answers,
+    teacher_seconds,
     validation_records,
     windows,
 )
@@ -137,7 +138,7 @@ def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
             left.unlink(missing_ok=True)
     if FILTERED in options.also:
         _write_filtered(run, folder, by_id)
-    seconds[whose], labelled_on = _teacher_seconds(run, len(records))
+    seconds[whose], labelled_on = teacher_seconds(run, len(records))
     engines = student_engines(run)
     cards = sum(len(engine.cards) for engine in engines)
     if changes.teacher and changed:
@@ -392,14 +393,3 @@ def _score_labels(run: Run) -> dict[str, Any]:
     kept, options = read_rows(run.dir / "curated" / "kept.jsonl", CuratedLabel), run.config.evaluate
     raw = teacher_predictions(labels, run.tasks)
     return score_labels(raw, kept, learned, run.tasks, options.seed, options.bootstrap_resamples)
-
-
-def _teacher_seconds(run: Run, num_records: int) -> tuple[float | None, int]:
-    """What labelling so many records took, at the speed of `label` and without its engine start; None where not known.
-    And on how many cards.
-
-    `label` answers for all splits at once, so the seconds of the scored records are their share.
-    """
-    labelled = require_manifest(run.dir / "labels", "label")
-    speed = labelled.get("speed")
-    return (num_records / speed["records_per_second"] if speed else None), labelled.get("cards", 0)

@@ -29,7 +29,7 @@ from chartdistill.prompting.chart_spans import GRAMMAR_VERSION
 from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.runtime.adapter_folder import adapter_rank, read_adapter
 from chartdistill.runtime.progress import ProgressCallback
-from chartdistill.runtime.run_folder import Journal, read_manifest, read_rows
+from chartdistill.runtime.run_folder import Journal, read_manifest, read_rows, require_manifest
 from chartdistill.runtime.shards import Shard, ShardedFile
 from chartdistill.schema import Item, ItemLogprobs, Prediction, Record, Task, content_hash
 
@@ -112,6 +112,17 @@ def cost_of(rows: Iterable[Prediction], seconds: float | None, cards: int = 0) -
         "failures": sum(row.failure is not None for row in rows),
         "ended_repetitions": sum(row.finish_reason == "repetition" for row in rows),
     }
+
+
+def teacher_seconds(run: Run, num_records: int) -> tuple[float | None, int]:
+    """What labelling so many records took, at the speed of `label` and without its engine start; None where not known.
+    And on how many cards.
+
+    `label` answers for all splits at once, so the seconds of the scored records are their share.
+    """
+    labelled = require_manifest(run.dir / "labels", "label")
+    speed = labelled.get("speed")
+    return (num_records / speed["records_per_second"] if speed else None), labelled.get("cards", 0)
 
 
 def windows(rows: Iterable[_RowT]) -> Iterator[list[_RowT]]:
