@@ -115,6 +115,8 @@ def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     stored_of = (read_manifest(folder) or {}).get(_ADAPTER, answers.adapter)
     if calibrated and stored_of == answers.adapter and (done := finished(folder, mark)) is not None:
         return done
+    if stored_of != answers.adapter:
+        forget_student(folder)  # before the manifest goes, which alone tells whose answers they are
     started = begin(folder)
     records, learned = held_out_records(run.dir, options.split, run.tasks)
     shown = example_records(run.tasks)
@@ -124,8 +126,6 @@ def evaluate(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     teacher = teacher_predictions(labels, run.tasks, whose)
     if run.teacher_labels is not None:
         teacher = with_unlabelled(teacher, records, run.tasks, whose)
-    if stored_of != answers.adapter:
-        forget_student(folder)
     changed = _changed(folder, records, run.tasks, teacher, changes)
     registered = register(run.dir, run.config.gates, records, "evaluate", answering=True)
     if not options.confidence:
