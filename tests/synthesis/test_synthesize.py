@@ -132,7 +132,9 @@ def test_a_chart_that_a_model_writes_is_read_and_judged(tmp_path: Path) -> None:
         for number, items in enumerate((drugs, drugs[:1], (drugs[0], Item(text=new, status="hold"))))
     ]
     with TransformersEngine(dtype="float32").open(writer) as generator:
-        written = work._written(generator, plans)
+        told: list[int] = []
+        written = work._written(generator, plans, told.append)
+    assert told[-1] == 3, "progress is shown while they are written"
     assert [one.text for one in written] == [text] * 3 and not any(one.reasons for one in written)
     with run.open_teacher() as generator:
         read = [one.reasons for one in work._read(generator, written)]

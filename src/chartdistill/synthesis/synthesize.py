@@ -17,7 +17,7 @@ from typing import Any
 
 from chartdistill.clinical.vocabulary import mark_of
 from chartdistill.config import Run
-from chartdistill.engines import Generator, Request, without_adapter
+from chartdistill.engines import Generator, Request, Told, without_adapter
 from chartdistill.errors import ConfigError
 from chartdistill.labelling import Labeler
 from chartdistill.prompting.prompts import PromptBuilder
@@ -179,7 +179,7 @@ class _Work:
         if missing:
             with self._run.open_teacher() as generator, RowWriter(path, append=True) as out:
                 begun = time.monotonic()
-                for rows in self._tried(generator, missing, charts):
+                for rows in self._tried(generator, missing, charts, progress):
                     out.write(*rows)
                     done |= {row.key: row for row in rows}
                     progress(len(done), len(self.plans))
@@ -197,9 +197,16 @@ class _Work:
             row if row.reasons or charts.keep(str(row.text)) else _with_reasons(row, ["near_duplicate"]) for row in rows
         ]
 
-    def _tried(self, generator: Generator, plans: Sequence[Plan], charts: KnownCharts) -> Iterator[list[Attempt]]:
+    def _tried(
+        self, generator: Generator, plans: Sequence[Plan], charts: KnownCharts, progress: ProgressCallback
+    ) -> Iterator[list[Attempt]]:
+        tried_before = len(self.plans) - len(plans)
         for start in range(0, len(plans), _PLANS_AT_ONCE):
-            written = self._written(generator, plans[start : start + _PLANS_AT_ONCE])
+
+            def told(written: int, before: int = tried_before + start) -> None:
+                progress(before + written, len(self.plans))  # reading, which is quick beside it, is not shown
+
+            written = self._written(generator, plans[start : start + _PLANS_AT_ONCE], told)
             copies = charts.reasons([one.text or "" for one in written])
             judged = [
                 _with_reasons(one, copied) if one.text else one for one, copied in zip(written, copies, strict=True)
@@ -211,7 +218,7 @@ class _Work:
                 for row in rows
             ]
 
-    def _written(self, generator: Generator, plans: Sequence[Plan]) -> list[Attempt]:
+    def _written(self, generator: Generator, plans: Sequence[Plan], told: Told) -> list[Attempt]:
         """Attempts with their texts, and what is wrong with these by themselves. The teacher's adapter, if it has one,
         has learned to answer: the model as it is writes."""
         options = self._options
@@ -231,8 +238,9 @@ class _Work:
             )
             for plan, seed in zip(plans, seeds, strict=True)
         ]
+        answers = without_adapter(generator).generate(requests, told=told)
         found = []
-        for plan, seed, answer in zip(plans, seeds, without_adapter(generator).generate(requests), strict=True):
+        for plan, seed, answer in zip(plans, seeds, answers, strict=True):
             text = None if answer.text is None else clean(answer.text).text
             reasons = ["not_written"] if not text else ["cut"] if answer.finish_reason in CUT else []
             reasons += text_reasons(plan, text, options) if text else []
