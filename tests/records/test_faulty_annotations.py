@@ -248,7 +248,7 @@ def test_items_win_over_the_completion_beside_them(tmp_path: Path, tasks: list[T
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (gzip.compress(b"{}\n"), "is gzip-compressed, in which no labels are read"),
+        (gzip.compress(b"{}\n", mtime=0), "is gzip-compressed, in which no labels are read"),
         (b"PAR1\x15\x00", "is a Parquet file, in which"),
         (b" \n\n", "nothing but blank lines"),
         (b'{"record":"a","task":"tests","items":[]}\r{"record":"b"}', r"\(line 1: not JSON: Extra data"),

@@ -27,7 +27,7 @@ class TestTable:
             read(TableSource(path=path))
 
     @pytest.mark.parametrize(
-        ("content", "said"), [(b"", "is empty"), (gzip.compress(b"id,text\n"), "is gzip-compressed")]
+        ("content", "said"), [(b"", "is empty"), (gzip.compress(b"id,text\n", mtime=0), "is gzip-compressed")]
     )
     def test_a_file_that_is_no_table_is_called_what_it_is(self, tmp_path: Path, content: bytes, said: str) -> None:
         path = tmp_path / "a.csv"
