@@ -86,12 +86,17 @@ def test_how_much_must_agree_is_an_option() -> None:
     ("text", "expected"),
     [
         (CHART, []),
-        ("Velorim was stopped.", ["too_short"]),
+        ("Velorim was stopped, not quilane.", ["too_short"]),
         (CHART * 3, ["too_long"]),
-        ("the same " * 15, ["strange_vocabulary"]),
-        ("12 34 5 67 8 9 10 11 12 13 14 15 16 17 18", ["strange_vocabulary"]),
-        (PLAN.as_text(), ["plan_repeated"]),
-        ("Velorim is stopped, and Dormax is tried in its place.\nA test is ordered: chest X-ray", ["plan_repeated"]),
+        ("the same Quilane " * 10, ["strange_vocabulary"]),
+        ("12 34 5 67 8 9 10 11 12 13 14 15 16 17 Quilane", ["strange_vocabulary"]),
+        (PLAN.as_text() + "\n- QUILANE", ["plan_repeated"]),
+        (
+            "Velorim is stopped, and Dormax is tried in its place.\nA test is ordered: chest X-ray\nNo Quilane",
+            ["plan_repeated"],
+        ),
+        (CHART.replace("Quilane", "Quilanes"), ["decoy_not_written"]),
+        (CHART.replace(" Sister takes Quilane.", " Her sister takes something, too."), ["decoy_not_written"]),
     ],
 )
 def test_a_text_that_is_no_chart_is_named(text: str, expected: list[str]) -> None:

@@ -23,7 +23,8 @@ _TOLD = ("Kind of note:", "Facts:", "- ")
 
 
 def text_reasons(plan: Plan, text: str, options: SynthesizeOptions) -> list[str]:
-    """What is wrong with a text by itself: its length, its words, or that it is the plan again."""
+    """What is wrong with a text by itself: its length, its words, that it is the plan again, or that it leaves out what
+    it should name as not the patient's, which no reading would miss."""
     words = body_words(text)
     low, high = (factor * plan.num_words for factor in options.length_factors)
     found = ["too_short"] if len(words) < low else ["too_long"] if len(words) > high else []
@@ -34,6 +35,9 @@ def text_reasons(plan: Plan, text: str, options: SynthesizeOptions) -> list[str]
     lines = {line.strip().removeprefix("- ").casefold().rstrip(".") for line in text.splitlines()}
     if text.startswith(_TOLD[:2]) or 2 * len(lines & {line.casefold() for line in plan.lines}) > len(plan.lines):
         found.append("plan_repeated")
+    said = f" {' '.join(words)} "
+    if any(f" {' '.join(body_words(decoy.text))} " not in said for decoy in plan.decoys):
+        found.append("decoy_not_written")
     return found
 
 
