@@ -14,7 +14,7 @@ import annotation_files as files
 from chartdistill.config import Run, load_run
 from chartdistill.doctor.diagnosis import diagnose
 from chartdistill.doctor.machine import needed_share
-from chartdistill.errors import ConfigError, InputError
+from chartdistill.errors import ArtefactError, ConfigError, InputError
 from chartdistill.labelling.label import label, label_shard
 from chartdistill.pipeline import VERBS, run_verb
 from chartdistill.prompting.answer_format import format_answer
@@ -322,3 +322,27 @@ def test_labels_of_held_out_records_are_an_arm_named_after_the_file(tmp_path: Pa
     assert "Labels of House_Labels.jsonl" in text and "the file has no label there" in text
     rows = list(read_rows(run.dir / "predictions/teacher.jsonl", Prediction))
     assert len(rows) == 6 and {row.arm for row in rows} == {arm}
+
+
+def test_labels_of_charts_that_were_edited_since_are_not_curated(tmp_path: Path, tiny_model: Path) -> None:
+    charts = tmp_path / "charts"
+    charts.mkdir()
+    for name, drug in (("a", "aspirin"), ("b", "naproxen"), ("c", "metformin")):
+        (charts / f"{name}.txt").write_text(f"Mr. {name} takes {drug} daily and has no other complaint today.")
+    path = tmp_path / "house.jsonl"
+    rows = [{"record": "a", "task": "medication", "completion": "aspirin | continue"}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    parts: dict[str, Any] = {
+        "records": [{"type": "folder", "path": str(charts)}], "prepare": {"test_fraction": 0},
+        "tasks": [str(ROOT / "configs/tasks/medication.yaml")],
+    }  # fmt: skip
+    run = prepared(tmp_path, tiny_model, {"labels": "house.jsonl"}, **parts)
+    for verb in ("label", "curate"):
+        run_verb(run, verb)
+    (charts / "a.txt").write_text("Mr. a takes warfarin daily and has no other complaint today, he says.")
+    run_verb(run, "prepare")
+    with pytest.raises(ArtefactError, match="labels are of other records"):
+        run_verb(run, "curate")
+    run_verb(run, "label")
+    with pytest.raises(InputError, match="invented"):
+        run_verb(run, "curate")

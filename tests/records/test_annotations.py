@@ -71,6 +71,12 @@ def test_fine_tuning_lines_get_their_status_from_the_chart(name: str, tmp_path: 
         ("furosemide", "He has gout. Stop Lasix today.", "stop"),
         ("furosemide 20 mg", "Takes furosemide 20 mg at noon. Stop furosemide 40 mg at night.", "continue"),
         ("furosemide", "Stop naproxen today.", "continue"),
+        ("metformin", "Do not stop metformin before the scan.", "continue"),
+        ("metformin", "Metformin was not discontinued.", "continue"),
+        ("metformin", "Advised against stopping metformin.", "continue"),
+        ("metformin", "There is no need to hold metformin.", "continue"),
+        ("naproxen", "Do not restart naproxen.", "avoid"),
+        ("naproxen", "Do not stop aspirin; naproxen is stopped.", "stop"),
     ],
 )
 def test_a_status_is_read_also_where_the_chart_has_other_words(

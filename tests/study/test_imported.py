@@ -11,13 +11,14 @@ import pytest
 from chartdistill.config import Run, load_run
 from chartdistill.curation.audit import LineVerdict, audit
 from chartdistill.demo.api_version import api_version_lines
-from chartdistill.errors import InputError
+from chartdistill.errors import ConfigError, InputError
 from chartdistill.records.prepare import prepare
 from chartdistill.run_file import derive
 from chartdistill.runtime.run_folder import read_rows
 from chartdistill.schema import Label, Record
 from chartdistill.study.imported import import_counts, import_labels
 from chartdistill.study.options import ImportOptions, load_study
+from chartdistill.study.runs import imported_labels
 from places import ROOT
 from study_files import write_study
 
@@ -109,3 +110,17 @@ def test_a_study_names_its_file_beside_itself(tmp_path: Path, tiny_model: Path) 
     assert study.imported is not None
     assert study.imported.path == tmp_path / "api.jsonl"
     assert (ROOT / "configs/study-demo.yaml").exists()
+
+
+def test_a_size_that_the_file_has_no_labels_for_is_said_before_anything_is_asked(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    shared = prepared(tmp_path, tiny_model)
+    (tmp_path / "api.jsonl").write_text(line(CHART, "TESTS", "chest x-ray") + "\n")
+    options = load_study(
+        write_study(
+            tmp_path, tiny_model, {"sizes": [2], "arms": ["audited"], "curve": [], "imported": {"path": "api.jsonl"}}
+        )
+    )
+    with pytest.raises(ConfigError, match=r"sizes asks for 2 training records; .*audited.* has 1"):
+        imported_labels(shared, tmp_path / "study", options)

@@ -35,7 +35,8 @@ def run_predict(arguments: argparse.Namespace) -> None:
             run, arguments.records, arguments.out, arguments.filters, arguments.overwrite, bar,
             arguments.min_confidence, arguments.review_file, arguments.format or "jsonl",
         )  # fmt: skip
-    print(f"{count} records answered in {arguments.out}", file=sys.stderr)
+    if not arguments.quiet:
+        print(f"{count} records answered in {arguments.out}", file=sys.stderr)
 
 
 def _run(arguments: argparse.Namespace) -> Run:

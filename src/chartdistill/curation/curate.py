@@ -25,7 +25,8 @@ from chartdistill.curation.decisions import Decisions
 from chartdistill.curation.filters import NO_STATISTICS, AnyFilter, Format, LabelStatistics, survey
 from chartdistill.curation.filters.agreement import votes_of
 from chartdistill.curation.readmission import Readmissions, merged
-from chartdistill.errors import ArtefactError, InputError
+from chartdistill.curation.run_labels import read_labels, require_labels_of
+from chartdistill.errors import InputError
 from chartdistill.labelling import read_rationales
 from chartdistill.prompting.answer_format import format_answer, parse_answer
 from chartdistill.prompting.prompts import QUESTION_SEPARATOR
@@ -84,10 +85,13 @@ def curate(
         options["rationales"] = True
     if decisions.by_place:  # as above
         options["decisions"] = decisions.mark
+    prepared = run_folder.require_manifest(records_dir, "prepare")
+    labelled = run_folder.require_manifest(labels_dir, "label")
+    require_labels_of(prepared, labelled, labels_dir)
     mark = run_folder.fingerprint(
         "curate",
-        run_folder.require_manifest(records_dir, "prepare")["fingerprint"],
-        run_folder.require_manifest(labels_dir, "label")["fingerprint"],
+        prepared["fingerprint"],
+        labelled["fingerprint"],
         options,
         is_installed(),
     )
@@ -95,7 +99,7 @@ def curate(
         return done
     started = run_folder.begin(folder)
     records = {record.id: record for record in run_folder.read_rows(records_dir / "records.jsonl", Record)}
-    labels, num_superseded = _read_labels(labels_dir / "labels.jsonl", records, tasks)
+    labels, num_superseded = read_labels(labels_dir / "labels.jsonl", records, tasks)
     by_name = {task.name: task for task in tasks}
     thought = dict(read_rationales(labels_dir, by_name)) if rationales else {}
     readmissions = Readmissions(wanted, tuple(name for name in wanted if name in readmit))
@@ -242,30 +246,6 @@ def objections(
     if items is None and all(rejection.item for rejection in rejections):
         rejections += Format().check(label, items, record, task)
     return tuple(rejections)
-
-
-def _read_labels(path: Path, records: dict[str, Record], tasks: Sequence[Task]) -> tuple[list[Label], int]:
-    """The labels in order of record, task and sample, and how many rows a later row of the same place replaced.
-
-    labels.jsonl grows over restarts: an answer that was asked for again stands further down, and counts.
-    """
-    record_order = {name: number for number, name in enumerate(records)}
-    task_order = {task.name: number for number, task in enumerate(tasks)}
-    latest: dict[tuple[int, int, int], Label] = {}
-    num_rows = 0
-    for num_rows, label in enumerate(run_folder.read_rows(path, Label), 1):
-        if label.record not in record_order:
-            raise ArtefactError(
-                f"{path}:{num_rows}: record {label.record!r} is not in records/records.jsonl. They were prepared "
-                "again after labelling; run `chartdistill label CONFIG` again."
-            )
-        if label.task not in task_order:
-            raise ArtefactError(
-                f"{path}:{num_rows}: task {label.task!r} is not among this run's tasks ({', '.join(task_order)}). "
-                "Add it to `tasks:`, or run `chartdistill label CONFIG` again."
-            )
-        latest[record_order[label.record], task_order[label.task], label.sample] = label
-    return [latest[place] for place in sorted(latest)], num_rows - len(latest)
 
 
 def _write_curated(

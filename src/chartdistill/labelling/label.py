@@ -78,6 +78,7 @@ def label(run: Run, progress: ProgressCallback) -> dict[str, Any]:
         mark,
         started,
         model=str(model),
+        records=require_manifest(run.dir / "records", "prepare")["fingerprint"],
         **run.adapter_facts("teacher"),
         engine=teacher.engine.model_dump(),
         template_departures=builder.cut.departures,
@@ -99,8 +100,9 @@ def _take_existing(run: Run, existing: AnnotationFile, progress: ProgressCallbac
         ConfigError: a gate measures the student by held-out labels that are not there.
     """
     folder, records, split = run.dir / "labels", run.dir / "records", run.config.evaluate.split
+    prepared = require_manifest(records, "prepare")["fingerprint"]
     mark = fingerprint(
-        require_manifest(records, "prepare")["fingerprint"], existing.model_dump(mode="json"),
+        prepared, existing.model_dump(mode="json"),
         annotations_sha256(existing.path) if existing.path.exists() else None,
         [task.model_dump() for task in run.tasks],
         *filter(None, [mark_of(run.tasks)]),  # which of a text's names are one thing
@@ -119,8 +121,9 @@ def _take_existing(run: Run, existing: AnnotationFile, progress: ProgressCallbac
     with ThoughtFile(folder / "labels.jsonl", wanted=False):
         pass  # of a teacher that the run had before: they hold words of charts
     return write_manifest(
-        folder, mark, started, tasks_held_out=sorted(taken.held_out), options=existing.model_dump(mode="json"),
-        versions=versions_of("chartdistill"), **{_HELD_OUT_SPLIT: split}, **taken.facts,
+        folder, mark, started, records=prepared, tasks_held_out=sorted(taken.held_out),
+        options=existing.model_dump(mode="json"), versions=versions_of("chartdistill"),
+        **{_HELD_OUT_SPLIT: split}, **taken.facts,
     )  # fmt: skip
 
 

@@ -70,10 +70,24 @@ def label_all(shared: Run, folder: Path, options: StudyConfig, run: RunVerbs) ->
     if "self" in wanted:
         own = {"teacher": shared.config.student.model_dump(mode="json")}
         labels["self"] = label_as(shared, folder / "self", own, ("train",), run).dir
-    if options.imported is not None and wanted & IMPORTED:
-        labels |= import_labels(options.imported, shared, folder)
+    labels |= imported_labels(shared, folder, options)
     if "gold" in wanted:
         labels["gold"] = write_gold_labels(shared, folder / "gold")
+    return labels
+
+
+def imported_labels(shared: Run, folder: Path, options: StudyConfig) -> dict[str, Path]:
+    """The same for the labels of a file; nothing where no arm learns from one.
+
+    Raises:
+        ConfigError: a size asks for more records than the file has labels of.
+        InputError: the file cannot be read, or no line of it can be used.
+    """
+    sizes = {part.size: LABELS_OF[part.arm][0] for part in parts_of(options) if LABELS_OF[part.arm][0] in IMPORTED}
+    if options.imported is None or not sizes:
+        return {}
+    labels = import_labels(options.imported, shared, folder)
+    train_records(labels[sizes[max(sizes)]], options, max(sizes))
     return labels
 
 

@@ -36,7 +36,7 @@ from chartdistill.study.memorisation import Planted, measure, plant_and_train
 from chartdistill.study.options import StudyConfig, load_study, parts_of
 from chartdistill.study.predictions import predict
 from chartdistill.study.records import held_out, train_records
-from chartdistill.study.runs import CHAIN, DIRECT, RunVerbs, label_all, label_as, make_students
+from chartdistill.study.runs import CHAIN, DIRECT, RunVerbs, imported_labels, label_all, label_as, make_students
 from chartdistill.study.scores import score_study
 
 
@@ -62,6 +62,7 @@ def study(path: Path, run: RunVerbs = run_verbs) -> dict[str, Any]:
         with _said("records", folder):
             run(base, "prepare", "prepare")
             train_records(shared.dir, options)  # too few: said now, not after an hour of labelling
+            imported_labels(shared, folder, options)  # the same
             held_out(shared, options)
         with _said("labels", folder):
             run(base, "label", "label")

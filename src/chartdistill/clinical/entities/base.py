@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
 from chartdistill.clinical.lexica.drugs import Drugs, LexiconUse, known_drugs
-from chartdistill.clinical.text.context import Cue, cues
+from chartdistill.clinical.text.context import Cue, cues, told_as_meant
 from chartdistill.clinical.text.dosage import Dosage
 from chartdistill.clinical.text.doses import numbers_missing
 from chartdistill.clinical.text.free_text import comma_list
@@ -372,7 +372,8 @@ class EntityType:
         """The status that a sentence's words give; None for a task without statuses."""
         if not statuses:
             return None
-        cued = (name for name, cue in self.status_cues if name in statuses and re.search(cue, sentence, re.IGNORECASE))
+        told = told_as_meant(sentence)
+        cued = (name for name, cue in self.status_cues if name in statuses and re.search(cue, told, re.IGNORECASE))
         return next(cued, self.default_status if self.default_status in statuses else statuses[0])
 
 

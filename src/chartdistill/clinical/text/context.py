@@ -292,6 +292,11 @@ _ENDS_FIRST = re.compile(rf"(\b{_END_VERB}\b[^.;]*?)\bstarting\s+with\b", re.IGN
 """Order of an ending: "stop the vasodilators, starting with X"."""
 
 
+def told_as_meant(text: str) -> str:
+    """A text whose denied verbs of ending ("do not stop") and beginning ("do not restart") say what they amount to."""
+    return _NOT_BEGUN.sub(" avoid ", _UNCHANGED.sub(" continue ", text))
+
+
 def cues(mention: Mention) -> frozenset[Cue]:
     """What the mention's clause and heading say about it; empty when nothing is said."""
     found: set[Cue] = {
@@ -301,7 +306,7 @@ def cues(mention: Mention) -> frozenset[Cue]:
     }
     lead = before_reaches(without_told(mention.before, mention.told_after))
     lead = _ENDS_FIRST.sub(r"\1 _ ", ability_told(lead))
-    before = _NOT_BEGUN.sub(" avoid ", _UNCHANGED.sub(" continue ", _PSEUDO.sub(" _ ", lead)))
+    before = told_as_meant(_PSEUDO.sub(" _ ", lead))
     before = use_told(before)
     after = _NOT_BEGUN.sub("is contraindicated", _UNCHANGED.sub("will be continued", after_reaches(mention.after)))
     if _ONLY_IF.search(after):
