@@ -106,6 +106,20 @@ def test_how_rows_are_computed_does_not_change_the_adapter(change: str, tiny_mod
     assert_same_weights(tmp_path / "a", tmp_path / "b", 1e-3)
 
 
+@pytest.mark.parametrize("records_per_step", [1, 2, 4])
+def test_a_weight_counts_beside_those_of_other_steps(records_per_step: int, tiny_model: Path, tmp_path: Path) -> None:
+    """The steps of an epoch together have the loss of all answers with their weights, however they are divided."""
+    weighted = [
+        replace(one, branches=tuple(replace(branch, weight=weight) for branch in one.branches))
+        for one, weight in zip([make_example(str(i), 9, [(2, 5)], i) for i in range(4)], (1, 0.1, 0.1, 4), strict=True)
+    ]
+    options = options_of(epochs=1, records_per_step=records_per_step, learning_rate=1e-12, validation_passes=1)
+    run(tiny_model, tmp_path, options, train=weighted, validation=weighted)
+    losses = [row["loss"] for row in log_of(tmp_path) if "loss" in row]
+    [whole] = [row["validation_loss"] for row in log_of(tmp_path) if "validation_loss" in row]
+    assert len(losses) == 4 // records_per_step and sum(losses) / len(losses) == pytest.approx(whole, rel=1e-5)
+
+
 def test_the_saved_adapter_is_the_trained_one(tiny_model: Path, tmp_path: Path) -> None:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM

@@ -81,6 +81,11 @@ class OwnPass:
         """Of all trained tokens."""
         return self.student.total_weight
 
+    @property
+    def num_tokens(self) -> int:
+        """Trained tokens."""
+        return self.student.num_tokens
+
     def to(self, device: torch.device) -> OwnPass:
         """The same on a device."""
         return OwnPass(self.student.to(device), self.teacher.to(device))

@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 """Of answers in the loss."""
+WEIGHTING = 2
+"""Which rule weights follow: a step's loss is divided by its tokens times the mean weight of all training tokens (1: by
+the step's own weight)."""
 Parallel = Literal["ddp", "fsdp"]
 """What each of several GPUs holds of the student."""
 NEEDS_WEIGHTS = (
@@ -114,7 +117,8 @@ class TrainOptions(BaseModel):
     on_policy: OnPolicyOptions | None = Field(default=None, exclude_if=lambda on_policy: on_policy is None)
     """None: the student learns from labels alone."""
     task_weights: dict[str, Weight] = {}
-    """Task name -> weight of its answers; 1 where a task is not named, 0 leaves it out."""
+    """Task name -> weight of its answers, beside that of all others, whichever step they are in; 1 where a task is not
+    named, 0 leaves it out."""
     source_weights: dict[str, Weight] = {}
     """Pattern of record sources (* and ?) -> weight of their answers; the first that fits counts, else 1. A pattern
     that counts for no record is an error."""
@@ -171,4 +175,5 @@ class TrainOptions(BaseModel):
 
     def what_determines_an_adapter(self) -> dict[str, Any]:
         """The options on which the adapter depends; the others only say how it is computed."""
-        return self.model_dump(exclude={"parallel"})
+        weighting = {"weighting": WEIGHTING} if self.task_weights or self.source_weights else {}
+        return self.model_dump(exclude={"parallel"}) | weighting

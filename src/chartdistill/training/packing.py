@@ -113,6 +113,11 @@ class MicroBatch:
     teacher_ids: torch.Tensor | None = None
     teacher_logprobs: torch.Tensor | None = None
 
+    @property
+    def num_tokens(self) -> int:
+        """Trained tokens."""
+        return len(self.targets)
+
     def to(self, device: torch.device) -> MicroBatch:
         """The same pass on a device."""
         if self.targets.device == device:

@@ -150,13 +150,16 @@ class LoraTrainer(Trainer):  # type: ignore[misc]
         self, labels: Sequence[MicroBatch], examples: Sequence[Example]
     ) -> tuple[list[tuple[MicroBatch | OwnPass, float]], int]:
         """This process's passes of a step, of labels and of the student's own answers, each with what its loss is to be
-        divided by; and the most passes of any process."""
+        divided by; and the most passes of any process.
+
+        By tokens times the mean weight of the whole training. Divided by its own weight, a step in which all weigh
+        little would count as much as any other: with one record a step, no weight would count."""
         own: list[OwnPass] = []
         if self.on_policy is not None and self.state.global_step >= self.on_policy.options.from_epoch * self._steps:
             own = self.on_policy.passes(self.callable_model, examples, self._epoch, self.rows)
-        weights = [sum(one.total_weight for one in passes) for passes in (labels, own)]
-        facts = self._over_processes(*weights, len(labels) + len(own))
-        of_labels, of_own = facts[:, 0].sum().item(), facts[:, 1].sum().item()
+        tokens = [sum(one.num_tokens for one in passes) for passes in (labels, own)]
+        facts = self._over_processes(*tokens, len(labels) + len(own))
+        of_labels, of_own = (facts[:, :2].sum(0) * self._mean_weight).tolist()
         share = self.options.on_policy.weight if self.options.on_policy is not None and of_own else 0.0
         parts: list[tuple[MicroBatch | OwnPass, float]] = []
         if share < 1:
@@ -182,6 +185,13 @@ class LoraTrainer(Trainer):  # type: ignore[misc]
         self.on_policy.done = OwnAnswers()
         if own[0]:
             self.state.log_history.append({"step": self.state.global_step + 1, "epoch": self._epoch, "own": own})
+
+    @cached_property
+    def _mean_weight(self) -> float:
+        """Of the answer tokens of all training examples."""
+        branches = [branch for example in self.train_examples for branch in example.branches]
+        weight = sum(branch.weight * len(branch.answer_ids) for branch in branches)
+        return weight / sum(len(branch.answer_ids) for branch in branches)
 
     @cached_property
     def _steps(self) -> int:
