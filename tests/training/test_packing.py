@@ -207,6 +207,19 @@ def test_the_passes_of_a_step_are_of_equal_size() -> None:
     assert [len(group) for group in plan_micro_batches(step, 8192)] == [4, 4]
 
 
+def test_plain_passes_hold_their_padding_within_the_budget() -> None:
+    """A long row beside many short ones would make each as long as itself."""
+    step = [make_example(str(i), size, [(3, 4), (2, 2)], i) for i, size in enumerate((90, *[8] * 20, 40, 70))]
+    passes = collate(step, "plain", shared=False, tokens_per_pass=120)
+    assert all(one.inputs["input_ids"].numel() <= 120 for one in passes)
+    packed = collate(step, "split", tokens_per_pass=120)
+    assert sorted(t for one in passes for t in one.targets.tolist()) == sorted(
+        t for one in packed for t in one.targets.tolist()
+    )
+    assert len(passes) == 5 + 5, "rows of like length are together"  # 6 long ones, and 40 of 11 and 14 tokens
+    assert [len(one.records) for one in collate(step[:1], "plain", shared=False, tokens_per_pass=16)] == [1, 1]
+
+
 def test_the_gain_is_counted_in_tokens() -> None:
     one = make_example("a", 900, [(10, 31)] * 4, 0)
     assert sharing_gain([one]) == pytest.approx(4 * (900 + 40) / (900 + 4 * 40))

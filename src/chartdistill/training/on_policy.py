@@ -28,7 +28,7 @@ from chartdistill.training.losses import trained_logits
 from chartdistill.training.memory import LOGITS_AT_ONCE
 from chartdistill.training.model import compute_dtype
 from chartdistill.training.options import OnPolicyOptions, TrainOptions
-from chartdistill.training.packing import Branch, Example, MicroBatch, one_pass, plan_micro_batches
+from chartdistill.training.packing import Branch, Example, MicroBatch, one_pass, plan_rows
 from chartdistill.training.rows import Rows
 
 
@@ -156,7 +156,7 @@ class OnPolicy:
         own = [replace(one, branches=tuple(self._answered(b, next(answers)) for b in one.branches)) for one in drawn]
         self.done.answering_s = self._now() - begun
         whole = own if rows.shared else [row for example in own for row in example.separate()]
-        groups = plan_micro_batches(whole, self._tokens_per_pass)
+        groups = plan_rows(whole, rows.form, self._tokens_per_pass)
         dtype = compute_dtype(student)
         return [OwnPass(one_pass(group, rows.form, dtype, rows.pad_id), self._for_teacher(group)) for group in groups]
 

@@ -85,9 +85,10 @@ class TrainOptions(BaseModel):
     records_per_step: int = Field(default=8, ge=1)
     """Records (with all their tasks) per optimizer step, over all processes."""
     tokens_per_pass: int = Field(default=8192, ge=16)
-    """Room of one forward pass: so many tokens of a step's records are packed into one row. Lower it when memory runs
-    out; the result stays the same. A record that is longer has a pass of its own. On a CPU also the room of a batch of
-    answers that are generated for validation; on a card that is half of the free memory."""
+    """Room of one forward pass: so many tokens of a step's records are packed into one row (`attention: plain`: so many
+    are its rows with their padding). Lower it when memory runs out; the result stays the same. A record that is longer
+    has a pass of its own. On a CPU also the room of a batch of answers that are generated for validation; on a card
+    that is half of the free memory."""
     max_tokens: int = Field(default=4096, ge=16)
     """Longest example (record, question and answer). A longer one stops the run before the first step."""
     max_grad_norm: float = Field(default=1.0, gt=0)

@@ -95,6 +95,23 @@ def plan_micro_batches(examples: Sequence[Example], tokens_per_pass: int) -> lis
     return even if max(taken, default=0) <= tokens_per_pass - min(room, default=0) else passes
 
 
+def plan_padded(rows: Sequence[Example], tokens_per_pass: int) -> list[list[Example]]:
+    """Distribute rows of one answer each over passes that hold so many tokens with their padding: those of like length
+    together, since beside a long one each short row takes as much."""
+    passes: list[list[Example]] = []
+    for row in sorted(rows, key=lambda one: -one.size):
+        if passes and (len(passes[-1]) + 1) * passes[-1][0].size <= tokens_per_pass:
+            passes[-1].append(row)
+        else:
+            passes.append([row])
+    return passes
+
+
+def plan_rows(rows: Sequence[Example], form: RowForm, tokens_per_pass: int) -> list[list[Example]]:
+    """Which rows of a form are computed together."""
+    return (plan_padded if form == "plain" else plan_micro_batches)(rows, tokens_per_pass)
+
+
 @dataclass(frozen=True)
 class MicroBatch:
     """What one forward pass computes.
@@ -143,7 +160,7 @@ def collate(
     `shared` False gives every answer a row of its own; the trained tokens and their weights stay the same.
     """
     rows = list(examples) if shared else [row for example in examples for row in example.separate()]
-    return [one_pass(group, form, dtype, pad_id) for group in plan_micro_batches(rows, tokens_per_pass)]
+    return [one_pass(group, form, dtype, pad_id) for group in plan_rows(rows, form, tokens_per_pass)]
 
 
 def one_pass(
