@@ -225,6 +225,27 @@ def test_how_the_processes_share_the_student_does_not_make_it_another_adapter(ti
     assert train(make_run(tmp_path, tiny_model, seed=1), silent) != done
 
 
+def test_a_manifest_that_finds_no_place_costs_no_step(tiny_model: Path, tmp_path: Path) -> None:
+    """The disk is full, say, or the machine goes down: the checkpoints stay until the manifest is there."""
+    run = make_run(tmp_path, tiny_model)
+    manifest, steps = run.dir / "adapter/manifest.json", list[int]()
+
+    def progress(done: int, total: int | None = None, tokens: int = 0) -> None:
+        steps.append(done)
+        if done == total:
+            manifest.mkdir(exist_ok=True)
+
+    with pytest.raises(ArtefactError, match="cannot write"):
+        train(run, progress)
+    manifest.rmdir()
+    steps.clear()
+    facts = train(run, lambda done, total=None, tokens=0: steps.append(done))
+    assert steps == [facts["steps"]] and read_manifest(run.dir / "adapter") == facts
+    left = make_folder(run.dir / "adapter/checkpoints/checkpoint-1")  # killed just behind the manifest
+    train(run, silent)
+    assert not left.exists()
+
+
 def test_a_sharded_run_does_not_go_on_from_the_checkpoint_of_a_whole_one(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -75,6 +75,7 @@ def train(run: Run, progress: ProgressCallback) -> dict[str, Any]:
         *([] if options.on_policy is None else _marks_of_teacher(run)),
     )
     if (done := finished(folder, mark)) is not None:
+        _remove_checkpoints(folder)
         return done
     _compute_on_own_cores()
     require_answer_place(builder)
@@ -116,9 +117,8 @@ def train(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     _wait_for_all()
     if not _first_process():
         return {}
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
-    return write_manifest(
+    made = write_manifest(
         folder, mark, started,
         model=str(model_folder), options=run.train_options().model_dump(), dtype=options.dtype, sharing=sharing,
         trainable_parameters=trainable, mix=examples.mix, template_departures=builder.cut.departures,
@@ -126,6 +126,14 @@ def train(run: Run, progress: ProgressCallback) -> dict[str, Any]:
         versions=versions_of("chartdistill", "torch", "transformers", "peft", "accelerate"),
         counts=examples.counts(), **run.adapter_facts("student"), **of_teacher, **facts,
     )  # fmt: skip
+    _remove_checkpoints(folder)
+    return made
+
+
+def _remove_checkpoints(folder: Path) -> None:
+    """Of a finished training. Until its manifest is there, they are all that a killed one can go on from."""
+    if _first_process():
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
 
 def require_teacher_beside(run: Run) -> None:
