@@ -246,6 +246,28 @@ def test_a_manifest_that_finds_no_place_costs_no_step(tiny_model: Path, tmp_path
     assert not left.exists()
 
 
+@pytest.mark.parametrize(
+    ("change", "taken_up"),
+    [({"tokens_per_pass": 64}, True), ({"gradient_checkpointing": True}, True), ({"learning_rate": 2e-2}, False)],
+)
+def test_what_is_advised_where_memory_ran_out_loses_no_step(
+    change: dict[str, Any], taken_up: bool, tiny_model: Path, tmp_path: Path
+) -> None:
+    values: dict[str, Any] = {"records_per_step": 1, "checkpoints": 4, "validation_passes": 0}
+    begun: list[int] = []
+
+    def stopped(done: int, total: int | None = None, tokens: int = 0) -> None:
+        if done == 3:
+            raise MemoryError
+
+    with pytest.raises(TrainingError, match=r"Lower train\.tokens_per_pass .* the result stays the same"):
+        train(make_run(tmp_path, tiny_model, **values), stopped)
+    facts = train(
+        make_run(tmp_path, tiny_model, **values, **change), lambda done, total=None, tokens=0: begun.append(done)
+    )
+    assert begun[0] == (2 if taken_up else 0) and facts["steps"] == 4
+
+
 def test_a_sharded_run_does_not_go_on_from_the_checkpoint_of_a_whole_one(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -178,3 +178,12 @@ class TrainOptions(BaseModel):
         """The options on which the adapter depends; the others only say how it is computed."""
         weighting = {"weighting": WEIGHTING} if self.task_weights or self.source_weights else {}
         return self.model_dump(exclude={"parallel"}) | weighting
+
+    def what_determines_a_checkpoint(self) -> dict[str, Any]:
+        """Those with which a killed training goes on. Room and recomputing, which are to be changed where memory ran
+        out, leave the result the same."""
+        return {
+            name: value
+            for name, value in self.what_determines_an_adapter().items()
+            if name not in ("tokens_per_pass", "gradient_checkpointing")
+        }

@@ -63,17 +63,13 @@ def train(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     curated = require_manifest(run.dir / "curated", "curate")["fingerprint"]
     distilled = None if options.distillation is None else require_manifest(run.dir / "labels", "label")["fingerprint"]
     builder = run.prompt_builder("student")
-    mark = fingerprint(
-        curated,
-        distilled,
-        run.model_mark("student"),
-        run.config.system,
-        student.template_options,
-        options.what_determines_an_adapter(),
+    known = (curated, distilled, run.model_mark("student"), run.config.system, student.template_options)
+    more = [
         *filter(None, [builder.cut.departures, builder.examples_mark]),
         *filter(None, [Tombstones.of(run.dir).learned()]),  # of records that an earlier adapter knew
         *([] if options.on_policy is None else _marks_of_teacher(run)),
-    )
+    ]
+    mark = fingerprint(*known, options.what_determines_an_adapter(), *more)
     if (done := finished(folder, mark)) is not None:
         _remove_checkpoints(folder)
         return done
@@ -87,7 +83,7 @@ def train(run: Run, progress: ProgressCallback) -> dict[str, Any]:
     examples = read_examples(run.dir, run.tasks, options, builder)
     check_lengths([*examples.train, *examples.validation], options.max_tokens, context)
     asked = None if options.on_policy is None else _teachers_examples(run, options, examples.train, context)
-    started = _begin(folder, mark, options)
+    started = _begin(folder, fingerprint(*known, options.what_determines_a_checkpoint(), *more), options)
     options = with_dtype(options, folder)
     with memory_errors(options), compile_errors() if options.compile else nullcontext():
         model = load_model(model_folder, options, run.start())
