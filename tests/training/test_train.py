@@ -465,6 +465,43 @@ def test_a_teacher_with_other_tokens_is_refused_before_an_adapter_goes(
     assert (run.dir / "adapter/adapter_model.safetensors").exists() and read_manifest(run.dir / "adapter")
 
 
+@pytest.mark.parametrize(
+    ("changes", "thought"),
+    [
+        ({"teacher": {"template_options": {"enable_thinking": True}}}, ""),
+        ({"label": {"thinking": {}}}, ""),
+        ({}, "<think>\n"),
+        ({}, "{% if enable_thinking is defined and not enable_thinking %}<think>\n\n</think>\n\n{% endif %}"),
+    ],
+)
+def test_a_teacher_that_would_think_first_is_refused(
+    changes: dict[str, Any], thought: str, tiny_model: Path, tmp_path: Path
+) -> None:
+    """Where the student answers it would begin its thought, and teach the student to."""
+    import shutil
+
+    from chartdistill.training.train import require_teacher_beside
+
+    folder = tmp_path / "thinking"
+    shutil.copytree(tiny_model, folder)
+    tokenizer = load_tokenizer(folder)
+    end = "{% endif %}"
+    tokenizer.chat_template = tokenizer.chat_template.replace(f"assistant\n{end}", f"assistant\n{thought}{end}")
+    assert thought in tokenizer.chat_template
+    tokenizer.save_pretrained(folder)
+    make_run(tmp_path, tiny_model, **OWN)
+    config = yaml.safe_load((tmp_path / "run.yaml").read_text())
+    config["teacher"] = {"model": str(folder), **changes.get("teacher", {})}
+    config |= {"label": changes["label"]} if "label" in changes else {}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(TrainingError, match=r"the teacher thinks before it answers.*enable_thinking: false"):
+        require_teacher_beside(load_run(tmp_path / "run.yaml"))
+    config["teacher"] = {"model": str(folder), "template_options": {"enable_thinking": False}}
+    config.pop("label", None)
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(config))
+    require_teacher_beside(load_run(tmp_path / "run.yaml"))
+
+
 @pytest.mark.parametrize("run_dir", [[], ["runs/mine"]])
 def test_launched_by_hand_it_is_the_verb_that_notes_what_the_student_was_trained_for(
     run_dir: list[str], monkeypatch: pytest.MonkeyPatch

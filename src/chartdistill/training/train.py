@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from chartdistill.config import Run
 from chartdistill.engines import require_answer_place
 from chartdistill.errors import ArtefactError, ConfigError, TrainingError
+from chartdistill.labelling import thinking_of
 from chartdistill.prompting.prompts import PromptBuilder
 from chartdistill.prompting.worked_examples import example_turns
 from chartdistill.runtime.machine import num_cores
@@ -137,13 +138,21 @@ def require_teacher_beside(run: Run) -> None:
     very tokens.
 
     Raises:
-        TrainingError: teacher and student have other tokens, or end their answers otherwise.
+        TrainingError: teacher and student have other tokens, or end their answers otherwise; the teacher thinks first.
         ModelError: the teacher is not here.
     """
     if run.config.train.on_policy is None:
         return
     run.require_teacher()
     teacher, student = _teachers_builder(run), run.prompt_builder("student")
+    options = run.config.teacher.template_options
+    if thinking_of(run.config.label, teacher, options) is not None or teacher.cut.thinks_unless_told:
+        raise TrainingError(
+            "train.on_policy: the teacher thinks before it answers, and reads the student's answers where its thought "
+            "would begin, so it finds their first tokens unlikely and would teach the marks of a thought. Set "
+            "teacher.template_options: {enable_thinking: false} and leave out label.thinking, or leave out "
+            "train.on_policy."
+        )
     check_vocabularies(teacher.tokenizer, student.tokenizer, "train.on_policy")
     if teacher.end_id != student.end_id:
         ends = [repr(one.tokenizer.convert_ids_to_tokens(one.end_id)) for one in (teacher, student)]
