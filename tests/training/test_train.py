@@ -169,6 +169,19 @@ def test_a_weight_of_an_unknown_source_is_an_error(tiny_model: Path, tmp_path: P
         train(run, silent)
 
 
+def test_a_pattern_called_others_weighs_no_other_source(tiny_model: Path, tmp_path: Path) -> None:
+    """So the manifest calls what no pattern fits; as a pattern it fitted nothing, and weighed all that in silence."""
+    run = make_run(tmp_path, tiny_model, source_weights={"north/*": 2.0, "others": 0.1})
+    with pytest.raises(ConfigError, match="source_weights: others fits no record"):
+        train(run, silent)
+
+
+def test_weights_that_leave_nothing_to_learn_are_named(tiny_model: Path, tmp_path: Path) -> None:
+    run = make_run(tmp_path, tiny_model, source_weights={"*": 0})
+    with pytest.raises(TrainingError, match=r"every example of the train split in .* has weight 0 by train\.task_w"):
+        train(run, silent)
+
+
 def test_a_weight_below_zero_is_an_error(tiny_model: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"task_weights"):
         make_run(tmp_path, tiny_model, task_weights={"diagnosis": -1.0})

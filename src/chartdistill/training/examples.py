@@ -76,9 +76,15 @@ def read_examples(run_dir: Path, tasks: Sequence[Task], options: TrainOptions, b
                 validated[record.id] = record
     mix.check()
     if not found["train"]:
+        path = run_dir / "curated" / "train.jsonl"
+        if any(row.split == "train" for of_record in rows.values() for row in of_record.values()):
+            raise TrainingError(
+                f"every example of the train split in {path} has weight 0 by train.task_weights and "
+                "train.source_weights, so there is nothing to learn. Give a task or source of them a weight above 0."
+            )
         raise TrainingError(
-            f"{run_dir / 'curated' / 'train.jsonl'} has no example of the train split. See curated/rejected.jsonl for "
-            "why labels were rejected, or give more records."
+            f"{path} has no example of the train split. See curated/rejected.jsonl for why labels were rejected, or "
+            "give more records."
         )
     if options.distillation is not None:
         _check_distilled([*found["train"], *found["validation"]], len(stored))
@@ -136,12 +142,12 @@ class Mix:
         self._shares: dict[str, dict[str, dict[str, float]]] = {"task": {}, "source": {}}
         self._unused = set(options.source_weights)
 
-    def _pattern(self, source: str) -> str:
-        return next((pattern for pattern in self._sources if fnmatchcase(source, pattern)), "others")
+    def _pattern(self, source: str) -> str | None:
+        return next((pattern for pattern in self._sources if fnmatchcase(source, pattern)), None)
 
     def notice(self, source: str) -> None:
         """A record of this source exists, whatever becomes of it."""
-        self._unused.discard(self._pattern(source))
+        self._unused -= {self._pattern(source)}
 
     def check(self) -> None:
         """Refuse patterns that no record had to do with: a slip of the pen would weigh nothing, without a word."""
@@ -152,11 +158,12 @@ class Mix:
             )
 
     def weight(self, source: str, task: str) -> float:
-        return self._tasks.get(task, 1.0) * self._sources.get(self._pattern(source), 1.0)
+        pattern = self._pattern(source)
+        return self._tasks.get(task, 1.0) * (1.0 if pattern is None else self._sources[pattern])
 
     def add(self, source: str, branches: Sequence[Branch]) -> None:
         for branch in branches:
-            for kind, name in (("task", branch.task), ("source", self._pattern(source))):
+            for kind, name in (("task", branch.task), ("source", self._pattern(source) or "others")):
                 empty = {"answers": 0, "answer_tokens": 0, "distilled_answers": 0, "weight_share": 0.0}
                 share = self._shares[kind].setdefault(name, empty)
                 share["answers"] += 1
