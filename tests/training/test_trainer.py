@@ -254,6 +254,23 @@ def test_memory_that_runs_out_names_what_to_turn(tiny_model: Path, tmp_path: Pat
         run_training(model, EXAMPLES, [], options, tmp_path, ROWS, lambda done, total=None, tokens=0: None)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."),
+        RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ],
+)
+def test_memory_that_runs_out_is_known_whoever_says_so(error: Exception) -> None:
+    """Also by the driver, as where another process takes what is left of a card; that was a traceback."""
+    known = r"^memory ran out\. Lower train\.tokens_per_pass"
+    with pytest.raises(TrainingError, match=known), memory_errors(TrainOptions()):
+        raise error
+    with pytest.raises(RuntimeError, match=r"^CUDA error: invalid"), memory_errors(TrainOptions()):
+        raise RuntimeError("CUDA error: invalid device ordinal")
+
+
 @pytest.mark.parametrize("option", [{}, {"parallel": "fsdp"}, {"compile": True}, {"gradient_checkpointing": True}])
 def test_memory_that_runs_out_names_only_what_can_be_turned(option: dict[str, Any]) -> None:
     with pytest.raises(TrainingError) as stop, memory_errors(TrainOptions(**option)):

@@ -20,15 +20,12 @@ def memory_errors(options: TrainOptions) -> Iterator[None]:
     Raises:
         TrainingError: names the options to change.
     """
-    import torch
-
     from chartdistill.training.model import is_sharded
 
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        known = isinstance(error, torch.OutOfMemoryError | MemoryError)
-        if not known and "can't allocate memory" not in str(error):
+    except (MemoryError, RuntimeError) as error:
+        if not is_memory(error):
             raise
         takes_4bit = not (options.load_in_4bit or options.compile or options.parallel == "fsdp" or is_sharded())
         raise TrainingError(
@@ -37,6 +34,16 @@ def memory_errors(options: TrainOptions) -> Iterator[None]:
             f"{', or train.load_in_4bit to true' if takes_4bit else ''}"
             f"{', or leave out train.on_policy (the teacher lies beside the student)' if options.on_policy else ''}."
         ) from error
+
+
+def is_memory(error: Exception) -> bool:
+    """Whether an error says that memory ran out. That of torch's CPU allocator, of the driver ("CUDA error: out of
+    memory") and of cuBLAS are of no kind of their own."""
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
+        said in str(error) for said in ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    )
 
 
 def answer_bytes_per_token(layers: int, kv_width: int, intermediate: int, hidden: int, number_bytes: int) -> int:

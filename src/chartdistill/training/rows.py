@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from chartdistill.errors import TrainingError
+from chartdistill.training.memory import is_memory
 from chartdistill.training.model import compute_dtype
 from chartdistill.training.options import TrainOptions
 from chartdistill.training.packing import Example, RowForm, sharing_gain
@@ -81,7 +82,7 @@ def check_rows(
         try:
             sharing["first_step_difference"] = self_check(model, some, rows.form, rows.shared, rows.pad_id)
         except (TrainingError, RuntimeError, ImportError) as error:
-            if _is_memory(error):
+            if is_memory(error):
                 raise
             rows = replace(rows, form="split")
             sharing |= {"form": "split", "not_varlen": _first_line(error)}
@@ -92,7 +93,7 @@ def check_rows(
     except TrainingError:
         raise
     except (RuntimeError, ImportError) as error:
-        if options.attention == "auto" or options.compile or _is_memory(error):  # whose errors others put into words
+        if options.attention == "auto" or options.compile or is_memory(error):  # whose errors others put into words
             raise
         raise TrainingError(
             f"train.attention is {options.attention}, which does not run here: {_first_line(error)} Set it to auto."
@@ -102,10 +103,6 @@ def check_rows(
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
-
-
-def _is_memory(error: Exception) -> bool:
-    return "out of memory" in str(error) or "can't allocate memory" in str(error)
 
 
 def _has_varlen(model: Any) -> bool:
