@@ -20,7 +20,18 @@ from chartdistill.errors import ArtefactError, InputError
 from chartdistill.prompting.answer_format import format_answer, parse_answer
 from chartdistill.prompting.prompts import QUESTION_SEPARATOR
 from chartdistill.runtime import run_folder
-from chartdistill.schema import CuratedLabel, Item, Label, Record, Split, Task, TrainExample
+from chartdistill.schema import (
+    CuratedLabel,
+    Item,
+    ItemCheck,
+    Label,
+    Record,
+    Split,
+    Task,
+    Thought,
+    ThoughtRow,
+    TrainExample,
+)
 from places import ROOT
 
 DRUGS = Task(
@@ -381,3 +392,20 @@ def test_what_lost_all_its_items_is_readmitted_by_that_reason(tmp_path: Path) ->
     kept = {row.record: row for row in rows_of(tmp_path, "kept.jsonl")}
     assert kept["a"].items == (Item(text="Zyzzamab", status="start"),) and not kept["a"].rejections
     assert kept["b"].items == (Item(text="Febenor", status="start"),), "what was dropped of another label stays so"
+
+
+def test_what_was_thought_of_a_status_that_a_check_changed_is_no_rationale(tmp_path: Path) -> None:
+    """It argues for the status of the list."""
+    item = Item(text="Yasadol", status="stop")
+    checked = {
+        "a": ItemCheck(item=item, answer="yes", listed_status="continue"),
+        "b": ItemCheck(item=item, answer="yes"),
+    }
+    labels = [label(name, "Yasadol | stop").model_copy(update={"checks": (one,)}) for name, one in checked.items()]
+    run = make_run(tmp_path, [record("a"), record("b")], labels)
+    said = (Thought(question=DRUGS.question, text="He goes on with it.", tokens=5),)
+    thoughts = [ThoughtRow(key=one.key, record=one.record, task=one.task, thoughts=said) for one in labels]
+    run_folder.write_text(run / "labels" / "thoughts.jsonl", "".join(row.line() + "\n" for row in thoughts))
+    curate(run, [DRUGS, TESTS], DEFAULT_FILTERS, rationales=True)
+    examples = run_folder.read_rows(run / "curated" / "train.jsonl", TrainExample)
+    assert {one.record: one.rationale for one in examples} == {"a": None, "b": "He goes on with it."}

@@ -278,7 +278,7 @@ def _write_curated(
             if judged.items is not None and record.split != "test" and place != last_taught:
                 weight = 1.0 if judged.by_person else _support(label, judged.items)
                 example = _example(record, task, judged.items, weight)
-                if judged.items == _items(label, task) and not judged.by_person:  # it argues for this answer
+                if judged.items == _items(label, task) and not judged.by_person and not _is_corrected(label):
                     example = example.model_copy(update={"rationale": work.rationales.get(label.key)})
                 train.write(example)
                 (train_chats if record.split == "train" else validation_chats).write(_chat(example))
@@ -293,6 +293,11 @@ def _write_curated(
 
 def _items(label: Label, task: Task) -> tuple[Item, ...] | None:
     return None if label.completion is None else parse_answer(label.completion, task)
+
+
+def _is_corrected(label: Label) -> bool:
+    """Whether a check gave an item another status than the list: what was thought argues for the list."""
+    return any(check.listed_status is not None for check in label.checks or ())
 
 
 def _wanted_readmissions(folder: Path, asked: Sequence[str]) -> tuple[str, ...]:
