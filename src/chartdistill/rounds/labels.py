@@ -14,6 +14,7 @@ from pathlib import Path
 from chartdistill.config import Run
 from chartdistill.curation.curate import READMISSIONS
 from chartdistill.evaluation.generation import Question
+from chartdistill.labelling.thought_file import THOUGHTS
 from chartdistill.runtime.run_folder import (
     MADE_BY,
     RowWriter,
@@ -25,7 +26,7 @@ from chartdistill.runtime.run_folder import (
     require_manifest,
     write_manifest,
 )
-from chartdistill.schema import CuratedLabel, Label, Prediction, Record, content_hash
+from chartdistill.schema import CuratedLabel, Label, Prediction, Record, ThoughtRow, content_hash
 
 STRATEGY = "round"
 """`Label.strategy` of a label that the student of an earlier round gave."""
@@ -51,24 +52,36 @@ def num_kept(home: Path) -> int:
     return len({(row.record, row.task) for row in kept if row.record in train})
 
 
-def make_labels(before: Path, home: Path, answers: Sequence[Prediction], number: int) -> None:
-    """Write labels/ of round `number` in `home`; does nothing where that was done from the same answers."""
+def make_labels(before: Path, home: Path, answers: Sequence[Prediction], number: int, rationales: bool = False) -> None:
+    """Write labels/ of round `number` in `home`; does nothing where that was done from the same answers.
+
+    Args:
+        rationales: examples have what was thought before an answer, so the thoughts of labels are handed on with them.
+    """
     folder = home / "labels"
     curated = require_manifest(before / "curated", "curate")["fingerprint"]
-    mark = fingerprint("round", curated, [(row.key, row.completion, row.failure) for row in answers])
+    said = [(row.key, row.completion, row.failure) for row in answers]
+    mark = fingerprint("round", curated, said, *([THOUGHTS] if rationales else []))
     if is_done(folder, mark):
         return
     started = begin(folder)
     again: Mapping[tuple[str, str], Prediction] = {(row.record, row.task): row for row in answers}
     counts = {"labels": 0, "failures": 0, "from_student": 0}
-    with RowWriter(folder / "labels.jsonl") as out:
+    if rationales and (thoughts := before / "labels" / THOUGHTS).exists():
+        with RowWriter(folder / THOUGHTS) as out:
+            for thought in read_rows(thoughts, ThoughtRow):
+                if (thought.record, thought.task) not in again:
+                    out.write(thought)
+    else:
+        (folder / THOUGHTS).unlink(missing_ok=True)  # they hold words of charts
+    with RowWriter(folder / "labels.jsonl") as made:
         for label in read_rows(before / "labels" / "labels.jsonl", Label):
             if (answer := again.get((label.record, label.task))) is not None:
                 if label.sample:
                     continue  # one answer stands in the place of all samples
                 label = _as_label(answer, number)
                 counts["from_student"] += 1
-            out.write(label)
+            made.write(label)
             counts["labels" if label.failure is None else "failures"] += 1
     write_manifest(folder, mark, started, counts=counts, **{MADE_BY: "rounds"})
 

@@ -61,7 +61,7 @@ def rounds(run: Run, run_verbs: RunVerbs = run_all) -> dict[str, Any]:
                 ended = f"round {number - 1} rejected nothing"
                 break
             home = _home(run, folder, number)
-            make_labels(before.run.dir, home.dir, before.rejected, number)
+            make_labels(before.run.dir, home.dir, before.rejected, number, run.config.label.gives_rationales)
             run_verbs(home, "curate", "curate")
             kept.append(num_kept(home.dir))
             if kept[-1] <= kept[-2]:
