@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from chartdistill.rounds.scores import variety
-from chartdistill.schema import Item, Prediction
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from chartdistill.curation.curate import curate
+from chartdistill.curation.filters import DEFAULT_FILTERS
+from chartdistill.rounds.scores import Reference, variety
+from chartdistill.schema import Item, Prediction, Record
+from review_run import LABELS, RECORDS, TASKS, label, record, write_labels
 
 
 def said(*items: str, usable: bool = True) -> Prediction:
@@ -20,3 +27,19 @@ def test_a_model_that_says_nothing_has_no_share_of_different_items() -> None:
     assert variety([said(), said()])["distinct"] is None
     assert variety([]) == {"answers": 0, "items": 0, "distinct": None, "none_found": None, "unusable": None}
     assert variety([said(usable=False)])["none_found"] is None
+
+
+def test_only_records_with_gold_are_said_to_be_held_against_it(tmp_path: Path) -> None:
+    """One chart of two was read by a person: the choice hangs on that one."""
+    options = SimpleNamespace(seed=0, bootstrap_resamples=100)
+    run: Any = SimpleNamespace(dir=tmp_path, tasks=TASKS, config=SimpleNamespace(evaluate=options))
+
+    def reference(*validation: Record) -> tuple[str, set[str]]:
+        write_labels(tmp_path, [*RECORDS, *validation], [*LABELS, label("f", "Yasadol | stop")])
+        curate(tmp_path, TASKS, DEFAULT_FILTERS)
+        found = Reference.of_run(run)
+        return found.what, set(found.records)
+
+    other = record("f", "validation")
+    assert reference(other) == ("the teacher's labels that were kept", {"c", "f"})
+    assert reference(other.model_copy(update={"gold": {"tests": ()}})) == ("gold", {"f"})

@@ -60,15 +60,15 @@ class Reference:
         Raises:
             InputError: there is none.
         """
-        records = {record.id: record for record in cls.records_of(run)}
-        what = "gold"
-        if not any(record.gold for record in records.values()):
+        asked = {record.id: record for record in cls.records_of(run)}
+        what, records = "gold", {name: record for name, record in asked.items() if record.gold}
+        if not records:
             what = "the teacher's labels that were kept"
             kept: dict[str, dict[str, Any]] = {}
             for row in read_rows(run.dir / "curated" / "kept.jsonl", CuratedLabel):
-                if row.record in records and row.sample == 0:
+                if row.record in asked and row.sample == 0:
                     kept.setdefault(row.record, {})[row.task] = row.items
-            records = {name: records[name].model_copy(update={"gold": gold}) for name, gold in kept.items()}
+            records = {name: asked[name].model_copy(update={"gold": gold}) for name, gold in kept.items()}
         if not records:
             raise InputError(
                 "rounds are chosen by validation records, and none has gold or a label that was kept. Raise "
