@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from chartdistill.config import Run, load_run
 from chartdistill.erasure.erase import erase
 from chartdistill.errors import ArtefactError, ConfigError, InputError
 from chartdistill.rounds.labels import STRATEGY, num_kept, rejected_questions
-from chartdistill.rounds.rounds import rounds
+from chartdistill.rounds.rounds import _ask, rounds
 from chartdistill.run_file import read_run
 from chartdistill.runtime.run_folder import read_rows
 from chartdistill.schema import CuratedLabel, Label, Record
@@ -116,6 +118,21 @@ def test_a_torn_round_is_taken_up(finished: tuple[Run, dict[str, Any]], tmp_path
     (copy.dir / "rounds" / "1" / "labels" / "labels.jsonl").write_text('{"torn')
     (copy.dir / "rounds" / "rounds.json").unlink()
     assert rounds(copy, here)["kept"] == figures["kept"]
+
+
+def test_a_student_that_was_trained_again_is_asked_itself(finished: tuple[Run, dict[str, Any]], tmp_path: Path) -> None:
+    """From the same, so that the manifest is as it was, but to other weights."""
+    run, _ = finished
+    copy = load_run(write_config(tmp_path, run_dir=str(tmp_path / "run")))
+    shutil.copytree(run.dir, copy.dir, symlinks=True)
+    before = _ask(copy, 0, copy, copy.dir / "rounds")
+    assert before.seconds == dict.fromkeys(before.seconds)  # stored
+    path = copy.dir / "adapter/adapter_model.safetensors"
+    save_file({name: torch.randn_like(tensor) for name, tensor in load_file(path).items()}, path)
+    after = _ask(copy, 0, copy, copy.dir / "rounds")
+    assert all(after.seconds.values()) and [row.completion for row in after.held_out] != [
+        row.completion for row in before.held_out
+    ]
 
 
 def test_an_erased_record_is_in_no_round(finished: tuple[Run, dict[str, Any]], tmp_path: Path) -> None:

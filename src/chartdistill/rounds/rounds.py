@@ -30,6 +30,7 @@ from chartdistill.reporting.rounds_page import render_rounds
 from chartdistill.rounds.labels import make_labels, num_kept, rejected_questions, take_decisions
 from chartdistill.rounds.scores import Reference, RoundAnswers, score_rounds
 from chartdistill.run_file import derive
+from chartdistill.runtime.adapter_folder import read_adapter
 from chartdistill.runtime.progress import StageBar
 from chartdistill.runtime.run_folder import link_folder, make_folder, require_manifest, write_text
 from chartdistill.runtime.run_locks import lock
@@ -112,6 +113,7 @@ def _ask(home: Run, number: int, run: Run, folder: Path) -> RoundAnswers:
     }
     adapter, answers = home.dir / "adapter", make_folder(folder / str(number) / "answers")
     made_from = require_manifest(adapter, "train")["fingerprint"]
+    _forget_others(answers, read_adapter(adapter).mark)
     sheets = {
         name: Sheet(f"round {number} {name}", answers / f"{name}.jsonl", f"round {number}", adapter, made_from, asked)
         for name, asked in questions.items()
@@ -120,6 +122,16 @@ def _ask(home: Run, number: int, run: Run, folder: Path) -> RoundAnswers:
         seconds = ask_sheets(home, list(sheets.values()), bar)
     said: dict[str, list[Prediction]] = {name: stored_answers(sheet.path) for name, sheet in sheets.items()}
     return RoundAnswers(home, number, said["validation"], said["held_out"], said["rejected"], seconds)
+
+
+def _forget_others(answers: Path, adapter: str) -> None:
+    """Remove answers of weights that are no more: their keys tell what an adapter was made from, and one that was made
+    from the same again, on a card say, may answer otherwise."""
+    note = answers / "adapter_sha256"
+    if note.exists() and note.read_text(encoding="utf-8") != adapter:
+        for path in answers.glob("*.jsonl"):
+            path.unlink()
+    write_text(note, adapter)
 
 
 def _say(number: int, kept: list[int], gain: float, reference: Reference) -> None:
