@@ -13,7 +13,7 @@ from chartdistill.errors import ArtefactError, ConfigError
 from chartdistill.labelling.label import label, label_shard
 from chartdistill.pipeline import run_shard, run_verb
 from chartdistill.runtime.run_folder import read_rows
-from chartdistill.runtime.run_locks import lock
+from chartdistill.runtime.run_locks import UNFINISHED_ERASURE, lock
 from chartdistill.runtime.shards import Shard
 from chartdistill.schema import Label, Record
 from labelling_run import prepared, rows_of, silent
@@ -141,4 +141,10 @@ def test_shards_are_held_one_by_one_and_the_run_folder_apart(tmp_path: Path) -> 
     ):
         pass
     with Shard(0, 2).lock(tmp_path, tmp_path):
+        pass
+    (tmp_path / UNFINISHED_ERASURE).touch()  # the shard would ask about a chart that is half gone
+    with (
+        pytest.raises(ArtefactError, match=r"an erasure of records .* was interrupted"),
+        Shard(0, 2).lock(tmp_path, tmp_path),
+    ):
         pass

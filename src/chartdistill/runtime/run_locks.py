@@ -21,8 +21,8 @@ from chartdistill.runtime.run_folder import disk_errors, make_folder, private_op
 
 UNFINISHED_ERASURE = ".erasing.json"
 """In a run folder from which records are being taken out (`chartdistill erase`)."""
-ONLOOKERS = ".onlookers"
-"""In the run folder; empty."""
+LOCK, ONLOOKERS = ".lock", ".onlookers"
+"""In the run folder; the first says who holds it, the other is empty."""
 
 
 def require_no_erasure(run_dir: Path) -> None:
@@ -47,7 +47,7 @@ def lock(run_dir: Path, erasing: bool = False) -> Iterator[None]:
     make_folder(run_dir)
     if not erasing:
         require_no_erasure(run_dir)
-    path = run_dir / ".lock"
+    path = run_dir / LOCK
     with disk_errors(path), open(path, "a+", encoding="utf-8", opener=private_opener) as stream:
         try:
             hold(stream, fcntl.LOCK_EX | fcntl.LOCK_NB, path)

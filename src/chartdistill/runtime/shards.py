@@ -31,6 +31,7 @@ from chartdistill.runtime.run_folder import (
     private_opener,
     read_rows,
 )
+from chartdistill.runtime.run_locks import LOCK, require_no_erasure
 from chartdistill.schema import Label, Prediction, content_hash
 
 AnswerT = TypeVar("AnswerT", Label, Prediction)
@@ -80,11 +81,13 @@ class Shard:
             within: the process that started this one holds the run folder, for it.
 
         Raises:
-            ArtefactError: another process holds this shard or the run folder.
+            ArtefactError: another process holds this shard or the run folder, or an erasure in it was interrupted.
         """
+        if not within:
+            require_no_erasure(run_dir)
         own = make_folder(folder) / f".{self.file_name}.lock"
         who = f"pid {os.getpid()} on {socket.gethostname()}"
-        others = _locked(run_dir / ".lock", fcntl.LOCK_SH, f"writing to {run_dir}", "writing shards")
+        others = _locked(run_dir / LOCK, fcntl.LOCK_SH, f"writing to {run_dir}", "writing shards")
         with (
             nullcontext() if within else others,
             _locked(own, fcntl.LOCK_EX, f"writing shard {self} in {folder}", who),
