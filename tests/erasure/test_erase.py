@@ -271,6 +271,10 @@ def test_what_is_not_there_is_named_with_what_is_near_and_without_text(tmp_path:
         erase([run], [])
     with lock(run), pytest.raises(ArtefactError, match="another process"):
         erase([run], [GONE])
+    with lock(run / "rounds"), pytest.raises(ArtefactError, match=r"another process .* is writing to .*/run/rounds"):
+        erase([run], [GONE])  # its verbs hold round after round, and not the run
+    with lock(run / "rounds/1"), pytest.raises(ArtefactError, match=r"is writing to .*/run/rounds/1"):
+        erase([run], [GONE])
     other = write_run(tmp_path / "other")
     erase([other], [GONE], say=lambda line: None)
     told: list[str] = []

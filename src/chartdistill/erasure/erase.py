@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -39,10 +39,10 @@ from chartdistill.errors import ArtefactError, ConfigError, InputError
 from chartdistill.evaluation import REGISTRATIONS
 from chartdistill.evaluation.variant import Variant
 from chartdistill.runtime.run_folder import disk_errors, read_rows, unfinish
-from chartdistill.runtime.run_locks import ONLOOKERS, UNFINISHED_ERASURE, lock, nobody_looking_on
+from chartdistill.runtime.run_locks import LOCK, ONLOOKERS, UNFINISHED_ERASURE, lock, nobody_looking_on
 from chartdistill.runtime.tombstones import SALT, TOMBSTONES, Tombstone, Tombstones, remove_file
 
-_OWN = (TOMBSTONES, SALT, UNFINISHED_ERASURE, UNPROVEN, REGISTRATIONS, ".lock", ONLOOKERS)
+_OWN = (TOMBSTONES, SALT, UNFINISHED_ERASURE, UNPROVEN, REGISTRATIONS, LOCK, ONLOOKERS)
 EXPORTS = "exports"
 """In a run folder: what `export` writes where no place is named."""
 _ANEW = ("report", "cache")
@@ -120,8 +120,13 @@ def _before(done: Sequence[Path]) -> str:
 
 @contextmanager
 def _held(folder: Path) -> Iterator[None]:
-    """A folder for this erasure alone: nobody writes to it, and nobody looks at its charts."""
-    with lock(folder, erasing=True), nobody_looking_on(sorted({*homes_of(folder), *runs_in(folder)})):
+    """A folder for this erasure alone: nobody writes to it or to a run in it (a study's, a round), and nobody looks at
+    its charts."""
+    held = sorted({folder, *(path.parent for path in folder.rglob(LOCK))})
+    with ExitStack() as stack:
+        for one in held:
+            stack.enter_context(lock(one, erasing=True))
+        stack.enter_context(nobody_looking_on(sorted({*homes_of(folder), *runs_in(folder)})))
         yield
 
 
