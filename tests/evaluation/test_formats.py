@@ -239,6 +239,21 @@ def test_one_chart_is_shown_with_its_words_and_without_control_characters() -> N
     assert not {"\x1b", "\u202e", "\r"} & set(shown)
 
 
+@pytest.mark.parametrize(
+    ("confidence", "words", "note"),
+    [
+        (0.9999, "over 99% sure", "0.9999"), (0.9951, "over 99% sure", "0.9951"), (0.99, "99% sure", "0.9900"),
+        (0.01, "1% sure", "0.0100"), (0.0049, "under 1% sure", "0.0049"),
+    ],
+)  # fmt: skip
+def test_no_confidence_is_rounded_to_certainty(confidence: float, words: str, note: str) -> None:
+    chart = answered("-", CHART, {"medication": "Motrin | hold"})
+    chart.tasks["medication"]["items"][0]["confidence"] = confidence
+    tasks = [task for task in TASKS if task.name == "medication"]
+    assert f"Motrin [hold] ({words})" in page(chart, tasks)
+    assert any(f"confidence {note}" in line for line in brat.standoff(chart, tasks)[0])
+
+
 @pytest.mark.parametrize("data", [b"", b" \n\t", b"\x89PNG\r\n\x1a\n" + bytes(90), b"%PDF-1.4 x", b"\x00" * 50])
 def test_what_is_no_chart_is_refused(data: bytes) -> None:
     with pytest.raises(InputError, match="standard input: "):

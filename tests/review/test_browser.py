@@ -304,6 +304,14 @@ def test_only_this_machine_is_answered_and_only_with_the_token(serve: Any, run_d
         six.connect(("::1", port))
 
 
+def test_no_confidence_is_rounded_to_certainty(browser: Any, serve: Any, run_dir: Path) -> None:
+    with opened(browser, serve(run_dir).address) as page:
+        said = page.evaluate(
+            "async () => [0.9999, 0.99, 0.01, 0.0049].map((await import('./static/items.js')).sureness)"
+        )
+    assert said == ["over 99% sure", "99% sure", "1% sure", "under 1% sure"]
+
+
 @pytest.mark.parametrize(
     "options",
     [

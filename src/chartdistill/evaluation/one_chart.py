@@ -64,10 +64,16 @@ def page(chart: Answered, tasks: Sequence[Task]) -> str:
             lines.append("  none found")
         for item in said.get("items") or ():
             status = f" [{item['status']}]" if item.get("status") else ""
-            sure = f" ({item['confidence']:.0%} sure)" if item.get("confidence") is not None else ""
+            sure = f" ({sureness(item['confidence'])})" if item.get("confidence") is not None else ""
             lines.append(f"  {_plain(item['text'])}{status}{sure}")
             lines.append(f"      {_where(chart, item)}")
     return "\n".join(lines) + "\n"
+
+
+def sureness(confidence: float) -> str:
+    """A confidence in whole percent, never 0 or 100: no calibration shows either. `items.js` says it in these words."""
+    whole = round(100 * confidence)
+    return "over 99% sure" if whole > 99 else "under 1% sure" if whole < 1 else f"{whole}% sure"
 
 
 def _where(chart: Answered, item: Mapping[str, Any]) -> str:

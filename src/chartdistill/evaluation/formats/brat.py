@@ -112,7 +112,7 @@ def standoff(chart: Answered, tasks: Sequence[Task] = ()) -> tuple[list[str], li
         if item.get("status") is not None:
             lines.append(f"A{number}\tstatus T{number} {item['status']}")
         note = [f"answered: {item['text']}"] if item["text"].casefold() != words.casefold() else []
-        note += [f"confidence {item['confidence']:.2f}"] if item.get("confidence") is not None else []
+        note += [f"confidence {item['confidence']:.4f}"] if item.get("confidence") is not None else []
         note += [] if item.get("grounded") else ["not borne out by the chart"]
         if note:
             lines.append(f"#{number}\tAnnotatorNotes T{number}\t{' '.join('; '.join(note).split())}")

@@ -15,6 +15,13 @@ export function statusClass(status) {
   return status ? `status status-${status.replace(/[^a-z-]/gi, "")}` : "status";
 }
 
+// A confidence in whole percent, never 0 or 100: no calibration shows either. `one_chart.py` says it in these words.
+export function sureness(confidence) {
+  const whole = Math.round(100 * confidence);
+  if (whole > 99) return "over 99% sure";
+  return whole < 1 ? "under 1% sure" : `${whole}% sure`;
+}
+
 export class ItemList {
   // prefix: of the names of marks, so that several lists share a chart.
   constructor(node, chart, { prefix = "", changed = () => {}, word = "Item" } = {}) {

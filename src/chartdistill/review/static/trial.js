@@ -1,7 +1,7 @@
 // The view Try it: a pasted chart, and what each arm finds in it.
 
 import { Chart, visible } from "./chart.js";
-import { make, statusClass } from "./items.js";
+import { make, statusClass, sureness } from "./items.js";
 import { get, post } from "./server.js";
 
 const byId = (id) => document.getElementById(id);
@@ -83,7 +83,7 @@ export class TrialView {
     if (!said.items.length) return make("p", { className: "hint", textContent: "None found" });
     return make("ul", { className: "answers" }, ...said.items.map((item, number) => {
       const name = `${task[0]}${number + 1}`;
-      const sure = typeof item.confidence === "number" ? ` ${Math.round(100 * item.confidence)}% sure` : "";
+      const sure = typeof item.confidence === "number" ? ` ${sureness(item.confidence)}` : "";
       const wrong = item.not_in_chart?.length ? `not in the chart: ${item.not_in_chart.join(", ")}` : item.span ? "" : "not in the chart";
       return make("li", { className: statusClass(item.status), dataset: { arm } },
         make("b", { textContent: name }), " ", make("bdi", { textContent: visible(item.text) }), " ",
