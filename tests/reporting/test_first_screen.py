@@ -16,6 +16,7 @@ from chartdistill.metrics.bootstrap import Estimate
 from chartdistill.metrics.harm import HARMFUL
 from chartdistill.metrics.matching import harmful_pairs
 from chartdistill.reporting.error_summary import Confusion, _of_100, confusions, plain_figures, plain_table
+from chartdistill.reporting.findings import state_findings
 from chartdistill.reporting.report import report
 from chartdistill.reporting.run_facts import Models, run_grid
 from chartdistill.reporting.run_results import RunResults, read_results
@@ -173,6 +174,52 @@ def test_without_gold_it_says_what_is_not_known(tmp_path: Path) -> None:
     assert "Not known, for want of gold" in said
     assert confusions(results, results.scores) == ()
     assert plain_table(results, results.scores) is None
+
+
+@pytest.mark.parametrize("gold", [True, False])
+def test_the_first_sentence_says_whether_there_was_gold_to_compare_with(tmp_path: Path, gold: bool) -> None:
+    first = page_of(write_run(tmp_path, gold=gold)).partition('<ul class="plainly">')[0]
+    assert ("compared with gold" in first) == gold and ("There is no gold" in first) != gold
+
+
+def test_gold_of_a_part_of_the_charts_and_tasks_is_not_taken_for_all_of_them(tmp_path: Path) -> None:
+    run = write_run(tmp_path)
+    whole = read_results(run, TASKS, "Whole")
+    assert not any("for a part only" in one for one in state_findings(whole).cautions)
+    assert "on 24 held-out records" in state_findings(whole).verdict
+    path = run / "records" / "records.jsonl"
+    parts = [
+        one.model_copy(update={"gold": {"medication": (one.gold or {})["medication"]} if place < 9 else None})
+        for place, one in enumerate(read_rows(path, Record))
+    ]
+    write_rows_anew(path, parts)
+    scores = invent_scores(gold=True) | {"gold": {task.name: task.name == "medication" for task in TASKS}}
+    write_text(run / "predictions" / "scores.json", json.dumps(scores))
+    page = page_of(run)
+    said = "of 24 held-out records: medication 9, prognosis none, diagnosis none, tests none."
+    assert said in page.partition('<section id="run"')[0]
+    assert all(said in (run / place).read_text() for place in ("report/report.md", "adapter/README.md"))
+    assert "on 9 of 24 held-out records, those that have gold." in page
+
+
+@pytest.mark.parametrize(
+    ("split", "options", "said"),
+    [
+        ("validation", {"keep": "best", "validation_passes": 3}, True),
+        ("validation", {"keep": "last", "stop_after_worse": 2, "validation_passes": 3}, True),
+        ("validation", {"keep": "last", "stop_after_worse": None, "validation_passes": 3}, False),
+        ("validation", {"keep": "best", "validation_passes": 0}, False),
+        ("test", {"keep": "best", "validation_passes": 3}, False),
+    ],
+)
+def test_charts_by_which_training_chose_are_named(
+    tmp_path: Path, split: str, options: dict[str, Any], said: bool
+) -> None:
+    run = write_run(tmp_path)
+    write_manifest(run / "adapter", seconds=1.0, options=options)
+    write_manifest(run / "predictions", seconds=1.0, split=split)
+    first = page_of(run).partition('<section id="run"')[0]
+    assert ("by which training chose the adapter that it kept" in first) == said
 
 
 @pytest.mark.parametrize("shows", [True, False])

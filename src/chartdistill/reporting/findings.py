@@ -82,8 +82,31 @@ def state_findings(results: RunResults) -> Findings:
         *_number_limits(results, scores, tasks),
         *_stage_limits(results),
     ]
-    cautions = tuple(gold_overlap_cautions(scores.overlap))
+    cautions = (*_gold_cautions(results, gold), *_choice_cautions(results), *gold_overlap_cautions(scores.overlap))
     return Findings(_state_verdict(results, scores), tuple(claims), tuple(limits), cautions)
+
+
+def _gold_cautions(results: RunResults, gold: list[str]) -> Iterator[str]:
+    """Where gold is there for a part of the scored records or tasks: figures pooled over it speak for that part."""
+    number, known = len(results.scored_records), results.num_with_gold
+    if gold and any(of < number for of in known.values()):
+        parts = ", ".join(f"{task.name} {known[task.name] or 'none'}" for task in results.tasks)
+        yield (
+            f"Right answers (gold) are there for a part only, of {number} held-out records: {parts}. What is right in "
+            "the others is not known, and is in no figure that says what is right."
+        )
+
+
+def _choice_cautions(results: RunResults) -> Iterator[str]:
+    """Where the records scored on are those by which training chose what to keep."""
+    evaluated, trained = (results.manifests.get(stage) or {} for stage in ("predictions", "adapter"))
+    options = trained.get("options") or {}
+    chosen = options.get("keep") == "best" or options.get("stop_after_worse") is not None
+    if evaluated.get("split") == "validation" and chosen and options.get("validation_passes"):
+        yield (
+            "The scored records are the validation records, by which training chose the adapter that it kept: the "
+            "student's figures are likely too good. Records that chose nothing are those of evaluate.split: test."
+        )
 
 
 def _state_verdict(results: RunResults, scores: Scores) -> str:
@@ -97,6 +120,8 @@ def _state_verdict(results: RunResults, scores: Scores) -> str:
         grounded = scores.estimate(student, ALL_TASKS, "invented_rate")
         found = f" {_grounded(arm_title(student), grounded)}" if grounded and grounded.value is not None else ""
         return f"Whether the answers are right is not known: no gold to compare with on {held_out}.{found}"
+    if (with_gold := results.num_with_gold[ALL_TASKS]) < len(results.scored_records):
+        held_out = f"{with_gold} of {held_out}, those that have gold"
     opening = f"{arm_title(student)}: joint F1 {write_figure(joint, JOINT)} on {held_out}."
     words = ("better than", "worse than", "not shown to differ from", "not compared, for want of an interval, with")
     parts = [

@@ -14,6 +14,7 @@ from typing import Any
 from markupsafe import Markup
 
 from chartdistill.evaluation import NOT_JUDGED, Judgement, Scores
+from chartdistill.metrics import ALL_TASKS
 from chartdistill.metrics.catalogue import explain, task_title
 from chartdistill.reporting import plots, robustness, stages
 from chartdistill.reporting.confidence import confidence_part
@@ -68,6 +69,7 @@ def render_page(
         privacy=_privacy(results, shows_text, include_text),
         shows_text=shows_text,
         held_out=_held_out(results),
+        has_gold=found[1].has_gold(ALL_TASKS),
         num_held_out=len(results.predictions),
         rejects=rejects,
         series={arm: place for place, arm in enumerate(results.arms)},

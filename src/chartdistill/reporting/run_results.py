@@ -16,6 +16,7 @@ from pydantic import ConfigDict, Field
 
 from chartdistill.errors import InputError
 from chartdistill.evaluation import APPROVAL, MADE_FROM, Scores, read_scores
+from chartdistill.metrics import ALL_TASKS
 from chartdistill.runtime.run_folder import read_manifest, read_rows, require_manifest
 from chartdistill.schema import LABELS_OF, CuratedLabel, Item, Label, Prediction, Record, Rejection, Row, Task
 
@@ -85,6 +86,13 @@ class RunResults:
         """Whether nobody's chart is among the records that the arms were scored on, only made-up ones."""
         sources = [record.source for record in self.scored_records.values()]
         return bool(sources) and all(source.startswith(("synthetic:", "written:")) for source in sources)
+
+    @property
+    def num_with_gold(self) -> dict[str, int]:
+        """Task -> scored records that have gold for it; `all`: those that have some."""
+        names = {task.name for task in self.tasks}
+        known = [names.intersection(record.gold or ()) for record in self.scored_records.values()]
+        return {name: sum(name in of for of in known) for name in names} | {ALL_TASKS: sum(map(bool, known))}
 
     def counts(self, stage: str) -> dict[str, Any] | None:
         """What a stage counted: its manifest's `counts`, else the manifest itself; None when it has not finished."""
