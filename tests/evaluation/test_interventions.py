@@ -19,6 +19,7 @@ from chartdistill.evaluation.interventions import (
 from chartdistill.evaluation.options import InterventionOptions
 from chartdistill.evaluation.perturbations import EFFECTS, PLACEBOS, SAME, Variant, make_edits, make_noise
 from chartdistill.evaluation.placebos import delete_elsewhere
+from chartdistill.metrics import score_arm
 from chartdistill.schema import Item, Prediction, Record, Task
 from demo_charts import TASKS, charts
 
@@ -347,6 +348,23 @@ def test_a_failed_answer_leaves_its_record_unscored_and_the_old_name_is_not_the_
     found = score_interventions(variants, before, after, records, [TASKS[0]], 0, 200)["consistency"]["any"]["all"]
     assert (found["share_identical"]["value"], found["share_identical"]["n"]) == (0.5, 2)
     assert found["share_identical"]["unscored"] == 1
+
+
+def test_a_forecast_in_other_words_is_right_here_as_in_the_scores() -> None:
+    task = next(task for task in TASKS if task.name == "prognosis")
+    said, meant = (Item(text=words) for words in ("good prognosis for full recovery", "Prognosis for recovery is good"))
+    gold = {"prognosis": (meant,)}
+    record = Record(id="a", source="s", text="He is well.", cluster="c", split="test", segments=(), gold=gold)
+    variants = [Variant.of(record, "respaced", "He  is well.", task="prognosis")]
+    answers = [
+        Prediction(key="k", record=name, task="prognosis", arm="student", completion="-", items=(said,))
+        for name in ("a", variants[0].id)
+    ]
+    before, after = ({(one.record, one.task): one} for one in answers)
+    assert score_arm(answers[:1], {"a": record}, [task])["prognosis"]["record_exact"].value == 1
+    found = score_interventions(variants, before, after, {"a": record}, [task], 0, 50)["consistency"]["any"]
+    assert found["prognosis"]["consistent_right"]["value"] == 1
+    assert found["prognosis"]["consistent_wrong"]["value"] == 0
 
 
 def test_differences_of_consistency_are_paired_over_what_both_arms_answered() -> None:

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from chartdistill.evaluation.scores import Scores
+from chartdistill.metrics import score_arm
 from chartdistill.metrics.bootstrap import Estimate
 from chartdistill.metrics.catalogue import BY_NAME
 from chartdistill.metrics.matching import is_located
 from chartdistill.metrics.significance import PValue
 from chartdistill.reporting.error_summary import plain_figures
-from chartdistill.reporting.examples import find, judge, mark
+from chartdistill.reporting.examples import choose_examples, find, judge, mark
 from chartdistill.reporting.findings import state_findings
 from chartdistill.reporting.plots import Interval, Line, bar_plot, line_plot, metric_plot
 from chartdistill.reporting.run_results import read_results
@@ -28,9 +29,10 @@ from chartdistill.reporting.tables import (
     verdict,
     write_cell,
 )
-from chartdistill.schema import Item
+from chartdistill.runtime.run_folder import read_rows
+from chartdistill.schema import Item, Prediction, Record
 from four_drugs import note
-from report_run import TASKS, write_run
+from report_run import TASKS, write_rows, write_run
 
 TESTED = PValue(p=0.001, holm=0.01, clusters=40)
 
@@ -95,6 +97,28 @@ def test_what_the_scores_find_by_initials_or_another_name_is_not_called_invented
     drug = Item(text="lisinopril 5 mg", status="continue")
     record = note("b", None, "Takes Zestril 5 mg daily.")
     assert bool(find(drug, record.text, TASKS[0])) == is_located(drug, record, TASKS[0])
+
+
+def test_how_many_charts_differ_from_gold_is_counted_as_in_the_scores(tmp_path: Path) -> None:
+    run = write_run(tmp_path)
+    path = run / "records" / "records.jsonl"
+    records = list(read_rows(path, Record))
+    words = (Item(text="Prognosis for recovery is good"), Item(text="aspirin", status="stop", optional=True))
+    gold = {"prognosis": words[:1], "medication": words[1:]}
+    path.unlink()
+    write_rows(path, *(one.model_copy(update={"gold": gold}) for one in records))
+    said = {"prognosis": (Item(text="good prognosis for full recovery"),), "medication": ()}
+    for arm in ("teacher", "base", "student"):
+        (run / "predictions" / f"{arm}.jsonl").unlink()
+        write_rows(run / "predictions" / f"{arm}.jsonl", *(
+            Prediction(key="k", record=one.id, task=task, arm=arm, completion="-", items=items)
+            for one in records if one.split == "test" for task, items in said.items()
+        ))  # fmt: skip
+    results = read_results(run, TASKS, "Exact")
+    rows = [one for of in results.predictions.values() for one in of.values() if one.arm == "student"]
+    assert score_arm(rows, results.scored_records, TASKS, resamples=50)["all"]["record_exact"].value == 1
+    counts = dict(choose_examples(results)[1])
+    assert counts["student differs from gold"] == counts["student and teacher differ"] == 0
 
 
 def test_judge_by_gold_and_chart() -> None:

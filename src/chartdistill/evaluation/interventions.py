@@ -38,6 +38,7 @@ from chartdistill.metrics.consistency import (
     consistency_difference,
 )
 from chartdistill.metrics.counting import ALL_TASKS
+from chartdistill.metrics.pairing import is_exact
 from chartdistill.runtime.run_folder import RowWriter, count_by, read_rows
 from chartdistill.schema import Item, Prediction, Record, Task
 
@@ -199,7 +200,7 @@ def _answer_sets(
             continue
         gold = (record.gold or {}).get(task_name)
         own = _item_set(first, task, ())
-        right = None if gold is None else own is not BROKEN and _is_right(own, gold, task)
+        right = None if gold is None else _is_right(first, gold, task)
         answers = (_item_set(answer, task, variant.renamed) for variant, answer in others)
         sets[record_id, task_name] = AnswerSet(record.cluster, (own, *answers), right)
     return sets, unscored
@@ -209,11 +210,9 @@ def _answered(answer: Prediction | None) -> bool:
     return answer is not None and answer.completion is not None
 
 
-def _is_right(own: ItemSet, gold: Sequence[Item], task: Task) -> bool:
-    """Whether an answer is exactly the gold, items that it may have or leave out aside."""
-    wanted = _keys([item for item in gold if not item.optional], task, ())
-    may_be = {key for key, _ in _keys([item for item in gold if item.optional], task, ())}
-    return wanted <= own and all(key in may_be for key, _ in own - wanted)
+def _is_right(answer: Prediction | None, gold: Sequence[Item], task: Task) -> bool:
+    """Whether an answer is exactly the gold, as `record_exact` has it."""
+    return answer is not None and answer.items is not None and is_exact(answer.items, gold, entity_of(task))
 
 
 def _item_set(answer: Prediction | None, task: Task, renamed: Sequence[tuple[str, str]]) -> ItemSet:

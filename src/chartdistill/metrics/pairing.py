@@ -20,7 +20,7 @@ from chartdistill.clinical.entities import EntityType
 from chartdistill.clinical.same_as import NOTHING_JUDGED, SameAs
 from chartdistill.schema import Item
 
-RULES = "keys by kind, forecasts by content words (7)"
+RULES = "keys by kind, forecasts by content words (8)"
 """Named beside every score, and raised with every change of what counts as the same or as harm, of intervals, or of
 what is measured: stored answers are then scored anew."""
 
@@ -61,6 +61,14 @@ def pair_up(
         if place in paired or not any(gold[other].optional for other in alike[place])
     )
     return Pairing(pairs, counted, alike)
+
+
+def is_exact(items: Sequence[Item], gold: Sequence[Item], entity: EntityType) -> bool:
+    """Whether the items are those of gold with their statuses, each once: what `record_exact` counts."""
+    found = pair_up(items, gold, entity)
+    wanted = sum(not item.optional for item in gold)
+    equal = all(items[said].status == gold[meant].status for said, meant in found.pairs)
+    return len(found.counted) == len(found.pairs) == wanted and equal
 
 
 def _assigned(

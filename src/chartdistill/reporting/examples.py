@@ -18,6 +18,7 @@ from typing import Literal
 from chartdistill.clinical.entities import entity_of
 from chartdistill.metrics.harm import harmful_statuses
 from chartdistill.metrics.matching import is_located
+from chartdistill.metrics.pairing import is_exact
 from chartdistill.reporting.error_summary import STUDENT
 from chartdistill.reporting.run_results import RunResults
 from chartdistill.schema import Item, Prediction, Record, Task, content_hash
@@ -133,7 +134,7 @@ class _Answered:
     def same(self, first: str, second: str) -> list[bool]:
         """Per task to which both have an answer: whether they say the same."""
         return [
-            self._keys(first, task) == self._keys(second, task)
+            self._is_same(self.items(first, task.name), self.items(second, task.name), task)
             for task in self.tasks
             if self._has_answer(first, task) and self._has_answer(second, task)
         ]
@@ -141,9 +142,9 @@ class _Answered:
     def _has_answer(self, arm: str, task: Task) -> bool:
         return self.items(GOLD, task.name) is not None if arm == GOLD else (task.name, arm) in self.answers
 
-    def _keys(self, arm: str, task: Task) -> frozenset[tuple[str, str | None]] | None:
-        items, entity = self.items(arm, task.name), entity_of(task)
-        return None if items is None else frozenset((entity.match_key(item.text), item.status) for item in items)
+    @staticmethod
+    def _is_same(one: Sequence[Item] | None, other: Sequence[Item] | None, task: Task) -> bool:
+        return one is other if one is None or other is None else is_exact(one, other, entity_of(task))
 
     def invents(self) -> bool:
         """Whether the student emits an item that cannot be located in the record."""
