@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ from chartdistill.curation.decisions import decision_file
 from chartdistill.curation.filters import DEFAULT_FILTERS
 from chartdistill.errors import InputError
 from chartdistill.evaluation.score import score_files
+from chartdistill.records import AnnotationFile, SourceEntry, read_annotations
+from chartdistill.records.sources import JsonlSource
 from chartdistill.review.gold import GoldView, write_gold
 from chartdistill.review.guard import MAX_BODY, Guard
 from chartdistill.review.labels import LabelView
@@ -216,6 +219,24 @@ def test_gold_is_what_score_reads(run_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "said.jsonl").write_text('{"record": "t1", "task": "medication", "completion": "Yasadol | stop"}\n')
     figures = score_files([tmp_path / "said.jsonl"], tmp_path / "gold.jsonl", tasks=TASKS)
     assert next(iter(figures["arms"].values()))["medication"]["joint_f1"]["value"] == 1.0
+
+
+def test_intervals_over_read_gold_are_over_the_runs_clusters(run_dir: Path, tmp_path: Path) -> None:
+    path = run_dir / "records/records.jsonl"
+    rows = [{**json.loads(line), "cluster": "one patient"} for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for name, record in itertools.product(("Ada", "Bo"), ("t1", "t2")):
+        read(run_dir, name, record, answer(("Yasadol", "stop")))
+    out = tmp_path / "gold.jsonl"
+    write_gold(run_dir, out)
+    said = tmp_path / "said.jsonl"
+    lines = (f'{{"record": "{name}", "task": "medication", "completion": "Yasadol | stop"}}\n' for name in ("t1", "t2"))
+    said.write_text("".join(lines))
+    figures = score_files([said], out, tasks=TASKS)
+    assert (figures["records"], figures["clusters"]) == (2, 1)
+    read_back = read_annotations(AnnotationFile(path=out), TASKS).answers
+    assert {one.task.name for one in read_back} == {"medication", "tests"}
+    assert all(isinstance(one, SourceEntry) and one.gold for one in JsonlSource(path=out, gold_field="gold").read())
 
 
 def test_gold_without_two_readings_is_no_gold(run_dir: Path, tmp_path: Path) -> None:

@@ -248,7 +248,9 @@ def write_gold(run_dir: Path, out: Path, overwrite: bool = False) -> tuple[int, 
         unsettled += gold is None and readings.both(record) is not None
         if gold is not None:
             listed = {name: [item.model_dump(exclude_none=True) for item in items] for name, items in gold.items()}
-            lines.append(json.dumps({"id": record.id, "gold": listed, "text": record.text}, ensure_ascii=False))
+            # The cluster too: charts of one patient are in one, which no text tells, and intervals are over them.
+            row = {"id": record.id, "cluster": record.cluster, "gold": listed, "text": record.text}
+            lines.append(json.dumps(row, ensure_ascii=False))
     if not lines:
         raise InputError(
             f"{run_dir / 'review'} has no record that two people have read and agree on, or whose differences are "
