@@ -2,7 +2,8 @@
 
     python scripts/compare_on_gold.py CONFIG GOLD.jsonl OUT_FOLDER [--run-dir DIR] [--without base ...]
 
-GOLD: a chart a line, as for `chartdistill score`, with its text: {"id": ..., "text": ..., "gold": {task: [items]}}.
+GOLD: a chart a line, as for `chartdistill score`, with its text: {"id": ..., "text": ..., "gold": {task: [items]}}, and
+`cluster` where charts are of one patient.
 Arms, whatever `evaluate.constrain` says: the model as it comes (`base`), or with the config's `student.adapter`;
 `student`; `student constrained`, which can only quote the chart; `student filtered` and `student constrained filtered`,
 these two behind the config's filters; `rules`, names of the training labels and words nearby, no model. Answers are
@@ -24,16 +25,16 @@ from typing import Any
 from chartdistill.config import Run, load_run
 from chartdistill.curation.filters import DEFAULT_FILTERS
 from chartdistill.errors import ChartDistillError, InputError
-from chartdistill.evaluation.contamination import ids_seen
+from chartdistill.evaluation.contamination import example_records, ids_seen
 from chartdistill.evaluation.generation import Sheet, ask_sheets, plain_questions, stored_answers
 from chartdistill.evaluation.rule_baseline import ARM as RULES
 from chartdistill.evaluation.rule_baseline import known_names, predict_by_rules
-from chartdistill.evaluation.score import score_files
+from chartdistill.evaluation.score import check_gold, read_gold, score_files
 from chartdistill.evaluation.student_arms import FILTERED, arm_file, filtered
 from chartdistill.labelling import SPANS
 from chartdistill.prompting.answer_format import parse_answer
-from chartdistill.records import clean, cluster_records
-from chartdistill.runtime.json_lines import read_json_lines
+from chartdistill.records import clean
+from chartdistill.runtime.adapter_folder import read_adapter
 from chartdistill.runtime.run_folder import RowWriter, read_rows, require_manifest, write_text
 from chartdistill.runtime.start import prepare_process
 from chartdistill.schema import Item, Record, Task, TrainExample, content_hash
@@ -81,12 +82,12 @@ def compare(run: Run, gold: Path, out: Path, without: Sequence[str] = ()) -> str
     adapter = run.dir / "adapter"
     trained = require_manifest(adapter, "train")
     out.mkdir(parents=True, exist_ok=True)
-    records = read_gold(gold)
+    records = charts_of(gold, run.tasks)
     write_text(out / "gold.jsonl", "".join(one.model_dump_json() + "\n" for one in records))
     examples = list(read_rows(run.dir / "curated" / "train.jsonl", TrainExample))
-    refuse_seen(run.dir, {row.record for row in examples}, records)
+    refuse_seen(run.dir, {row.record for row in examples}, records, run.tasks)
     questions = [asked for asked in plain_questions(records, run.tasks) if asked[1].name in (asked[0].gold or {})]
-    mark = content_hash(trained["fingerprint"])
+    mark = content_hash(trained["fingerprint"], read_adapter(adapter).mark)  # trained again it may have other weights
     sheets = [
         Sheet("student", out / arm_file("student"), "student", adapter, mark, questions, True),
         Sheet(CONSTRAINED, out / arm_file(CONSTRAINED), CONSTRAINED, adapter, mark, questions, SPANS),
@@ -112,37 +113,32 @@ def compare(run: Run, gold: Path, out: Path, without: Sequence[str] = ()) -> str
     return table
 
 
-def read_gold(path: Path) -> list[Record]:
-    """The charts, cleaned as those of a run are."""
-    found = []
-    for line in read_json_lines(path):
-        row = line.parsed()
-        if not isinstance(row, dict) or not row.get("text") or not isinstance(row.get("gold"), dict):
-            raise InputError(f"{path}:{line.number}: no chart with gold; give id, text and gold.")
-        cleaned = clean(str(row["text"]))
-        gold = {
-            task: tuple(Item(text=item) if isinstance(item, str) else Item.model_validate(item) for item in items)
-            for task, items in row["gold"].items()
-        }
-        where = f"{path.name}:{line.number}"
-        found.append(
-            Record(
-                id=str(row["id"]), source=where, text=cleaned.text, cluster=where, split="test",
-                segments=cleaned.segments, gold=gold,
-            )
-        )  # fmt: skip
-    clusters = cluster_records(record.text for record in found)
-    return [one.model_copy(update={"cluster": cluster}) for one, cluster in zip(found, clusters, strict=True)]
+def charts_of(path: Path, tasks: Sequence[Task]) -> list[Record]:
+    """The charts, cleaned as those of a run are, with the clusters that `score` gives them.
+
+    Raises:
+        InputError: lines that cannot be used, each named; before anything is asked.
+    """
+    known, lines = read_gold(path)
+    for name, record in known.items():
+        if not record.text or record.gold is None:
+            raise InputError(f"{path}:{lines[name]}: no chart with gold; give id, text and gold.")
+    check_gold(known, lines, tasks, path)
+    cleaned = {name: clean(record.text) for name, record in known.items()}
+    return [
+        record.model_copy(update={"text": cleaned[name].text, "segments": cleaned[name].segments})
+        for name, record in known.items()
+    ]
 
 
-def refuse_seen(run_dir: Path, taught_ids: set[str], records: Sequence[Record]) -> None:
-    """Figures on charts that the student has seen are worth nothing.
+def refuse_seen(run_dir: Path, taught_ids: set[str], records: Sequence[Record], tasks: Sequence[Task]) -> None:
+    """Figures on charts that the student has seen, in training or as worked examples, are worth nothing.
 
     Raises:
         InputError: which.
     """
     seen = [row for row in read_rows(run_dir / "records" / "records.jsonl", Record) if row.id in taught_ids]
-    if leaked := ids_seen(seen, records):
+    if leaked := ids_seen([*seen, *example_records(tasks)], records):
         raise InputError(
             f"{len(leaked)} of {len(records)} charts are near-duplicates of charts the student has seen "
             f"({', '.join(leaked[:5])}): figures on them would be worthless. Leave them out."

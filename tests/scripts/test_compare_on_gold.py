@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from chartdistill.config import Run
 from chartdistill.engines import TransformersEngine
@@ -17,7 +18,7 @@ from chartdistill.records.sources.synthetic import SyntheticSource
 from chartdistill.run_config import EvaluateOptions, ModelOptions, RunConfig
 from chartdistill.runtime.run_folder import RowWriter, make_folder, read_rows, write_text
 from chartdistill.schema import Prediction, Record, TrainExample
-from compare_on_gold import ARMS, CONSTRAINED, compare
+from compare_on_gold import ARMS, ASKED, CONSTRAINED, charts_of, compare, refuse_seen
 from places import ROOT
 from training_run import write_adapter
 
@@ -102,9 +103,49 @@ def test_charts_that_the_student_has_seen_are_refused(run: Run, tmp_path: Path) 
     assert not list((tmp_path / "out").glob("student*.jsonl"))
 
 
-@pytest.mark.parametrize("row", ["[]", '{"id": "a", "gold": {}}', '{"id": "a", "text": "x", "gold": []}'])
-def test_a_line_that_is_no_chart_with_gold_is_named(row: str, run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("row", "fault"),
+    [
+        ("[]", "a JSON list"),
+        ('{"id": "a", "gold": {}}', "no chart with gold; give id, text and gold"),
+        ('{"id": "a", "text": "x"}', "no chart with gold; give id, text and gold"),
+        ('{"id": "a", "text": "x", "gold": []}', "gold: Input should be a valid dictionary"),
+        ('{"text": "x", "gold": {}}', "id: Field required"),
+        ('{"id": "one", "text": "x", "gold": {}}', "record 'one' stands in line 1 already"),
+        ('{"id": "a", "text": "x", "gold": {"tests": null}}', "gold.tests: Input should be a valid tuple"),
+        ('{"id": "a", "text": "x", "gold": {"surgery": []}}', "gold for the task 'surgery', which is not among"),
+        ('{"id": "a", "text": "x", "gold": {"medication": ["aspirin"]}}', "an item has no status"),
+    ],
+)
+def test_a_line_that_is_no_chart_with_gold_is_named(row: str, fault: str, run: Run, tmp_path: Path) -> None:
     path = gold_of(tmp_path, CHARTS)
     path.write_text(path.read_text(encoding="utf-8") + row + "\n", encoding="utf-8")
-    with pytest.raises(InputError, match=r"gold\.jsonl:3: no chart with gold; give id, text and gold"):
+    with pytest.raises(InputError, match=rf"gold\.jsonl:3: .*{fault}"):
         compare(run, path, tmp_path / "out")
+    assert not list((tmp_path / "out").glob("student*.jsonl"))
+
+
+def test_worked_examples_of_the_prompts_are_refused(run: Run, tmp_path: Path) -> None:
+    shown = [task.model_copy(update={"shown_charts": (CHARTS["one"].replace(". ", ".\n"),)}) for task in run.tasks]
+    records = charts_of(gold_of(tmp_path, CHARTS), shown)
+    with pytest.raises(InputError, match=r"1 of 2 charts .* has seen \(one\)"):
+        refuse_seen(run.dir, set(), records, shown)
+
+
+def test_charts_of_one_patient_are_one_cluster(run: Run, tmp_path: Path) -> None:
+    path = gold_of(tmp_path, CHARTS)
+    rows = [json.loads(line) | {"cluster": "a patient"} for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    compare(run, path, tmp_path / "out", without=ASKED)
+    figures = json.loads((tmp_path / "out/scores.json").read_text())
+    assert (figures["records"], figures["clusters"]) == (2, 1)
+
+
+def test_an_adapter_with_other_weights_is_asked_itself(run: Run, tmp_path: Path) -> None:
+    compare(run, gold_of(tmp_path, CHARTS), tmp_path / "out", without=("base", CONSTRAINED))
+    first = [row.key for row in read_rows(tmp_path / "out/student.jsonl", Prediction)]
+    weights = load_file(run.dir / "adapter/adapter_model.safetensors")
+    save_file({name: tensor + 0.5 for name, tensor in weights.items()}, run.dir / "adapter/adapter_model.safetensors")
+    compare(run, tmp_path / "gold.jsonl", tmp_path / "out", without=("base", CONSTRAINED))
+    again = [row.key for row in read_rows(tmp_path / "out/student.jsonl", Prediction)]
+    assert len(again) == len(first) and not set(again) & set(first)

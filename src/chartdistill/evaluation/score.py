@@ -149,9 +149,9 @@ def score_files(
     Raises:
         InputError: a file that is missing or empty, or lines that cannot be used, each named.
     """
-    records, lines = _read_gold(gold)
+    records, lines = read_gold(gold)
     tasks = list(tasks) if tasks is not None else _infer_tasks(records)
-    _check_gold(records, lines, tasks, gold)
+    check_gold(records, lines, tasks, gold)
     tasks = tasks if vocabulary is None else with_vocabulary(tasks, vocabulary)
     arms: dict[str, dict[tuple[str, str], Prediction]] = {}
     for path in predictions:
@@ -219,8 +219,12 @@ def _raise_if_any(problems: Sequence[str]) -> None:
         raise InputError(f"{len(problems)} lines cannot be used:\n" + "\n".join(problems[:_ERRORS_SHOWN]) + more)
 
 
-def _read_gold(path: Path) -> tuple[dict[str, Record], dict[str, int]]:
-    """Records by id, and the line of each."""
+def read_gold(path: Path) -> tuple[dict[str, Record], dict[str, int]]:
+    """The records of GOLD by id, with the clusters that it gives or else those of their texts; and the line of each.
+
+    Raises:
+        InputError: the file is missing or empty, or lines cannot be used or name a record twice, each named.
+    """
     found: dict[str, _GoldLine] = {}
     lines: dict[str, int] = {}
     twice = []
@@ -285,8 +289,12 @@ def _infer_tasks(records: Mapping[str, Record]) -> list[Task]:
         raise InputError(f"a task of the gold cannot be scored: {_fault(error)}") from None
 
 
-def _check_gold(records: Mapping[str, Record], lines: Mapping[str, int], tasks: Sequence[Task], path: Path) -> None:
-    """Tasks and statuses of the gold are those asked for; either all items of a task have a status or none."""
+def check_gold(records: Mapping[str, Record], lines: Mapping[str, int], tasks: Sequence[Task], path: Path) -> None:
+    """That tasks and statuses of the gold are those asked for; either all items of a task have a status or none.
+
+    Raises:
+        InputError: the lines where that is not so.
+    """
     by_name = {task.name: task for task in tasks}
     problems = []
     for record in records.values():
