@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -13,10 +14,12 @@ import pytest
 
 from chartdistill.commands.score import run_score
 from chartdistill.errors import InputError
+from chartdistill.evaluation import score_summary
 from chartdistill.evaluation.review_split import divide
 from chartdistill.evaluation.score import score_files
 from chartdistill.evaluation.score_summary import write_summary
 from chartdistill.metrics import METRICS, score_arm
+from chartdistill.reporting import terminal
 from chartdistill.schema import Prediction, Record, Task
 
 TEXT = "Headache. Stop Yasadol 20 mg daily. Begin Febenor. Order an EEG."
@@ -374,3 +377,10 @@ def test_an_array_is_told_to_be_lines(tmp_path: Path, turned: bool) -> None:
     predictions, gold = reversed(paths) if turned else paths
     with pytest.raises(InputError, match=r"p\.json:1: a JSON list; write one object per line"):
         score_files([predictions], gold)
+
+
+@pytest.mark.parametrize("shown", [score_summary._shown, terminal._shown])
+def test_a_rare_error_is_not_written_as_none(shown: Callable[[Any], str]) -> None:
+    row = {"low": 0.0, "high": 0.001, "n": 5000, "unscored": 0, "records": None, "discordant": None}
+    assert shown(row | {"value": 2 / 5000}).startswith("0.0004 [0.000, 0.001] n")
+    assert shown(row | {"value": 0.0}).startswith("0.000 [")

@@ -150,6 +150,15 @@ def test_mark_keeps_the_text_and_names_all_finders() -> None:
         ("confabulation_rate", 0.0415, False, "4.2%"),
         ("confabulation_rate", 0.031, True, "+3.1 pp"),
         ("items_per_record", 1.841, False, "1.84"),
+        ("confabulation_rate", 2 / 5000, False, "0.04%"),
+        ("confabulation_rate", 1 - 2 / 5000, False, "99.96%"),
+        ("confabulation_rate", 0.0, False, "0.0%"),
+        ("confabulation_rate", 1.0, False, "100.0%"),
+        ("confabulation_rate", 1e-9, False, "0.0%"),
+        ("joint_f1", 0.99983, False, "0.9998"),
+        ("joint_f1", 1.0, False, "1.000"),
+        ("joint_f1", 1 - 1e-16, False, "1.000"),
+        ("items_per_record", 0.001, False, "0.00"),
     ],
 )
 def test_values_are_written_by_kind(metric: str, value: float, signed: bool, text: str) -> None:

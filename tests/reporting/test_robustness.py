@@ -65,8 +65,8 @@ def test_consistency_stands_beside_correctness(tmp_path: Path) -> None:
     assert [row.cells[0].value for row in first.rows] == ["31.0%", "42.0%", "11.0%", "16.0%", "73.0%", "0.770"]
     assert {table.title for table in others} >= {"Always the same, WRONG, by change", "Always the same, WRONG, by task"}
     claims = " ".join(changed_claims(results, results.scores))
-    assert "always the same and right 31% (95% interval 27 to 35%, n 40)" in claims
-    assert "always the same and WRONG 42%" in claims
+    assert "always the same and right 31.0% (95% interval 27.0 to 35.0%, n 40 (few)" in claims
+    assert "always the same and WRONG 42.0%" in claims
     assert "a flipped status follows in (not defined: no deleted items)" in claims
 
 
@@ -77,10 +77,10 @@ def test_without_gold_the_tables_say_what_is_not_known(tmp_path: Path) -> None:
     assert "whether the same answer is the right one is not known" in tables[0].meaning
     assert not any("right" in table.title.lower() for table in tables)
     claims = " ".join(changed_claims(results, results.scores))
-    assert "the same answer 73%" in claims
+    assert "the same answer 73.0%" in claims
     assert "not known without gold" in claims
     assert "WRONG" not in claims
-    assert "inserted item appears in 81%" in claims, "following a change needs no gold"
+    assert "inserted item appears in 81.0%" in claims, "following a change needs no gold"
 
 
 def test_effects_leave_out_what_was_not_tried(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_each_effect_stands_beside_its_placebo_and_the_difference(tmp_path: Path
     assert [row.cells[0].value for row in rows[:3]] == ["93.0%", "22.0%", "+71.0 pp"]
     assert rows[2].cells[0].interval == "+67.0 to +75.0 pp"
     claims = " ".join(changed_claims(results, results.scores))
-    assert "a deleted item vanishes in 93% (95% interval 89 to 97%, n 40), as placebo 22% (" in claims
+    assert "a deleted item vanishes in 93.0% (95% interval 89.0 to 97.0%, n 40 (few)), as placebo 22.0% (" in claims
 
 
 def test_gold_that_training_knows_is_said_on_the_first_screen(tmp_path: Path) -> None:

@@ -10,8 +10,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from chartdistill.metrics import HEADLINE
-from chartdistill.metrics.catalogue import with_unusable
+from chartdistill.metrics.catalogue import MetricInfo, with_unusable
 from chartdistill.metrics.counting import ALL_TASKS
+
+_FIGURE = MetricInfo("figure", "", "", form="score")
+"""How every figure is written here, a share too."""
 
 
 def write_summary(figures: Mapping[str, Any]) -> str:
@@ -47,4 +50,5 @@ def _shown(estimate: Mapping[str, Any], sign: str = "") -> str:
         if estimate["discordant"] is None
         else f", {estimate['discordant']} of {estimate['clusters']} clusters differ"
     )
-    return f"{estimate['value']:{sign}.3f} [{low}, {high}] n {estimate['n']}{records}{differ}{unscored}"
+    value = f"{estimate['value']:{sign}.3f}" if sign else _FIGURE.write(estimate["value"])
+    return f"{value} [{low}, {high}] n {estimate['n']}{records}{differ}{unscored}"

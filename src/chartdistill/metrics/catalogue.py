@@ -36,8 +36,14 @@ class MetricInfo:
     needs_gold: bool = True
 
     def write(self, value: float, signed: bool = False) -> str:
-        """The value as text: `0.82`, `4.1%`, `1.84`; with a sign, and shares in percentage points, when `signed`."""
+        """The value as text: `0.82`, `4.1%`, `1.84`; with a sign, and shares in percentage points, when `signed`.
+
+        What is neither none nor all has the digits that it takes to see it: 2 of 5,000 are `0.04%`.
+        """
         scale, digits = {"share": (100.0, 1), "score": (1.0, 3), "number": (1.0, 2)}[self.form]
+        if not signed and self.form != "number" and value not in (0, 1):
+            more = range(digits, digits + 4)
+            digits = next((each for each in more if round(scale * value, each) not in (0, scale)), digits)
         rounded = round(scale * value, digits) + 0.0  # + 0.0 turns -0.0 into 0.0
         sign = "+" if signed and rounded else ""
         unit = "" if self.form != "share" else " pp" if signed else "%"

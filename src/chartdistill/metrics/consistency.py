@@ -9,7 +9,7 @@ right, because an arm that always says the same wrong thing is perfectly consist
   the units are the items that any of a record's answers names, the observers are the answers, the values are an
   item's status, "present" or "absent". 1: always the same; 0: no more alike than the values drawn at random.
 - `consistent_right`, `consistent_wrong`, `inconsistent_right`, `inconsistent_wrong`: shares of records with gold; right
-  when the answer to the record as it is has exactly the gold items and statuses, as `record_exact` has it. They sum to 1.
+  when the answer to the record as it is has exactly the gold items and statuses (`record_exact`). They sum to 1.
 """
 
 from __future__ import annotations

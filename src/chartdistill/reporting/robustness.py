@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from chartdistill.evaluation import Overlap, Scores
 from chartdistill.metrics import ALL_TASKS
 from chartdistill.metrics.bootstrap import Estimate
-from chartdistill.metrics.catalogue import explain, task_title
+from chartdistill.metrics.catalogue import explain, task_title, write_figure
 from chartdistill.reporting.run_results import RunResults
 from chartdistill.reporting.tables import (
     METRICS,
@@ -227,34 +227,33 @@ def changed_claims(results: RunResults, scores: Scores) -> Iterator[str]:
     for arm in _arms(results, scores):
         found = scores.interventions[arm]
         effects = found.effects.get(ALL_TASKS, {})
-        parts = [f"{words} {_share(effects[name])}{_placebo(name, effects)}" for name, words in EFFECTS.items()
-                 if name in effects]  # fmt: skip
+        parts = [f"{words} {_figure(effects[name], name)}{_placebo(name, effects)}"
+                 for name, words in EFFECTS.items() if name in effects]  # fmt: skip
         if parts:
             yield f"{arm_title(arm)}, changed charts (needs no gold): {'; '.join(parts)}."
         crossed = found.consistency.get(ANY_NOISE, {}).get(ALL_TASKS, {})
         right, wrong = crossed.get("consistent_right"), crossed.get("consistent_wrong")
         if right is not None and wrong is not None and right.value is not None and wrong.value is not None:
             yield (
-                f"{arm_title(arm)}, the same chart in other forms: always the same and right {_share(right)}; "
-                f"always the same and WRONG {_share(wrong)}."
+                f"{arm_title(arm)}, the same chart in other forms: always the same and right "
+                f"{_figure(right, 'consistent_right')}; always the same and WRONG "
+                f"{_figure(wrong, 'consistent_wrong')}."
             )
         elif (same := crossed.get("share_identical")) is not None and same.value is not None:
             yield (
-                f"{arm_title(arm)}, the same chart in other forms: the same answer {_share(same)}; whether it is the "
-                "right one is not known without gold."
+                f"{arm_title(arm)}, the same chart in other forms: the same answer "
+                f"{_figure(same, 'share_identical')}; whether it is the right one is not known without gold."
             )
 
 
 def _placebo(name: str, effects: Mapping[str, Estimate]) -> str:
     """What an edit that does not concern the item did; empty where that was not tried."""
-    placebo = effects.get(PLACEBOS[name][0])
-    return "" if placebo is None or placebo.value is None else f", as placebo {_share(placebo)}"
+    rate = PLACEBOS[name][0]
+    placebo = effects.get(rate)
+    return "" if placebo is None or placebo.value is None else f", as placebo {_figure(placebo, rate)}"
 
 
-def _share(estimate: Estimate) -> str:
+def _figure(estimate: Estimate, name: str) -> str:
     if estimate.value is None:
         return f"(not defined: {estimate.reason})"
-    if estimate.low is None or estimate.high is None:
-        return f"{100 * estimate.value:.0f}% (n {estimate.n})"
-    span = f"95% interval {100 * estimate.low:.0f} to {100 * estimate.high:.0f}%"
-    return f"{100 * estimate.value:.0f}% ({span}, n {estimate.n})"
+    return write_figure(estimate, METRICS[name])

@@ -10,11 +10,13 @@ from rich.table import Table
 
 from chartdistill.config import Run
 from chartdistill.errors import ModelError
-from chartdistill.metrics.catalogue import GOLD_HEADLINE, PLAIN_HEADLINE, with_unusable
+from chartdistill.metrics.catalogue import GOLD_HEADLINE, PLAIN_HEADLINE, MetricInfo, with_unusable
 from chartdistill.records import split_in_words
 from chartdistill.reporting.stages import VERBS
 from chartdistill.runtime.run_folder import read_manifest
 
+_FIGURE = MetricInfo("figure", "", "", form="score")
+"""How every figure is written here, a share too."""
 _FOLDERS = {verb: folder for folder, verb in VERBS.items()} | {"report": "report"}
 
 
@@ -108,4 +110,4 @@ def _shown(estimate: dict[str, Any] | None) -> str:
         return "not defined"
     low, high = ("?" if estimate[end] is None else f"{estimate[end]:.3f}" for end in ("low", "high"))
     records = f" in {estimate['records']} records" if estimate.get("records") is not None else ""
-    return f"{estimate['value']:.3f} [{low}, {high}] n={estimate['n']}{records}"
+    return f"{_FIGURE.write(estimate['value'])} [{low}, {high}] n={estimate['n']}{records}"
