@@ -261,6 +261,24 @@ def write_rows_anew(path: Path, rows: list[Record]) -> None:
     write_rows(path, *rows)
 
 
+@pytest.mark.parametrize("of_patients", [0, 1])
+@pytest.mark.parametrize("source", ["synthetic:heldout:1", "written:a:letter"])
+def test_charts_of_nobody_are_counted_as_synthetic_on_every_page(tmp_path: Path, source: str, of_patients: int) -> None:
+    run = write_run(tmp_path)
+    path = run / "records" / "records.jsonl"
+    records = [
+        one if place < of_patients else one.model_copy(update={"source": source})
+        for place, one in enumerate(read_rows(path, Record))
+    ]
+    write_rows_anew(path, records)
+    page = page_of(run)
+    assert f"{60 - of_patients} of 60 records are synthetic charts" in page
+    assert f"| of these synthetic | {60 - of_patients} |" in (run / "adapter/README.md").read_text()
+    assert ("Contains record text, of synthetic charts only." in page) == (not of_patients)
+    assert ("1 of 60 records are not synthetic, and the config does not ask" in page) == bool(of_patients)
+    assert ("on 24 held-out records." if of_patients else "on 24 held-out synthetic records.") in page
+
+
 def test_the_cause_of_hidden_text_is_the_one_that_holds(tmp_path: Path) -> None:
     run = write_run(tmp_path)
     assert "60 of 60 records are not synthetic, and the config does not ask for text" in page_of(run)

@@ -113,7 +113,7 @@ def _state_verdict(results: RunResults, scores: Scores) -> str:
     student = "student" if "student" in scores.arms else next(iter(scores.arms), None)
     if student is None:
         return "No arm has been scored in this run."
-    made = "synthetic " if results.num_synthetic == results.num_records else ""
+    made = "synthetic " if results.scored_on_synthetic else ""
     held_out = f"{len(results.predictions)} held-out {made}records"
     joint = scores.estimate(student, ALL_TASKS, "joint_f1") if scores.has_gold(ALL_TASKS) else None
     if joint is None or joint.value is None:
@@ -350,8 +350,8 @@ def _family_limit(scores: Scores, compared: int) -> str:
 def _stage_limits(results: RunResults) -> Iterator[str]:
     if results.num_synthetic:
         yield (
-            f"{results.num_synthetic} of {results.num_records} records are synthetic charts written by templates; "
-            "figures on them do not carry over to real charts."
+            f"{results.num_synthetic} of {results.num_records} records are synthetic charts, made by templates or "
+            "invented; figures on them do not carry over to real charts."
         )
     prepared = results.manifests.get("records")
     if prepared is not None and results.num_synthetic < results.num_records and (said := split_in_words(prepared)):

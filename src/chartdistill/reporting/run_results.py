@@ -26,6 +26,8 @@ NO_STATUS = ""
 """Counts kept items of tasks without statuses."""
 _SCORED = ("records", "adapter")
 """Stages that scores are of: of others than these they say nothing."""
+_MADE_UP = ("synthetic:", "written:")
+"""How sources of synthetic charts begin: nobody's, whether made by templates or invented."""
 REJECTS_SHOWN = 3
 """Rejected items or labels shown per reason, or per set of reasons that one has."""
 
@@ -85,7 +87,7 @@ class RunResults:
     def scored_on_synthetic(self) -> bool:
         """Whether nobody's chart is among the records that the arms were scored on, only made-up ones."""
         sources = [record.source for record in self.scored_records.values()]
-        return bool(sources) and all(source.startswith(("synthetic:", "written:")) for source in sources)
+        return bool(sources) and all(source.startswith(_MADE_UP) for source in sources)
 
     @property
     def num_with_gold(self) -> dict[str, int]:
@@ -194,7 +196,7 @@ def _read_records(run_dir: Path, wanted: Container[str]) -> tuple[dict[str, Reco
     num_records = num_synthetic = 0
     for record in read_rows(run_dir / "records" / "records.jsonl", Record):
         num_records += 1
-        num_synthetic += record.source.startswith("synthetic:")
+        num_synthetic += record.source.startswith(_MADE_UP)
         if record.id in wanted:
             found[record.id] = record
     return found, num_records, num_synthetic
