@@ -131,6 +131,35 @@ def test_verdict_and_claims_follow_the_intervals(run: Path) -> None:
     assert any(limit.startswith("This page makes 6 verdicts on differences") for limit in figures["limits"])
 
 
+def test_a_difference_that_is_not_defined_is_none_that_stands_with_an_interval(run: Path, tmp_path: Path) -> None:
+    write_run(tmp_path)
+    scores = invent_scores(gold=True)
+    nowhere = undefined("no records without gold items", unscored=0).model_dump()
+    scores["differences"]["student-base"]["prognosis"]["abstention_specificity"] = nowhere
+    write_text(tmp_path / "predictions" / "scores.json", json.dumps(scores))
+    report(tmp_path, TASKS, "Undefined")
+    said = (json.loads(read(folder, "report.json"))["limits"] for folder in (run, tmp_path))
+    counts = [re.search(r"All other differences, (\d+) of headline metrics", " ".join(limits)) for limits in said]
+    assert [found and int(found[1]) for found in counts] == [24, 23]
+
+
+@pytest.mark.parametrize("changed", [(), ("curated",), ("labels", "curated")])
+def test_scores_of_labels_that_were_made_again_are_said_to_be_older(tmp_path: Path, changed: tuple[str, ...]) -> None:
+    write_run(tmp_path)
+    stages = ("records", "labels", "curated", "adapter")
+    write_manifest(tmp_path / "predictions", seconds=1.0, made_from={stage: stage for stage in stages})
+    for stage in changed:
+        manifest = json.loads((tmp_path / stage / "manifest.json").read_text())
+        write_text(tmp_path / stage / "manifest.json", json.dumps(manifest | {"fingerprint": "another"}))
+    results = read_results(tmp_path, TASKS, "Older")
+    assert results.scores is not None, "of other labels the student's figures still hold"
+    said = [limit for limit in state_findings(results).limits if limit.startswith("The scores are older")]
+    folders = " and ".join(f"{stage}/" for stage in changed)
+    assert [limit.partition(" now:")[0] for limit in said] == (
+        [f"The scores are older than what is in {folders}"] if changed else []
+    )
+
+
 def test_the_first_sentence_does_not_say_what_holm_does_not_bear_out(tmp_path: Path) -> None:
     write_run(tmp_path)
     scores = invent_scores(gold=True)

@@ -260,6 +260,12 @@ def _missing_stages(results: RunResults) -> Iterator[str]:
         why = results.unscored or "no scores were found"
         yield f"Nothing is claimed about any model: {why}. Run `chartdistill evaluate CONFIG`."
         return
+    if older := results.scores_older_than:
+        yield (
+            f"The scores are older than what is in {' and '.join(older)} now: the student learned from the labels "
+            "before, and the figures of the teacher and of the labels against gold are of those. Run `chartdistill "
+            "train CONFIG`, then `evaluate`, or `chartdistill run CONFIG`."
+        )
     yield from _label_file_limits(results, results.scores)
     usual = [arm for arm in USUAL_ARMS if arm != "teacher" or results.label_file is None]
     if missing := [arm_in_text(arm) for arm in usual if arm not in results.scores.arms]:
@@ -299,7 +305,8 @@ def _number_limits(results: RunResults, scores: Scores, tasks: tuple[str, ...]) 
     for task, metric in shown:
         if metric.needs_gold and not scores.has_gold(task):
             continue
-        compared += sum(scores.difference(pair, task, metric.name) is not None for pair in scores.differences)
+        gaps = [scores.difference(pair, task, metric.name) for pair in scores.differences]
+        compared += sum(gap is not None and gap.value is not None for gap in gaps)
         found = {arm: scores.estimate(arm, task, metric.name) for arm in scores.arms}
         known = {arm: estimate for arm, estimate in found.items() if estimate is not None}
         name = f"{task_title(task)} {metric_in_text(metric)}"

@@ -107,6 +107,13 @@ class RunResults:
         return {key: value for key, value in manifest.items() if key != "fingerprint"}
 
     @property
+    def scores_older_than(self) -> tuple[str, ...]:
+        """Folders of labels that were made again after the scores, which are of those before."""
+        made_from = (self.manifests.get("predictions") or {}).get(MADE_FROM) or {}  # not recorded by earlier versions
+        current = {stage: (self.manifests.get(stage) or {}).get("fingerprint") for stage in ("labels", "curated")}
+        return tuple(f"{stage}/" for stage, now in current.items() if made_from.get(stage, now) != now)
+
+    @property
     def label_file(self) -> Mapping[str, Any] | None:
         """What is known of the file that the labels came from: `file`, `sha256`, `format`; None where a model gave
         them."""
