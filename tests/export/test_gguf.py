@@ -242,7 +242,8 @@ def test_without_llama_cpp_the_card_says_how_to_compare(tmp_path: Path, monkeypa
     file = made(make_run(tmp_path), tmp_path / "out", "ollama", kind="f32", prompts=6)
     card = (file.parent / "README.md").read_text()
     assert "Not compared: GGUF f32, llama.cpp. llama-cpp-python is not installed here: pip install" in card
-    assert "no program that this is for was here to be asked" in card
+    assert "**Not compared in any program that this is for**" in card and "Exported, since" not in card
+    assert json.loads((file.parent / "export.json").read_text())["compared"] is False
     assert (file.parent / "Modelfile").read_text().count("FROM ./tiny-f32.gguf") == 1
     assert not (file.parent / ".merged").exists()
 

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from chartdistill.export.options import Limits
-from chartdistill.export.parity import Row, write_table
+from chartdistill.export.parity import Row, counted, write_table
 from chartdistill.export.prompt_form import PROMPT_FILE, PromptForm
 
 _CONTROL = (
@@ -121,8 +121,7 @@ class Card:
             f"{asked.prompts} prompts of held-out charts, spread over the tasks, each answered greedily and without "
             "any constraint; an answer differs where any token does. Against the student as it was trained:",
             write_table(self.rows),
-            f"Exported, since at most {self.limits.max_differing:.1%} of the answers differ and joint F1 is lower by "
-            f"at most {self.limits.max_loss:.3f}, in: {self._counted()}.",
+            self._counted(self.rows),
         ]
         found += [f"Not compared: {row.what}. {row.absent}." for row in self.rows if row.absent is not None]
         found += [
@@ -133,9 +132,16 @@ class Card:
         ]
         return found
 
-    def _counted(self) -> str:
-        counted = [row.what for row in self.rows or () if row.counts and row.absent is None]
-        return "; ".join(counted) if counted else "no program that this is for was here to be asked"
+    def _counted(self, rows: Sequence[Row]) -> str:
+        if asked := "; ".join(row.what for row in counted(rows)):
+            return (
+                f"Exported, since at most {self.limits.max_differing:.1%} of the answers differ and joint F1 is lower "
+                f"by at most {self.limits.max_loss:.3f}, in: {asked}."
+            )
+        return (
+            "**Not compared in any program that this is for**, since none was here to be asked: whether it answers as "
+            "the student did there is not known."
+        )
 
     def _confidence(self) -> list[str]:
         if self.to != "vllm-adapter":

