@@ -45,7 +45,8 @@ class FoundItem:
     dosage: Mapping[str, Any] = field(default_factory=dict)
     """Of drugs: `dose`, `route`, `frequency`, `as_needed`, `duration`, as far as they are known."""
     confidence: float | None = None
-    """Calibrated probability, 0 to 1, that text and status are right; None where the run has no calibration."""
+    """Calibrated probability, 0 to 1, that text and status are right; where `Reader.warnings` says so, that the
+    teacher's label has them. None where the run has no calibration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,8 @@ class Reader:
         """Names of what is asked for, in order."""
         self._student = Student(run, filters)
         self.warnings: tuple[str, ...] = tuple(self._student.warnings)
-        """What to know before its answers are used: gates that are not passed, or were passed on synthetic charts."""
+        """What to know before its answers are used: gates that are not passed, or were passed on synthetic charts; that
+        a confidence means agreement with the teacher."""
         self.no_confidence: str = self._student.no_confidence
         """Why `FoundItem.confidence` is None throughout; empty where it is not."""
         self._end = weakref.finalize(self, self._student.__exit__, None, None, None)

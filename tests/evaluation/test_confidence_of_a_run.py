@@ -259,6 +259,18 @@ def test_more_room_for_an_answer_and_other_scores_leave_the_calibration_valid(ru
     )
 
 
+def test_a_confidence_that_is_agreement_with_the_teacher_is_said_to_be(run: Run) -> None:
+    path = run.dir / "adapter" / CALIBRATION
+    learned = path.read_text()
+    assert not any("agrees with the teacher" in said for said in chartdistill.Reader(run.dir).warnings)
+    try:
+        path.write_text(json.dumps(json.loads(learned) | {"meaning": "agrees with the teacher"}))
+        (said,) = (one for one in chartdistill.Reader(run.dir).warnings if "confidence" in one)
+        assert said.startswith("a confidence says how likely an item agrees with the teacher's kept labels, not")
+    finally:
+        path.write_text(learned)
+
+
 def test_without_validation_records_or_when_they_are_scored_it_says_so(run: Run) -> None:
     from chartdistill.evaluation.generation import validation_records
 

@@ -6,8 +6,9 @@ that cannot be found there, under any of its names, has `span` null, and should 
 where the chart has the name but not the item's numbers, which `not_in_chart` lists. Drugs have their dosage as data,
 `dose`, `route`, `frequency`, `as_needed`, `duration` (`clinical.text.dosage`): as the answer says it, and what the
 answer leaves open as the chart says it at the span.
-Each item has its `confidence`, the calibrated probability that text and status are right (`confidence.py`), or null
-where there is no calibration for this adapter; why is said once. With `min_confidence` items that are less sure, or
+Each item has its `confidence`, the calibrated probability that text and status are right (`confidence.py`), or, where
+the validation records had no gold, that the teacher's label has them, which a warning says; null where there is no
+calibration for this adapter; why is said once. With `min_confidence` items that are less sure, or
 have none, and answers that failed go to a review file (`review_split.py`).
 With `filters`, the config's filters are put on the answers: `dropped` names each item that is gone, with filter and
 reason, and an answer that is rejected as a whole is a failure `rejected`, never "none found".
@@ -33,7 +34,7 @@ from chartdistill.curation import AnyFilter, screen
 from chartdistill.demo.embedded import is_embedded
 from chartdistill.engines import Generation, Generator, Request, Told, require_fit
 from chartdistill.errors import ConfigError, InputError
-from chartdistill.evaluation.confidence import read_calibration
+from chartdistill.evaluation.confidence import AGREES, read_calibration
 from chartdistill.evaluation.formats import JSONL
 from chartdistill.evaluation.formats.converting import CHANGED, convert, require_place
 from chartdistill.evaluation.generation import answer_mark, logprobs_of, require_same_examples
@@ -56,6 +57,12 @@ _Entry = SourceEntry | RejectedRecord
 _EMBEDDED = (
     "the student is an embedded model of the demo. It knows synthetic charts only; of other charts it makes up drugs, "
     "diagnoses and tests. Use its answers for nothing but a look at their form"
+)
+
+
+_AGREES_ONLY = (
+    "a confidence says how likely an item agrees with the teacher's kept labels, not how likely it is right: the "
+    "validation records had too little gold to learn that from"
 )
 
 
@@ -89,6 +96,8 @@ class Student:
         answers = answer_mark(run, self._adapter)
         self._calibration, self.no_confidence = read_calibration(self._adapter, answers)
         """`no_confidence`: why items have none; empty where they have one."""
+        if self._calibration is not None and self._calibration.meaning == AGREES:
+            self.warnings.append(_AGREES_ONLY)
         self._open = ExitStack()
         self._engine: Generator | None = None
         self.mark = content_hash(
