@@ -11,8 +11,18 @@ from typing import Any
 
 from chartdistill.metrics import ALL_TASKS
 from chartdistill.metrics.bootstrap import Estimate
+from chartdistill.metrics.significance import PValue
 from chartdistill.reporting.markdown import inline, write_bullets, write_grids
-from chartdistill.reporting.tables import METRICS, MISSING, Grid, with_estimates, write_cell, write_p
+from chartdistill.reporting.tables import (
+    METRICS,
+    MISSING,
+    Grid,
+    in_words,
+    verdict,
+    with_estimates,
+    write_cell,
+    write_p,
+)
 
 _HELD_OUT = ("f1", "joint_f1", "precision", "recall", "confabulation_rate")
 _PLAIN = ("invented_rate", "items_per_record", "format_valid_rate")
@@ -39,15 +49,14 @@ def _answers(figures: dict[str, Any]) -> Iterator[str]:
     last = rounds[-1]["round"]
     pair = f"round {last}-round 0"
     gap = figures["held_out"]["differences"][pair][ALL_TASKS][name]
-    shown = write_cell(gap, METRICS[name], True)
-    said = "no difference is shown" if _holds_zero(gap) else "a difference is shown"
-    yield f"Round {last} against round 0 on held-out records, {METRICS[name].title}: {shown.line()}; {said}."
-    if _holds_zero(gap):
+    tested = figures["held_out"]["p_values"][pair][ALL_TASKS].get(name)
+    shown, _ = verdict(gap, METRICS[name], None if tested is None else PValue.model_validate(tested))
+    words = ("it is better", "it is worse", "no difference is shown", "no difference can be shown")
+    said = "not tested" if tested is None else in_words(shown, *words)
+    figure = write_cell(gap, METRICS[name], True).line()
+    yield f"Round {last} against round 0 on held-out records, {METRICS[name].title}: {figure}; {said}."
+    if shown != "better":
         yield "That a student teaches itself further is not shown here."
-
-
-def _holds_zero(gap: Estimate) -> bool:
-    return gap.low is None or gap.high is None or gap.low <= 0 <= gap.high
 
 
 def _has_gold(figures: dict[str, Any]) -> bool:
