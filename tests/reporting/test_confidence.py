@@ -81,6 +81,8 @@ def test_agreement_with_the_teacher_is_never_called_right() -> None:
         (Confidence(absent="there are no validation records"), "there are no validation records"),
         (measured(left_out={"prognosis": 4}), "under ten items on the validation records: prognosis (4)"),
         (measured(without=7), "7 items of the scored records have no confidence"),
+        (measured(without=7), "of its items that have a confidence, the rest goes to review"),
+        (measured(), "of its items, the rest goes to review"),
         (
             measured(validation={"records": 9, "clusters": 9, "items": 40, "right": 40}),
             "items 0 were not right: too few",

@@ -103,8 +103,9 @@ def _coverage(found: Confidence, pooled: Reliability, right: str) -> str:
     if not missed and low is not None and low < found.wanted:
         held = f" That {wanted} are reached is not shown, since the interval begins below"
     return (
-        f"At {wanted} precision the student answers for {_share(pooled.coverage)} of its items, the rest goes to "
-        f"review: from a confidence of {found.threshold:.4f} on, a threshold chosen on the validation records, "
+        f"At {wanted} precision the student answers for {_share(pooled.coverage)} of its items"
+        f"{' that have a confidence' if found.without else ''}, the rest goes to review: from a confidence of "
+        f"{found.threshold:.4f} on, a threshold chosen on the validation records, "
         f"{_share(pooled.precision)} of them are {right}.{held + '.' if held else ''}"
     )
 
