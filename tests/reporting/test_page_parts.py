@@ -133,6 +133,25 @@ def test_judge_by_gold_and_chart() -> None:
     assert judge(Item(text="gait"), None, True, task) == "not judged"
 
 
+@pytest.mark.parametrize(
+    ("status", "kind", "harmed"),
+    [
+        ("continue", "dangerous status", 1),
+        ("avoid", "status differs", 0),
+        ("past", "not judged", 0),
+        ("stop", "right", 0),
+    ],
+)
+def test_an_optional_twin_of_a_gold_item_hides_no_harm(status: str, kind: str, harmed: int) -> None:
+    gold = (Item(text="Velol", status="stop"), Item(text="Velol 5 mg", status="past", optional=True))
+    said = Item(text="velol", status=status)
+    assert judge(said, gold, True, TASKS[0]) == kind
+    record = Record(id="a", source="s", text="Velol", cluster="c", split="test", segments=(), gold={"medication": gold})
+    answer = Prediction(key="", record="a", task="medication", arm="student", completion="-", items=(said,))
+    scored = score_arm([answer], {"a": record}, TASKS[:1], resamples=50)["medication"]
+    assert scored["stop_as_continue_rate"].value == harmed
+
+
 def test_mark_keeps_the_text_and_names_all_finders() -> None:
     text = "one two three"
     pieces = mark(text, [(0, 7, "student"), (4, 13, "base")], ("gold", "base", "student"))

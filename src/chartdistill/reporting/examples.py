@@ -291,10 +291,11 @@ def judge(item: Item, gold: tuple[Item, ...] | None, located: bool, task: Task) 
     same = [other for other in gold or () if entity.same(item.text, other.text)]
     if any(other.status == item.status and not other.optional for other in same):
         return "right"
-    if any(other.optional for other in same):
+    wanted = [other for other in same if not other.optional]
+    if same and (not wanted or any(other.status == item.status for other in same)):
         return "not judged"
-    if same:
-        harmful = any(item.status in harmful_statuses(other.status) for other in same)
+    if wanted:
+        harmful = any(item.status in harmful_statuses(other.status) for other in wanted)
         return "dangerous status" if harmful else "status differs"
     if not located:
         return "invented"
