@@ -220,11 +220,8 @@ def _raise_if_any(problems: Sequence[str]) -> None:
 
 
 def read_gold(path: Path) -> tuple[dict[str, Record], dict[str, int]]:
-    """The records of GOLD by id, with the clusters that it gives or else those of their texts; and the line of each.
-
-    Raises:
-        InputError: the file is missing or empty, or lines cannot be used or name a record twice, each named.
-    """
+    """The records of GOLD by id, with the clusters that it gives, or else those of their texts; and the line of each.
+    InputError as `score_files`."""
     found: dict[str, _GoldLine] = {}
     lines: dict[str, int] = {}
     twice = []
@@ -290,11 +287,8 @@ def _infer_tasks(records: Mapping[str, Record]) -> list[Task]:
 
 
 def check_gold(records: Mapping[str, Record], lines: Mapping[str, int], tasks: Sequence[Task], path: Path) -> None:
-    """That tasks and statuses of the gold are those asked for; either all items of a task have a status or none.
-
-    Raises:
-        InputError: the lines where that is not so.
-    """
+    """That tasks and statuses of the gold are those asked for, either all items of a task with a status or none; an
+    InputError names the lines where they are not."""
     by_name = {task.name: task for task in tasks}
     problems = []
     for record in records.values():
