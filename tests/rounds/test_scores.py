@@ -6,17 +6,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from chartdistill.curation.curate import curate
-from chartdistill.curation.filters import DEFAULT_FILTERS
-from chartdistill.rounds.scores import Reference, variety
-from chartdistill.schema import Item, Prediction, Record
-from review_run import LABELS, RECORDS, TASKS, label, record, write_labels
 import pytest
 
+from chartdistill.curation.curate import curate
+from chartdistill.curation.filters import DEFAULT_FILTERS
 from chartdistill.metrics.comparison import compare_arms
 from chartdistill.reporting.rounds_page import render_rounds
-from chartdistill.rounds.scores import variety
+from chartdistill.rounds.scores import Reference, variety
 from chartdistill.schema import Item, Prediction, Record, Task
+from review_run import LABELS, RECORDS, TASKS, label, record, write_labels
 
 
 def said(*items: str, usable: bool = True) -> Prediction:
