@@ -123,3 +123,39 @@ def test_an_answer_is_never_shown_with_a_chart_that_was_edited_meanwhile(
     assert not out.exists()
     assert predict(run, chart.parent, out, form="csv") == 1
     assert not list(tmp_path.glob(".*"))
+
+
+def test_the_rate_after_a_kill_counts_only_what_is_asked_since(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    charts, out = tmp_path / "charts", tmp_path / "out.jsonl"
+    charts.mkdir()
+    for number in range(100):
+        (charts / f"{number:02}.txt").write_text(f"Visit {number}. Takes Zocor daily.")
+    killed, told = [True], list[int]()
+
+    class Student:
+        """Is killed once, at the chart of visit 60."""
+
+        no_confidence, warnings, mark = "", (), "student"
+
+        def __init__(self, *_: Any) -> None:
+            pass
+
+        def __enter__(self) -> Student:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def read(self, texts: list[str], told: Any = None) -> list[dict[str, Any]]:
+            if any("Visit 60." in text for text in texts) and killed.pop():
+                raise KeyboardInterrupt
+            return [{"medication": {"items": []}} for _ in texts]
+
+    monkeypatch.setattr("chartdistill.evaluation.predict.Student", Student)
+    run: Any = SimpleNamespace(dir=tmp_path / "run", tasks=[load_task(ROOT / "configs/tasks/medication.yaml")])
+    with pytest.raises(KeyboardInterrupt):
+        predict(run, charts, out)
+    before = len(next(tmp_path.glob(".out.jsonl.*.partial")).read_text().splitlines())
+    killed.append(False)
+    assert predict(run, charts, out, progress=lambda done, total=None, tokens=0: told.append(done)) == 100
+    assert 0 < before < told[0] and told[-1] == 100, "the first call begins what the rate counts"

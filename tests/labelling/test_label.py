@@ -17,6 +17,7 @@ from chartdistill.engines import Request, TransformersEngine
 from chartdistill.errors import ArtefactError, EngineError
 from chartdistill.labelling.label import label
 from chartdistill.prompting.prompts import PromptBuilder
+from chartdistill.records.prepare import prepare
 from chartdistill.runtime.model_folder import load_tokenizer
 from labelling_run import config, prepared, rows_of, silent
 
@@ -97,6 +98,43 @@ def test_too_many_failures_stop_the_verb(tmp_path: Path, tiny_model: Path) -> No
     with pytest.raises(EngineError, match=r"12 of 12 labels failed.*prompt_too_long: 12") as caught:
         label(run, silent)
     assert "mg" not in str(caught.value)
+
+
+def test_what_is_asked_again_since_it_failed_is_judged_beside_all_labels(tmp_path: Path, tiny_model: Path) -> None:
+    """One chart of ten is too long: a tenth of the labels, and all that a later call asks about."""
+    charts = tmp_path / "charts"
+    charts.mkdir()
+    for number in range(9):
+        (charts / f"{number}.txt").write_text(f"Visit {number}. Start lisinopril 10 mg daily. Blood count ordered.")
+    (charts / "long.txt").write_text("The patient feels well and takes aspirin. " * 900)
+    run = load_run(config(tmp_path, tiny_model, strategy="direct", max_failure_fraction=0.12), records=charts)
+    prepare(run.config.records, run.dir / "records", run.config.prepare)
+    assert label(run, silent)["counts"]["failures"] == 2
+    (run.dir / "labels" / "manifest.json").unlink()  # as if killed at the very end
+    assert label(run, silent)["counts"]["failures"] == 2
+    (charts / "new.txt").write_text("Seen again. Stop metformin, which made her sick. Lipids next week.")
+    prepare(run.config.records, run.dir / "records", run.config.prepare)
+    assert label(run, silent)["counts"]["failures"] == 2
+    for number in range(9):
+        (charts / f"{number}.txt").unlink()
+    prepare(run.config.records, run.dir / "records", run.config.prepare)
+    with pytest.raises(EngineError, match="2 of 4 labels failed"):
+        label(run, silent)
+
+
+def test_the_rate_after_a_kill_counts_only_what_is_asked_since(tmp_path: Path, tiny_model: Path) -> None:
+    run = prepared(tmp_path, tiny_model, strategy="direct")
+    told: list[int] = []
+
+    def stop(done: int, total: int | None = None, tokens: int = 0) -> None:
+        if done == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        label(run, stop)
+    label(run, lambda done, total=None, tokens=0: told.append(done))
+    assert told[0] == 4, "the first call begins what the rate counts"
+    assert told == sorted(told) and told[-1] == 6
 
 
 def test_choices_and_room_are_respected_by_the_engine(tiny_model: Path) -> None:

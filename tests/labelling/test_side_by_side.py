@@ -14,11 +14,12 @@ import pytest
 import yaml
 
 from chartdistill.config import Run, load_run
-from chartdistill.engines import Replica, VllmEngine, divide_cards
+from chartdistill.engines import Replica, SideBySide, VllmEngine, divide_cards
 from chartdistill.errors import ConfigError
 from chartdistill.labelling.label import label
 from chartdistill.records.prepare import prepare
 from chartdistill.runtime.run_folder import read_manifest
+from chartdistill.runtime.shards import Shard
 from chartdistill.runtime.side_by_side import Child, run_side_by_side
 from labelling_run import config, rows_of, silent
 from started_shards import Shards
@@ -127,6 +128,21 @@ def test_what_failed_in_a_shard_is_judged_by_all_labels_and_asked_no_second_time
 
 def load_run_at(folder: Path, most: float) -> Run:
     return load_run(folder / "run.yaml", run_dir=folder / f"run-{most}")
+
+
+def test_what_was_finished_before_is_in_the_count_of_all_engines_from_the_first_report_on() -> None:
+    """Engines start one after the other: what a later one had finished would pass for done since the first began."""
+
+    class Named(SideBySide):
+        def _command(self, shard: Shard) -> list[str]:
+            report = "import time; from chartdistill.runtime.side_by_side import Reports; tell = Reports.of_this_process()"
+            return [sys.executable, "-c", f"{report}; time.sleep({2 * shard.index}); tell(50); tell(60)"]
+
+    told: list[int] = []
+    engines = Named("label", [Replica(0, 2, ("",)), Replica(1, 2, ("",))], [])
+    engines.ask(dict.fromkeys(engines.shards, 60), 120, lambda done, *_, **__: told.append(done),
+                dict.fromkeys(engines.shards, 50))  # fmt: skip
+    assert told == [100, 110, 110, 120]
 
 
 @pytest.mark.parametrize(

@@ -38,18 +38,26 @@ class SideBySide:
         """All, in the order of the engines."""
         return [Shard(replica.index, replica.count) for replica in self.replicas]
 
-    def ask(self, unfinished: Mapping[Shard, int], total: int, progress: ProgressCallback) -> None:
+    def ask(
+        self,
+        unfinished: Mapping[Shard, int],
+        total: int,
+        progress: ProgressCallback,
+        finished: Mapping[Shard, int] | None = None,
+    ) -> None:
         """Ask the shards that have something to ask; all that are finished stay, whatever becomes of the others.
 
         Args:
             unfinished: those shards, and how many records each has.
             total: records of all shards.
+            finished: of the unfinished shards' records those that nothing is asked about, until the shard itself says
+                how far it is: engines start one after the other, and none of it was done since the first one did.
 
         Raises:
             EngineError: the process of a shard failed: which, on which card.
         """
         shards = list(unfinished)
-        self.told = {shard: {} for shard in shards}
+        self.told = {shard: {"done": (finished or {}).get(shard, 0)} for shard in shards}
         whole = total - sum(unfinished.values())
         if shards:
             print(f"{self.verb}: {self._who(shards)}", file=sys.stderr)

@@ -280,8 +280,8 @@ def _answer_all(
         lines.write(list(_lines(missing, student, told)))
         done += len(window)
         answered += sum(not isinstance(entry, RejectedRecord) for entry in window)
-        if progress is not None:
-            progress(done)
+        if missing:  # what was answered before is told with the first that was not: it is no part of the rate
+            told(len(missing))
         size = min(2 * size, _LARGEST_WINDOW) if time.monotonic() - begun < _QUICK_S else size
         window = list(islice(more, size))
     return answered

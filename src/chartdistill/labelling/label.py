@@ -197,13 +197,15 @@ def _label_side_by_side(
     side_by_side, labeler = SideBySide("label", replicas, run.arguments), _labeler(run, builder, asked_with)
     records = run.dir / "records" / "records.jsonl"
     unfinished: dict[Shard, int] = {}
+    finished_records: dict[Shard, int] = {}
     for shard in side_by_side.shards:
         known = _labels(run).finished_keys(shard)
         held = [row for row in read_rows(records, Record) if shard.holds(row.id)]
-        if any(labeler.key(record, task) not in known for record in held for task in run.tasks):
-            unfinished[shard] = len(held)
+        whole = sum(all(labeler.key(record, task) in known for task in run.tasks) for record in held)
+        if whole < len(held):
+            unfinished[shard], finished_records[shard] = len(held), whole
     total = require_manifest(records.parent, "prepare")["counts"]["kept"]
-    side_by_side.ask(unfinished, total, progress)
+    side_by_side.ask(unfinished, total, progress, finished_records)
     return side_by_side
 
 
@@ -244,7 +246,7 @@ def _label_into(
 
     Args:
         shard: whose records; None for all.
-        judged: too many failures among all labels that were made here are an error.
+        judged: too many failures are an error.
         count: of the shards that were just labelled here.
     """
     teacher, path, file = run.config.teacher, run.dir / "records" / "records.jsonl", _labels(run)
@@ -266,10 +268,11 @@ def _label_into(
         work = _Work(labeler, journal, thoughts, total, progress, in_flight, judged)
         taken = file.take_over(journal, shard, count)
         work.taken_over = taken.rows
+        work.begin_with(records())
         if count is not None:
             file.remove_shards()  # so that what failed is asked again, should it be too much
             work.judge(taken)
-        if any(work.missing_of(record) for record in records()):
+        if not work.is_done:
             engine_start = time.monotonic()
             with run.open_teacher() as generator:
                 work.engine_start_seconds = time.monotonic() - engine_start
@@ -315,12 +318,25 @@ class _Work:
         self._labeler, self._journal, self.total, self._progress = labeler, journal, total, progress
         self._thoughts = thoughts
         self._in_flight, self._judged = in_flight, judged
-        self._made = self._tokens = self.asked = 0
+        self._left = self._known = self._tokens = self.asked = 0
         self._failures: Counter[str] = Counter()
         self.seconds = self.engine_start_seconds = 0.0
         """Spent asking, since the engine was open; before that, waiting for it."""
         self.taken_over = 0
         """Rows that shards had finished."""
+
+    def begin_with(self, records: Iterable[Record]) -> None:
+        """Count what is there already: records with all of their labels, which no rate counts, and labels, beside which
+        failures are judged: what is asked last, or again since it failed, is no sample of all."""
+        for record in records:
+            missing = len(self.missing_of(record))
+            self._known += len(self._labeler.tasks) - missing
+            self._left += missing > 0
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every record has all of its labels."""
+        return self._left == 0
 
     def missing_of(self, record: Record) -> list[tuple[Record, Task]]:
         """The tasks of a record that have no label yet."""
@@ -332,17 +348,13 @@ class _Work:
         Raises:
             EngineError: more labels failed than allowed.
         """
-        done = 0
-        self._progress(0, self.total)  # the engine is there: what the rate counts begins
+        self._progress(self.total - self._left, self.total)  # the engine is there: what the rate counts begins
         most, room, together = self._labeler.options.records_per_window, generator.cache_tokens, self._in_flight
         room = None if room is None else (room - self._labeler.num_example_tokens) // together
 
         def wanted() -> Iterator[list[tuple[Record, Task]]]:
-            nonlocal done
             for window in cache_windows(records, self._labeler.num_tokens, room, most):
-                missing = [self.missing_of(record) for record in window]
-                done += missing.count([])
-                yield [pair for pairs in missing for pair in pairs]
+                yield [pair for record in window for pair in self.missing_of(record)]
 
         begun = time.monotonic()
         for pairs, labels in self._labeler.ask_windows(generator, wanted(), together):
@@ -350,13 +362,13 @@ class _Work:
             self._thoughts.add(self._labeler.take_thoughts())
             self._journal.add(labels)
             asked = len({record.id for record, _ in pairs})
-            done += asked
+            self._left -= asked
             self.asked += asked
-            self._made += len(labels)
+            self._known += len(labels)
             self._tokens += sum(row.prompt_tokens + row.completion_tokens for row in labels)
             self._failures.update(row.failure.split(":")[0] for row in labels if row.failure)
-            self._progress(done, self.total, self._tokens)
-            self._stop_if_too_many_failed(done == self.total and self._judged)
+            self._progress(self.total - self._left, self.total, self._tokens)
+            self._stop_if_too_many_failed(self.is_done and self._judged)
             begun = time.monotonic()
 
     def judge(self, taken: Taken) -> None:
@@ -365,13 +377,12 @@ class _Work:
         Raises:
             EngineError: more of them failed than allowed.
         """
-        self._made += taken.rows
         self._failures += taken.failures
         self._stop_if_too_many_failed(at_the_end=True)
 
     def _stop_if_too_many_failed(self, at_the_end: bool) -> None:
         failed, allowed = self._failures.total(), self._labeler.options.max_failure_fraction
-        if failed > allowed * self._made and (failed >= 20 or at_the_end):
+        if failed > allowed * self._known and (failed >= 20 or at_the_end):
             counts = ", ".join(f"{name}: {count}" for name, count in self._failures.most_common())
             shown = self._labeler.num_example_tokens
             examples = (
@@ -381,7 +392,7 @@ class _Work:
                 else ""
             )
             raise EngineError(
-                f"{failed} of {self._made} labels failed, more than label.max_failure_fraction = {allowed} allows "
+                f"{failed} of {self._known} labels failed, more than label.max_failure_fraction = {allowed} allows "
                 f"({counts}). Finished labels are kept. For prompt_too_long raise teacher.engine.max_model_len_tokens "
                 f"or set label.window_tokens, or leave such records out{examples}; for thought_cut give "
                 "label.thinking.max_tokens more room, and for it and thought_only "

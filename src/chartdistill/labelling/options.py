@@ -74,7 +74,7 @@ class LabelOptions(BaseModel):
     answer alone; each window may then fill half of the cache. 1: a window after the other. auto: 2 on a card and with
     endpoints, where prompts and answers are computed side by side, 1 on a CPU."""
     max_failure_fraction: float = Field(default=0.05, ge=0, le=1)
-    """Above this share of failed requests the verb stops with an error."""
+    """Above this share of failed labels, of all that the run has by then, the verb stops with an error."""
 
     @model_validator(mode="after")
     def _options_agree(self) -> Self:
