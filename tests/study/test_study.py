@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from chartdistill.config import load_run, load_task
+from chartdistill.config import Run, load_run, load_task
 from chartdistill.curation.curate import curate
 from chartdistill.errors import ArtefactError, ConfigError, TrainingError
 from chartdistill.metrics import score_arm
@@ -223,6 +223,18 @@ def test_a_part_that_fails_stops_no_other_whatever_the_reason(tmp_path: Path) ->
     parts = {name: (make_folder(tmp_path / name) / "config.yaml", "mark") for name in ("a", "b")}
     trained = {name: error for name, _, error in _train_in_turn(parts, run)}
     assert trained == {"a": "train.source_weights fits no record", "b": None} and tried == ["a", "b"]
+
+
+def test_gold_labels_follow_the_tasks(tmp_path: Path, tiny_model: Path) -> None:
+    """A task that is added to a config has gold from then on, and one that is taken out stops no arm."""
+    path = write_study(tmp_path, tiny_model, {"sizes": [2], "arms": ["gold_trained"], "curve": []})
+    shared = load_run(derive(load_run(load_study(path).config), tmp_path / "study" / "teacher", CHAIN))
+    prepare(shared.config.records, shared.dir / "records", shared.config.prepare)
+    home = tmp_path / "gold"
+    for number in (1, 2, 1):
+        of_some = Run(shared.config, shared.base, shared.tasks[:number])
+        rows = read_rows(write_gold_labels(of_some, home) / "labels" / "labels.jsonl", Label)
+        assert {row.task for row in rows} == {task.name for task in of_some.tasks}
 
 
 def test_more_test_records_than_there_are(tmp_path: Path, tiny_model: Path) -> None:

@@ -93,7 +93,8 @@ def imported_labels(shared: Run, folder: Path, options: StudyConfig) -> dict[str
 
 def write_gold_labels(shared: Run, folder: Path) -> Path:
     """Gold in the place of labels, for all training records that have it."""
-    mark = fingerprint("gold", require_manifest(shared.dir / "records", "prepare")["fingerprint"])
+    names = [task.name for task in shared.tasks]
+    mark = fingerprint("gold", require_manifest(shared.dir / "records", "prepare")["fingerprint"], names)
     if not is_done(folder / "labels", mark):
         started = begin(folder / "labels")
         with RowWriter(folder / "labels" / "labels.jsonl") as out:
