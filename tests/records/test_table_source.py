@@ -52,6 +52,12 @@ class TestTable:
         assert entries["007"].gold == {"tests": (Item(text="TSH"),)}
         assert entries["a:2"].gold is None
 
+    @pytest.mark.parametrize("encoding", ["utf-8", "utf8", "utf-8-sig"])
+    def test_a_byte_order_mark_is_no_part_of_the_first_column(self, tmp_path: Path, encoding: str) -> None:
+        path = tmp_path / "a.csv"
+        path.write_bytes(b"\xef\xbb\xbfid,text\n007,\xc3\x96dem.\n")
+        assert read(TableSource(path=path, encoding=encoding))[0]["007"].text == "Ödem."
+
     def test_reads_csv_of_a_windows_spreadsheet(self, tmp_path: Path) -> None:
         path = tmp_path / "a.csv"
         path.write_bytes("text\nÖdem\n".encode("cp1252"))
