@@ -114,6 +114,11 @@ def test_every_shipped_task_is_valid(path: Path) -> None:
         (lambda v: v.update(tasks="medication.yaml"), r"tasks: must be a list.* \(got 'medication.yaml'\)"),
         (lambda v: v.update(records=[]), "records: needs at least 1, has 0"),
         (lambda v: v.update(records=[{"type": "foldr", "path": "x"}]), r"type 'foldr'; did you mean 'folder'\?$"),
+        (lambda v: v.update(records=2024), r"records: must be a list, .* \(got 2024\)$"),
+        (
+            lambda v: v.update(records=[{"type": "folder", "path": 2024}]),
+            r"path: must be a path, as text: one of digits stands in quotes \(got 2024\)$",
+        ),
         (lambda v: v.update(records=["charts"]), r"records.0: must hold `key: value` lines \(got 'charts'\)$"),
         (lambda v: v["teacher"].update(engine="vllm"), "teacher.engine: must hold `key: value` lines"),
         (

@@ -213,7 +213,8 @@ def load_run(path: Path, records: Path | None = None, run_dir: Path | None = Non
     overrides = {"--records": records, "--run-dir": run_dir}
     arguments = [str(path), *(str(x) for one in overrides.items() if one[1] is not None for x in one)]
     values |= {} if run_dir is None else {"run_dir": str(run_dir)}
-    for source in values.get("records") or []:
+    listed = values.get("records")
+    for source in listed if isinstance(listed, list) else ():
         _resolve(source, base)
     if records is not None:
         values["records"] = [source_for(records).model_dump()]

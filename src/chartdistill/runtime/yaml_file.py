@@ -134,6 +134,8 @@ def _in_words(problem: Any) -> str:
             return "must be a list, one entry a line after `- `"
         case "dict_type" | "model_type" | "model_attributes_type":
             return "must hold `key: value` lines"
+        case "path_type":
+            return "must be a path, as text: one of digits stands in quotes"
         case "too_short":
             return f"needs at least {context['min_length']}, has {context['actual_length']}"
         case "union_tag_not_found":
