@@ -75,7 +75,10 @@ class Environment:
         if not self.copy.is_file():
             return False
         asked = [self.python, "-c", "import sys; print(*sys.version_info[:2])"]
-        said = subprocess.run(asked, capture_output=True, text=True, check=False)
+        try:
+            said = subprocess.run(asked, capture_output=True, text=True, check=False)
+        except OSError:  # a link to a Python that the system no longer has
+            return False
         return said.stdout.split() == [str(part) for part in sys.version_info[:2]]
 
     def make(self) -> None:

@@ -278,6 +278,19 @@ def test_it_goes_on_where_no_turn_can_be_had(
     assert made == [tmp_path / "venv"] and "start no second set-up" in capsys.readouterr().out
 
 
+def test_an_environment_whose_python_is_gone_is_made_again(tmp_path: Path) -> None:
+    """As an upgrade of the system leaves it: a link to a Python that is not there."""
+    folder = tmp_path / "venv"
+    (folder / "bin").mkdir(parents=True)
+    (folder / "bin" / "python").symlink_to(tmp_path / "python3.9")
+    made = environment.Environment(folder, "cpu", None)
+    made.copy.write_text("")
+    assert not made.is_whole()
+    (folder / "bin" / "python").unlink()
+    (folder / "bin" / "python").symlink_to(sys.executable)
+    assert made.is_whole()
+
+
 def test_a_bundle_on_a_stick_whose_name_has_spaces_is_one_place(tmp_path: Path) -> None:
     """pip divides PIP_FIND_LINKS at spaces, and so do we what we tell uv of it."""
     bundle = tmp_path / "MY STICK" / "bundle"
