@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from chartdistill.doctor.machine import KNOWN_CARDS, Card
+from chartdistill.config import load_run
+from chartdistill.doctor.diagnosis import diagnose
+from chartdistill.doctor.machine import KNOWN_CARDS, Card, parse_cards
 from chartdistill.doctor.memory_plan import (
     label_plan,
 )
 from chartdistill.doctor.model_shape import ModelShape, read_shape, shape_of
 from chartdistill.doctor.time_plan import engine_start, label_time, multiplies_in_8_bits
-from chartdistill.doctor.workload import Work
+from chartdistill.doctor.workload import Work, charts_to_evaluate
 from chartdistill.engines import VllmEngine
 from chartdistill.runtime.machine import GIB
+from doctor_run import run_with
 from places import ROOT
 
 WORK = Work(1000, 900, 4, 2, 40, 30, 256)
@@ -69,6 +73,27 @@ def test_fp8_in_blocks_is_unpacked_to_16_bits_before_hopper() -> None:
     sixteen, same, eight = (time.floor_s for time in times if time is not None)
     assert sixteen == same
     assert sixteen / eight == pytest.approx(2, rel=0.01)
+
+
+def test_all_that_evaluate_asks_is_in_its_time(tmp_path: Path, tiny_model: Path) -> None:
+    """Of 1,000 charts: 200 held out for base and student, 100 of validation; 40 changed in 8.5 forms, 160 edited."""
+    plain = {"interventions": {"records": 0}, "confidence": False, "split": "test"}
+
+    def asked(**options: object) -> int:
+        return charts_to_evaluate(run_with(tmp_path, tiny_model, evaluate=plain | options).config, 1000)
+
+    assert asked() == 400
+    assert asked(also=["student plain", "student filtered"]) == 600, "what filters leave is asked nothing new"
+    assert asked(confidence=True) == 500
+    assert asked(confidence=True, split="validation") == 200
+    assert asked(interventions={"records": 40}) == 400 + 2 * (160 * 3.2 + 40 * 8.5)
+    assert asked(interventions={"records": 900}) == 400 + 2 * (200 * 3.2 + 200 * 8.5), "no more than are held out"
+
+
+def test_the_time_to_train_is_that_of_the_charts_that_train() -> None:
+    """Of the 1,000 that are planned with, a fifth is held out and a tenth of validation."""
+    found = diagnose(load_run(ROOT / "configs/gpu-24gb.yaml"), parse_cards("rtx-4090"))
+    assert "epochs x 700 records x" in found.time["train"].how
 
 
 def test_the_start_of_an_engine_is_in_the_time() -> None:

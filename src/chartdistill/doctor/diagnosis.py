@@ -40,7 +40,7 @@ from chartdistill.doctor.surroundings import (
     free_disk,
 )
 from chartdistill.doctor.time_plan import TimePlan, engine_start, evaluate_time, label_time, train_time
-from chartdistill.doctor.workload import Work, count_work
+from chartdistill.doctor.workload import Work, charts_to_evaluate, count_work
 from chartdistill.engines import TransformersEngine, VllmEngine, divide_cards, num_cards_each
 from chartdistill.errors import ConfigError, ModelError
 from chartdistill.runtime import privacy
@@ -181,13 +181,15 @@ def _plan_engine(
         return
     cache, eager = plan.cache_tokens or 0, bool(engine.enforce_eager)
     # Each engine has its share of the records; they start at the same time.
-    own = replace(work, records=math.ceil(work.records / replicas))
     if role == "teacher":
+        own = replace(work, records=math.ceil(work.records / replicas))
         start = engine_start(size, eager, with_lora=run.config.teacher.adapter is not None)
         found.add_time("label", label_time(shape, smallest, ways, own, size, cache, start))
     else:
-        held_out, start = run.config.prepare.test_fraction, engine_start(size, eager, with_lora=True)
-        found.add_time("evaluate", evaluate_time(shape, smallest, ways, own, size, cache, held_out, start))
+        asked = math.ceil(charts_to_evaluate(run.config, work.records) / replicas)
+        start = engine_start(size, eager, with_lora=True)
+        asking = evaluate_time(shape, smallest, ways, replace(work, records=asked), size, cache, start)
+        found.add_time("evaluate", asking)
 
 
 def _use_of_cards(role: Role, cards: int, ways: int, replicas: int) -> Check:
@@ -221,7 +223,9 @@ def _plan_training(
     remedy += ", or leave out train.on_policy (the teacher lies beside the student)" if options.on_policy else ""
     found.checks.append(_fits("training memory", plan, remedy))
     if smallest is not None:
-        found.add_time("train", train_time(shape, smallest, ways, work, options))
+        parts = run.config.prepare
+        trained = max(1, round(work.records * (1 - parts.test_fraction - parts.validation_fraction)))
+        found.add_time("train", train_time(shape, smallest, ways, replace(work, records=trained), options))
 
 
 def _free_bytes(cards: list[Card]) -> float:

@@ -116,13 +116,11 @@ def evaluate_time(
     work: Work,
     weight_bytes: float,
     cache_tokens: int,
-    held_out: float,
     start: tuple[float, str] = (0.0, "the engine's start"),
 ) -> TimePlan | None:
-    """Floor of asking base and distilled student the consolidated question on the held-out share of the records; the
-    teacher's answers are its labels. None when the card's figures are not known."""
-    records = max(1, round(2 * held_out * work.records))
-    asked = replace(work, records=records, prompts_per_task=1, samples=1)
+    """Floor of asking the student's arms the consolidated question; the teacher's answers are its labels. None when the
+    card's figures are not known. `work`: `records` is how often this engine is asked about a chart."""
+    asked = replace(work, prompts_per_task=1, samples=1)
     return label_time(shape, card, cards, asked, weight_bytes, cache_tokens, start)
 
 

@@ -13,6 +13,7 @@ from chartdistill.config import Run
 from chartdistill.errors import ChartDistillError, InputError
 from chartdistill.labelling import thinking_of
 from chartdistill.records import SourceEntry
+from chartdistill.run_config import RunConfig
 from chartdistill.runtime.run_folder import read_rows
 from chartdistill.schema import Record
 
@@ -25,6 +26,9 @@ ANSWER_TOKENS = 30
 THOUGHT_TOKENS = 500
 """Of a typical thought about one question, assumed: public traces of open thinking models have some hundred to some
 thousand. labels/manifest.json has what it was (`tokens.thought`)."""
+EDITS, SAME_FORMS = 3.2, 6.5
+"""Prompts for each arm and task of an edited chart, and of one in forms that must not change the answer, beside the
+answers drawn: see `InterventionOptions`."""
 _STEPS = {"direct": 1, "chain": 2, "verify": 3}
 """Prompts by strategy; in `verify` about one item of a typical answer is checked."""
 _MOST_READ = 20_000
@@ -99,6 +103,21 @@ def count_work(
     )  # fmt: skip
     said += f"; thoughts of {work.thought_tokens} tokens before each answer, assumed" if thought else ""
     return work, said, problem
+
+
+def charts_to_evaluate(config: RunConfig, records: int) -> int:
+    """How often `evaluate` asks about a chart, all tasks at once: held-out charts by each arm of the student, those of
+    validation that its confidence is learned from, and changed charts, as often as `evaluate.interventions` costs."""
+    options, parts = config.evaluate, config.prepare
+    held_out = records * (parts.test_fraction if options.split == "test" else parts.validation_fraction)
+    asked = held_out * (2 + sum(arm != "student filtered" for arm in options.also))
+    if options.confidence and options.split != "validation":
+        asked += records * parts.validation_fraction
+    changes = options.interventions
+    edited = min(held_out, 4 * changes.records if changes.edited_records is None else changes.edited_records)
+    if changes.records:
+        asked += 2 * (EDITS * edited + (SAME_FORMS + changes.resamples) * min(held_out, changes.records))
+    return max(1, round(asked))
 
 
 def _room_for_thoughts(run: Run, model_folder: Path | None) -> int:
