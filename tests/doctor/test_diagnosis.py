@@ -37,6 +37,7 @@ from chartdistill.doctor.surroundings import (
 )
 from chartdistill.doctor.weights import known_hashes, wrong_files
 from chartdistill.errors import ArtefactError
+from chartdistill.records.prepare import prepare
 from chartdistill.runtime.model_folder import licence
 from chartdistill.runtime.outputs import require_writable
 from chartdistill.runtime.run_locks import UNFINISHED_ERASURE, lock
@@ -328,6 +329,25 @@ def test_a_chart_that_is_too_long_is_said_before_anything_is_labelled(tmp_path: 
     needed = int(re.search(r"set train.max_tokens to (\d+)", refusal.remedy)[1])  # type: ignore[index]
     run = run_with(tmp_path, tiny_model, **where, train={"max_tokens": needed})
     assert not [check for check in diagnose(run).checks if check.name == "longest chart"]
+
+
+def test_charts_that_were_prepared_stand_for_no_others(tmp_path: Path, tiny_model: Path) -> None:
+    """The run folder has charts of before; the config names others, then some that are not there."""
+    charts = tmp_path / "charts"
+    charts.mkdir()
+    for number in range(4):
+        (charts / f"{number}.txt").write_text(f"Metformin was stopped at visit {number}. " * 5)
+
+    def found(path: Path) -> Check:
+        checks = diagnose(run_with(tmp_path, tiny_model, records=[{"type": "folder", "path": str(path)}])).checks
+        return next(check for check in checks if check.name == "charts")
+
+    run = run_with(tmp_path, tiny_model, records=[{"type": "synthetic", "count": 3}])
+    prepare(run.config.records, run.dir / "records", run.config.prepare)
+    assert named(diagnose(run), "charts").found.startswith("3 charts")
+    assert found(charts).found.startswith("4 charts")
+    missing = found(tmp_path / "chart")
+    assert missing.state == "no" and "does not exist" in missing.found
 
 
 def test_no_adapter_is_trained_on_quantised_weights(tmp_path: Path, tiny_model: Path) -> None:

@@ -12,9 +12,9 @@ from typing import Any, Literal
 from chartdistill.config import Run
 from chartdistill.errors import ChartDistillError, InputError
 from chartdistill.labelling import thinking_of
-from chartdistill.records import SourceEntry
+from chartdistill.records import SourceEntry, with_own_names
 from chartdistill.run_config import RunConfig
-from chartdistill.runtime.run_folder import read_rows
+from chartdistill.runtime.run_folder import read_manifest, read_rows
 from chartdistill.schema import Record
 
 CHARACTERS_PER_TOKEN = 3.5
@@ -132,9 +132,11 @@ def _room_for_thoughts(run: Run, model_folder: Path | None) -> int:
 
 
 def _texts(run: Run) -> Iterator[str]:
-    records = run.dir / "records" / "records.jsonl"
-    if records.exists():
-        for record in read_rows(records, Record):
+    """Of the charts that the config names: as they were prepared, where it was these that were."""
+    records = run.dir / "records"
+    described = [source.model_dump(mode="json") for source in with_own_names(run.config.records)]
+    if (read_manifest(records) or {}).get("sources") == described:
+        for record in read_rows(records / "records.jsonl", Record):
             yield record.text
         return
     with tempfile.TemporaryDirectory() as scratch:  # private to this user

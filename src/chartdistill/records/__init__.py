@@ -21,7 +21,14 @@ from chartdistill.records.decoding import Unreadable, decode
 from chartdistill.records.gold import GoldFile
 from chartdistill.records.groups import split_in_words
 from chartdistill.records.near_duplicates import SHINGLE_WORDS, body_hash, body_words, cluster_records
-from chartdistill.records.sources import AnySource, FolderSource, PrepareOptions, SourceEntry, source_for
+from chartdistill.records.sources import (
+    AnySource,
+    FolderSource,
+    PrepareOptions,
+    SourceEntry,
+    source_for,
+    with_own_names,
+)
 from chartdistill.records.sources.entry import MAX_BYTES, id_text, text_problem
 
 __all__ = [
@@ -29,7 +36,7 @@ __all__ = [
     "body_words", "cluster_records", "id_text", "split_in_words", "body_hash", "AnnotationFile", "Answer",
     "AnswerIndex", "FROM_CHART", "Finding", "GoldFile", "Reading", "annotations_sha256", "completion_of",
     "nothing_usable", "read_annotations", "MAX_BYTES", "Unreadable", "chart_of_bytes", "NO_ENDINGS", "Endings",
-    "chart_and_kind", "prompt_and_completion", "shown",
+    "chart_and_kind", "prompt_and_completion", "shown", "with_own_names",
 ]  # fmt: skip
 
 
