@@ -10,20 +10,23 @@ from typing import Any
 import pytest
 import yaml
 
+from adapters import make_adapter
 from chartdistill.config import Run, load_run, load_task
 from chartdistill.curation.curate import curate
 from chartdistill.errors import ArtefactError, ConfigError, TrainingError
+from chartdistill.evaluation.generation import ask_sheets, stored_answers
 from chartdistill.metrics import score_arm
 from chartdistill.prompting.answer_format import format_answer
 from chartdistill.records.prepare import prepare
 from chartdistill.reporting.memorisation import FEW_CANARIES
 from chartdistill.reporting.study_findings import FAMILY, answer_questions
 from chartdistill.run_file import derive
-from chartdistill.runtime.run_folder import RowWriter, make_folder, read_rows, write_text
+from chartdistill.runtime.run_folder import RowWriter, link_folder, make_folder, read_rows, write_text
 from chartdistill.runtime.run_locks import lock
 from chartdistill.schema import Gate, Item, Label, Prediction, Record, Task, TrainExample
 from chartdistill.study.options import load_study, parts_of
-from chartdistill.study.records import draw
+from chartdistill.study.predictions import _sheets
+from chartdistill.study.records import draw, records_of
 from chartdistill.study.runs import CHAIN, DIRECT, LOG, _train_in_turn, make_students, write_gold_labels
 from chartdistill.study.scores import crossing, pool
 from chartdistill.study.study import study
@@ -235,6 +238,27 @@ def test_gold_labels_follow_the_tasks(tmp_path: Path, tiny_model: Path) -> None:
         of_some = Run(shared.config, shared.base, shared.tasks[:number])
         rows = read_rows(write_gold_labels(of_some, home) / "labels" / "labels.jsonl", Label)
         assert {row.task for row in rows} == {task.name for task in of_some.tasks}
+
+
+def test_a_student_that_was_trained_again_from_the_same_is_asked_itself(tmp_path: Path, tiny_model: Path) -> None:
+    """As on a GPU, where the weights are others then: answers of the first would pass for those of the second."""
+    base = derive(load_run(load_study(write_study(tmp_path, tiny_model, {"sizes": [2]})).config), tmp_path / "run", {})
+    run = load_run(base)
+    prepare(run.config.records, run.dir / "records", run.config.prepare)
+    options = load_study(tmp_path / "study.yaml").model_copy(
+        update={"arms": ("distilled_raw",), "curve": (), "seeds": (1,)}
+    )
+    home = tmp_path / "parts" / "distilled_raw-n2-s1"
+    write_text(make_folder(home / "curated") / "train.jsonl", "")
+    link_folder(home / "records", run.dir / "records")
+    keys = []
+    for seed in (1, 2):
+        make_adapter(tiny_model, home / "adapter", seed=seed)
+        write_text(home / "adapter" / "manifest.json", json.dumps({"fingerprint": "same"}))
+        (_, student), _ = _sheets(options, run, tmp_path, (), records_of(run.dir, "test"), [])
+        ask_sheets(run, [student], lambda done, total=None, tokens=0: None)
+        keys.append({row.key for row in stored_answers(student.path)})
+    assert keys[0] and keys[0].isdisjoint(keys[1])
 
 
 def test_more_test_records_than_there_are(tmp_path: Path, tiny_model: Path) -> None:

@@ -82,6 +82,12 @@ class Sheet:
         return self.arm == "base"
 
 
+def whose_answers(adapter: Path) -> list[str]:
+    """`Sheet.made_from` of an adapter that `train` has finished: what it was made from, and its weights, since one that
+    is trained again from the same (on a GPU, say) has others."""
+    return [require_manifest(adapter, "train")["fingerprint"], read_adapter(adapter).mark]
+
+
 def plain_questions(records: Iterable[Record], tasks: Sequence[Task]) -> list[Question]:
     """Every task of every record, answered by the likeliest tokens."""
     return [(record, task, 0.0) for record in records for task in tasks]

@@ -24,15 +24,21 @@ from typing import Any
 from chartdistill.config import Run, load_run
 from chartdistill.errors import ConfigError
 from chartdistill.evaluation.evaluate import held_out_records
-from chartdistill.evaluation.generation import Question, Sheet, ask_sheets, plain_questions, stored_answers
+from chartdistill.evaluation.generation import (
+    Question,
+    Sheet,
+    ask_sheets,
+    plain_questions,
+    stored_answers,
+    whose_answers,
+)
 from chartdistill.pipeline import run_all
 from chartdistill.reporting.rounds_page import render_rounds
 from chartdistill.rounds.labels import make_labels, num_kept, rejected_questions, take_decisions
 from chartdistill.rounds.scores import Reference, RoundAnswers, score_rounds
 from chartdistill.run_file import derive
-from chartdistill.runtime.adapter_folder import read_adapter
 from chartdistill.runtime.progress import StageBar
-from chartdistill.runtime.run_folder import link_folder, make_folder, require_manifest, write_text
+from chartdistill.runtime.run_folder import link_folder, make_folder, write_text
 from chartdistill.runtime.run_locks import lock
 from chartdistill.schema import Prediction
 
@@ -112,8 +118,7 @@ def _ask(home: Run, number: int, run: Run, folder: Path) -> RoundAnswers:
         "rejected": rejected_questions(home),
     }
     adapter, answers = home.dir / "adapter", make_folder(folder / str(number) / "answers")
-    made_from = require_manifest(adapter, "train")["fingerprint"]
-    _forget_others(answers, read_adapter(adapter).mark)
+    made_from = whose_answers(adapter)
     sheets = {
         name: Sheet(f"round {number} {name}", answers / f"{name}.jsonl", f"round {number}", adapter, made_from, asked)
         for name, asked in questions.items()
@@ -122,16 +127,6 @@ def _ask(home: Run, number: int, run: Run, folder: Path) -> RoundAnswers:
         seconds = ask_sheets(home, list(sheets.values()), bar)
     said: dict[str, list[Prediction]] = {name: stored_answers(sheet.path) for name, sheet in sheets.items()}
     return RoundAnswers(home, number, said["validation"], said["held_out"], said["rejected"], seconds)
-
-
-def _forget_others(answers: Path, adapter: str) -> None:
-    """Remove answers of weights that are no more: their keys tell what an adapter was made from, and one that was made
-    from the same again, on a card say, may answer otherwise."""
-    note = answers / "adapter_sha256"
-    if note.exists() and note.read_text(encoding="utf-8") != adapter:
-        for path in answers.glob("*.jsonl"):
-            path.unlink()
-    write_text(note, adapter)
 
 
 def _say(number: int, kept: list[int], gain: float, reference: Reference) -> None:

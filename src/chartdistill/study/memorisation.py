@@ -27,7 +27,7 @@ import numpy as np
 
 from chartdistill.config import Run, load_run
 from chartdistill.errors import InputError
-from chartdistill.evaluation.generation import Sheet, plain_questions, stored_answers
+from chartdistill.evaluation.generation import Sheet, plain_questions, stored_answers, whose_answers
 from chartdistill.metrics.bootstrap import Estimate
 from chartdistill.metrics.means import mean_difference, mean_estimate, share_estimate
 from chartdistill.metrics.significance import SWAPS, PValue, correct_family, p_value
@@ -38,7 +38,6 @@ from chartdistill.runtime.run_folder import (
     begin,
     fingerprint,
     is_done,
-    read_manifest,
     read_rows,
     require_manifest,
     write_manifest,
@@ -89,7 +88,7 @@ class Planted:
         return [
             Sheet(
                 f"{name} {on}", self.run.dir / "answers" / f"{name}-{on}.jsonl", name, adapter,
-                (read_manifest(adapter) or {}).get("fingerprint"), plain_questions(records, self.run.tasks),
+                whose_answers(adapter), plain_questions(records, self.run.tasks),
             )
             for name, adapter in self.students().items()
             for on, records in about.items()

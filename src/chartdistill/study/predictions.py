@@ -14,12 +14,19 @@ from chartdistill.config import Run
 from chartdistill.evaluation import rule_baseline
 from chartdistill.evaluation.arms import VARIANTS
 from chartdistill.evaluation.evaluate import ask_teacher_again, held_out_records, teacher_predictions
-from chartdistill.evaluation.generation import Question, Sheet, ask_sheets, plain_questions, stored_answers
+from chartdistill.evaluation.generation import (
+    Question,
+    Sheet,
+    ask_sheets,
+    plain_questions,
+    stored_answers,
+    whose_answers,
+)
 from chartdistill.evaluation.interventions import askings, write_variants
 from chartdistill.evaluation.perturbations import Variant
 from chartdistill.prompting.answer_format import parse_answer
 from chartdistill.runtime.progress import StageBar
-from chartdistill.runtime.run_folder import read_manifest, read_rows
+from chartdistill.runtime.run_folder import read_rows
 from chartdistill.schema import Label, Prediction, Record
 from chartdistill.study.options import StudyConfig, parts_of
 from chartdistill.study.records import held_out, records_of
@@ -105,7 +112,7 @@ def _sheets(
                 changed[part.arm] = part.name
             students.append((part.name, home / "adapter", twice))
     for name, adapter, twice in students:
-        made_from = None if adapter is None or name == BASE else (read_manifest(adapter) or {}).get("fingerprint")
+        made_from = None if adapter is None or name == BASE else whose_answers(adapter)
         sheets.append(Sheet(name, folder / "predictions" / f"{name}.jsonl", name, adapter, made_from, plain))
         if again and twice:
             path = folder / VARIANTS / f"{name}.jsonl"
