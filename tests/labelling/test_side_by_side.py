@@ -135,7 +135,9 @@ def test_what_was_finished_before_is_in_the_count_of_all_engines_from_the_first_
 
     class Named(SideBySide):
         def _command(self, shard: Shard) -> list[str]:
-            report = "import time; from chartdistill.runtime.side_by_side import Reports; tell = Reports.of_this_process()"
+            report = (
+                "import time; from chartdistill.runtime.side_by_side import Reports; tell = Reports.of_this_process()"
+            )
             return [sys.executable, "-c", f"{report}; time.sleep({2 * shard.index}); tell(50); tell(60)"]
 
     told: list[int] = []

@@ -272,7 +272,7 @@ def _label_into(
         if count is not None:
             file.remove_shards()  # so that what failed is asked again, should it be too much
             work.judge(taken)
-        if not work.is_done:
+        if work.left:
             engine_start = time.monotonic()
             with run.open_teacher() as generator:
                 work.engine_start_seconds = time.monotonic() - engine_start
@@ -318,7 +318,7 @@ class _Work:
         self._labeler, self._journal, self.total, self._progress = labeler, journal, total, progress
         self._thoughts = thoughts
         self._in_flight, self._judged = in_flight, judged
-        self._left = self._known = self._tokens = self.asked = 0
+        self.left = self._known = self._tokens = self.asked = 0
         self._failures: Counter[str] = Counter()
         self.seconds = self.engine_start_seconds = 0.0
         """Spent asking, since the engine was open; before that, waiting for it."""
@@ -326,17 +326,12 @@ class _Work:
         """Rows that shards had finished."""
 
     def begin_with(self, records: Iterable[Record]) -> None:
-        """Count what is there already: records with all of their labels, which no rate counts, and labels, beside which
-        failures are judged: what is asked last, or again since it failed, is no sample of all."""
+        """Count what is there: records that lack a label, and labels, beside which failures are judged: what is asked
+        last, or again since it failed, is no sample of all."""
         for record in records:
             missing = len(self.missing_of(record))
             self._known += len(self._labeler.tasks) - missing
-            self._left += missing > 0
-
-    @property
-    def is_done(self) -> bool:
-        """Whether every record has all of its labels."""
-        return self._left == 0
+            self.left += missing > 0
 
     def missing_of(self, record: Record) -> list[tuple[Record, Task]]:
         """The tasks of a record that have no label yet."""
@@ -348,7 +343,7 @@ class _Work:
         Raises:
             EngineError: more labels failed than allowed.
         """
-        self._progress(self.total - self._left, self.total)  # the engine is there: what the rate counts begins
+        self._progress(self.total - self.left, self.total)  # the engine is there: what the rate counts begins
         most, room, together = self._labeler.options.records_per_window, generator.cache_tokens, self._in_flight
         room = None if room is None else (room - self._labeler.num_example_tokens) // together
 
@@ -362,13 +357,13 @@ class _Work:
             self._thoughts.add(self._labeler.take_thoughts())
             self._journal.add(labels)
             asked = len({record.id for record, _ in pairs})
-            self._left -= asked
+            self.left -= asked
             self.asked += asked
             self._known += len(labels)
             self._tokens += sum(row.prompt_tokens + row.completion_tokens for row in labels)
             self._failures.update(row.failure.split(":")[0] for row in labels if row.failure)
-            self._progress(self.total - self._left, self.total, self._tokens)
-            self._stop_if_too_many_failed(self.is_done and self._judged)
+            self._progress(self.total - self.left, self.total, self._tokens)
+            self._stop_if_too_many_failed(not self.left and self._judged)
             begun = time.monotonic()
 
     def judge(self, taken: Taken) -> None:

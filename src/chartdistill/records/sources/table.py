@@ -151,7 +151,7 @@ class TableSource(FieldSource):
     def _open(self) -> IO[str]:
         if self._beginning().startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             return self.path.open(encoding="utf-16", newline="")
-        if self._is_utf8():  # a byte order mark is no part of the first column's name, whichever of the two was asked for
+        if self._is_utf8():  # a byte order mark is no part of the first column's name
             return self.path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
         return self.path.open(encoding=self.encoding, newline="")
 
