@@ -227,7 +227,7 @@ def test_the_report_shows_all_of_it(run: Run) -> None:
         assert heading in page
     assert "Teacher: after right and wrong answers to the gate question" in text
     share = scores["interventions"]["student"]["effects"]["all"]["appear_rate"]
-    assert f"an inserted item appears in {100 * share['value']:.0f}%" in text
+    assert f"an inserted item appears in {100 * share['value']:.1f}%" in text
     assert "always the same and WRONG" in " ".join(figures["claims"])
     assert any("corrected p" in claim for claim in figures["claims"])
     assert not any("LEAK" in limit or "not checked" in limit for limit in figures["limits"])
