@@ -168,3 +168,15 @@ def test_silence_passes_no_gate_on_harm_by_its_bound(named: int, state: str, of:
     (verdict,) = judge_gates([gate], Scores(gold={"tests": True}, arms=arms, costs={}, differences=gaps))
     assert verdict.state == state, verdict.sentence
     assert (f"only {named} of these" in verdict.sentence) == (state == "cannot be judged")
+
+
+@pytest.mark.parametrize(("named", "state"), [(0, "cannot be judged"), (1, "passed")])
+@pytest.mark.parametrize("by", ["value", "bound"])
+def test_who_lists_none_of_the_drugs_passes_no_gate_on_harm_without_a_least_n(named: int, state: str, by: Any) -> None:
+    gate = TrustGate(metric=STOPPED.metric, at_most=0.05, by=by)
+    of_named = figure(0.0, 0.0, 0.9, named) if named else undefined("no gold items", 0)
+    figures = {gate.metric: figure(0.0, 0.0, 0.04, 100), f"{gate.metric}_of_named": of_named}
+    scores = Scores(gold={"tests": True}, arms={"student": {"all": figures}}, costs={}, differences={})
+    (verdict,) = judge_gates([gate], scores)
+    assert verdict.state == state, verdict.sentence
+    assert ("lists the drug of none" in verdict.sentence) == (named == 0)

@@ -189,10 +189,12 @@ def _passes_by_silence(gate: TrustGate, limit: float, figure: float, scores: Sco
     """Why a rate of harm within its limit (its value, or its bound) is none: the student lists the drugs of too few of
     these gold items, and what it does not list, or lists in a broken answer, cannot be called taken. Empty where that
     is not so."""
-    named = scores.estimate(STUDENT, gate.task, gate.metric + OF_NAMED)
-    if named is None or gate.least_n is None or named.n >= gate.least_n or gate.sign * (figure - limit) < -_ROUNDING:
+    named, least = scores.estimate(STUDENT, gate.task, gate.metric + OF_NAMED), gate.least_n or 1
+    if named is None or named.n >= least or gate.sign * (figure - limit) < -_ROUNDING:
         return ""
-    return f"the student lists the drug of only {named.n} of these, below the least n of {gate.least_n}"
+    if gate.least_n is None:
+        return "the student lists the drug of none of these, so there is none that it could call taken"
+    return f"the student lists the drug of only {named.n} of these, below the least n of {least}"
 
 
 def _arm_of(gate: TrustGate, scores: Scores) -> str:
