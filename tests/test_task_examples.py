@@ -269,6 +269,7 @@ def trained(run: Run) -> dict[str, Any]:
     return train(run, silent)
 
 
+@pytest.mark.slow
 def test_training_evaluation_and_use_have_the_same_prompts_and_a_flipped_switch_is_refused(run: Run) -> None:
     options = {"epochs": 1, "dtype": "float32", "lora": {"rank": 4}}
     run = changed(run.base, student={"examples": True}, train=options, evaluate={"max_answer_tokens": 8})

@@ -119,6 +119,7 @@ def test_a_wrong_vocabulary_stops_the_run_with_its_line(config: Path) -> None:
         load_run(config)
 
 
+@pytest.mark.slow
 def test_audit_judges_by_it(tmp_path: Path) -> None:
     file, names = tmp_path / "file.jsonl", tmp_path / "names.csv"
     lines = [
@@ -141,6 +142,7 @@ def test_audit_judges_by_it(tmp_path: Path) -> None:
     assert "names.csv:2: unknown kind 'medcation'" in done.stderr
 
 
+@pytest.mark.slow
 def test_scores_match_by_it_and_say_so(tmp_path: Path) -> None:
     gold, answers, names = (tmp_path / name for name in ("gold.jsonl", "answers.jsonl", "names.yaml"))
     text = "Start QRV 5 mg. He has OD4 since 2011."

@@ -405,6 +405,7 @@ def test_the_command_says_it_with_its_exit_code() -> None:
     assert "Traceback" not in answer.stderr
 
 
+@pytest.mark.slow
 def test_a_run_that_asks_it_first_begins_nothing_where_it_says_no(tmp_path: Path) -> None:
     (tmp_path / "charts").mkdir()
     (tmp_path / "charts" / "a.txt").write_text("Seen for a cough. Start codeine at night.")

@@ -268,6 +268,7 @@ def test_another_vocabulary_makes_new_scores_of_the_stored_answers(run: Run, tmp
     assert evaluate(run, quiet)["fingerprint"] == plain["fingerprint"]
 
 
+@pytest.mark.slow
 def test_the_students_other_arms_are_compared_with_it(run: Run, tmp_path: Path, tiny_model: Path) -> None:
     """A random model: constrained it can only quote, and the filters leave nothing of what it invents."""
     also = ("student plain", "student constrained", "student filtered")

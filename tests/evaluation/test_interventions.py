@@ -104,6 +104,7 @@ def test_nothing_is_deleted_that_stands_under_another_name() -> None:
     assert deleted(f"{text} HVS is stable.") == []
 
 
+@pytest.mark.slow
 def test_variants_are_the_same_for_the_same_seed() -> None:
     assert variants_of(RECORDS) == variants_of(RECORDS)
     other = OPTIONS.model_copy(update={"seed": 1})

@@ -224,6 +224,7 @@ def brute_force(matcher: SpanMatcher, vocabulary: SpanVocabulary, size: int, end
 
 @pytest.mark.parametrize("task", [MEDICATION, DIAGNOSIS], ids=lambda task: task.name)
 @pytest.mark.parametrize("which", [0, 1], ids=["word markers", "bytes"])
+@pytest.mark.slow
 def test_the_tokens_allowed_are_exactly_those_that_lead_to_an_answer(
     tokenizers_: list[tuple[Any, SpanVocabulary]], which: int, task: Task
 ) -> None:

@@ -195,6 +195,7 @@ def test_scores_of_an_evaluation_that_did_not_finish_or_of_an_earlier_student_ap
     require_approval(report(run, TASKS, "Gated", [easy]))
 
 
+@pytest.mark.slow
 def test_a_run_folder_is_named_as_it_is_called(tmp_path: Path) -> None:
     run = write_run(tmp_path / "[" / "b]-[old]")  # to rich, the end of a style that never began, and one that it drops
     answer = forked("report", str(written(tmp_path, lambda values: values.pop("gates"))), "--run-dir", str(run))
