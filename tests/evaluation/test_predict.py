@@ -17,6 +17,21 @@ from chartdistill.records import clean
 from places import ROOT
 
 
+class Reading:
+    """What `predict` asks of a student, but for its answers."""
+
+    no_confidence, warnings, mark = "", (), "student"
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def __enter__(self) -> Reading:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
 def answered(task: str, chart: str, answer: str) -> list[dict[str, Any]]:
     found = _answer(
         Generation(answer, finish_reason="stop"), load_task(ROOT / f"configs/tasks/{task}.yaml"), clean(chart)
@@ -96,19 +111,8 @@ def test_an_answer_is_never_shown_with_a_chart_that_was_edited_meanwhile(
     chart.write_text("Takes Zocor daily.")
     edits = ["No drugs. Takes Zocor daily."]
 
-    class Student:
+    class Student(Reading):
         """Finds what stands at characters 6 to 11, while somebody edits the chart."""
-
-        no_confidence, warnings, mark = "", (), "student"
-
-        def __init__(self, *_: Any) -> None:
-            pass
-
-        def __enter__(self) -> Student:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            pass
 
         def read(self, texts: list[str], told: Any = None) -> list[dict[str, Any]]:
             found = [{"text": text[6:11], "span": [6, 11], "grounded": True, "confidence": None} for text in texts]
@@ -132,19 +136,8 @@ def test_the_rate_after_a_kill_counts_only_what_is_asked_since(tmp_path: Path, m
         (charts / f"{number:02}.txt").write_text(f"Visit {number}. Takes Zocor daily.")
     killed, told = [True], list[int]()
 
-    class Student:
+    class Student(Reading):
         """Is killed once, at the chart of visit 60."""
-
-        no_confidence, warnings, mark = "", (), "student"
-
-        def __init__(self, *_: Any) -> None:
-            pass
-
-        def __enter__(self) -> Student:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            pass
 
         def read(self, texts: list[str], told: Any = None) -> list[dict[str, Any]]:
             if any("Visit 60." in text for text in texts) and killed.pop():
