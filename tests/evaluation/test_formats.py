@@ -230,6 +230,17 @@ def test_answers_become_a_format_when_all_are_there(tmp_path: Path, form: str) -
     assert not (tmp_path / "other").exists() and not list(tmp_path.glob(".*"))
 
 
+def test_a_folder_in_the_making_is_not_taken_for_what_a_kill_left_of_another(tmp_path: Path) -> None:
+    answers, source = answers_file(tmp_path, ["a"])
+    others = [tmp_path / f".{name}.123.folder" for name in ("out.v2", "out [1]", "out")]
+    for folder in others:
+        folder.mkdir()
+    convert("brat", answers, source.read(), tmp_path / "out", TASKS)
+    assert [folder.exists() for folder in others] == [True, True, False]
+    convert("brat", answers, source.read(), tmp_path / "out [1]", TASKS)
+    assert [folder.exists() for folder in others] == [True, False, False]
+
+
 def test_one_chart_is_shown_with_its_words_and_without_control_characters() -> None:
     said = {"medication": "Motrin | hold\nUnseenol | stop", "diagnosis": "None found", "tests": "a | b"}
     chart = answered("-", CHART.replace("Hold Motrin", "Hold\x1b[31m Motrin\u202e"), said)

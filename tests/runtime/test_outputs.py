@@ -102,6 +102,16 @@ def test_lines_of_other_options_are_thrown_away(tmp_path: Path) -> None:
     assert [one.name for one in tmp_path.iterdir()] == ["out.jsonl"]
 
 
+@pytest.mark.parametrize("other", ["out.jsonl", "out.v2", "*", "outer"])
+def test_what_a_kill_left_of_another_file_stays(tmp_path: Path, other: str) -> None:
+    begin_and_kill(tmp_path / other, "m1")
+    for name in ("out", "[o]ut"):
+        with ResumableLines(tmp_path / name, "m2") as lines:
+            lines.finish()
+    with ResumableLines(tmp_path / other, "m1") as lines:
+        assert lines.num_lines == 2
+
+
 def test_a_pipe_is_written_as_it_comes(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)

@@ -72,6 +72,18 @@ def _is_special(path: Path) -> bool:
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
+def left_beside(path: Path, ending: str) -> list[Path]:
+    """What stands beside a file as `.NAME.MARK.ending`, with any mark: marks have no dot, or that of `answers.jsonl`
+    would pass for that of `answers`."""
+    first, last = f".{path.name}.", f".{ending}"
+    found = []
+    for other in path.parent.glob(f".*{last}"):
+        mark = other.name[len(first) : -len(last)]
+        if other.name == f"{first}{mark}{last}" and mark and "." not in mark:
+            found.append(other)
+    return sorted(found)
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[IO[str]]:
     """A stream whose text stands at `path`, replacing what was there, when the block ends without an error."""
@@ -112,7 +124,7 @@ class ResumableLines:
             if self._special:
                 self._stream = self._target.open("w", encoding="utf-8")
                 return self
-            for other in self._target.parent.glob(f".{_literally(self._target.name)}.*.partial"):
+            for other in left_beside(self._target, "partial"):
                 if other != self._beside:
                     with other.open("a") as stream:
                         self._hold(stream)
@@ -177,8 +189,3 @@ class ResumableLines:
     ) -> None:
         assert self._stream is not None
         self._stream.close()
-
-
-def _literally(name: str) -> str:
-    """A file name as a glob pattern."""
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)

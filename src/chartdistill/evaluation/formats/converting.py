@@ -17,7 +17,7 @@ from chartdistill.errors import ArtefactError, InputError
 from chartdistill.evaluation.formats import FILES, FOLDERS, JSONL
 from chartdistill.evaluation.formats.answered import Answered
 from chartdistill.records import SourceEntry
-from chartdistill.runtime.outputs import require_writable, whole_file
+from chartdistill.runtime.outputs import left_beside, require_writable, whole_file
 from chartdistill.runtime.run_folder import disk_errors, make_folder
 from chartdistill.schema import RejectedRecord, Task
 
@@ -62,7 +62,7 @@ def convert(
             FILES[form](charts, stream, tasks)
         return
     out = Path(os.path.realpath(out))  # "." has no name, and no folder takes the place of a link
-    for leftover in out.parent.glob(f".{out.name}.*.folder"):
+    for leftover in left_beside(out, "folder"):
         shutil.rmtree(leftover)
     beside = make_folder(out.with_name(f".{out.name}.{os.getpid()}.folder"))
     try:
