@@ -188,4 +188,5 @@ class ResumableLines:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._stream is not None
-        self._stream.close()
+        with disk_errors(self._path):  # closing writes once more what found no room before
+            self._stream.close()
