@@ -173,6 +173,15 @@ def test_a_line_drawn_in_digits_is_no_number(said: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("said", "number"),
+    [("0.00025 mg", 0.00025), ("0.03125 mg", 0.03125), ("0.00002 g", 0.00002), ("0.0625 mg", 0.0625),
+     ("1/3 tablet", 0.3333), ("0.00025-0.0005 mg", [0.00025, 0.0005])],
+)  # fmt: skip
+def test_a_small_dose_is_not_rounded_to_another(said: str, number: object) -> None:
+    assert dosage_of_item(f"calcitriol {said}").as_fields()["dose"]["number"] == number
+
+
+@pytest.mark.parametrize(
     ("text", "fields"),
     [
         ("digoxin 0,125 mg daily", {"dose": {"number": 0.125, "unit": "mg"}, "frequency": {"times": 1, "days": 1}}),

@@ -85,7 +85,15 @@ class Dosage:
 
 
 def _number(value: Any) -> int | float:
-    return int(value) if value == int(value) else round(float(value), 4)
+    if value == int(value):
+        return int(value)
+    whole = float(value)
+    short = round(whole, 4)  # a third
+    return short if abs(short - whole) <= _UNNOTICED * whole else whole
+
+
+_UNNOTICED = 1e-3
+"""Of a number: the most that its rounding may change. A small dose has its digits further behind (0.00025 mg)."""
 
 
 _N = r"(?:\d{1,9}(?:\.\d{1,9})?(?!\d)|" + "|".join(NUMBER_WORDS) + ")"
