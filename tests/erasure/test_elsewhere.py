@@ -149,6 +149,15 @@ def test_who_is_in_a_table_alone_can_be_erased_and_other_rows_stay_byte_for_byte
     assert [name in Tombstones.of(run) for name in ("p12", "=p12", "q1")] == [True, True, False]
 
 
+@pytest.mark.parametrize("name", ["'40712", "=40712", " +40712", "''40712", "'"])
+def test_an_apostrophe_may_be_the_ids_own(tmp_path: Path, name: str) -> None:
+    run = write_run(tmp_path / "run")
+    answers(run / "mine", {name: OTHER_TEXT, "q1": "Nothing was found in the chart of bed ten."})
+    assert "proof: " in told(run, name)
+    rows = (run / "mine/answers").read_text().splitlines()
+    assert len(rows) > 1 and not any("40712" in row or row.startswith("',") for row in rows)
+
+
 @pytest.mark.parametrize("name", ["p12", "ward-9/c 1"])
 def test_what_a_killed_predict_left_and_the_list_of_what_brat_skipped_name_nobody(tmp_path: Path, name: str) -> None:
     run = write_run(tmp_path / "run")

@@ -23,6 +23,7 @@ from typing import Any, Literal
 from chartdistill.erasure.search import variants
 from chartdistill.erasure.traces import GONE, Traces
 from chartdistill.evaluation.formats.brat import SKIPPED
+from chartdistill.evaluation.formats.table import safe
 from chartdistill.runtime.run_folder import disk_errors, write_lines
 from chartdistill.runtime.tombstones import remove_file
 
@@ -314,5 +315,7 @@ def table_rows(lines: Iterable[bytes]) -> Iterator[tuple[list[str], bytes]]:
 
 
 def table_owner(cells: list[str]) -> str:
-    """Whose a row of a table is."""
-    return cells[0].removeprefix("'")  # which stands before a cell that a spreadsheet would compute
+    """Whose a row of a table is. Before a cell that a spreadsheet would compute stands an apostrophe; one before
+    another id is the id's own."""
+    bare = cells[0].removeprefix("'")
+    return bare if safe(bare) == cells[0] else cells[0]
