@@ -9,6 +9,7 @@ import random
 import sys
 from argparse import Namespace
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -228,6 +229,14 @@ def test_answers_become_a_format_when_all_are_there(tmp_path: Path, form: str) -
     with pytest.raises(InputError, match="were changed"):
         convert(form, answers, source.read(), tmp_path / "other", TASKS)
     assert not (tmp_path / "other").exists() and not list(tmp_path.glob(".*"))
+
+
+def test_two_charts_of_one_id_have_no_resource_in_common_in_fhir() -> None:
+    one, other = answered("p1"), replace(answered("p1"), source="charts/c2.txt")
+    bundles = [json.loads(line) for line in written("fhir", one, other).splitlines()]
+    names = [entry["fullUrl"] for bundle in bundles for entry in bundle["entry"]]
+    assert len(names) == len(set(names))
+    assert names[: len(names) // 2] == [entry["fullUrl"] for entry in json.loads(written("fhir", one))["entry"]]
 
 
 def test_a_folder_in_the_making_is_not_taken_for_what_a_kill_left_of_another(tmp_path: Path) -> None:

@@ -47,8 +47,10 @@ def write(charts: Iterator[Answered], out: IO[str], tasks: Sequence[Task]) -> No
     """Write the bundles of all charts."""
     kinds = {task.name: entity_of(task).task_name for task in tasks}
     check = _checker()
+    met: set[str] = set()
     for chart in charts:
-        made = bundle(chart, kinds, tasks)
+        made = bundle(chart, kinds, tasks, chart.source if chart.id in met else "")
+        met.add(chart.id)
         check(made)
         out.write(json.dumps(made, ensure_ascii=False) + "\n")
 
@@ -62,8 +64,9 @@ def _checker() -> Callable[[_Resource], object]:
     return Bundle.model_validate
 
 
-def bundle(chart: Answered, kinds: Mapping[str, str], tasks: Sequence[Task] = ()) -> _Resource:
-    """One chart. `kinds`: task -> kind of finding, by its own name (`medication`)."""
+def bundle(chart: Answered, kinds: Mapping[str, str], tasks: Sequence[Task] = (), apart: str = "") -> _Resource:
+    """One chart. `kinds`: task -> kind of finding, by its own name (`medication`). `apart`: of a further chart with an
+    id that an earlier one has, what tells its resources from that one's."""
     made: _Resource = {
         "resourceType": "Bundle",
         "meta": {"tag": [_TAG]},
@@ -83,7 +86,8 @@ def bundle(chart: Answered, kinds: Mapping[str, str], tasks: Sequence[Task] = ()
         resources.append({"resourceType": "OperationOutcome", "issue": issues})
     entries = []
     for number, resource in enumerate(resources):
-        name = uuid.uuid5(_SPACE, f"{chart.id}\n{number}\n{resource['resourceType']}")
+        parts = [chart.id, str(number), resource["resourceType"], *filter(None, [apart])]
+        name = uuid.uuid5(_SPACE, "\n".join(parts))
         entries.append({"fullUrl": f"urn:uuid:{name}", "resource": resource})
     return made | ({"entry": entries} if entries else {})
 
