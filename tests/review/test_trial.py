@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from chartdistill.records.sources.synthetic import SyntheticSource
 from chartdistill.review.refusal import RefusedError
 from chartdistill.review.trial import TrialView, answer_of
 from chartdistill.run_config import EvaluateOptions, ModelOptions, RunConfig
-from chartdistill.run_file import write_run
+from chartdistill.run_file import read_run, write_run
 from chartdistill.runtime.run_folder import make_folder, write_text
 from places import ROOT
 from training_run import write_adapter
@@ -68,6 +69,25 @@ def test_base_student_and_teacher_answer_beside_each_other(run: Run) -> None:
         assert set(said) == {"medication", "tests"}
         for answer in said.values():
             assert answer["items"] is not None or answer["failure"]
+
+
+def test_a_student_that_was_trained_again_is_not_shown_with_what_is_known_of_the_first(
+    run: Run, tmp_path: Path, tiny_model: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(run.dir, folder)
+    view = TrialView(folder)
+    try:
+        answers(view, CHART)
+        write_adapter(folder / "adapter", tiny_model)
+        view.ask({"text": CHART})
+        while (state := view.state({}))["job"]["doing"] is not None:
+            time.sleep(0.05)
+        assert "trained again" in state["job"]["error"] and "student" not in state["job"]["answers"]
+    finally:
+        view.close()
+    with Student(read_run(folder)) as student:
+        assert student.read([CHART])[0]["medication"]
 
 
 def test_what_the_chart_does_not_have_is_said_of_the_teachers_items_too(run: Run) -> None:

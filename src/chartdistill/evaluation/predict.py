@@ -33,7 +33,7 @@ from chartdistill.config import Run
 from chartdistill.curation import AnyFilter, screen
 from chartdistill.demo.embedded import is_embedded
 from chartdistill.engines import Generation, Generator, Request, Told, require_fit
-from chartdistill.errors import ConfigError, InputError
+from chartdistill.errors import ArtefactError, ConfigError, InputError
 from chartdistill.evaluation.confidence import AGREES, read_calibration
 from chartdistill.evaluation.formats import JSONL
 from chartdistill.evaluation.formats.converting import CHANGED, convert, require_place
@@ -44,7 +44,7 @@ from chartdistill.evaluation.student_arms import student_constraint
 from chartdistill.labelling import SPANS, constrained
 from chartdistill.prompting.answer_format import parse_answer
 from chartdistill.records import Cleaned, SourceEntry, clean, source_for
-from chartdistill.runtime.adapter_folder import adapter_rank
+from chartdistill.runtime.adapter_folder import CONFIG, WEIGHTS, adapter_rank
 from chartdistill.runtime.progress import ProgressCallback
 from chartdistill.runtime.run_folder import read_manifest, require_manifest
 from chartdistill.runtime.tombstones import adapter_warning
@@ -80,6 +80,7 @@ class Student:
 
     def __init__(self, run: Run, with_filters: bool = False) -> None:
         trained = require_manifest(run.dir / "adapter", "train")
+        self._written = _written(run.dir / "adapter")
         evaluated = read_manifest(run.dir / "predictions") or {}
         self._run, self._adapter, self._model = run, run.dir / "adapter", run.model_folder("student")
         self.warnings = student_warnings(run.config.gates, trained, evaluated.get("fingerprint"))
@@ -100,6 +101,7 @@ class Student:
             self.warnings.append(_AGREES_ONLY)
         self._open = ExitStack()
         self._engine: Generator | None = None
+        self._in_use: Path | None = None
         self.mark = content_hash(
             [trained["fingerprint"], answers.adapter], run.model_mark("student"),
             [task.model_dump() for task in run.tasks],
@@ -115,7 +117,7 @@ class Student:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._engine = None
+        self._engine = self._in_use = None
         self._open.__exit__(kind, error, trace)
 
     def start(self) -> None:
@@ -143,11 +145,35 @@ class Student:
         adapter = self._run.start() if as_base else self._adapter
         of_charts = None if told is None else lambda answered: told(answered // len(self._run.tasks))
         try:
-            answers = iter(self._engine.generate(requests, adapter, of_charts) if self._engine is not None else ())
+            answers = iter(self._generated(requests, adapter, of_charts))
         except BaseException:  # Ctrl-C in a notebook, say: it answers no more, and the next charts start another
             self.__exit__(None, None, None)
             raise
         return [self.answers(chart, list(islice(answers, len(self._run.tasks)))) for chart in charts]
+
+    def _generated(self, requests: list[Request], adapter: Path | None, told: Told | None) -> Sequence[Generation]:
+        if self._engine is None:
+            return ()
+        if adapter == self._in_use or adapter != self._adapter:
+            self._in_use = adapter
+            return self._engine.generate(requests, adapter, told)
+        self.require_as_it_was()
+        said = self._engine.generate(requests, adapter, told)  # which reads it from the disk
+        self.require_as_it_was()
+        self._in_use = adapter
+        return said
+
+    def require_as_it_was(self) -> None:
+        """That the adapter is the one whose calibration and warnings are said.
+
+        Raises:
+            ArtefactError: it was trained again meanwhile.
+        """
+        if _written(self._adapter) != self._written:
+            raise ArtefactError(
+                f"{self._adapter} was trained again since this program looked at it: what is known of the student "
+                "(confidence, gates) is of the one before. Start the same again."
+            )
 
     @property
     def with_spans(self) -> bool:
@@ -285,6 +311,13 @@ def _answer_all(
         size = min(2 * size, _LARGEST_WINDOW) if time.monotonic() - begun < _QUICK_S else size
         window = list(islice(more, size))
     return answered
+
+
+def _written(adapter: Path) -> list[tuple[int, int, int]]:
+    """What tells one state of an adapter's files from another without reading them."""
+    there = (adapter / name for name in (CONFIG, WEIGHTS))
+    found = (path.stat() for path in there if path.exists())
+    return [(one.st_ino, one.st_size, one.st_mtime_ns) for one in found]
 
 
 def _lines(entries: Sequence[_Entry], student: Student, told: Told) -> Iterator[dict[str, Any]]:

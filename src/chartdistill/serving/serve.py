@@ -75,6 +75,7 @@ async def _answer(
     service = Service(student, engine, chat, admission, arguments.max_bytes)
     with admission.place() as first:
         await service.read([_FIRST_CHART])
+        student.require_as_it_was()
         first.answered()
     url = access.url(bound.getsockname()[1])
     key = "with the key" if access.key is not None else "no key needed"
