@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -157,6 +158,20 @@ def test_once_nothing_new_is_taken_that_is_said_and_the_connection_closed(open_t
         assert open_to_all.ask("/health").status_code == 200
     finally:
         open_to_all.refuses = None
+
+
+@pytest.mark.parametrize(("is_first", "sent"), [(True, b""), (True, b"GET /hea"), (False, b"GET /hea")])
+def test_who_asks_nothing_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, is_first: bool, sent: bytes) -> None:
+    monkeypatch.setattr("chartdistill.serving.lifetime.HEAD_S", 0.3)
+    with Running().open(Access("127.0.0.1", 0, KEY)) as running:
+        with socket.create_connection(("127.0.0.1", running.port), timeout=10) as idle:
+            if not is_first:
+                idle.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                assert idle.recv(4096).startswith(b"HTTP/1.1 200")
+            idle.sendall(sent)
+            while idle.recv(4096):
+                pass
+        assert running.ask("/health").status_code == 200
 
 
 def test_nobody_is_sent_to_another_address_with_a_chart() -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from chartdistill.engines import AsyncVllm
 from chartdistill.serving.access import Access
@@ -24,6 +25,41 @@ from chartdistill.serving.guard import Guard
 
 _LAST_ANSWERS_S = 3.0
 """For answers that are ready to be sent."""
+HEAD_S = 30.0
+"""For the head of a request to come."""
+
+
+class _Impatient(H11Protocol):
+    """A connection on which no request comes, or half of one's head, is closed: uvicorn waits for the first without
+    end, and as many as may be open at once, of askers that are gone or have no key, would keep all others out."""
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """As uvicorn has it."""
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        """As uvicorn has it."""
+        super().data_received(data)
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """As uvicorn has it."""
+        super().connection_lost(exc)
+        self._stop_waiting()
+
+    def _wait(self) -> None:
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._stop_waiting()
+        elif self._late is None:
+            self._late = self.loop.call_later(HEAD_S, self.transport.close)
+
+    def _stop_waiting(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
 
 
 class _Server(uvicorn.Server):
@@ -40,7 +76,7 @@ def http_server(app: ASGIApp, access: Access, max_connections: int) -> _Server:
     return _Server(
         uvicorn.Config(
             app,
-            http="h11",  # it limits a request's head
+            http=_Impatient,  # h11: it limits a request's head
             ws="none",
             lifespan="off",
             timeout_keep_alive=30,
