@@ -9,12 +9,16 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from chartdistill.commands import predict as verb
+from chartdistill.config import Run
 from chartdistill.curation.decisions import decision_file
 from chartdistill.erasure.erase import erase
 from chartdistill.errors import ArtefactError, InputError
@@ -74,6 +78,36 @@ def test_nothing_is_erased_while_a_page_is_open_and_all_is_once_it_ends(run_dir:
         assert get(address, "label?record=a&task=medication")[0] == 404
         status, queue = get(address, "labels?show=all&task=&find=&from=0")
         assert status == 200 and "a" not in {row["record"] for row in queue["entries"]}  # type: ignore[attr-defined]
+
+
+def test_nothing_is_erased_while_predict_writes_its_answers_there(
+    run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places: list[Path] = []
+
+    def predict(run: Run, records: Path, out: Path, *options: object) -> int:
+        places.append(out)
+        if out.parent == tmp_path:
+            erase([run_dir], ["a"], say=lambda line: None)
+            return 0
+        with pytest.raises(ArtefactError, match="`chartdistill predict` writes answers there"):
+            erase([run_dir], ["a"], say=lambda line: None)
+        (run_dir / UNFINISHED_ERASURE).write_text("{}")
+        with pytest.raises(ArtefactError, match="was interrupted"):
+            verb.run_predict(called)
+        (run_dir / UNFINISHED_ERASURE).unlink()
+        return 0
+
+    monkeypatch.setattr(verb, "predict", predict)
+    monkeypatch.setattr(verb, "_run", lambda arguments: SimpleNamespace(dir=run_dir))
+    called = Namespace(
+        config=Path("c.yaml"), records=tmp_path, out=run_dir / "mine.jsonl", filters=False, overwrite=False,
+        min_confidence=None, review_file=None, format=None, quiet=True,
+    )  # fmt: skip
+    verb.run_predict(called)
+    called.out = tmp_path / "mine.jsonl"
+    verb.run_predict(called)
+    assert places == [run_dir / "mine.jsonl", tmp_path / "mine.jsonl"]
 
 
 def test_a_page_that_was_killed_hinders_nobody(run_dir: Path) -> None:

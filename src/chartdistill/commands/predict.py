@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 from chartdistill.commands.config_run import ready
@@ -15,6 +17,7 @@ from chartdistill.evaluation.predict import Student, predict, say_warnings
 from chartdistill.run_file import read_run
 from chartdistill.runtime.outputs import require_writable, whole_file
 from chartdistill.runtime.progress import StageBar
+from chartdistill.runtime.run_locks import looking_on
 
 
 def run_predict(arguments: argparse.Namespace) -> None:
@@ -25,6 +28,13 @@ def run_predict(arguments: argparse.Namespace) -> None:
         ArtefactError: the run has no finished student, or the file cannot be written.
     """
     run = _run(arguments)
+    written = [Path(os.path.realpath(path)) for path in (arguments.out, arguments.review_file) if path is not None]
+    is_within = any(run.dir.is_dir() and path.is_relative_to(run.dir.resolve()) for path in written)
+    with looking_on(run.dir) if is_within else nullcontext():  # of who is erased meanwhile answers would come after
+        _answer(run, arguments)
+
+
+def _answer(run: Run, arguments: argparse.Namespace) -> None:
     if _is_dash(arguments.records) or (_is_dash(arguments.config) and arguments.records is None):
         _answer_one(run, arguments)
         return

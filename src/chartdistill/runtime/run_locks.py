@@ -2,8 +2,9 @@
 
 In: a run folder. Out: nothing but locks on `.lock` and `.onlookers` in it, which the system lets go when their holder
 is killed.
-Must hold: one writer per folder. While `review` runs nothing is erased, since its open files and its memory would keep
-what was erased, and its next decision would write it down again; while something is erased, nobody begins to look.
+Must hold: one writer per folder. While `review` runs, or `predict` writes its answers there, nothing is erased, since
+its open files and its memory would keep what was erased, and its next decision or answer would write it down again;
+while something is erased, nobody begins to look.
 """
 
 from __future__ import annotations
@@ -88,8 +89,9 @@ def nobody_looking_on(run_dirs: Sequence[Path]) -> Iterator[None]:
     with ExitStack() as held:
         for run_dir in run_dirs:
             said = (
-                f"`chartdistill review` is open on {run_dir}: it would keep what is erased, and could write it down "
-                "again. End it (Ctrl-C where it runs), then run the same command."
+                f"`chartdistill review` is open on {run_dir}, or `chartdistill predict` writes answers there: it would "
+                "keep what is erased, and could write it down again. End it (Ctrl-C where it runs; `predict` goes on "
+                "from there), then run the same command."
             )
             held.enter_context(_locked(run_dir, fcntl.LOCK_EX, said))
         yield
