@@ -130,6 +130,17 @@ def test_one_chart_at_a_time_and_none_without_text(run: Run) -> None:
     view.close()
 
 
+def test_the_answers_to_one_chart_are_never_given_for_those_to_another(run: Run) -> None:
+    view = TrialView(run.dir)
+    try:
+        first, second = answers(view, CHART), answers(view, f"{CHART} Stop Velorim.")
+        assert view.state({"job": second["id"]})["job"]["id"] == second["id"]
+        with pytest.raises(RefusedError, match="Another window"):
+            view.state({"job": first["id"]})
+    finally:
+        view.close()
+
+
 def test_a_teacher_that_is_not_here_is_said_at_once(run: Run, tmp_path: Path) -> None:
     labels = run.config.teacher.model_copy(update={"labels": None, "model": str(tmp_path / "nowhere")})
     other = Run(run.config.model_copy(update={"run_dir": tmp_path / "run", "teacher": labels}), run.base)

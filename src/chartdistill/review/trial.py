@@ -77,11 +77,17 @@ class TrialView:
         return ["base", "student", *([TEACHER] if self._teacher else [])]
 
     def state(self, given: dict[str, Any]) -> dict[str, Any]:
-        """What is there and what is being done; the answers so far."""
+        """What is there and what is being done; the answers so far. `job`: whose answers are wanted.
+
+        Raises:
+            RefusedError: another chart was asked about since, in another window.
+        """
         self._prepare()
         tasks = [] if self._run is None else self._run.tasks
         with self._guard:
             job = None if self._job is None else dict(self._job)
+        if job is not None and given.get("job") not in (None, job["id"]):
+            raise RefusedError("Another window has asked about another chart since. Ask again.", 409)
         if job is not None:
             job["seconds"] = round(time.monotonic() - job.pop("since"), 1)
         return {
@@ -107,10 +113,11 @@ class TrialView:
         with self._guard:
             if self._job is not None and self._job["doing"] is not None:
                 raise RefusedError("Another chart is being read. Wait for it to be done.", 409)
-            self._job = {"id": uuid.uuid4().hex, "doing": "waiting", "since": time.monotonic(), "answers": {},
-                         "milliseconds": {}, "error": None}  # fmt: skip
+            name = uuid.uuid4().hex
+            self._job = {"id": name, "doing": "waiting", "since": time.monotonic(), "answers": {}, "milliseconds": {},
+                         "error": None}  # fmt: skip
         self._worker.submit(self._read, text)
-        return self.state({})
+        return self.state({"job": name})
 
     def close(self) -> None:
         """End the engines, in the thread that started them."""

@@ -42,7 +42,7 @@ export class TrialView {
     while (state.job?.doing) {
       this.draw(state);
       await new Promise((done) => setTimeout(done, PAUSE_MS));
-      state = await get("try");
+      state = await get("try", { job: begun.job.id });
     }
     this.draw(state);
     if (state.job.error) throw new Error(state.job.error);
