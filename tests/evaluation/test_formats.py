@@ -322,6 +322,17 @@ def test_a_file_in_the_place_of_a_folder_is_said_before_anything_is_asked(tmp_pa
         require_place("brat", tmp_path / "out", True, ())
 
 
+def test_copies_of_charts_are_not_put_among_the_charts(tmp_path: Path) -> None:
+    charts = tmp_path / "charts"
+    charts.mkdir()
+    (tmp_path / "link").symlink_to(charts)
+    for out in (charts / "answers", tmp_path / "link" / "answers", charts):
+        with pytest.raises(ArtefactError, match="lies among the charts"):
+            require_place("brat", out, True, (), charts)
+    require_place("brat", tmp_path / "charts2", False, (), charts)
+    require_place("csv", charts / "answers.csv", False, (), charts)
+
+
 @pytest.mark.parametrize(("form", "is_utf8"), [("fhir", True), ("csv", True), (None, False)])
 def test_a_format_is_utf_8_on_a_terminal_of_another_encoding_too(
     monkeypatch: pytest.MonkeyPatch, form: str | None, is_utf8: bool

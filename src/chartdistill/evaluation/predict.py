@@ -245,7 +245,7 @@ def predict(
     if records is None:
         raise InputError("predict needs --records PATH: a folder of .txt charts, or a .jsonl, .csv or .parquet file.")
     charts_there = records if records.is_file() or out.suffix == ".txt" else None
-    require_place(form, out, overwrite, (charts_there, run.dir))
+    require_place(form, out, overwrite, (charts_there, run.dir), records)
     if review_file is not None:
         require_review_place(review_file, out, overwrite, (charts_there, run.dir))
     source = source_for(records)

@@ -24,13 +24,20 @@ from chartdistill.schema import RejectedRecord, Task
 CHANGED = "the charts were changed while they were answered. Run the same command again: it asks about the new ones."
 
 
-def require_place(form: str, out: Path, overwrite: bool, read: Iterable[Path | None]) -> None:
-    """That answers in this format can be written at `out`, before anything is asked.
+def require_place(
+    form: str, out: Path, overwrite: bool, read: Iterable[Path | None], charts: Path | None = None
+) -> None:
+    """That answers in this format can be written at `out`, before anything is asked. `charts`: where those lie.
 
     Raises:
         ArtefactError: what is wrong with the place, and what to do.
     """
     if form in FOLDERS:
+        if charts is not None and Path(os.path.realpath(out)).is_relative_to(os.path.realpath(charts)):
+            raise ArtefactError(
+                f"--out {out} lies among the charts ({charts}): the copies of them that {form} has would be read as "
+                "charts the next time. Give a folder elsewhere."
+            )
         if out.is_dir() and not any(out.iterdir()):
             return
         if out.is_dir():
