@@ -6,12 +6,13 @@ import json
 import shutil
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from chartdistill.config import Run
-from chartdistill.engines import TransformersEngine
+from chartdistill.engines import Generation, TransformersEngine
 from chartdistill.errors import ConfigError
 from chartdistill.evaluation.predict import Student
 from chartdistill.records import clean
@@ -128,6 +129,19 @@ def test_one_chart_at_a_time_and_none_without_text(run: Run) -> None:
     with pytest.raises(RefusedError, match="Another chart is being read"):
         view.ask({"text": CHART})
     view.close()
+
+
+@pytest.mark.parametrize("nothing", ["\0\0", "<html><body> </body></html>", "nan", "<p>\u2003</p>", "\x1b[0m"])
+def test_a_chart_of_which_nothing_is_left_is_no_chart_without_findings(run: Run, nothing: str) -> None:
+    with Student(run) as student:
+        [said] = student.read([nothing])
+        assert student._engine is None
+        assert {task: answer["items"] for task, answer in said.items()} == {"medication": None, "tests": None}
+        assert all(answer["failure"].startswith("empty: ") for answer in said.values())
+        none = Generation("None found", finish_reason="stop")
+        student._engine = SimpleNamespace(generate=lambda requests, *of: [none for _ in requests])  # type: ignore[assignment]
+        first, found, last = student.read([nothing, CHART, nothing])
+    assert first == last == said and {answer["items"] == [] for answer in found.values()} == {True}
 
 
 def test_the_answers_to_one_chart_are_never_given_for_those_to_another(run: Run) -> None:

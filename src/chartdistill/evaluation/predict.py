@@ -60,6 +60,7 @@ _EMBEDDED = (
 )
 
 
+_EMPTY = "empty: the chart holds no text once markup, control characters and what was glued on are taken out"
 _AGREES_ONLY = (
     "a confidence says how likely an item agrees with the teacher's kept labels, not how likely it is right: the "
     "validation records had too little gold to learn that from"
@@ -139,7 +140,8 @@ class Student:
             told: called with how many charts are answered, as far as one can tell: their answers come in any order.
         """
         charts = [clean(text) for text in texts]
-        requests = [request for chart in charts for request in self.requests(chart, as_base)]
+        asked = [self.requests(chart, as_base) for chart in charts]
+        requests = [request for of_one in asked for request in of_one]
         if requests:
             self.start()
         adapter = self._run.start() if as_base else self._adapter
@@ -149,10 +151,10 @@ class Student:
         except BaseException:  # Ctrl-C in a notebook, say: it answers no more, and the next charts start another
             self.__exit__(None, None, None)
             raise
-        return [self.answers(chart, list(islice(answers, len(self._run.tasks)))) for chart in charts]
+        return [self.answers(chart, list(islice(answers, len(of)))) for chart, of in zip(charts, asked, strict=True)]
 
     def _generated(self, requests: list[Request], adapter: Path | None, told: Told | None) -> Sequence[Generation]:
-        if self._engine is None:
+        if self._engine is None or not requests:
             return ()
         if adapter == self._in_use or adapter != self._adapter:
             self._in_use = adapter
@@ -181,7 +183,9 @@ class Student:
         return self._held_to == SPANS
 
     def requests(self, chart: Cleaned, as_base: bool = False) -> list[Request]:
-        """What the engine is asked of one chart: a request for each task, in order."""
+        """What the engine is asked of one chart: a request for each task, in order; nothing where it holds no text."""
+        if not chart.text.strip():
+            return []
         room, end = self._run.config.evaluate.max_answer_tokens, self._builder.end_id
         prefix = self._builder.prefix(chart.text)
         return [
@@ -204,6 +208,8 @@ class Student:
 
     def answers(self, chart: Cleaned, generations: Sequence[Generation]) -> dict[str, dict[str, Any]]:
         """What the engine's answers to `requests` say of the chart: task -> `items`, as `read` gives them."""
+        if not chart.text.strip():
+            return {task.name: {"items": None, "failure": _EMPTY} for task in self._run.tasks}
         return {
             task.name: _answer(generation, task, chart, self._filters, self._confidences(generation, task))
             for task, generation in zip(self._run.tasks, generations, strict=True)
