@@ -116,10 +116,20 @@ def test_it_says_how_it_is_used_and_with_which_questions(run: Path) -> None:
     use = body.partition("## How to use")[2].partition("\n## ")[0]
     assert "chartdistill predict CONFIG --run-dir RUN" in use
     assert "from_pretrained('Qwen/Qwen3-0.6B', revision='c1899de2')" in use
-    assert all(f"- {task.name}: {task.question}" in use for task in TASKS)
+    assert all(f"\n{task.name}:\n\n    {task.question}\n" in use for task in TASKS)
     assert body.startswith("\n# Trial: LoRA adapter of Qwen/Qwen3-0.6B\n")
     assert "Qwen/Qwen3-8B-FP8" in body.partition("## ")[0], "whose labels it learned from"
     assert "Rejected by filter" not in body, "reasons say it once"
+
+
+def test_a_question_stands_there_to_the_letter(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    question = "List each drug as: drug | status.\nStatus is start or stop, <at once> or not."
+    asked = [TASKS[0].model_copy(update={"question": question}), *TASKS[1:]]
+    report(tmp_path, asked, "Asked", models=MODELS)
+    use = card_of(tmp_path)[1].partition("## How to use")[2].partition("\n## ")[0]
+    code = "\n".join(line[4:] for line in use.splitlines() if line.startswith("    "))
+    assert code.startswith(question + "\n")
 
 
 def test_nothing_of_a_chart_is_in_it_even_where_the_page_shows_text(run: Path) -> None:

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import yaml
@@ -18,15 +19,7 @@ import yaml
 from chartdistill.evaluation import Judgement
 from chartdistill.reporting.error_summary import Confusion, confusions, plain_figures, weakest_task
 from chartdistill.reporting.findings import Findings
-from chartdistill.reporting.markdown import (
-    bullets,
-    inline,
-    write_bullets,
-    write_grids,
-    write_judgement,
-    write_rows,
-    write_table,
-)
+from chartdistill.reporting.markdown import bullets, inline, write_grids, write_judgement, write_rows, write_table
 from chartdistill.reporting.run_facts import NOT_RECORDED, Models
 from chartdistill.reporting.run_results import RunResults
 from chartdistill.reporting.stages import curated_grid, stage_grid, version_grid
@@ -105,7 +98,8 @@ def _how_to_use(results: RunResults, models: Models | None) -> list[str]:
     """With chartdistill, which asks as in training; and with PEFT alone, with what must then be kept to."""
     base, revision = (models.student, models.student_revision) if models is not None else ("", None)
     pinned = "" if revision is None else f", revision={revision!r}"
-    questions = [f"{task.name}: {inline(task.question)}" for task in results.tasks]
+    # As code, to the letter: asked otherwise (a `|` escaped, a line joined to the next) the student answers otherwise.
+    questions = [part for task in results.tasks for part in (f"{task.name}:", indent(task.question, "    "))]
     return [
         "With chartdistill, from the run's folder; CONFIG is the config that made the adapter:",
         "```\nchartdistill predict CONFIG --run-dir RUN --records new_charts/ --out answers.jsonl\n```",
@@ -119,7 +113,7 @@ def _how_to_use(results: RunResults, models: Models | None) -> list[str]:
         "Then the prompt must be as in training: the config's system text, the chart, and last one of these questions, "
         "in the base model's chat template; greedy decoding. The figures above hold for nothing else. An answer is one "
         "item per line, fields split by ` | `, or `None found`.",
-        write_bullets(questions),
+        *questions,
     ]
 
 
