@@ -136,6 +136,7 @@ def test_by_keyboard_alone(browser: Any, serve: Any, run_dir: Path) -> None:
         at(page, "b", "medication")  # the most doubtful one
         page.keyboard.press("x")
         said(page, "Rejected")
+        assert page.locator('#show [value="decided"]').text_content() == "decided (1)", "without a reload"
         at(page, "b", "tests")
         page.keyboard.press("j")
         page.locator("#main[aria-busy=false]").wait_for()
@@ -143,6 +144,7 @@ def test_by_keyboard_alone(browser: Any, serve: Any, run_dir: Path) -> None:
         at(page, "b", "tests")
         page.keyboard.press("u")  # this one has no decision: the last one made is undone
         said(page, "Undone")
+        assert page.locator('#show [value="decided"]').text_content() == "decided (0)"
         assert not standing(run_dir) and len(decision_file(run_dir).rows()) == 2
         choose(page, "d", "medication")
         page.keyboard.press("c")
@@ -334,6 +336,8 @@ def test_every_view_fits_its_screen(browser: Any, serve: Any, run_dir: Path, opt
                 .map((one) => one.outerHTML)"""
             )
             assert unnamed == [], view
+            hint = '"Add marked words".' if "has_touch" in options else " m."
+            assert view == "try" or page.locator("main .hint:has(.by-key):visible").inner_text().endswith(hint), view
 
 
 def test_gold_is_read_blind_by_two_and_settled(browser: Any, serve: Any, run_dir: Path) -> None:

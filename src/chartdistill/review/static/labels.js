@@ -43,11 +43,13 @@ export class LabelsView {
     const found = await get("labels", { show, task, find, from: last ? last.rank + 1 : 0 });
     this.entries.push(...found.entries);
     this.total = this.entries.length + found.left;
-    this.count(found.counts);
+    this.counts = found.counts;
+    this.count();
     this.drawQueue();
   }
 
-  count(counts) {
+  count() {
+    const counts = this.counts;
     byId("queue-count").textContent = `${this.total.toLocaleString("en")} here; ${counts.open.toLocaleString("en")} of ${counts.all.toLocaleString("en")} not decided`;
     for (const option of byId("show").options) {
       option.textContent = `${option.textContent.replace(/ \(.*$/, "")} (${counts[option.value].toLocaleString("en")})`;
@@ -181,6 +183,10 @@ export class LabelsView {
     }
     const entry = this.entries.find((one) => samePlace(one, { record, task, sample }));
     if (entry) entry.decision = answer.decision;
+    const more = Number(Boolean(answer.decision)) - Number(Boolean(decision)); // decided labels: the list stays, its counts follow
+    this.counts.decided += more;
+    this.counts.open -= more;
+    this.count();
     if (action === "undo") this.drawDecision(answer.decision);
     else this.mine.push({ record, task, sample, id: answer.decision?.id });
     this.drawQueue();
