@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from chartdistill.errors import ChartDistillError, ConfigError, InputError
-from chartdistill.new_config.answers import QUESTIONS, ask_all, task_files
+from chartdistill.new_config.answers import ask_all, task_files
 from init_answers import charts, options
 
 
@@ -108,6 +108,25 @@ def test_on_a_terminal_the_missing_ones_are_asked_until_they_will_do(
     assert answers.report_text and answers.gold is None
 
 
-def test_the_question_names_every_shipped_task() -> None:
-    (asked,) = [question.asks for question in QUESTIONS if question.name == "tasks"]
-    assert all(name in asked for name in task_files())
+@pytest.mark.parametrize(
+    ("hardware", "offered"),
+    [("cpu", {"medication", "prognosis", "diagnosis", "tests"}), ("gpu-24gb", set(task_files()))],
+)
+def test_the_question_names_the_tasks_that_the_hardware_can_answer(
+    hardware: str,
+    offered: set[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given = options(charts(tmp_path / "charts"), hardware=hardware, tasks=None)
+    ours, theirs = os.openpty()
+    with open(theirs) as terminal:
+        monkeypatch.setattr(sys, "stdin", terminal)
+        os.write(ours, b"nothing\n\n")
+        ask_all(given)
+    os.close(ours)
+    said = capsys.readouterr().err
+    asked = re.search(r"Which findings\? Of (.*?) \[", said)
+    named = re.search(r"--tasks 'nothing': there are (.*?)\.", said)
+    assert asked and named and set(asked[1].split(", ")) == set(named[1].split(", ")) == offered

@@ -57,7 +57,8 @@ class Question:
 
     name: str
     """Of the argument: `report_text` is `--report-text`."""
-    asks: str
+    asks: str | Callable[[Mapping[str, Any]], str]
+    """The words, or what makes them of what was answered before."""
     default: str | None
     read: Callable[[str, Mapping[str, Any]], Any]
     """What was typed, and what was answered before -> the answer. Raises ChartDistillError."""
@@ -93,9 +94,10 @@ def ask_all(given: Mapping[str, str | None]) -> Answers:
 
 def _asked(question: Question, answered: Mapping[str, Any]) -> Any:
     """Ask until the answer will do."""
+    asks = question.asks if isinstance(question.asks, str) else question.asks(answered)
     while True:
         default = f" [{question.default}]" if question.default is not None else ""
-        print(f"{question.asks}{default}: ", end="", file=sys.stderr, flush=True)
+        print(f"{asks}{default}: ", end="", file=sys.stderr, flush=True)
         line = sys.stdin.readline()
         if not line:  # Ctrl-D
             raise KeyboardInterrupt
@@ -207,8 +209,9 @@ def _read_tasks(said: str, answered: Mapping[str, Any]) -> tuple[Path, ...]:
         if name not in known:
             near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.4)
             hint = f"did you mean {near[0]!r}? " if near else ""
+            there = ", ".join(_answered_on(answered["hardware"]))
             raise ConfigError(
-                f"--tasks {name!r}: {hint}shipped are {', '.join(known)}. For another kind of finding copy one of the "
+                f"--tasks {name!r}: {hint}there are {there}. For another kind of finding copy one of the "
                 "files in tasks/ afterwards: docs/development.md, 'A task'."
             )
     if not names:
@@ -217,12 +220,20 @@ def _read_tasks(said: str, answered: Mapping[str, Any]) -> tuple[Path, ...]:
     return tuple(known[name] for name in names)
 
 
+def _answered_on(hardware: Hardware) -> list[str]:
+    """Tasks that the teacher there answers, those of its config first: with an adapter no others."""
+    values = read_yaml(hardware.config)
+    own = [load_task(CONFIGS / path).name for path in values["tasks"]]
+    return own if "adapter" in values["teacher"] else [*own, *(name for name in task_files() if name not in own)]
+
+
+def _ask_for_tasks(answered: Mapping[str, Any]) -> str:
+    return f"Which findings? Of {', '.join(_answered_on(answered['hardware']))}"
+
+
 def _require_known_to_the_adapter(names: Sequence[str], hardware: Hardware) -> None:
     """A teacher with an adapter answers the tasks that it was trained for, which its config names."""
-    values = read_yaml(hardware.config)
-    if "adapter" not in values["teacher"]:
-        return
-    trained = [load_task(CONFIGS / path).name for path in values["tasks"]]
+    trained = _answered_on(hardware)
     if unknown := [name for name in names if name not in trained]:
         raise ConfigError(
             f"--tasks {', '.join(unknown)}: the teacher of configs/{hardware.config.name} was trained for "
@@ -252,8 +263,7 @@ QUESTIONS = (
              _read_records),
     Question("hardware", "For what hardware? auto (this machine), cpu, gpu-24gb, gpu-80gb, node-8gpu, or a card as in "
              "l40s:2", "auto", _read_hardware),
-    Question("tasks", "Which findings? Of medication, prognosis, diagnosis, tests, allergy, procedure",
-             "medication,prognosis,diagnosis,tests", _read_tasks),
+    Question("tasks", _ask_for_tasks, "medication,prognosis,diagnosis,tests", _read_tasks),
     Question("gold", "Is there gold, right answers by a person? Its file, or none", "none", _read_gold),
     Question("report_text", "May the report hold text of the charts, and be handled like them? yes or no", "no",
              _read_yes_or_no),
