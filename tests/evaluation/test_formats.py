@@ -20,7 +20,7 @@ from chartdistill.commands import predict as verb
 from chartdistill.config import load_task
 from chartdistill.engines import Generation
 from chartdistill.errors import ArtefactError, InputError
-from chartdistill.evaluation.formats import FILES, Answered, brat
+from chartdistill.evaluation.formats import FILES, Answered, brat, label_studio
 from chartdistill.evaluation.formats.converting import convert, require_place
 from chartdistill.evaluation.formats.table import safe
 from chartdistill.evaluation.one_chart import page, read_chart
@@ -214,6 +214,15 @@ def answers_file(folder: Path, records: list[str]) -> tuple[Path, JsonlSource]:
         lines.append(json.dumps({"id": name, "source": f"{charts}:{number}", "tasks": of.tasks}) + "\n")
     answers.write_text("".join(lines))
     return answers, source
+
+
+def test_label_studio_says_which_charts_are_in_no_task(capsys: pytest.CaptureFixture[str]) -> None:
+    unread = [Answered(f"c{number}", "", None, {}, why) for number, why in enumerate(("pdf", "empty", "pdf"))]
+    out = io.StringIO()
+    label_studio.write(iter([Answered("c9", "", "Stop aspirin.", {}), *unread]), out, [])
+    assert [task["data"]["record"] for task in json.loads(out.getvalue())] == ["c9"]
+    said = capsys.readouterr().err
+    assert "3 charts have no text and are not among the tasks of Label Studio (empty 1, pdf 2)" in said
 
 
 @pytest.mark.parametrize("form", ["fhir", "csv", "label-studio", "brat"])

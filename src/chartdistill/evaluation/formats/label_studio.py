@@ -9,6 +9,8 @@ Studio shows, and which no reader takes for finished work. Read back by records/
 from __future__ import annotations
 
 import json
+import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
@@ -17,14 +19,22 @@ from chartdistill.schema import Task
 
 
 def write(charts: Iterator[Answered], out: IO[str], tasks: Sequence[Task]) -> None:
-    """Write all charts that have a text."""
+    """Write all charts that have a text, and say how many have none: a task is nothing without one."""
     out.write("[")
     first = True
+    left_out: Counter[str] = Counter()
     for chart in charts:
         if chart.text is not None:
             out.write(("" if first else ",") + "\n" + json.dumps(task_of(chart, tasks), ensure_ascii=True))
             first = False
+        else:
+            left_out[(chart.failure or "no text").partition(":")[0]] += 1
     out.write("\n]\n")
+    if left_out:
+        why = ", ".join(f"{reason} {number}" for reason, number in sorted(left_out.items()))
+        number = left_out.total()
+        told = "1 chart has no text and is" if number == 1 else f"{number} charts have no text and are"
+        print(f"chartdistill predict: {told} not among the tasks of Label Studio ({why})", file=sys.stderr)
 
 
 def task_of(chart: Answered, tasks: Sequence[Task] = ()) -> dict[str, Any]:
