@@ -24,6 +24,7 @@ class Asked(Student):
     def __init__(self) -> None:
         self._run, self._adapter = SimpleNamespace(tasks=()), Path("adapter")  # type: ignore[assignment]
         self._open, self._engine = ExitStack(), None
+        self._in_use, self._written = None, []  # no adapter lies there
         self.started = self.ended = 0
 
     def requests(self, chart: Any, as_base: bool = False) -> list[Any]:
