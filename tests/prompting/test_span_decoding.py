@@ -27,6 +27,9 @@ from places import ROOT
 
 MEDICATION = load_task(ROOT / "configs/tasks/medication.yaml")
 DIAGNOSIS = load_task(ROOT / "configs/tasks/diagnosis.yaml")
+ABROAD = MEDICATION.model_copy(update={"statuses": ("arr\u00eat\u00e9", "arr\u00e8te", "\u505c", "\u505c\u6b62", "stop")})
+"""Statuses that many tokenizers write in halves of characters."""
+TASKS = [MEDICATION, DIAGNOSIS, ABROAD]
 CHART = (
     "PLAN: Hold  Coumarol 2.5 mg b.i.d.\n\tTry na\u00efve-T caf\u00e9ol (Zeb\u00f6x), 50% better \u2265 \u00b5g "
     "70/30\r\nAllergies: None. Non-steroidal \u0394\u03a3 |\u00a0Fluxo-\nmide; Crohn\u2019s \u4e2d\u6587 \U0001f48a x"
@@ -222,7 +225,7 @@ def brute_force(matcher: SpanMatcher, vocabulary: SpanVocabulary, size: int, end
     return found
 
 
-@pytest.mark.parametrize("task", [MEDICATION, DIAGNOSIS], ids=lambda task: task.name)
+@pytest.mark.parametrize("task", TASKS, ids=["medication", "diagnosis", "statuses beyond ASCII"])
 @pytest.mark.parametrize("which", [0, 1], ids=["word markers", "bytes"])
 @pytest.mark.slow
 def test_the_tokens_allowed_are_exactly_those_that_lead_to_an_answer(
@@ -258,7 +261,7 @@ def drawn(ids: set[int], vocabulary: SpanVocabulary, rng: random.Random) -> int:
     ),
     seed=st.integers(0, 2**32),
     which=st.integers(0, 1),
-    task=st.sampled_from([MEDICATION, DIAGNOSIS]),
+    task=st.sampled_from(TASKS),
 )
 def test_a_random_model_can_only_quote(
     tokenizers_: list[tuple[Any, SpanVocabulary]], chart: str, seed: int, which: int, task: Task
@@ -286,7 +289,7 @@ def test_a_random_model_can_only_quote(
 
 
 @settings(max_examples=60)
-@given(data=st.data(), which=st.integers(0, 1), task=st.sampled_from([MEDICATION, DIAGNOSIS]))
+@given(data=st.data(), which=st.integers(0, 1), task=st.sampled_from(TASKS))
 def test_the_tokenizers_own_ids_of_an_answer_are_allowed(
     tokenizers_: list[tuple[Any, SpanVocabulary]], data: st.DataObject, which: int, task: Task
 ) -> None:
@@ -309,6 +312,15 @@ def test_the_tokenizers_own_ids_of_an_answer_are_allowed(
         assert token in allowed(matcher)
         matcher.accept(token)
     assert not matcher.is_open and allowed(matcher) == set()
+
+
+def test_a_status_may_be_written_in_halves_of_characters(tokenizers_: list[tuple[Any, SpanVocabulary]]) -> None:
+    for tokenizer, vocabulary in tokenizers_:
+        for status in ABROAD.statuses:
+            matcher = SpanMatcher(grammar("Takes aspirin.", ABROAD), vocabulary, [tokenizer.eos_token_id])
+            for token in [*tokenizer.encode(f"aspirin | {status}", add_special_tokens=False), tokenizer.eos_token_id]:
+                assert token in allowed(matcher), status
+                matcher.accept(token)
 
 
 def test_what_is_not_allowed_is_an_error_and_ends_all() -> None:

@@ -239,7 +239,7 @@ class Line:
     @property
     def line_ends(self) -> bool:
         """Whether the line is whole."""
-        return self.tail in self.lines.tails if self.lines.tails else self.item_ends
+        return self.tail in self.lines.tails and not self.pending if self.lines.tails else self.item_ends
 
     @property
     def may_end(self) -> bool:
@@ -290,6 +290,8 @@ class Line:
 
     def _then_byte(self, byte: str) -> Line | None:
         text, pending = self.lines.words.text, self.pending + byte
+        if self.tail is not None and not self.places:  # within a status: what comes before it is ASCII
+            return self._then_byte_of_tail(self.tail, pending)
         begun = tuple(at for at in self.places if any(one.startswith(pending) for one in spellings(text[at])))
         whole = self._alive(at + 1 for at in begun if pending in spellings(text[at]))
         if whole:
@@ -297,6 +299,16 @@ class Line:
         if not self._alive(at + 1 for at in begun):
             return None
         return Line(self.lines, begun, self.length, pending=pending, seen=self.seen, repeats=self.repeats)
+
+    def _then_byte_of_tail(self, tail: str, pending: str) -> Line | None:
+        for one in self.lines.tails:
+            following = one[len(tail) : len(tail) + 1] if one.startswith(tail) else ""
+            written = following.encode().decode("ascii", "surrogateescape")
+            if written == pending:
+                return replace(self, tail=tail + following, pending="")
+            if written.startswith(pending):
+                return replace(self, pending=pending)
+        return None
 
 
 @cache

@@ -133,7 +133,7 @@ class SpanMatcher:
         if written is not None:
             for tail in state.lines.tails:
                 if tail.startswith(written):
-                    found.update(table.beginnings(tail[len(written) :]))
+                    found.update(table.beginnings(tail[len(written) :], state.pending))
         shared = self._item_tokens(state, found)
         self._add_crossing(state, found)
         return shared, found

@@ -44,10 +44,13 @@ class TokenTable:
                 self.crossing.setdefault(text[0], []).append((text, ids))
         self._folded = _with_beginnings(self._exact)
 
-    def beginnings(self, text: str) -> Iterator[int]:
-        """Tokens that write exactly the beginning of `text`, or all of it."""
-        for length in range(1, len(text) + 1):
-            yield from self._exact.get(text[:length], ())
+    def beginnings(self, text: str, pending: str = "") -> Iterator[int]:
+        """Tokens that write exactly the beginning of `text`, or all of it, behind the bytes `pending` of its first
+        character; they may end within a character."""
+        whole, begun = text.encode(), pending.encode("ascii", "surrogateescape")
+        if whole.startswith(begun):
+            for end in range(len(begun) + 1, len(whole) + 1):
+                yield from self._exact.get(whole[len(begun) : end].decode("utf-8", "surrogateescape"), ())
 
     def along(self, folded: str, at: int, before: str = "") -> Iterator[tuple[int, tuple[int, ...]]]:
         """Tokens that write `before` and then `folded` from `at` on, in any case.
