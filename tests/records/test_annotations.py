@@ -254,6 +254,21 @@ def test_attributes_of_events_optional_items_and_unknown_statuses(tmp_path: Path
     assert codes(reading) == {"unknown_status": 1} and "medication" not in found
 
 
+@pytest.mark.parametrize("optional", [["T1"], ["T2"], ["T1", "T2"]])
+def test_an_item_is_optional_where_all_its_mentions_are(optional: list[str], tmp_path: Path, tasks: list[Task]) -> None:
+    lines = ["T1\tProblem 0 4\tGout", "T2\tProblem 6 10\tgout"]
+    lines += [f"A{number}\tOptional {of}" for number, of in enumerate(optional)]
+    (tmp_path / "c.ann").write_text("\n".join(lines) + "\n")
+    (tmp_path / "c.txt").write_text("Gout, gout.")
+    reading, _ = read(tmp_path, tasks)
+    assert [item.optional for item in reading.answers[0].items or ()] == [len(optional) == 2]
+
+
+def test_optional_may_be_the_name_of_a_choice(tmp_path: Path, tasks: list[Task]) -> None:
+    reading, _ = read(files.label_studio(tmp_path / "e.json", marks=(("gout", "Problem", {"Flag": "Optional"}),)), tasks)
+    assert [item.optional for item in reading.answers[0].items or ()] == [True]
+
+
 def test_one_span_under_two_tasks_is_told(tmp_path: Path, tasks: list[Task]) -> None:
     marks = (("gout", "Problem", {}), ("gout", "Prognosis", {}))
     reading, found = read(files.brat(tmp_path / "b", marks=marks), tasks)

@@ -233,7 +233,7 @@ class _DocumentReader:
         told: dict[bool, dict[str, None]] = {True: {}, False: {}}
         """Statuses, by whether the attribute's name says that it is one."""
         for name, value in span.attributes:
-            if word_key(name) == "optional" and word_key(value or "true") not in _FALSE:
+            if "optional" in (word_key(name), word_key(value or "")) and word_key(value or "true") not in _FALSE:
                 optional = True
                 continue
             found = self._meanings.status(value if value is not None else name, task)
@@ -262,7 +262,8 @@ class _DocumentReader:
                 self._tell("two_tasks", None, f"the span at {start} to {end} is an item of {both}; both get it")
 
     def _items(self, name: str, task: Task) -> tuple[Item, ...]:
-        """Each thing once, in the order of the text; of one that is said again with another status the later holds."""
+        """Each thing once, in the order of the text; of one that is said again with another status the later holds, and
+        it is optional where all that is said of it is."""
         marks = sorted(self._marks.get(name, ()), key=lambda mark: _longest_first(mark[0]))
         outer: list[tuple[Pieces, Item]] = []
         reaching: list[Pieces] = []
@@ -278,6 +279,8 @@ class _DocumentReader:
         for _, item in outer:
             key = entity.key(item.text)
             before = items.setdefault(key, item)
+            if before.optional and not item.optional:  # one mention that must be listed is enough
+                before = items[key] = before.model_copy(update={"optional": False})
             if item.status is not None and item.status != before.status:
                 if before.status is not None:
                     detail = f"one {item.status} and {before.status} before in the same text; the later holds"
