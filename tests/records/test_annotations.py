@@ -192,6 +192,32 @@ def test_offsets_in_other_units_are_found(
     assert found == files.SAID and not reading.findings
 
 
+@pytest.mark.parametrize("counted", [True, False])
+def test_a_byte_order_mark_before_a_chart_is_counted_or_not(counted: bool, tmp_path: Path, tasks: list[Task]) -> None:
+    folder = files.brat(tmp_path / "b", chart=("\ufeff" if counted else "") + CHART)
+    (folder / "c1.txt").write_bytes(CHART.encode("utf-8-sig"))
+    reading, found = read(folder, tasks)
+    assert found == files.SAID and not reading.findings
+    assert {answer.body for answer in reading.answers} == {body_hash(CHART)}
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+@pytest.mark.parametrize("text_end", ["\n", "\r\n"])
+def test_offsets_in_other_units_are_found_though_line_ends_changed(
+    line_end: str, text_end: str, tmp_path: Path, tasks: list[Task]
+) -> None:
+    chart = f"\U0001f48a \u00e0 jeun\n{CHART}"
+    counted = chart.replace("\n", line_end)
+    task = json.loads(files.label_studio(tmp_path / "e.json", chart=counted).read_text())
+    for region in task[0]["annotations"][0]["result"][1:]:
+        for name in ("start", "end"):
+            region["value"][name] = len(counted[: region["value"][name]].encode("utf-16-le")) // 2
+    task[0]["data"]["text"] = chart.replace("\n", text_end)
+    (tmp_path / "e.json").write_text(json.dumps(task))
+    reading, found = read(tmp_path / "e.json", tasks)
+    assert found == files.SAID and not reading.findings
+
+
 def test_a_span_that_is_not_there_spoils_its_task_and_no_other(tmp_path: Path, tasks: list[Task]) -> None:
     folder = files.brat(tmp_path / "b")
     text = (folder / "c1.ann").read_text().replace("\tnaproxen", "\tnaprosyn")

@@ -13,6 +13,7 @@ Format: https://brat.nlplab.org/standoff.html
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import re
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from pathlib import Path
 
 from chartdistill.errors import InputError
 from chartdistill.records.annotations.answer import Document, Finding, Span
+from chartdistill.records.annotations.offsets import BYTE_ORDER_MARK
 from chartdistill.records.decoding import Unreadable, decode
 from chartdistill.schema import Origin
 
@@ -60,7 +62,7 @@ def read(path: Path) -> Iterator[Document | Finding]:
         if problem is not None:
             yield Finding(code="bad_line", place=f"{origin.file}: {problem[0]}", record=key, detail=problem[1])
             continue
-        text = _text(file.with_suffix(".txt"))
+        text = _text(file.with_suffix(".txt"), with_mark=True)
         if isinstance(text, Unreadable):
             yield Finding(code="no_text", place=f"{origin.file}: the .txt", record=key, detail=text.detail)
             continue
@@ -80,15 +82,18 @@ def _unsaid(path: Path) -> dict[str, dict[str, str]]:
     return found
 
 
-def _text(path: Path) -> str | Unreadable | None:
-    """None where there is no such file."""
+def _text(path: Path, with_mark: bool = False) -> str | Unreadable | None:
+    """None where there is no such file. `with_mark`: with its byte order mark, which brat counts as a character."""
     if not path.is_file():
         return None
     try:
-        found = decode(path.read_bytes())
+        data = path.read_bytes()
     except OSError as error:
         return Unreadable("unreadable", f"cannot be read: {error.strerror}")
-    return found if isinstance(found, Unreadable) else found.text
+    found = decode(data)
+    if isinstance(found, Unreadable):
+        return found
+    return BYTE_ORDER_MARK + found.text if with_mark and data.startswith(codecs.BOM_UTF8) else found.text
 
 
 def _spans(lines: list[str]) -> tuple[tuple[str, str] | None, tuple[Span, ...]]:

@@ -1,8 +1,9 @@
 """Where the spans of a tool stand in a text: offsets are counted in several ways, and only one of them is right.
 
 Counted are characters (Python, brat), UTF-16 code units (JavaScript: a sign beyond U+FFFF is two), bytes of UTF-8, and
-line ends as one or as two (a text that was CRLF when it was annotated and is LF now, or the other way round), and what
-a reader sees as one sign (doccano's grapheme mode: a letter with its accent, an emoji of several). Where the tool
+line ends as one or as two (a text that was CRLF when it was annotated and is LF now, or the other way round), both at
+once, a byte order mark or none, and what a reader sees as one sign (doccano's grapheme mode: a letter with its accent,
+an emoji of several). Where the tool
 wrote the marked text beside the offsets it decides which count is right; where it did not, a count is right that cuts
 no words where plain characters cut several; where they cut one, which of the two is right cannot be told, and the span
 is none. What then still does not match is told, never moved by search: a span found elsewhere may be another mention.
@@ -18,6 +19,8 @@ from typing import TypeAlias
 from chartdistill.records.annotations.answer import Span
 from chartdistill.records.cleaning import Cleaned, clean
 
+BYTE_ORDER_MARK = "\ufeff"
+"""Before a text it is a character for some tools (brat), and nothing for others."""
 _LEAST_CUT = 2
 """Words that plain characters must cut before another count is believed without text beside it."""
 
@@ -143,14 +146,10 @@ def _fit(text: str, spans: Sequence[Span], placed: Placed) -> tuple[int, int]:
 
 
 def _other_counts(text: str) -> Iterator[tuple[str, dict[int, int]]]:
-    """Other counts that differ in this text, each as offset -> character."""
-    counts: list[tuple[str, bool, Callable[[int, str], int]]] = [
-        ("CRLF as two, where the text has LF", "\n" in text, lambda at, char: 2 if char == "\n" else 1),
-        (
-            "CRLF as one",
-            "\r\n" in text,
-            lambda at, char: 0 if char == "\r" and text.startswith("\n", at + 1) else 1,
-        ),
+    """Other counts that differ in this text, each as offset -> character: of signs, of line ends, and of both, since a
+    file may have been converted that was counted in another unit."""
+    signs: list[tuple[str, bool, Callable[[int, str], int]]] = [
+        ("characters", True, lambda at, char: 1),
         ("UTF-16 code units", any(char > "\uffff" for char in text), lambda at, char: 2 if char > "\uffff" else 1),
         (
             "signs as a reader sees them",
@@ -159,15 +158,24 @@ def _other_counts(text: str) -> Iterator[tuple[str, dict[int, int]]]:
         ),
         ("bytes of UTF-8", not text.isascii(), lambda at, char: len(char.encode("utf-8", "surrogatepass"))),
     ]
-    for name, differs, size in counts:
-        if differs:
+    ends: list[tuple[str, bool, Callable[[int, str], int]]] = [
+        ("", True, lambda at, char: 0),
+        (", CRLF as two, where the text has LF", "\n" in text, lambda at, char: int(char == "\n")),
+        (", CRLF as one", "\r\n" in text, lambda at, char: -int(char == "\r" and text.startswith("\n", at + 1))),
+        (", without the byte order mark", text.startswith(BYTE_ORDER_MARK), lambda at, char: -3 if at == 0 else 0),
+    ]
+    one_by_one = [(0, end) for end in range(1, len(ends))] + [(sign, 0) for sign in range(1, len(signs))]
+    both = [(sign, end) for sign in range(1, len(signs)) for end in range(1, len(ends))]
+    for sign, end in one_by_one + both:
+        (name, signs_differ, size), (also, ends_differ, more) = signs[sign], ends[end]
+        if signs_differ and ends_differ:
             starts: dict[int, int] = {}
             offset = 0
             for at, char in enumerate(text):
                 starts.setdefault(offset, at)
-                offset += size(at, char)
+                offset += max(0, size(at, char) + more(at, char))
             starts.setdefault(offset, len(text))
-            yield name, starts
+            yield name + also, starts
 
 
 def _goes_on(text: str, at: int) -> bool:
