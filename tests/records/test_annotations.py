@@ -280,6 +280,18 @@ def test_attributes_of_events_optional_items_and_unknown_statuses(tmp_path: Path
     assert codes(reading) == {"unknown_status": 1} and "medication" not in found
 
 
+def test_a_status_that_the_rules_do_not_know_is_not_the_first_of_the_list(tmp_path: Path, tasks: list[Task]) -> None:
+    own = tasks[0].model_copy(update={"statuses": ("abgesetzt", "laufend", "stop")})
+    marks = (("allopurinol 300 mg", "Drug", {}), ("naproxen", "Drug", {}))
+    path = files.brat(tmp_path / "b", marks=marks)
+
+    index = AnswerIndex(read_annotations(AnnotationFile(path=path), [own]), AnnotationFile(path=path), "from_chart")
+    found = index.of_record("c1", body_hash(CHART), CHART)
+    assert not found and not index.counts.statuses_from_chart, "that naproxen is stopped is told, and no whole list"
+    assert [(one.code, one.task) for one in index.findings] == [("no_status", "medication")]
+    assert "1 of 2 items have no status, and the chart's words tell none of abgesetzt" in index.findings[0].detail
+
+
 @pytest.mark.parametrize("optional", [["T1"], ["T2"], ["T1", "T2"]])
 def test_an_item_is_optional_where_all_its_mentions_are(optional: list[str], tmp_path: Path, tasks: list[Task]) -> None:
     lines = ["T1\tProblem 0 4\tGout", "T2\tProblem 6 10\tgout"]
@@ -291,7 +303,9 @@ def test_an_item_is_optional_where_all_its_mentions_are(optional: list[str], tmp
 
 
 def test_optional_may_be_the_name_of_a_choice(tmp_path: Path, tasks: list[Task]) -> None:
-    reading, _ = read(files.label_studio(tmp_path / "e.json", marks=(("gout", "Problem", {"Flag": "Optional"}),)), tasks)
+    reading, _ = read(
+        files.label_studio(tmp_path / "e.json", marks=(("gout", "Problem", {"Flag": "Optional"}),)), tasks
+    )
     assert [item.optional for item in reading.answers[0].items or ()] == [True]
 
 

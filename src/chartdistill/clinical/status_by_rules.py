@@ -12,7 +12,7 @@ from chartdistill.schema import Task
 
 def status_of(name: str, text: str, task: Task) -> str | None:
     """The status of an item, by the last sentence that names it, as it is written or else without its dose or under
-    another name; where none does, the one without cues. None for a task without statuses."""
+    another name; where none does, the one without cues. None where the task has no status that the rules know."""
     entity = entity_named(task.item)  # without the names of a vocabulary, on which no label depends
     sentences = [text[start:end] for start, end in sentence_spans(text)]
     naming = _naming([name], sentences) or _naming(entity.all_names(name, "auto"), sentences)

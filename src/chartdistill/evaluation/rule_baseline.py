@@ -50,6 +50,6 @@ def read(text: str, task: Task, names: Sequence[str]) -> tuple[Item, ...]:
     for start, end in sentence_spans(text):
         sentence = text[start:end]
         for name in entity.read_by_rules(sentence, names):
-            status = entity.status_by_rules(sentence, task.statuses)
+            status = entity.status_by_rules(sentence, task.statuses) or next(iter(task.statuses), None)
             found[entity.match_key(name)] = Item(text=name, status=status)
     return tuple(found.values())

@@ -369,12 +369,10 @@ class EntityType:
         return [span for name in known if (span := next(occurrences(name, sentence), None)) is not None]
 
     def status_by_rules(self, sentence: str, statuses: Sequence[str]) -> str | None:
-        """The status that a sentence's words give; None for a task without statuses."""
-        if not statuses:
-            return None
+        """The status that a sentence's words give, or that goes without saying; None where the task has neither."""
         told = told_as_meant(sentence)
         cued = (name for name, cue in self.status_cues if name in statuses and re.search(cue, told, re.IGNORECASE))
-        return next(cued, self.default_status if self.default_status in statuses else statuses[0])
+        return next(cued, self.default_status if self.default_status in statuses else None)
 
 
 read_as_normalised(EntityType)

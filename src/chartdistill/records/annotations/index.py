@@ -157,13 +157,19 @@ class AnswerIndex:
         lacking = [item for item in items or () if item.status is None] if task.statuses else []
         if not lacking or (answer.completion is not None and items is not None):
             return answer
-        if self._missing == LEAVE_OUT:
-            detail = f"{len(lacking)} of {len(items or ())} items have no status; say missing_status to use them"
+        whole = (
+            items if self._missing == LEAVE_OUT else tuple(self._with_status(one, text, task) for one in items or ())
+        )
+        if untold := sum(item.status is None for item in whole or ()):
+            detail = f"{untold} of {len(items or ())} items have no status"
+            if self._missing == FROM_CHART:
+                detail += f", and the chart's words tell none of {', '.join(task.statuses)}"
+            detail += "; say missing_status to use them"
             place, name = where(answer.origin), task.name
             self.findings.append(Finding(code="no_status", place=place, record=record, task=name, detail=detail))
             return None
         self.counts.statuses_from_chart += len(lacking) if self._missing == FROM_CHART else 0
-        return replace(answer, items=tuple(self._with_status(item, text, task) for item in items or ()))
+        return replace(answer, items=whole)
 
     def _with_status(self, item: Item, text: str, task: Task) -> Item:
         if item.status is not None:
