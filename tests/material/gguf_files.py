@@ -50,8 +50,8 @@ def write_gguf(path: Path, model: Any, tokenizer: Any, quantised: bool = False, 
 
     Args:
         quantised: matrices in Q8_0.
-        changes: `architecture`, `template`, `split`, `kind`, `parts`, `licence` instead of the usual; `extra`: a tensor
-            more; `without`: a tensor less. None leaves a value out.
+        changes: `architecture`, `template`, `split`, `merges`, `kind`, `parts`, `licence` instead of the usual;
+            `extra`: a tensor more; `without`: a tensor less. None leaves a value out.
     """
     import gguf
 
@@ -97,7 +97,8 @@ def _add_tokenizer(writer: Any, tokenizer: Any, changes: dict[str, Any]) -> None
     writer.add_token_types([3 if token in SPECIAL else 1 for token in tokens])
     import json
 
-    writer.add_token_merges([" ".join(pair) for pair in json.loads(tokenizer.to_str())["model"]["merges"]])
+    merges = changes.get("merges") or json.loads(tokenizer.to_str())["model"]["merges"]
+    writer.add_token_merges([" ".join(pair) for pair in merges])
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
     writer.add_pad_token_id(2)

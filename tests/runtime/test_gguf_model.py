@@ -146,12 +146,34 @@ def test_what_would_be_another_model_is_refused(
     assert not list((tmp_path / "models").iterdir() if (tmp_path / "models").exists() else [])
 
 
+def test_a_vocabulary_that_does_not_hold_together_is_refused(
+    imported: Any, model: Any, tokenizer: Any, tmp_path: Path
+) -> None:
+    file = write_gguf(tmp_path / "tiny.gguf", model, tokenizer, merges=[("zz", "qq")])
+    with pytest.raises(ModelError, match=r"no tokenizer of its vocabulary \(.*out of vocabulary\).*safetensors"):
+        import_gguf(file, tmp_path / "models" / "Tiny", any_answers=True)
+    folder = shutil.copytree(imported[0], tmp_path / "Copy")
+    for damaged in ('{"version": "1.0", "model": {"type": "none"}}', '{"added_tokens": [], "model": {"type": "none"}}'):
+        (folder / "tokenizer.json").write_text(damaged)
+        with pytest.raises(ModelError, match=r"the tokenizer in .*Copy cannot be loaded \(.*copy them again"):
+            load_tokenizer(folder)
+
+
 @pytest.mark.parametrize("share", [0.0001, 0.01, 0.04, 0.1, 0.3, 0.6, 0.9, 0.999])
 def test_a_file_that_is_cut_short_is_refused(file: Path, tmp_path: Path, share: float) -> None:
     cut = tmp_path / "cut.gguf"
     cut.write_bytes(file.read_bytes()[: max(4, int(file.stat().st_size * share))])
     with pytest.raises(InputError, match=r"cut off|ends early or is damaged"):
         read_gguf(cut)
+
+
+def test_weights_of_an_unknown_type_are_said_to_be_that(file: Path, tmp_path: Path) -> None:
+    content, name = bytearray(file.read_bytes()), b"output_norm.weight"
+    kind = content.index(name) + len(name) + struct.calcsize("<IQ")  # behind its number of dimensions, and the one
+    content[kind : kind + 4] = struct.pack("<I", 999)
+    (tmp_path / "new.gguf").write_bytes(content)
+    with pytest.raises(ModelError, match=r"weights of type 999, which .*another quantisation"):
+        read_gguf(tmp_path / "new.gguf")
 
 
 @pytest.mark.parametrize("content", [b"", b"GG", b"version https://git-lfs", b"<!doctype html>", b"PK\x03\x04"])

@@ -9,6 +9,7 @@ The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md.
 from __future__ import annotations
 
 import math
+import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,6 +144,11 @@ def _read(path: Path, size: int) -> tuple[dict[str, Any], list[Any]]:
         }
         tensors = list(reader.tensors)
     except Exception as error:  # whatever a reader stumbles over in bytes that are not there, or are others
+        if unknown := re.search(r"(\d+)\)? is not a valid GGMLQuantizationType", str(error)):
+            raise ModelError(
+                f"{path} has weights of type {unknown[1]}, which the package gguf here does not know: the file is "
+                "newer, or damaged. Take a file of the model in another quantisation (Q8_0, F16), or copy it again."
+            ) from error
         raise InputError(
             f"{path} ({size:,} bytes) ends early or is damaged: {type(error).__name__}: {error}. Copy or download it "
             "again."

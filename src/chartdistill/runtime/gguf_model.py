@@ -140,6 +140,12 @@ def _convert(found: GgufFile, folder: Path) -> None:
         (Path(alone) / "model.gguf").symlink_to(found.path.resolve())
         try:
             tokenizer = AutoTokenizer.from_pretrained(alone, gguf_file="model.gguf", local_files_only=True)
+        except Exception as error:  # tokenizers raises no narrower one for a vocabulary that does not hold together
+            raise ModelError(
+                f"{found.path}: transformers makes no tokenizer of its vocabulary ({type(error).__name__}: {error}). "
+                "Copy or download it again if it may be damaged; else use the model's safetensors instead."
+            ) from error
+        try:
             model, told = AutoModelForCausalLM.from_pretrained(
                 alone,
                 gguf_file="model.gguf",

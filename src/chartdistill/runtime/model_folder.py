@@ -204,10 +204,17 @@ def licence(folder: Path) -> str | None:
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer of a model folder."""
+    """The tokenizer of a model folder.
+
+    Raises:
+        ModelError: its files are damaged, or describe none.
+    """
     from transformers import AutoTokenizer
 
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise ModelError(f"the tokenizer in {folder} cannot be loaded: {error}") from error
+    except Exception as error:  # tokenizers raises no narrower one for a vocabulary that does not hold together
+        raise ModelError(
+            f"the tokenizer in {folder} cannot be loaded ({type(error).__name__}: {error}). Compare its tokenizer "
+            "files with those of the model, or copy them again."
+        ) from error
