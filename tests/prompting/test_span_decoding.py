@@ -27,7 +27,9 @@ from places import ROOT
 
 MEDICATION = load_task(ROOT / "configs/tasks/medication.yaml")
 DIAGNOSIS = load_task(ROOT / "configs/tasks/diagnosis.yaml")
-ABROAD = MEDICATION.model_copy(update={"statuses": ("arr\u00eat\u00e9", "arr\u00e8te", "\u505c", "\u505c\u6b62", "stop")})
+ABROAD = MEDICATION.model_copy(
+    update={"statuses": ("arr\u00eat\u00e9", "arr\u00e8te", "\u505c", "\u505c\u6b62", "stop")}
+)
 """Statuses that many tokenizers write in halves of characters."""
 TASKS = [MEDICATION, DIAGNOSIS, ABROAD]
 CHART = (
