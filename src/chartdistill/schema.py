@@ -11,14 +11,14 @@ import math
 import re
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Split = Literal["train", "validation", "test"]
 ByPerson = Literal["kept", "changed", "readmitted", "rejected"]
 """What a person made of a label: what the filters kept, other items, what they had rejected, or nothing."""
 _KEPT_AS = re.compile(r"kept as record (.+)$")
 CUT = ("length", "repetition")
-"""`finish_reason` of answers that did not end by themselves."""
+"""`finish_reason` of answers that did not end by themselves: what they would list is not known, so they are not used."""
 LABELS_OF = "labels of "
 """How the arm of a file of labels is called, before the file's name."""
 
@@ -384,12 +384,20 @@ class Prediction(Row):
     finish_reason: str | None = None
     """`stop`, or one of CUT."""
     items: tuple[Item, ...] | None
-    """Parsed completion; None when it does not follow the answer format, which counts as a wrong answer."""
+    """Parsed completion; None when it was cut or does not follow the answer format, which counts as a wrong answer."""
     logprobs: tuple[ItemLogprobs, ...] | None = Field(default=None, exclude_if=lambda logprobs: logprobs is None)
     """One for each of `items`, where they were asked for and the engine gave them."""
     failure: str | None = None
     prompt_tokens: int = 0
     completion_tokens: int = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _cut_lists_nothing(cls, given: Any) -> Any:
+        """However well its lines read: `predict` gives no item of it, and what is measured is what is used."""
+        if isinstance(given, dict) and given.get("finish_reason") in CUT:
+            return {**given, "items": None, "logprobs": None}
+        return given
 
 
 def content_hash(*parts: Any) -> str:

@@ -13,7 +13,9 @@ from chartdistill.curation import DEFAULT_FILTERS
 from chartdistill.engines import Generation
 from chartdistill.errors import InputError
 from chartdistill.evaluation.predict import _answer, predict
+from chartdistill.prompting.answer_format import parse_answer
 from chartdistill.records import clean
+from chartdistill.schema import CUT, Prediction
 from places import ROOT
 
 
@@ -30,6 +32,18 @@ class Reading:
 
     def __exit__(self, *_: object) -> None:
         pass
+
+
+@pytest.mark.parametrize("finish", CUT)
+def test_what_was_cut_is_a_failure_where_it_is_used_as_where_it_is_measured(finish: str) -> None:
+    task, answer = load_task(ROOT / "configs/tasks/medication.yaml"), "Zocor | stop\nZestril | stop"
+    found = _answer(Generation(answer, finish_reason=finish), task, clean("Stop Zocor. Stop Zestril."))
+    assert found["items"] is None and found["failure"].startswith("truncated: the answer ")
+    measured = Prediction(
+        key="k", record="r", task="medication", arm="student", completion=answer, finish_reason=finish,
+        items=parse_answer(answer, task),
+    )  # fmt: skip
+    assert measured.items is None
 
 
 def answered(task: str, chart: str, answer: str) -> list[dict[str, Any]]:

@@ -80,6 +80,15 @@ def test_a_broken_format_is_wrong_and_no_abstention() -> None:
     assert (found["abstention_specificity"], found["none_rate"], found["precision"]) == (0, 0, 1)
 
 
+def test_an_answer_that_was_cut_is_wrong_however_well_it_reads() -> None:
+    cut = said("a", "Yasadol | stop\nFebenor | start", cut=True)
+    assert cut.items is None
+    assert Prediction.model_validate_json(cut.model_dump_json().replace('"items":null', '"items":[]')).items is None
+    found = values(score_arm([cut], NOTES, [DRUGS]))
+    assert (found["recall"], found["format_valid_rate"], found["truncated_rate"]) == (0, 0, 1)
+    assert found["confabulation_rate"] is None and found["false_abstention_rate"] == 0
+
+
 def test_another_spelling_of_none_is_a_broken_format_and_no_invention() -> None:
     notes = by_id(record("a", tests="None found"))
     found = values(score_arm([said("a", "None.", TESTS)], notes, [TESTS]), "tests")

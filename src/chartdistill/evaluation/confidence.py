@@ -28,7 +28,7 @@ from chartdistill.metrics.counting import ALL_TASKS
 from chartdistill.metrics.pairing import pair_up
 from chartdistill.metrics.reliability import JudgedItems, Reliability, reliability, threshold_for
 from chartdistill.runtime.run_folder import write_text
-from chartdistill.schema import CUT, CuratedLabel, Item, ItemLogprobs, Prediction, Record, Row, Task
+from chartdistill.schema import CuratedLabel, Item, ItemLogprobs, Prediction, Record, Row, Task
 
 CALIBRATION = "calibration.json"
 """In adapter/."""
@@ -179,7 +179,7 @@ def judge_items(
     without = 0
     for row in sorted(answers, key=lambda row: (row.record, row.task)):
         known = truth.get((row.record, row.task))
-        if row.items is None or known is None or row.finish_reason in CUT:
+        if row.items is None or known is None:
             continue
         pairing = pair_up(row.items, known, entity_of(by_name[row.task]))
         right = {said for said, meant in pairing.pairs if row.items[said].status == known[meant].status}

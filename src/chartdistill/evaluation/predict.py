@@ -61,6 +61,10 @@ _EMBEDDED = (
 
 
 _EMPTY = "empty: the chart holds no text once markup, control characters and what was glued on are taken out"
+_TRUNCATED = {  # of `schema.CUT`
+    "length": "truncated: the answer did not end within evaluate.max_answer_tokens",
+    "repetition": "truncated: the answer only repeated itself, and was ended",
+}
 _AGREES_ONLY = (
     "a confidence says how likely an item agrees with the teacher's kept labels, not how likely it is right: the "
     "validation records had too little gold to learn that from"
@@ -344,8 +348,8 @@ def _answer(
 ) -> dict[str, Any]:
     if generation.text is None:
         return {"items": None, "failure": generation.failure}
-    if generation.finish_reason == "length":
-        return {"items": None, "failure": "truncated: the answer did not end within evaluate.max_answer_tokens"}
+    if cut := _TRUNCATED.get(generation.finish_reason or ""):
+        return {"items": None, "failure": cut}
     items = parse_answer(generation.text, task)
     if items is None:
         return {"items": None, "failure": "bad_format: the answer does not follow the task's answer format"}

@@ -62,7 +62,7 @@ class Outcome:
 
     task: str
     valid: bool
-    """Follows the answer format (another spelling of none does not).
+    """Ended by itself and follows the answer format (another spelling of none does not).
 
     If not, nothing was emitted, nothing is right, and it is not an abstention.
     """

@@ -20,7 +20,7 @@ from chartdistill.clinical.entities import EntityType
 from chartdistill.clinical.same_as import NOTHING_JUDGED, SameAs
 from chartdistill.schema import Item
 
-RULES = "keys by kind, forecasts by content words (8)"
+RULES = "keys by kind, forecasts by content words (9)"
 """Named beside every score, and raised with every change of what counts as the same or as harm, of intervals, or of
 what is measured: stored answers are then scored anew."""
 
