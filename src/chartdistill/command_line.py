@@ -223,7 +223,7 @@ def _add_predict(commands: Any) -> None:
     verb.add_argument("--json", action="store_true", help="of one chart on standard input: as JSON")
     _writes(verb, "what to write; a killed call is taken up by the same command")
     verb.add_argument("--filters", action="store_true", help="put the config's filters on the answers")
-    verb.add_argument("--min-confidence", type=share, metavar="P", help="keep items this likely to be right, 0 to 1")
+    verb.add_argument("--min-confidence", type=share, metavar="P", help="keep what is this likely right, 0 to 1")
     verb.add_argument("--review-file", type=Path, metavar="FILE", help="JSONL to write: the others, and what failed")
 
 

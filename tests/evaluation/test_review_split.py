@@ -13,7 +13,10 @@ from chartdistill.evaluation.review_split import DividedLines, divide, require_b
 
 
 def chart(name: str, *confidences: float | None, failed: bool = False) -> dict[str, Any]:
-    items = [{"text": f"drug {n}", "status": "start", "confidence": one} for n, one in enumerate(confidences)]
+    items = [
+        {"text": f"drug {n}", "status": "start", "confidence": one, "span": [0, 6], "grounded": True}
+        for n, one in enumerate(confidences)
+    ]
     tasks: dict[str, Any] = {"medication": {"items": items}, "tests": {"items": []}}
     if failed:
         tasks["tests"] = {"items": None, "failure": "bad_format: x"}
@@ -30,6 +33,19 @@ def test_each_item_stands_in_one_of_both_with_the_reason() -> None:
         "confidence below 0.95", "no confidence",
     ]  # fmt: skip
     assert review["tasks"]["tests"] == {"items": None, "failure": "bad_format: x", "reason": "failed"}
+
+
+def test_what_does_not_stand_in_the_chart_is_for_review_however_sure() -> None:
+    line = chart("a", 0.9999, 0.9999, 0.9999)
+    invented, misdosed, right = line["tasks"]["medication"]["items"]
+    invented |= {"span": None, "grounded": False}
+    misdosed |= {"grounded": False, "not_in_chart": ["40"]}
+    kept, review = divide(line, 0.95)
+    assert kept["tasks"]["medication"]["items"] == [right] and kept["in_review"] == 2
+    assert review is not None
+    assert [item["reason"] for item in review["tasks"]["medication"]["items"]] == [
+        "not found in the chart", "numbers not found in the chart",
+    ]  # fmt: skip
 
 
 def test_a_chart_with_nothing_to_review_stands_in_one_file_only() -> None:

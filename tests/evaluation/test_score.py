@@ -93,7 +93,9 @@ def test_a_chart_of_which_all_is_in_the_review_file_is_unscored(tmp_path: Path, 
 
 def test_what_is_in_the_review_file_is_no_none_found(tmp_path: Path) -> None:
     names = (("Yasadol", 0.9), ("Zoloft", 0.1))
-    sure, unsure = ({"text": name, "status": "stop", "confidence": of} for name, of in names)
+    sure, unsure = (
+        {"text": name, "status": "stop", "confidence": of, "span": [0, 6], "grounded": True} for name, of in names
+    )
     listed = {"a": [sure, unsure], "b": [unsure]}
     lines = [{"id": name, "source": "x", "tasks": {"medication": {"items": of}}} for name, of in listed.items()]
     path = write(tmp_path / "kept.jsonl", *(divide(line, 0.5)[0] for line in lines))

@@ -1,9 +1,10 @@
 """What of `predict`'s answers goes to a person: `--min-confidence`, `--review-file`.
 
 In: the line of one chart, as `predict` writes it. Out: two lines, one to keep and one for review, or none. What must
-hold: each item stands in exactly one of them; what has no confidence, and what failed, is for review; a line that is
-kept says how much of its chart is not in it (`in_review`), so that the rest is never read as "nothing found"; both
-files stay in step, whenever the process is killed.
+hold: each item stands in exactly one of them; what has no confidence, what failed, and what the chart does not bear out
+(`grounded` is false: it, or its numbers, stand nowhere there) is for review, however sure; a line that is kept says how
+much of its chart is not in it (`in_review`), so that the rest is never read as "nothing found"; both files stay in
+step, whenever the process is killed.
 """
 
 from __future__ import annotations
@@ -80,8 +81,12 @@ def divide(line: dict[str, Any], least: float) -> tuple[dict[str, Any], dict[str
 
 
 def _reason(item: dict[str, Any], least: float) -> str | None:
-    """Why an item is for a person; None: it is sure enough."""
+    """Why an item is for a person; None: it is sure enough, and stands in the chart."""
     confidence = item["confidence"]
+    if item["span"] is None:  # a confidence comes from the model's own probabilities, and can be high without a chart
+        return "not found in the chart"
+    if not item["grounded"]:
+        return "numbers not found in the chart"
     if confidence is None:
         return "no confidence"
     return None if confidence >= least else f"confidence below {least:g}"
