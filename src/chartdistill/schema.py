@@ -18,7 +18,7 @@ ByPerson = Literal["kept", "changed", "readmitted", "rejected"]
 """What a person made of a label: what the filters kept, other items, what they had rejected, or nothing."""
 _KEPT_AS = re.compile(r"kept as record (.+)$")
 CUT = ("length", "repetition")
-"""`finish_reason` of answers that did not end by themselves: what they would list is not known, so they are not used."""
+"""`finish_reason` of answers that did not end by themselves: what they would have listed is not known."""
 LABELS_OF = "labels of "
 """How the arm of a file of labels is called, before the file's name."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from chartdistill.errors import ArtefactError, ConfigError
 from chartdistill.evaluation.review_split import DividedLines, divide, require_both, require_review_place
+from chartdistill.runtime.outputs import ResumableLines
 
 
 def chart(name: str, *confidences: float | None, failed: bool = False) -> dict[str, Any]:
@@ -99,6 +101,45 @@ def test_both_files_are_as_of_an_unbroken_call_wherever_it_was_killed(
     assert (out.read_text(), review.read_text(), lines.counts) == expected
     assert lines.counts["kept"] + lines.counts["review"] == 24 and lines.counts["failed"] == 3
     assert not list(tmp_path.glob(".*.partial"))
+
+
+@pytest.mark.parametrize("put", ["review", "out", "all"])
+def test_a_kill_between_the_two_last_steps_loses_and_doubles_nothing(
+    tmp_path: Path, put: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = whole(tmp_path / "whole")
+    out, review = tmp_path / "out.jsonl", tmp_path / "review.jsonl"
+    with monkeypatch.context() as killed, DividedLines(out, review, 0.95, "m") as lines:
+        lines.write(CHARTS)
+        killed.setattr(ResumableLines, {"review": "finish", "out": "drop"}.get(put, "no_step"), _kill, raising=False)
+        with suppress(KeyboardInterrupt):
+            lines.finish()
+    assert review.read_text() == expected[1]
+    if put != "review":  # both are there, and stay
+        assert out.read_text() == expected[0]
+        with pytest.raises(ArtefactError, match=r"--review-file .*exists and stays as it is"):
+            require_review_place(review, out, False, ())
+        return
+    require_review_place(review, out, False, ())  # the same command is not refused for what it put there itself
+    with DividedLines(out, review, 0.95, "m") as lines:
+        assert lines.num_lines == len(CHARTS), "nothing is asked again"
+        lines.finish()
+    assert (out.read_text(), review.read_text(), lines.counts) == expected
+    assert not list(tmp_path.glob(".*.partial"))
+
+
+def _kill(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_review_file_that_was_changed_since_the_kill_is_not_replaced(tmp_path: Path) -> None:
+    out, review = tmp_path / "out.jsonl", tmp_path / "review.jsonl"
+    with DividedLines(out, review, 0.95, "m") as lines:
+        lines.write(CHARTS)
+        lines.place_review()
+    review.write_text(review.read_text().replace("drug", "a person's word"))
+    with pytest.raises(ArtefactError, match=r"--review-file .*exists and stays as it is"):
+        require_review_place(review, out, False, ())
 
 
 def test_where_the_review_file_was_lost_both_begin_anew(tmp_path: Path) -> None:

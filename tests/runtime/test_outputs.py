@@ -73,6 +73,23 @@ with ResumableLines(Path(sys.argv[1]), sys.argv[2]) as lines:
 """
 
 
+def test_a_killed_whole_file_leaves_no_words_of_charts_behind_the_next_one(tmp_path: Path) -> None:
+    path = tmp_path / "gold.jsonl"
+    program = (
+        "import os, sys; from pathlib import Path; from chartdistill.runtime.outputs import whole_file\n"
+        "with whole_file(Path(sys.argv[1])) as stream:\n"
+        "    stream.write('words'); stream.flush(); os.kill(os.getpid(), 9)\n"
+    )
+    begin_and_kill(path, "m1")
+    assert subprocess.run([sys.executable, "-c", program, str(path)], check=False).returncode == -signal.SIGKILL
+    living = tmp_path / f".gold.jsonl.{os.getppid()}.partial"
+    living.write_text("of another process")
+    assert len(list(tmp_path.iterdir())) == 3
+    with whole_file(path) as stream:
+        stream.write("new\n")
+    assert {one.name for one in tmp_path.iterdir()} == {"gold.jsonl", living.name, ".gold.jsonl.m1.partial"}
+
+
 def begin_and_kill(path: Path, mark: str) -> None:
     done = subprocess.run([sys.executable, "-c", KILLED, str(path), mark], capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr

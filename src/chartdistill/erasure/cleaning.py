@@ -24,6 +24,7 @@ from chartdistill.erasure.search import variants
 from chartdistill.erasure.traces import GONE, Traces
 from chartdistill.evaluation.formats.brat import SKIPPED
 from chartdistill.evaluation.formats.table import safe
+from chartdistill.runtime.outputs import of_dead_writer
 from chartdistill.runtime.run_folder import disk_errors, write_lines
 from chartdistill.runtime.tombstones import remove_file
 
@@ -63,7 +64,7 @@ def clean_file(path: Path, folder: Path, traces: Traces, dry: bool = False) -> T
     if path.suffix.lower() in _BY_NAME and traces.names_file(path.relative_to(folder)):
         return _removed(path, dry)
     if path.name.startswith(".") and path.name.endswith(".partial"):
-        return _removed(path, dry) if _of_dead_writer(path) or _holds(path, traces) else Taken()
+        return _removed(path, dry) if of_dead_writer(path) or _holds(path, traces) else Taken()
     form = form_of(path)
     if form == "rows":
         return _rewritten(path, lambda lines: _rows(lines, traces), dry)
@@ -117,20 +118,6 @@ def _removed(path: Path, dry: bool) -> Taken:
         with disk_errors(path):
             remove_file(path)
     return Taken(whole=True)
-
-
-def _of_dead_writer(path: Path) -> bool:
-    """Whether a half-written file (`.NAME.PID.partial`) is one that a killed process left: nobody reads it again."""
-    found = re.search(r"\.([0-9]{1,7})\.partial$", path.name)
-    if found is None:
-        return False
-    try:
-        os.kill(int(found[1]), 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False
 
 
 def _holds(path: Path, traces: Traces) -> bool:

@@ -276,6 +276,7 @@ def predict(
             else:
                 if source.stamp() != stamp:  # spans of the charts that were read would point into others
                     raise InputError(CHANGED)
+                lines.place_review()
                 convert(form, lines.so_far, source.read(), out, run.tasks)
                 lines.drop()
         kept, in_review, failed = lines.counts.values()

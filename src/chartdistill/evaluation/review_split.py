@@ -10,14 +10,16 @@ step, whenever the process is killed.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack
+from filecmp import cmp
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from chartdistill.errors import ConfigError
-from chartdistill.runtime.outputs import ResumableLines, require_writable
+from chartdistill.runtime.outputs import ResumableLines, left_beside, require_writable
 
 IN_REVIEW = "in_review"
 """Of a kept line, and of each of its tasks: items and answers that are in the review file."""
@@ -42,11 +44,22 @@ def require_review_place(review: Path, out: Path, overwrite: bool, read: Sequenc
     Raises:
         ArtefactError: what is wrong with the place.
     """
-    require_writable("--review-file", review, overwrite, read=read)
+    require_writable("--review-file", review, overwrite or _is_copied(review, out), read=read)
     if review.resolve() == out.resolve():
         raise ConfigError(f"--out and --review-file both name {out}; give one of them another file.")
     if review.resolve().is_relative_to(out.resolve()):
         raise ConfigError(f"--review-file {review} lies in {out}, a folder that is made anew; give it another place.")
+
+
+def _is_copied(review: Path, out: Path) -> bool:
+    """Whether it is what a call put there that was killed before it could put `out` in its place: the lines of both are
+    still beside them."""
+    kept, other = (Path(os.path.realpath(path)) for path in (review, out))
+    return kept.is_file() and any(
+        cmp(kept, lines, shallow=False)
+        and other.with_name(f".{other.name}{lines.name.removeprefix(f'.{kept.name}')}") in left_beside(other, "partial")
+        for lines in left_beside(kept, "partial")
+    )
 
 
 def divide(line: dict[str, Any], least: float) -> tuple[dict[str, Any], dict[str, Any] | None]:
@@ -163,11 +176,18 @@ class DividedLines:
         answers = [line] if "failure" in line else list(line["tasks"].values())
         self.counts["failed"] += sum(answer.get("items") is None for answer in answers)
 
-    def finish(self) -> None:
-        """Put both files in their places: they are complete. `out` last, since it says so."""
+    def place_review(self) -> None:
+        """Put the review file in its place, before `out`, which says that both are complete; its lines stay until `out`
+        is there, so that a kill between the two costs nothing."""
         if self._review is not None:
-            self._review.finish()
+            self._review.place()
+
+    def finish(self) -> None:
+        """Put both files in their places: they are complete."""
+        self.place_review()
         self._out.finish()
+        if self._review is not None:
+            self._review.drop()
 
     @property
     def so_far(self) -> Path:
@@ -175,10 +195,10 @@ class DividedLines:
         return self._out.so_far
 
     def drop(self) -> None:
-        """Put the review file in its place, and remove the lines of `out`: what was to be made of them is made."""
-        if self._review is not None:
-            self._review.finish()
+        """Remove the lines of both: what was to be made of them is made."""
         self._out.drop()
+        if self._review is not None:
+            self._review.drop()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

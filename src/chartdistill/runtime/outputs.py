@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -95,6 +96,9 @@ def whole_file(path: Path) -> Iterator[IO[str]]:
     beside = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         with disk_errors(path):
+            for other in left_beside(target, "partial"):  # words of charts
+                if of_dead_writer(other):
+                    other.unlink(missing_ok=True)
             with open(beside, "w", encoding="utf-8", newline="\n", opener=private_opener) as stream:
                 yield stream
                 stream.flush()
@@ -102,6 +106,20 @@ def whole_file(path: Path) -> Iterator[IO[str]]:
             os.replace(beside, target)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def of_dead_writer(path: Path) -> bool:
+    """Whether a half-written file (`.NAME.PID.partial`) is one that a killed process left: nobody reads it again."""
+    found = re.search(r"\.([0-9]{1,7})\.partial$", path.name)
+    if found is None:
+        return False
+    try:
+        os.kill(int(found[1]), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 class ResumableLines:
@@ -167,6 +185,12 @@ class ResumableLines:
         with disk_errors(self._path), self._beside.open("rb") as lines:
             self._stream.truncate(sum(len(line) for line in islice(lines, number)))
         self.num_lines = number
+
+    def place(self) -> None:
+        """Put a copy of the lines in the file's place; they themselves stay until `drop`."""
+        if not self._special:
+            with whole_file(self._path) as stream:
+                stream.writelines(self.read())
 
     def finish(self) -> None:
         """Put the file in its place: it is complete."""
