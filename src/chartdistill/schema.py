@@ -109,8 +109,7 @@ class Task(Row):
     """The consolidated question: the student learns this one; `direct` asks the teacher the same."""
 
     check_question: str | None = None
-    """Asked of each item under the strategy `verify`; holds `{item}`, is answered yes, no or unclear. None: a general
-    one."""
+    """Asked of each item under `verify`; holds `{item}`, is answered yes, no or unclear. None: a general one."""
     examples: tuple[WorkedExample, ...] = Field(default=(), exclude=True)
     """Worked examples, also of charts that have none. Not part of what is written of a task: the prompts of all tasks
     depend on them, or none does, so that is hashed with the prompts."""
@@ -147,10 +146,7 @@ class Task(Row):
     def _can_be_answered(cls, statuses: tuple[str, ...]) -> tuple[str, ...]:
         for status in statuses:
             if status != " ".join(status.split()) or not status or "|" in status:
-                raise ValueError(
-                    f"{status!r} cannot be read back from an answer `item | status`: write words on one line, "
-                    "without `|`"
-                )
+                raise ValueError(f"{status!r} cannot be read back: write words on one line, without `|`")
         if twice := sorted({status for status in statuses if statuses.count(status) > 1}):
             raise ValueError(f"{', '.join(twice)} stands there twice; name each status once")
         return statuses
@@ -303,9 +299,8 @@ class Label(Row):
     origin: Origin | None = Field(default=None, exclude_if=lambda origin: origin is None)
     """Of a label that came from a file."""
     prompts: int = 0
-    """Prompts asked for this label."""
     prefix_tokens: int = 0
-    """Tokens of the record (and all before it) that these prompts begin with, summed over them."""
+    """Tokens of the record (and all before it) that the label's prompts begin with, summed over them."""
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
@@ -394,10 +389,9 @@ class Prediction(Row):
     @model_validator(mode="before")
     @classmethod
     def _cut_lists_nothing(cls, given: Any) -> Any:
-        """However well its lines read: `predict` gives no item of it, and what is measured is what is used."""
-        if isinstance(given, dict) and given.get("finish_reason") in CUT:
-            return {**given, "items": None, "logprobs": None}
-        return given
+        """However well its lines read: `predict` gives no item of it; what is measured is what is used."""
+        is_cut = isinstance(given, dict) and given.get("finish_reason") in CUT
+        return {**given, "items": None, "logprobs": None} if is_cut else given
 
 
 def content_hash(*parts: Any) -> str:

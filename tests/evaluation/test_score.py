@@ -125,6 +125,20 @@ def test_what_an_arm_leaves_out_is_counted(tmp_path: Path) -> None:
     assert "4 answers MISSING" in write_summary(found)
 
 
+def test_records_without_gold_yet_are_left_out_and_said(tmp_path: Path) -> None:
+    """As after `review --gold` of a part of the held-out records."""
+    gold = write(tmp_path / "gold.jsonl", *GOLD)
+    rows = [said(name, "Yasadol | stop") for name in ("a", "b", "c")]
+    rows += [said("a", "None found", "tests"), said("b", "None found", "tests"), said("c", "None found", "tests")]
+    part = [said("y", "Zoloft | stop"), said("z", "Zoloft | stop"), said("z", "None found", "tests")]
+    found = score_files([write(tmp_path / "p.jsonl", *rows, *part)], gold, resamples=100)
+    of_read = score_files([write(tmp_path / "q.jsonl", *rows)], gold, resamples=100)
+    assert found["without_gold"] == {"student": 2} and of_read["without_gold"] == {"student": 0}
+    assert found["arms"] == of_read["arms"] and found["missing"] == of_read["missing"]
+    assert "2 more records have answers and NO GOLD" in write_summary(found)
+    assert "NO GOLD" not in write_summary(of_read)
+
+
 def test_arms_are_compared_in_pairs(tmp_path: Path) -> None:
     rows = [{"id": f"r{i}", "gold": {"tests": ["EEG"] if i % 2 else []}} for i in range(40)]
     gold = write(tmp_path / "gold.jsonl", *rows)
@@ -167,7 +181,12 @@ def test_a_run_folder_scores_as_it_did(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("predictions", "gold", "problem"),
     [
-        ([said("zz", "None found")], GOLD, r"p\.jsonl:1: record 'zz' is not in the gold file"),
+        (
+            [said("zz", "None found")],
+            GOLD,
+            r"has none of the 1 records that the arm 'student' .*'zz', .*'a',",
+        ),
+        ([said("zz", "None found")] * 2, GOLD, r"p\.jsonl:2: arm 'student' has an answer for record 'zz'"),
         ([said("a", "None found", "prognosis")], GOLD, r"p\.jsonl:1: task 'prognosis' is not among medication, tests"),
         ([said("a", "None found"), said("a", "None found")], GOLD, r"p\.jsonl:2: arm 'student' has an answer"),
         ([{"record": "a", "task": "tests"}], GOLD, r"p\.jsonl:1: .*none of completion, items and failure"),
@@ -194,7 +213,7 @@ def test_lines_that_cannot_be_used_are_named(tmp_path: Path, predictions: Any, g
 
 def test_all_faulty_lines_are_told_at_once(tmp_path: Path) -> None:
     gold = write(tmp_path / "gold.jsonl", *GOLD)
-    rows = [said("zz", "None found"), said("a", "None found"), "{", said("a", "x", "nope")]
+    rows = ['{"record": "zz"}', said("a", "None found"), "{", said("a", "x", "nope")]
     with pytest.raises(InputError, match="3 lines cannot be used") as raised:
         score_files([write(tmp_path / "p.jsonl", *rows)], gold)
     assert [f":{number}:" in str(raised.value) for number in (1, 2, 3, 4)] == [True, False, True, True]

@@ -23,7 +23,8 @@ follow the format, or that filters rejected (a wrong answer); `failure` without 
 (unscored), and so is an answer all of whose items `predict --min-confidence` put into its review file; of one that is
 there in part, what was kept counts, and the rest as left out. Without `arm` the arm is called as its file. Every record
 and task of the gold that an arm has no line for is unscored too, and counted: an arm that skips hard records must not
-look better unnoticed. PAIRS and FILE: see adjudication.py.
+look better unnoticed. An answer about a record that GOLD does not have (nobody has read it yet) is left out of every
+figure, and counted. PAIRS and FILE: see adjudication.py.
 
 Must hold: a line that cannot be used is an error that names file and line, never skipped; no record text in errors.
 """
@@ -33,18 +34,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
+from pydantic import ValidationError
 
 from chartdistill.clinical.vocabulary_file import with_vocabulary
 from chartdistill.errors import InputError
 from chartdistill.evaluation.adjudication import JudgedPair, as_lines, same_as, unmatched_pairs
 from chartdistill.evaluation.review_split import IN_REVIEW
+from chartdistill.evaluation.score_lines import Answer, AnswerLine, GoldLine, RecordLine
 from chartdistill.metrics.comparison import compare_arms
 from chartdistill.metrics.harm import DRUG_STATUSES
 from chartdistill.prompting.answer_format import format_answer, parse_answer
-from chartdistill.records import cluster_records, id_text, shown
+from chartdistill.records import cluster_records, shown
 from chartdistill.runtime.json_lines import read_json_lines
 from chartdistill.runtime.outputs import whole_file
 from chartdistill.schema import CUT, Item, Prediction, Record, Task
@@ -54,74 +56,6 @@ _BROKEN = ("truncated", "bad_format", "rejected")
 """How `predict` begins the failures that are the model's, not the engine's."""
 
 _FoundT = TypeVar("_FoundT")
-_Id = Annotated[str, BeforeValidator(id_text)]
-"""As sources read it: 1001 and 1001.0 are "1001"."""
-
-
-class _Line(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class _GoldLine(_Line):
-    """One line of GOLD; the keys below `text` are those of a run's records.jsonl."""
-
-    id: _Id
-    gold: dict[str, tuple[Item | str, ...]] | None = None
-    text: str = ""
-    cluster: str | None = None
-    source: str = ""
-    split: str | None = None
-    segments: Any = None
-
-
-class _SaidItem(Item):
-    """An item, with what `predict` adds to it."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class _Answer(_Line):
-    """An answer to one task."""
-
-    completion: str | None = None
-    items: tuple[_SaidItem | str, ...] | None = None
-    failure: str | None = None
-    finish_reason: str | None = None
-    dropped: Any = None
-    """What `predict --filters` took out."""
-    in_review: Any = None
-    reason: Any = None
-    """What `predict --min-confidence` says of its two files."""
-
-    @model_validator(mode="after")
-    def _says_something(self) -> _Answer:
-        if not {"completion", "items", "failure"} & self.model_fields_set:
-            raise ValueError("holds none of completion, items and failure")
-        return self
-
-
-class _AnswerLine(_Answer):
-    """One answer per line."""
-
-    record: _Id
-    task: str
-    arm: str | None = None
-    key: str = ""
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    logprobs: Any = None
-
-
-class _RecordLine(_Line):
-    """One record per line."""
-
-    id: _Id
-    arm: str | None = None
-    source: str = ""
-    tasks: dict[str, _Answer] = {}
-    failure: str | None = None
-    in_review: Any = None
-    reason: Any = None
 
 
 def score_files(
@@ -144,7 +78,8 @@ def score_files(
 
     Returns:
         The figures of `metrics.comparison.compare_arms`, and `records`, `tasks`, `missing` (arm -> record-task pairs
-        of the gold that it has no line for), `unmatched` (how many pairs were written; None: not asked for).
+        of the gold that it has no line for), `without_gold` (arm -> records it has answers about that the gold file
+        does not have), `unmatched` (how many pairs were written; None: not asked for).
 
     Raises:
         InputError: a file that is missing or empty, or lines that cannot be used, each named.
@@ -155,7 +90,8 @@ def score_files(
     tasks = tasks if vocabulary is None else with_vocabulary(tasks, vocabulary)
     arms: dict[str, dict[tuple[str, str], Prediction]] = {}
     for path in predictions:
-        _read_predictions(path, records, tasks, arms)
+        _read_predictions(path, tasks, arms)
+    without_gold = _take_out(arms, records, gold)
     if judged is not None and unmatched is not None and judged.resolve() == unmatched.resolve():
         raise InputError(f"{judged} would be overwritten by what is left to judge; give --unmatched another file.")
     pairs_judged = () if judged is None else _lines(judged, JudgedPair.model_validate)
@@ -177,6 +113,7 @@ def score_files(
         "with_text": sum(bool(record.text) for record in records.values()),
         "tasks": [task.model_dump(include={"name", "item", "statuses"}) for task in tasks],
         "missing": missing,
+        "without_gold": without_gold,
         "unmatched": None if pairs is None else len(pairs),
         **figures,
     }
@@ -207,7 +144,7 @@ def _lines(path: Path, read: Callable[[Any], _FoundT]) -> Iterator[tuple[int, _F
 
 def _fault(error: ValidationError) -> str:
     problem = error.errors(include_input=False, include_context=False, include_url=False)[0]
-    where = ".".join(str(part) for part in problem["loc"] if part not in ("_SaidItem", "Item", "str")) or "line"
+    where = ".".join(str(part) for part in problem["loc"] if part not in ("SaidItem", "Item", "str")) or "line"
     if problem["type"] == "extra_forbidden":
         return f"{where}: unknown key; `chartdistill score --help` shows the forms of both files"
     return f"{where}: {problem['msg']}"
@@ -222,10 +159,10 @@ def _raise_if_any(problems: Sequence[str]) -> None:
 def read_gold(path: Path) -> tuple[dict[str, Record], dict[str, int]]:
     """The records of GOLD by id, with the clusters that it gives, or else those of their texts; and the line of each.
     InputError as `score_files`."""
-    found: dict[str, _GoldLine] = {}
+    found: dict[str, GoldLine] = {}
     lines: dict[str, int] = {}
     twice = []
-    for number, row in _lines(path, _GoldLine.model_validate):
+    for number, row in _lines(path, GoldLine.model_validate):
         if row.id in found:
             twice.append(f"{path}:{number}: record {row.id!r} stands in line {lines[row.id]} already")
         found.setdefault(row.id, row)
@@ -313,27 +250,22 @@ def _misfit(item: Item, task: Task) -> str:
     return ""
 
 
-def _read_predictions(
-    path: Path,
-    records: Mapping[str, Record],
-    tasks: Sequence[Task],
-    arms: dict[str, dict[tuple[str, str], Prediction]],
-) -> None:
+def _read_predictions(path: Path, tasks: Sequence[Task], arms: dict[str, dict[tuple[str, str], Prediction]]) -> None:
     """Add the predictions of one file to those of their arms."""
     by_name = {task.name: task for task in tasks}
 
     def read(value: Any) -> list[Prediction]:
         if "id" in value:
-            row = _RecordLine.model_validate(value)
+            row = RecordLine.model_validate(value)
             failure = row.failure or (IN_REVIEW if row.in_review else None)  # all of its answers are in that file
             if not row.tasks and failure is None:
                 raise InputError("holds neither tasks nor failure")
-            answers = row.tasks or {name: _Answer(failure=failure) for name in by_name}
+            answers = row.tasks or {name: Answer(failure=failure) for name in by_name}
             named = [(row.id, name, row.arm, answer) for name, answer in answers.items()]
         else:
-            line = _AnswerLine.model_validate(value)
+            line = AnswerLine.model_validate(value)
             named = [(line.record, line.task, line.arm, line)]
-        return [_prediction(*one, path.stem, records, by_name) for one in named]
+        return [_prediction(*one, path.stem, by_name) for one in named]
 
     problems = []
     for number, found in _lines(path, read):
@@ -352,13 +284,10 @@ def _prediction(
     record: str,
     task_name: str,
     arm: str | None,
-    answer: _Answer,
+    answer: Answer,
     default_arm: str,
-    records: Mapping[str, Record],
     tasks: Mapping[str, Task],
 ) -> Prediction:
-    if record not in records:
-        raise InputError(f"record {record!r} is not in the gold file")
     if task_name not in tasks:
         raise InputError(f"task {task_name!r} is not among {', '.join(tasks)}")
     task = tasks[task_name]
@@ -385,6 +314,23 @@ def _prediction(
         items=None if failed else items,
         failure=failure if failed else None,
     )
+
+
+def _take_out(
+    arms: dict[str, dict[tuple[str, str], Prediction]], records: Mapping[str, Record], gold: Path
+) -> dict[str, int]:
+    """Remove answers about records that are not in the gold; of how many records they were, by arm."""
+    without: dict[str, int] = {}
+    for arm, found in arms.items():
+        others = {record for record, _ in found} - records.keys()
+        arms[arm] = {place: answer for place, answer in found.items() if place[0] not in others}
+        without[arm] = len(others)
+        if not arms[arm]:
+            raise InputError(
+                f"{gold} has none of the {len(others)} records that the arm {arm!r} answers about: their ids are "
+                f"{min(others)!r}, ..., and those of the gold {min(records)!r}, .... Give gold of the same records."
+            )
+    return without
 
 
 def _add_missing(

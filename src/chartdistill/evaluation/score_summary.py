@@ -22,7 +22,8 @@ def write_summary(figures: Mapping[str, Any]) -> str:
     lines = [f"{figures['records']} records in {figures['clusters']} clusters; value [95% interval] n"]
     names = (*(task["name"] for task in figures["tasks"]), ALL_TASKS)
     for arm, by_task in figures["arms"].items():
-        lines.append(f"\n{arm}" + _missing_note(figures["missing"].get(arm, 0)))
+        notes = _missing_note(figures["missing"].get(arm, 0)), _left_out_note(figures["without_gold"].get(arm, 0))
+        lines.append(f"\n{arm}" + "".join(notes))
         for task in names:
             shown = (f"{metric} {_shown(by_task[task][metric])}" for metric in with_unusable(HEADLINE))
             lines.append(f"  {task}: " + "; ".join(shown))
@@ -37,6 +38,12 @@ def write_summary(figures: Mapping[str, Any]) -> str:
 
 def _missing_note(number: int) -> str:
     return f" - {number} answers MISSING, left out of every figure" if number else ""
+
+
+def _left_out_note(number: int) -> str:
+    if not number:
+        return ""
+    return f" - {number} more records have answers and NO GOLD: no figure is about them, and none is of all"
 
 
 def _shown(estimate: Mapping[str, Any], sign: str = "") -> str:
