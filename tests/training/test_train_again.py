@@ -43,7 +43,12 @@ def test_a_manifest_that_finds_no_place_costs_no_step(tiny_model: Path, tmp_path
 
 @pytest.mark.parametrize(
     ("change", "taken_up"),
-    [({"tokens_per_pass": 64}, True), ({"gradient_checkpointing": True}, True), ({"learning_rate": 2e-2}, False)],
+    [
+        ({"tokens_per_pass": 64}, True),
+        ({"gradient_checkpointing": True}, True),
+        ({"checkpoints": 2}, True),
+        ({"learning_rate": 2e-2}, False),
+    ],
 )
 def test_what_is_advised_where_memory_ran_out_loses_no_step(
     change: dict[str, Any], taken_up: bool, tiny_model: Path, tmp_path: Path
@@ -58,9 +63,18 @@ def test_what_is_advised_where_memory_ran_out_loses_no_step(
     with pytest.raises(TrainingError, match=r"Lower train\.tokens_per_pass .* the result stays the same"):
         train(make_run(tmp_path, tiny_model, **values), stopped)
     facts = train(
-        make_run(tmp_path, tiny_model, **values, **change), lambda done, total=None, tokens=0: begun.append(done)
+        make_run(tmp_path, tiny_model, **{**values, **change}), lambda done, total=None, tokens=0: begun.append(done)
     )
     assert begun[0] == (2 if taken_up else 0) and facts["steps"] == 4
+
+
+def test_what_is_only_kept_of_a_training_does_not_repeat_it() -> None:
+    plain = TrainOptions()
+    assert TrainOptions(checkpoints=3, tensorboard=True).what_determines_an_adapter() == (
+        plain.what_determines_an_adapter()
+    )
+    earlier = plain.model_dump(exclude={"parallel"})
+    assert plain.what_determines_an_adapter() == earlier, "a student of an earlier version is not trained again"
 
 
 def test_a_sharded_run_does_not_go_on_from_the_checkpoint_of_a_whole_one(

@@ -134,7 +134,8 @@ class TrainOptions(BaseModel):
     checkpoints: int = Field(default=10, ge=1)
     """How often, spread over the run, its state is saved; a killed run goes on from the last one."""
     tensorboard: bool = False
-    """Also write the numbers of training_log.jsonl as TensorBoard events under adapter/tensorboard."""
+    """Also write the numbers of training_log.jsonl as TensorBoard events under adapter/tensorboard. A finished training
+    is not repeated for it."""
     seed: int = Field(default=0, ge=0, lt=1 << 32)
 
     @model_validator(mode="after")
@@ -175,9 +176,13 @@ class TrainOptions(BaseModel):
         return [f"train.{name}" for name, options in named.items() if options is not None]
 
     def what_determines_an_adapter(self) -> dict[str, Any]:
-        """The options on which the adapter depends; the others only say how it is computed."""
+        """The options on which the adapter depends; the others only say how it is computed, or what is kept of that.
+
+        Two of these stand there with their defaults: a student that was trained before they were left out stays one.
+        """
         weighting = {"weighting": WEIGHTING} if self.task_weights or self.source_weights else {}
-        return self.model_dump(exclude={"parallel"}) | weighting
+        unused = {name: type(self).model_fields[name].default for name in ("checkpoints", "tensorboard")}
+        return self.model_dump(exclude={"parallel"}) | unused | weighting
 
     def what_determines_a_checkpoint(self) -> dict[str, Any]:
         """Those with which a killed training goes on. Room and recomputing, which are to be changed where memory ran
