@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+import unicodedata
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import xgrammar
@@ -14,6 +15,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from chartdistill.clinical.entities import entity_of
+from chartdistill.clinical.text.grounding import locate
 from chartdistill.clinical.text.quoting import quotable
 from chartdistill.config import load_task
 from chartdistill.errors import ConfigError
@@ -141,6 +143,14 @@ def test_words_of_the_chart_are_admitted(answer: str) -> None:
 )
 def test_nothing_else_is_admitted(answer: str) -> None:
     assert not grammar(CHART).admits(answer)
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_an_accent_can_be_quoted_however_the_chart_has_it(form: Literal["NFC", "NFD"]) -> None:
+    chart = unicodedata.normalize(form, "Known M\u00e9ni\u00e8re disease. Caf\u00e9 au lait spots.")
+    for said in ("M\u00e9ni\u00e8re disease", "Meniere disease", "Caf\u00e9", "Caf\u00e9 au lait spots", "Cafe"):
+        assert grammar(chart, DIAGNOSIS).admits(said), said
+        assert locate(said, chart) is not None, said
 
 
 @pytest.mark.parametrize("before", ["", "Took ", "(", "\u2264"])

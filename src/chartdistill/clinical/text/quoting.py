@@ -5,6 +5,8 @@ In: a record's text. Out: one text or two. Must hold: every stretch of words of 
 
 from __future__ import annotations
 
+import unicodedata
+
 from chartdistill.clinical.text.normalisation import normalise
 
 
@@ -18,5 +20,7 @@ def quotable(text: str) -> tuple[str, ...]:
     for at, character in enumerate(told.text):
         start, end = told.original_span(at, at + 1)
         one = text[start:end]
-        typed.append(one if end == start + 1 and not character.isspace() else character)
+        if end > start + 1:  # a letter and its accent
+            one = unicodedata.normalize("NFC", one)
+        typed.append(one if len(one) == 1 and not character.isspace() else character)
     return tuple(dict.fromkeys((told.text, "".join(typed))))
