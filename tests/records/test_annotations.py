@@ -344,6 +344,19 @@ def test_label_studio_takes_the_ground_truth_and_no_skipped_task(tmp_path: Path,
     assert found == files.SAID and codes(reading) == {"not_finished": 2}
 
 
+@pytest.mark.parametrize(
+    "address", ["https://host/charts/1.txt", "s3://charts/1.txt", "/data/local-files/?d=charts/1.txt"]
+)
+def test_label_studio_tasks_that_hold_addresses_are_named(tmp_path: Path, tasks: list[Task], address: str) -> None:
+    """valueType="url": the tool loads the text itself, and its offsets are in what it loaded."""
+    path = files.label_studio(tmp_path / "e.json")
+    task = json.loads(path.read_text())[0]
+    path.write_text(json.dumps([task, {**task, "id": 8, "data": {"text": address}}]))
+    reading, found = read(path, tasks)
+    assert found == files.SAID and codes(reading) == {"no_text": 1}
+    assert "valueType=" in reading.findings[0].detail and address not in reading.findings[0].detail
+
+
 def test_faults_are_named_with_their_place(tmp_path: Path, tasks: list[Task]) -> None:
     path = files.rows(tmp_path / "r.jsonl")
     bad = [

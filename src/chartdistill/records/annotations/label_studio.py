@@ -14,6 +14,7 @@ predictions are left aside. Format: https://labelstud.io/guide/task_format
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ _NO_LABEL = "(no label)"
 """What a region without one counts as."""
 _SHOWN = 20
 """Characters of a name in an error."""
+_ADDRESS = re.compile(r"(?:[a-z][a-z0-9+.-]*://|/data/|/tasks/)\S+")
+"""Of a file that Label Studio loads itself: of the web, of a bucket, of its own uploads and local files."""
 _VALUE_KEYS = ("choices", "taxonomy", "text", "number", "rating")
 
 
@@ -59,6 +62,13 @@ def read(path: Path, sha256: str) -> Iterator[Document | Finding]:
         text = text_of(data)
         if text is None:
             detail = "its data has no field that is the text; name the field `text`"
+            yield Finding(code="no_text", place=place, record=key, detail=detail)
+            continue
+        if _ADDRESS.fullmatch(text.strip()):
+            detail = (
+                "its text is the address of a file (valueType=url), and the chart is not in the export: put the chart "
+                "itself into the tasks' data, in a field `text`, and export again"
+            )
             yield Finding(code="no_text", place=place, record=key, detail=detail)
             continue
         results = _results(task)
