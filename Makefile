@@ -61,6 +61,11 @@ check: $(READY)
 
 setup: $(READY)
 
+# The system's Python was replaced: what the environment links to is gone, and it is made again.
+ifneq ($(shell [ -e "$(READY)" ] && ! [ -x "$(PY)" ] && echo gone),)
+.PHONY: $(READY)
+endif
+
 # What is given to make reaches every recipe; a bundle that is to be made is none to install from, nor is its TARGET ours.
 $(READY): requirements-cpu.lock requirements-cuda.lock pyproject.toml scripts/setup.sh \
           scripts/environment.py scripts/pip_settings.py

@@ -59,3 +59,11 @@ def test_the_demo_is_the_demo_whatever_hardware_is_here(venv: Path) -> None:
     assert "pick_config" not in planned and "gpu-80gb" not in planned
     refused = make(venv, "-n", "demo", "RECORDS=charts")
     assert refused.returncode == 2 and "make distill RECORDS=" in refused.stderr
+
+
+def test_an_environment_whose_python_is_gone_is_set_up_again(venv: Path, tmp_path: Path) -> None:
+    """An upgrade of the system leaves a link to nowhere: make said `No such file or directory` and no more."""
+    assert "scripts/setup.sh" not in make(venv, "-n", "demo").stdout
+    (venv / "bin" / "python").unlink()
+    (venv / "bin" / "python").symlink_to(tmp_path / "python3.9")
+    assert "scripts/setup.sh" in make(venv, "-n", "demo").stdout
