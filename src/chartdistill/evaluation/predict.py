@@ -281,12 +281,17 @@ def predict(
                 lines.drop()
         kept, in_review, failed = lines.counts.values()
         if review_file is not None:
-            told = f"{kept} items kept, {in_review} items and {failed} answers that failed for review in {review_file}"
+            rest = f"{_number(in_review, 'item')} and {_number(failed, 'failed answer')}"
+            told = f"{_number(kept, 'item')} kept, {rest} for review in {review_file}"
             print(f"chartdistill predict: {told}", file=sys.stderr)
         elif failed:
-            told = f"{failed} answers failed: they have a `failure`, which says why, in place of items"
+            told = f"{_number(failed, 'answer')} failed, with a `failure`, which says why, in place of items"
             print(f"chartdistill predict: {told}", file=sys.stderr)
     return answered
+
+
+def _number(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def say_warnings(student: Student) -> None:

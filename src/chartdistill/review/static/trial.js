@@ -7,6 +7,13 @@ import { get, post } from "./server.js";
 const byId = (id) => document.getElementById(id);
 const PAUSE_MS = 400;
 
+/** The first answer of an engine also compiles, which can take minutes. */
+function took(milliseconds) {
+  if (milliseconds < 10000) return `${milliseconds.toLocaleString("en")} ms`;
+  const seconds = Math.round(milliseconds / 1000);
+  return seconds < 120 ? `${seconds} s` : `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+}
+
 export class TrialView {
   constructor(say) {
     this.say = say;
@@ -70,7 +77,7 @@ export class TrialView {
   arm(arm) {
     const { answers, milliseconds, error } = this.state.job;
     const found = answers[arm];
-    const spent = found ? `${milliseconds[arm].toLocaleString("en")} ms` : error ? "no answer" : "waiting";
+    const spent = found ? took(milliseconds[arm]) : error ? "no answer" : "waiting";
     const tasks = this.state.tasks.flatMap(({ task }) => (found ? [make("h4", { textContent: task }), this.answer(found[task], task, arm)] : []));
     const box = make("section", { className: "arm" }, make("h3", { textContent: `${arm} ` }, ), ...tasks);
     box.firstChild.append(make("small", { textContent: spent }));
