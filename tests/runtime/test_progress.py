@@ -8,7 +8,7 @@ import time
 import pytest
 
 from chartdistill.runtime import progress
-from chartdistill.runtime.progress import StageBar
+from chartdistill.runtime.progress import StageBar, now_and_then
 
 
 def test_the_rate_leaves_out_what_was_before_the_first_call(capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,3 +76,13 @@ def test_times_of_day_only_when_asked(capsys: pytest.CaptureFixture[str], monkey
         pass
     said = capsys.readouterr().err
     assert time.strptime(said[:8], "%H:%M:%S") and said[8:].startswith(" curate: done")
+
+
+def test_a_verb_without_a_bar_says_now_and_then_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    told = now_and_then("erase", every_seconds=0.02)
+    for _ in told(["a", "b", "c"], "files searched"):
+        time.sleep(0.03)
+    assert list(told(iter("ab"), "texts compared")) == ["a", "b"], "without a length, too"
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:2] == ["erase: 1/3 files searched", "erase: 2/3 files searched"]
+    assert list(now_and_then("erase")(["a"], "files searched")) == ["a"] and not capsys.readouterr().err

@@ -38,6 +38,7 @@ from chartdistill.erasure.traces import Runs5, Traces
 from chartdistill.errors import ArtefactError, ConfigError, InputError
 from chartdistill.evaluation import REGISTRATIONS
 from chartdistill.evaluation.variant import Variant
+from chartdistill.runtime.progress import now_and_then
 from chartdistill.runtime.run_folder import disk_errors, read_rows, unfinish
 from chartdistill.runtime.run_locks import LOCK, ONLOOKERS, UNFINISHED_ERASURE, lock, nobody_looking_on
 from chartdistill.runtime.tombstones import SALT, TOMBSTONES, Tombstone, Tombstones, remove_file
@@ -50,6 +51,7 @@ _ANEW = ("report", "cache")
 _STUDY_PAGES = ("study.json", "study.md", "study.html")
 _SHOWN = 20
 Say = Callable[[str], None]
+_told = now_and_then("erase")
 
 
 class LeftoverError(ArtefactError):
@@ -149,7 +151,7 @@ def _plan(
     if with_near_duplicates:
         targets = with_near_duplicates_of(folder, homes, targets)
     salt = new_salt()
-    own = Runs5(salt).own(texts_of(homes, targets), other_texts(folder, homes, targets))
+    own = Runs5(salt).own(texts_of(homes, targets), _told(other_texts(folder, homes, targets), "texts compared"))
     variants = {
         row.id for path in folder.rglob("variants.jsonl") for row in read_rows(path, Variant) if row.record in targets
     }
@@ -296,7 +298,7 @@ def _change(plan: Plan, say: Say) -> None:
 
 def _clean(plan: Plan, say: Say) -> None:
     """Take the records out of all files but records/ itself."""
-    for path in _files(plan):
+    for path in _told(list(_files(plan)), "files cleaned"):
         name = path.relative_to(plan.folder).as_posix()
         if gone := _goes_whole(plan, path):
             if "report" in path.parent.parts and "report" not in plan.rows:
@@ -356,7 +358,7 @@ def _say_adapters(plan: Plan, say: Say) -> None:
 def _prove(plan: Plan, say: Say) -> list[str]:
     """Search the whole folder; returns the files that still hold something."""
     aside = {plan.folder / name for name in (UNFINISHED_ERASURE, UNPROVEN)}
-    found = search(plan.folder, plan.traces, lambda path: path in aside)
+    found = search(plan.folder, plan.traces, lambda path: path in aside, lambda files: _told(files, "files searched"))
     own = len(plan.traces.own)
     where = f"{found.files} files ({found.size / 1e6:.1f} MB) of {plan.folder}"
     if not found.left:

@@ -24,7 +24,7 @@ import re
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,12 +93,17 @@ class Searched:
     """File -> what is left in it: `words`, `id`, or why it could not be read."""
 
 
-def search(folder: Path, traces: Traces, passed_over: Callable[[Path], bool] = lambda path: False) -> Searched:
+def search(
+    folder: Path,
+    traces: Traces,
+    passed_over: Callable[[Path], bool] = lambda path: False,
+    told: Callable[[list[Path]], Iterable[Path]] = iter,
+) -> Searched:
     """Look through all files below a folder; links are not followed, what they lead to within it is looked at there,
-    and those that lead out of it are named."""
+    and those that lead out of it are named. `told`: passes the files on, and says how many are done."""
     found = Searched()
     closed: list[OSError] = []
-    for path in sorted(files_below(folder, closed.append)):
+    for path in told(sorted(files_below(folder, closed.append))):
         if passed_over(path):
             continue
         found.files += 1

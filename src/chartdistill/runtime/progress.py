@@ -11,15 +11,16 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from chartdistill.runtime.quiet import is_verbose
 
+RowT = TypeVar("RowT")
 _EVENTS = "CHARTDISTILL_EVENTS"
 _AT_ONCE_S = 0.5
 """A stage that ends within this has nothing to do, or hardly anything: its beginning is not said."""
@@ -52,6 +53,23 @@ def announce(event: str, **facts: Any) -> None:
         when = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         sys.stdout.write(json.dumps({"time": when, "event": event, **facts}, default=str) + "\n")
         sys.stdout.flush()
+
+
+def now_and_then(stage: str, every_seconds: float = 10.0) -> Callable[[Iterable[RowT], str], Iterator[RowT]]:
+    """For a verb that asks and prints while it works, where no bar can be: what passes rows on and says on standard
+    error, at most so often, how many of them are done."""
+    said = time.monotonic()
+
+    def passed(rows: Iterable[RowT], what: str) -> Iterator[RowT]:
+        nonlocal said
+        for number, row in enumerate(rows):
+            if time.monotonic() - said >= every_seconds:
+                said = time.monotonic()
+                total = f"/{len(rows)}" if isinstance(rows, Sized) else ""
+                print(f"{stage}: {number}{total} {what}", file=sys.stderr, flush=True)
+            yield row
+
+    return passed
 
 
 class StageBar:
