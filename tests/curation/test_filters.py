@@ -14,9 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from chartdistill.clinical.lexica.drugs import is_installed
 from chartdistill.curation.filters import (
     DEFAULT_FILTERS,
-    NO_STATISTICS,
     Aberration,
-    Agreement,
     AnyFilter,
     Duplicates,
     Format,
@@ -24,60 +22,17 @@ from chartdistill.curation.filters import (
     LabelStatistics,
     Status,
     Truncation,
-    Verification,
     survey,
 )
 from chartdistill.curation.label_statistics import norm_of
 from chartdistill.prompting.answer_format import parse_answer
-from chartdistill.schema import Gate, Item, ItemCheck, ItemVote, Label, Record, Rejection, Task
+from chartdistill.schema import Item, Task
+from filter_cases import DRUGS, RECORD, check, label, reasons
 
-DRUGS = Task(
-    name="medication",
-    item="medication",
-    statuses=("start", "stop", "continue"),
-    gate_question="Any?",
-    extraction_question="Which?",
-    question="List.",
-)
 OUTLOOK = Task(name="prognosis", item="prognosis", gate_question="Any?", extraction_question="Which?", question="List.")
 DISEASES = Task(
     name="diagnosis", item="diagnosis", gate_question="Any?", extraction_question="Which?", question="List."
 )
-RECORD = Record(
-    id="r1",
-    source="synthetic",
-    text="Yasadol 20 mg was stopped. Begin Febenor 5 mg. The outlook is good.",
-    cluster="c1",
-    split="train",
-    segments=(),
-)
-
-
-def label(completion: str | None, gate: Literal["yes", "no", "unclear"] | None = None, **more: str) -> Label:
-    return Label(
-        key="k",
-        record="r1",
-        task="t",
-        strategy="chain",
-        gate=None if gate is None else Gate(answer=gate),
-        completion=completion,
-        **{"finish_reason": "stop", **more},
-    )
-
-
-def check(
-    one: AnyFilter,
-    given: Label,
-    task: Task = DRUGS,
-    run: LabelStatistics = NO_STATISTICS,
-    record: Record = RECORD,
-) -> list[Rejection]:
-    items = None if given.completion is None else parse_answer(given.completion, task)
-    return one.check(given, items, record, task, run)
-
-
-def reasons(found: list[Rejection]) -> list[str]:
-    return [rejection.reason for rejection in found]
 
 
 @pytest.mark.parametrize(
@@ -311,50 +266,6 @@ def test_a_long_list_in_other_words_than_the_chart_is_no_outlier() -> None:
     listed = label("\n".join(f"{name} | continue" for name in names))
     assert check(Aberration(), listed, DRUGS, run, told) == []
     assert reasons(check(Aberration(), listed, DRUGS, run)) == ["outlier_count"]
-
-
-def test_agreement_asks_for_the_votes() -> None:
-    items = (Item(text="Yasadol", status="stop"), Item(text="Febenor", status="start"))
-    votes = tuple(ItemVote(item=item, support=support, samples=5) for item, support in zip(items, (3, 2), strict=True))
-    given = label("Yasadol | stop\nFebenor | start").model_copy(update={"votes": votes})
-    assert [one.item and one.item.text for one in check(Agreement(on_item="drop_item"), given)] == ["Febenor"]
-    assert reasons(check(Agreement(), given)) == ["low_support"] * 2
-    assert check(Agreement(min_support=0.4), given) == []
-    assert check(Agreement(), label("Febenor | start")) == []
-
-
-@pytest.mark.parametrize("supports", [(5, 1), (1, 5)])
-def test_an_item_that_one_part_of_a_long_record_agrees_on_is_agreed_on(supports: tuple[int, int]) -> None:
-    item = Item(text="Yasadol", status="stop")
-    votes = tuple(ItemVote(item=item, support=support, samples=5) for support in supports)
-    given = label("Yasadol | stop").model_copy(update={"votes": votes, "windows": ((0, 40), (30, 67))})
-    assert check(Agreement(), given) == []
-    weak = given.model_copy(update={"votes": votes[:1] if supports[0] == 1 else votes[1:]})
-    assert reasons(check(Agreement(on_item="drop_item"), weak)) == ["low_support"]
-
-
-def test_verification_asks_for_the_checks() -> None:
-    def with_check(**said: str | None) -> Label:
-        one = ItemCheck.model_validate({"item": {"text": "Yasadol", "status": "stop"}, **said})
-        return label("Yasadol | stop").model_copy(update={"checks": (one,)})
-
-    dropping = Verification(on_item="drop_item")
-    assert reasons(check(dropping, with_check(answer="no"))) == ["unverified"]
-    assert reasons(check(dropping, with_check(answer="unclear"))) == ["unclear"]
-    assert check(Verification(on_unclear="keep"), with_check(answer="unclear")) == []
-    assert check(dropping, with_check(answer="yes", quote="Yasadol 20 mg was stopped")) == []
-    assert reasons(check(dropping, with_check(answer="yes", quote="Take a walk"))) == ["quote_not_in_record"]
-    assert check(dropping, label("Yasadol | stop")) == []
-
-
-@pytest.mark.parametrize("answers", [("yes", "no"), ("no", "yes"), ("unclear", "yes")])
-def test_an_item_that_one_part_of_a_long_record_bears_out_is_verified(answers: tuple[str, str]) -> None:
-    item = Item(text="Yasadol", status="stop")
-    checks = tuple(ItemCheck.model_validate({"item": item, "answer": answer}) for answer in answers)
-    given = label("Yasadol | stop").model_copy(update={"checks": checks, "windows": ((0, 40), (30, 67))})
-    assert check(Verification(), given) == []
-    against = given.model_copy(update={"checks": tuple(one for one in checks if one.answer != "yes")})
-    assert len(check(Verification(on_item="drop_item"), against)) == 1
 
 
 def test_outliers_are_measured_against_the_run() -> None:

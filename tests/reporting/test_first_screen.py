@@ -1,11 +1,10 @@
-"""What a clinician reads first: plain sentences, dangerous confusions, the worst charts; and how the page is built."""
+"""What a clinician reads first: plain sentences, dangerous confusions, the worst charts."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections import Counter
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +16,14 @@ from chartdistill.metrics.harm import HARMFUL
 from chartdistill.metrics.matching import harmful_pairs
 from chartdistill.reporting.error_summary import Confusion, _of_100, confusions, plain_figures, plain_table
 from chartdistill.reporting.findings import state_findings
-from chartdistill.reporting.report import report
 from chartdistill.reporting.run_facts import Models, run_grid
 from chartdistill.reporting.run_results import RunResults, read_results
 from chartdistill.runtime.run_folder import read_manifest, read_rows, write_text
 from chartdistill.schema import CuratedLabel, Item, Prediction, Record, Rejection
+from report_page import page_of
 from report_run import TASKS, invent_scores, write_manifest, write_rows, write_run
 
 MEDICATION = TASKS[0]
-VOID = {"meta", "br", "img", "input", "hr", "link"}
-
-
-def page_of(run: Path, **options: Any) -> str:
-    report(run, TASKS, "Trial", **options)
-    return (run / "report" / "report.html").read_text(encoding="utf-8")
 
 
 def scored(run: Path) -> RunResults:
@@ -349,63 +342,6 @@ def test_this_run_says_what_it_was_made_with_and_what_nobody_recorded(tmp_path: 
     )
     assert found["Prompt tokens from the cache"] == "750 of 1,000 (75.0%; 99.0% of those that could be)"
     assert "/home" not in page_of(run)
-
-
-class Outline(HTMLParser):
-    """Where elements stand: what is open around each table, box and heading, and the attributes they have."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.open: list[tuple[str, dict[str, str | None]]] = []
-        self.seen: list[tuple[str, dict[str, str | None], list[str]]] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.seen.append((tag, dict(attrs), [name for name, _ in self.open]))
-        if tag not in VOID:
-            self.open.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        while self.open and self.open.pop()[0] != tag:
-            pass
-
-
-def test_the_page_is_built_for_screen_readers_and_keyboards(tmp_path: Path) -> None:
-    page = page_of(write_run(tmp_path), include_text=True)
-    outline = Outline(page)
-    tables = page.count("<table")
-    assert tables > 10
-    assert page.count("<caption>") == tables, "each table says what it is"
-    assert len(re.findall(r"<tr[^>]*><th scope=\"row\">", page)) == page.count("<tr") - tables, "each row has a head"
-    boxes = [attrs for tag, attrs, _ in outline.seen if attrs.get("class") in ("scroll", "chart")]
-    assert all(box["tabindex"] == "0" and box["role"] == "group" and box["aria-label"] for box in boxes)
-    assert [tag for tag, _, _ in outline.seen if tag in ("header", "nav", "main")] == ["header", "nav", "main"]
-    assert not any("main" not in around for tag, _, around in outline.seen if tag in ("table", "article", "figure"))
-    ids = [attrs["id"] for _, attrs, _ in outline.seen if "id" in attrs]
-    assert len(ids) == len(set(ids))
-    targets = {attrs["href"] for tag, attrs, _ in outline.seen if tag == "a"}
-    assert targets <= {f"#{name}" for name in ids}, "no link leads nowhere"
-
-
-def test_all_but_summary_run_and_examples_is_folded(tmp_path: Path) -> None:
-    page = page_of(write_run(tmp_path), include_text=True)
-    ids = re.findall(r'<section id="([a-z]+)"', page)
-    assert ids[:3] == ["summary", "run", "examples"]
-    outline = Outline(page)
-    shown = {"summary", "run"}
-    opened = [attrs for tag, attrs, _ in outline.seen if tag == "details" and "open" in attrs]
-    assert not opened
-    for name in set(ids) - shown - {"examples"}:
-        assert re.search(rf'<section id="{name}" aria-label="[^"]+">\s*<details>\s*<summary>', page)
-
-
-def test_gate_means_one_thing(tmp_path: Path) -> None:
-    page = page_of(write_run(tmp_path))
-    words = re.sub(r"<style>.*?</style>|<[^>]+>", " ", page, flags=re.S).lower()
-    assert "trust gate" not in words
-    assert set(re.findall(r"gates?\b.{0,10}", words)) <= {
-        match for match in re.findall(r"gates?\b.{0,10}", words) if match.startswith(("gate question", "gates:"))
-    }
 
 
 @pytest.mark.parametrize(("broken", "kind"), [(0.0, "good"), (1 / 64, "bad")])
