@@ -93,7 +93,7 @@ def test_without_text_the_answers_are_still_judged_and_counted(tmp_path: Path) -
     html = (tmp_path / "report" / "report.html").read_text()
     assert html.count('<article class="example">') == 10
     assert "1 wrong kind" in html, "the student's planted item stands in the chart, but not in gold"
-    assert "bad format, counted as wrong" in html
+    assert "bad format or cut off, counted as wrong" in html
     assert "grounding: invented" in html
     assert "chart-001" in html
     assert "notes/chart-" not in html, "file names can name patients"

@@ -146,8 +146,16 @@ CATALOGUE = (
     MetricInfo("as_needed_right_rate", "As needed right", "matched drugs taken as needed that say so"),
     MetricInfo("duration_right_rate", "Duration right", "matched drugs taken as long as gold says"),
     MetricInfo("false_abstention_rate", "False none", "answered none, of the records that have items", "lower"),
-    MetricInfo("format_valid_rate", "Format valid", "answers that follow the answer format", needs_gold=False),
-    MetricInfo("truncated_rate", "Cut off", "answers that ran out of room", "lower", needs_gold=False),
+    MetricInfo(
+        "format_valid_rate", "Format valid", "answers that are whole and follow the answer format", needs_gold=False
+    ),
+    MetricInfo(
+        "truncated_rate",
+        "Cut off",
+        "answers that ran out of room, or only repeated themselves",
+        "lower",
+        needs_gold=False,
+    ),
     MetricInfo("none_rate", "None found", "answers that say none found", "neither", needs_gold=False),
     MetricInfo(
         "duplicate_rate", "Duplicates", "items that repeat one above them in the same answer", "lower", needs_gold=False
