@@ -92,6 +92,16 @@ def test_training_lowers_the_loss_and_logs_numbers_only(tiny_model: Path, tmp_pa
     assert json.loads((tmp_path / "adapter_config.json").read_text())["r"] == 4
 
 
+@pytest.mark.parametrize(("records_per_step", "rates"), [(3, [2e-2]), (2, [2e-2, 1e-2])])
+def test_a_run_of_few_steps_learns_from_the_first(
+    records_per_step: int, rates: list[float], tiny_model: Path, tmp_path: Path
+) -> None:
+    """A warm-up that was rounded up to one step was all of the training of a run of one step: at a rate of 0."""
+    run(tiny_model, tmp_path, options_of(epochs=1, records_per_step=records_per_step))
+    assert [row["learning_rate"] for row in log_of(tmp_path) if "loss" in row] == pytest.approx(rates)
+    assert all(value.any() for name, value in weights(tmp_path).items() if "lora_B" in name)
+
+
 @pytest.mark.parametrize("change", ["separate", "plain", "small_passes", "checkpointing"])
 def test_how_rows_are_computed_does_not_change_the_adapter(change: str, tiny_model: Path, tmp_path: Path) -> None:
     """Also the records of a step stay the same: a step is so many records, never so many rows."""
