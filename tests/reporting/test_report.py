@@ -266,6 +266,43 @@ def test_examples_are_varied_marked_and_repeatable(run: Path, tmp_path: Path) ->
     assert read(tmp_path, "report.html") == source
 
 
+def test_an_example_that_nobody_can_judge_is_not_called_right(tmp_path: Path) -> None:
+    """Without gold, or where the student has no answer, "nothing wrong" would say that it is right."""
+    report(write_run(tmp_path, gold=False), TASKS, "No gold", include_text=True)
+    without_gold = re.findall(r"<small>([^<]+); shown because", read(tmp_path, "report.html"))
+    assert len(without_gold) == 10
+    assert "nothing wrong" not in without_gold
+    assert f"not judged: {', '.join(task.name for task in TASKS)}" in without_gold
+
+    write_run(tmp_path)
+    path = tmp_path / "predictions" / "student.jsonl"
+    answers = [Prediction.model_validate_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    of_tests = [answer for answer in answers if answer.task == "tests"]
+    others = [answer for answer in answers if answer.task != "tests"]
+    failed = {"completion": None, "items": None, "failure": "engine: gone"}
+    write_rows(path, *others, *(answer.model_copy(update=failed) for answer in of_tests))
+    report(tmp_path, TASKS, "An engine that died", include_text=True)
+    with_gold = re.findall(r"<small>([^<]+); shown because", read(tmp_path, "report.html"))
+    assert "not judged: tests" in with_gold
+    assert "nothing wrong" not in with_gold
+
+
+def test_labels_of_a_file_are_nowhere_called_the_answers_of_a_teacher(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    arm = "labels of Mine.jsonl"
+    for name in ("teacher.jsonl", "scores.json"):
+        path = tmp_path / "predictions" / name
+        text = path.read_text(encoding="utf-8")
+        write_text(path, text.replace('"teacher"', f'"{arm}"').replace("student-teacher", f"student-{arm}"))
+    source = {"file": "Mine.jsonl", "sha256": "0" * 64, "format": "rows"}
+    write_manifest(tmp_path / "labels", counts={"labels": 1, "failures": 0}, source=source)
+    report(tmp_path, TASKS, "Labels of a file", include_text=True)
+    text = Page(read(tmp_path, "report.html")).text
+    assert f"student and {arm} differ" in text
+    assert f"{arm}; base student; distilled student" in text
+    assert "student and teacher differ" not in text
+
+
 def test_only_prepare_finished(tmp_path: Path) -> None:
     write_run(tmp_path)
     for stage in ("labels", "curated", "adapter", "predictions"):

@@ -21,6 +21,7 @@ from chartdistill.metrics.matching import is_located
 from chartdistill.metrics.pairing import is_exact
 from chartdistill.reporting.error_summary import STUDENT
 from chartdistill.reporting.run_results import RunResults
+from chartdistill.reporting.tables import arm_in_text
 from chartdistill.schema import Item, Prediction, Record, Task, content_hash
 
 NUM_EXAMPLES = 10
@@ -104,14 +105,23 @@ class Example:
 
     @property
     def summary(self) -> str:
-        """What is wrong in the student's answers, in counts: `1 dangerous status, 3 missed`."""
+        """What is wrong in the student's answers, in counts (`1 dangerous status, 3 missed`), or that nothing is; where that
+        cannot be known, of which tasks."""
         kinds: Counter[str] = Counter()
         for _, answer in self.of_student:
             kinds.update(dict(answer.tally) or Counter(item.judgement for item in answer.items))
             kinds["unusable answer" if answer.state == "bad format" else ""] += 1
             kinds["missed"] += answer.num_missed
         shown = (*WRONG, "unusable answer", "missed")
-        return ", ".join(f"{kinds[kind]} {kind}" for kind in shown if kinds[kind])
+        found = ", ".join(f"{kinds[kind]} {kind}" for kind in shown if kinds[kind])
+        return found or ("nothing wrong" if not self.unjudged else f"not judged: {', '.join(self.unjudged)}")
+
+    @property
+    def unjudged(self) -> list[str]:
+        """Tasks of which nobody can say whether the student is right: without gold, or without an answer of its own."""
+        states = {task: {answer.arm: answer.state for answer in answers} for task, answers in self.rows}
+        asked = ("items", "none found", "bad format")
+        return [task for task, of in states.items() if of[GOLD] == "no gold" or of.get(STUDENT) not in asked]
 
 
 @dataclass(frozen=True)
@@ -199,7 +209,12 @@ def choose_examples(results: RunResults) -> tuple[tuple[Example, ...], tuple[tup
     has_gold = any(answered.record.gold for answered in asked)
     has_teacher = results.teacher_arm in results.arms
     absent = [word for word, there in ((GOLD, has_gold), ("teacher", has_teacher)) if not there]
-    kinds = [(kind, holds) for kind, holds in KINDS if not any(word in kind for word in absent)]
+    teacher = arm_in_text(results.teacher_arm)
+    kinds = [
+        (kind.replace("teacher", teacher), holds)
+        for kind, holds in KINDS
+        if not any(word in kind for word in absent)
+    ]
     queues = {kind: [answered for answered in asked if holds(answered)] for kind, holds in kinds}
     tally = tuple((kind, len(found)) for kind, found in queues.items())
     queues["held out"] = asked

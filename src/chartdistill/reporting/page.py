@@ -26,6 +26,7 @@ from chartdistill.reporting.run_facts import Models, run_grid
 from chartdistill.reporting.run_results import RunResults
 from chartdistill.reporting.tables import (
     PAIRED,
+    arm_in_text,
     arm_title,
     headline_metrics,
     headline_tables,
@@ -75,6 +76,8 @@ def render_page(
         series={arm: place for place, arm in enumerate(results.arms)},
         letters=_letters(results.arms),
         arm_title=_answerer,
+        arm_in_text=lambda arm: "gold" if arm == GOLD else arm_in_text(arm),
+        arms_in_words="; ".join(map(arm_in_text, results.arms)),
         legend_mark=plots.legend_mark,
         headline=headline_tables(*found),
         paired=PAIRED,

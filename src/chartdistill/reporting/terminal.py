@@ -68,8 +68,10 @@ def print_summary(run: Run, with_report: bool = True) -> None:
         return
     report = json.loads(report_path.read_text(encoding="utf-8"))
     arms = Table(title="held-out records (value, 95% interval, n)", title_justify="left")
-    for column in ("task", "metric", *report["arms"]):
-        arms.add_column(column)
+    arms.add_column("task", no_wrap=True)
+    arms.add_column("metric", no_wrap=True)
+    for arm in report["arms"]:
+        arms.add_column(arm, overflow="fold")
     for task in run.tasks:
         figures = [report["arms"][arm].get(task.name, {}) for arm in report["arms"]]
         has_gold = any((found.get("joint_f1") or {}).get("value") is not None for found in figures)
@@ -109,5 +111,6 @@ def _shown(estimate: dict[str, Any] | None) -> str:
     if estimate["value"] is None:
         return "not defined"
     low, high = ("?" if estimate[end] is None else f"{estimate[end]:.3f}" for end in ("low", "high"))
-    records = f" in {estimate['records']} records" if estimate.get("records") is not None else ""
+    number = estimate.get("records")
+    records = "" if number is None else f" in {number} record{'' if number == 1 else 's'}"
     return f"{_FIGURE.write(estimate['value'])} [{low}, {high}] n={estimate['n']}{records}"
