@@ -169,6 +169,18 @@ def test_a_status_the_chart_contradicts(text: str, status: str, wrong: bool) -> 
 
 
 @pytest.mark.parametrize(
+    ("text", "evidence"),
+    [
+        ("Hold Quavolex until Friday.", "its one mention: held; listed as continue"),
+        ("Stop Quavolex. Allergies: Quavolex.", "all of its 2 mentions: stopped or allergy; listed as continue"),
+    ],
+)
+def test_the_evidence_against_a_status_is_a_sentence(text: str, evidence: str) -> None:
+    found = check(Status(on_item="drop_item"), text, DRUGS, Item(text="Quavolex", status="continue"))
+    assert [rejection.evidence for rejection in found] == [evidence]
+
+
+@pytest.mark.parametrize(
     ("text", "task", "expected"),
     [
         ("His father takes Quavolex.", "medication", "family_member"),

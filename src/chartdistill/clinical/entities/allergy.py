@@ -131,7 +131,7 @@ class Allergy(DrugNamed):
             return Objection("not_a_substance", what, self.span(text, chart))
         mentions = self._mentions(text, chart, lexicon)
         if mentions and not any(_tells_an_allergy(mention) for mention in mentions):
-            evidence = f"{mentions_in_words(len(mentions))}, none with a word of not being tolerated"
+            evidence = f"{mentions_in_words(len(mentions))}: without a word of not being tolerated"
             return Objection("not_an_allergy", evidence, (mentions[0].start, mentions[0].end))
         return None
 
@@ -158,7 +158,7 @@ class Allergy(DrugNamed):
         first = (mentions[0].start, mentions[0].end)
         for says, reason in ((_is_denied, "negated"), (_is_a_relatives, "family_member")):
             if all(says(mention) for mention in mentions):
-                evidence = f"{mentions_in_words(len(mentions))}, each one {reason.replace('_', ' ')}"
+                evidence = f"{mentions_in_words(len(mentions))}: {reason.replace('_', ' ')}"
                 return Objection(reason, evidence, first)
         told = {r for one in mentions if _tells_an_allergy(one) for r in _reactions_beside(one)}
         if statuses and told and item.status not in told:

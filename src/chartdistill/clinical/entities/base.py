@@ -325,7 +325,7 @@ class EntityType:
             # "His father takes X": what is continued there is the father's.
             settled = _SETTLED - {"continued", "resumed"} if cue == "family" else _SETTLED
             if all(cue in one and not one & settled for one in said):
-                evidence = f"{mentions_in_words(len(said))}, each one {reason.replace('_', ' ')}"
+                evidence = f"{mentions_in_words(len(said))}: {reason.replace('_', ' ')}"
                 return said, first, Objection(reason, evidence, first)
         return said, first, None
 
@@ -388,8 +388,8 @@ def longest_apart(spans: Sequence[Span]) -> list[Span]:
 
 
 def mentions_in_words(count: int) -> str:
-    """`one mention`, `3 mentions`."""
-    return "one mention" if count == 1 else f"{count} mentions"
+    """`its one mention`, `all of its 3 mentions`."""
+    return "its one mention" if count == 1 else f"all of its {count} mentions"
 
 
 def _beside(text: str, start: int, end: int) -> str:

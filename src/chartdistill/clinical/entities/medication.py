@@ -250,7 +250,7 @@ class Medication(DrugNamed):
         if None in against:
             return None
         ways = list(dict.fromkeys(cue for cue in against if cue is not None))
-        evidence = f"{mentions_in_words(len(said))}, each one {' or '.join(ways)}"
+        evidence = f"{mentions_in_words(len(said))}: {' or '.join(ways)}"
         if not statuses:
             return Objection(ways[0], evidence, first)
         return Objection("contradicted_status", f"{evidence}; listed as {item.status}", first)
