@@ -281,11 +281,11 @@ def predict(
                 lines.drop()
         kept, in_review, failed = lines.counts.values()
         if review_file is not None:
-            rest = f"{_number(in_review, 'item')} and {_number(failed, 'failed answer')}"
+            rest = f"{_number(in_review, 'item')} and {_number(failed, 'answer')} without items"
             told = f"{_number(kept, 'item')} kept, {rest} for review in {review_file}"
             print(f"chartdistill predict: {told}", file=sys.stderr)
         elif failed:
-            told = f"{_number(failed, 'answer')} failed, with a `failure`, which says why, in place of items"
+            told = f"{_number(failed, 'answer')} without items; the `failure` in their place says why"
             print(f"chartdistill predict: {told}", file=sys.stderr)
     return answered
 
