@@ -38,6 +38,18 @@ def test_one_cluster_tells_nothing_of_others() -> None:
     assert "one cluster" in str(found["items_per_record"].reason)
 
 
+def test_an_amount_has_no_interval_below_zero_but_a_difference_has() -> None:
+    notes = by_id(*(record(name, cluster=name, medication="Yasadol | stop") for name in "ab"))
+    one = [said("a", "Yasadol | stop"), said("b", "Yasadol | stop\nQuavolex | stop")]
+    other = [said("a", "Yasadol | stop\nQuavolex | stop"), said("b", "Yasadol | stop\nQuavolex | stop")]
+    found = score_arm(one, notes, [DRUGS])["medication"]["items_per_record"]
+    assert (found.value, found.low) == (1.5, 0)
+    assert found.high == pytest.approx(1.5 + stats.t.ppf(0.975, 1) * 0.5)
+    apart = difference(one, other, notes, [DRUGS])["medication"]["items_per_record"]
+    assert apart.value == -0.5
+    assert apart.low == pytest.approx(-0.5 - stats.t.ppf(0.975, 1) * 0.5)
+
+
 def test_the_interval_agrees_with_scipy_and_the_binomial_for_one_record_clusters() -> None:
     rng = random.Random(4)
     right = [rng.random() < 0.7 for _ in range(150)]

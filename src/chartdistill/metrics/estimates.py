@@ -106,7 +106,7 @@ def estimates(rows: Sequence[tuple[Counted]], metrics: Metrics, seed: int, resam
             continue
         taking_part = np.any(below[:, own] > 0, axis=1)
         shares = _only(shares, taking_part)
-        span = _span(shares, seed, resamples) if not metric.bounded else _first(share_intervals(shares))
+        span = _from_zero(_span(shares, seed, resamples)) if not metric.bounded else _first(share_intervals(shares))
         found[name] = Estimate(
             value=float(shares.value[0]), low=span and span[0], high=span and span[1],
             n=round(float(below[:, own].sum())), unscored=unscored, reason=None if span else ALIKE,
@@ -182,6 +182,11 @@ def _minus(one: Shares, two: Shares) -> Shares:
 
 def _span(amounts: Shares, seed: int, resamples: int) -> tuple[float, float] | None:
     return mean_intervals(amounts.above, amounts.below, resamples, seed)[0]
+
+
+def _from_zero(span: tuple[float, float] | None) -> tuple[float, float] | None:
+    """Of an amount, which is never negative: Student's t of two clusters reaches far below 0."""
+    return span and (max(0.0, span[0]), span[1])
 
 
 def _first(ends: tuple[FloatArray, FloatArray]) -> tuple[float, float]:
