@@ -105,8 +105,8 @@ class Example:
 
     @property
     def summary(self) -> str:
-        """What is wrong in the student's answers, in counts (`1 dangerous status, 3 missed`), or that nothing is; where that
-        cannot be known, of which tasks."""
+        """What is wrong in the student's answers, in counts (`1 dangerous status, 3 missed`), or that nothing is;
+        where that cannot be known, of which tasks."""
         kinds: Counter[str] = Counter()
         for _, answer in self.of_student:
             kinds.update(dict(answer.tally) or Counter(item.judgement for item in answer.items))
@@ -211,9 +211,7 @@ def choose_examples(results: RunResults) -> tuple[tuple[Example, ...], tuple[tup
     absent = [word for word, there in ((GOLD, has_gold), ("teacher", has_teacher)) if not there]
     teacher = arm_in_text(results.teacher_arm)
     kinds = [
-        (kind.replace("teacher", teacher), holds)
-        for kind, holds in KINDS
-        if not any(word in kind for word in absent)
+        (kind.replace("teacher", teacher), holds) for kind, holds in KINDS if not any(word in kind for word in absent)
     ]
     queues = {kind: [answered for answered in asked if holds(answered)] for kind, holds in kinds}
     tally = tuple((kind, len(found)) for kind, found in queues.items())

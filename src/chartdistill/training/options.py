@@ -81,8 +81,8 @@ class TrainOptions(BaseModel):
     epochs: float = Field(default=3, gt=0, allow_inf_nan=False)
     learning_rate: float = Field(default=2e-4, gt=0, allow_inf_nan=False)
     warmup_fraction: float = Field(default=0.03, ge=0, lt=1)
-    """Share of the steps during which the learning rate rises (none where it comes to less than one step); then it falls
-    along a cosine."""
+    """Share of the steps during which the learning rate rises (none where it comes to less than one step); then it
+    falls along a cosine."""
     records_per_step: int = Field(default=8, ge=1)
     """Records (with all their tasks) per optimizer step, over all processes."""
     tokens_per_pass: int = Field(default=8192, ge=16)

@@ -327,9 +327,7 @@ def _arguments(options: TrainOptions, folder: Path, total: int, has_validation: 
         num_train_epochs=options.epochs,
         learning_rate=options.learning_rate,
         lr_scheduler_type="cosine",
-        # transformers rounds a share of the steps up, and the first step of a warm-up has a rate of 0: a run of one step
-        # would learn nothing.
-        warmup_steps=options.warmup_fraction if options.warmup_fraction * total >= 1 else 0,
+        warmup_steps=options.warmup_fraction if options.warmup_fraction * total >= 1 else 0,  # not one step at rate 0
         max_grad_norm=options.max_grad_norm,
         weight_decay=0.0,
         logging_steps=max(1, total // 100),
