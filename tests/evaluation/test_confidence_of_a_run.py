@@ -200,7 +200,7 @@ def test_what_is_less_sure_goes_to_the_review_file_and_both_files_hold_all(
     assert sorted(kept + doubted) == sorted(everything)
     assert min(one[4] for one in kept) >= least
     assert least > max(confidence for *_, confidence, reason in moved if reason.startswith("confidence"))
-    assert f"{len(kept)} items kept, {len(doubted)} items and 1 failed answer for review" in told
+    assert f"{len(kept)} items kept, {len(doubted)} items and 1 answer without items for review" in told
     assert [line["reason"] for line in answers(review) if "failure" in line] == ["failed"]
     assert len(answers(out)) == 5, "one line a chart"
 
