@@ -32,7 +32,7 @@ from chartdistill.reporting.tables import (
 from chartdistill.runtime.run_folder import read_rows
 from chartdistill.schema import Item, Prediction, Record
 from four_drugs import note
-from report_run import TASKS, write_rows, write_run
+from report_run import TASKS, write_manifest, write_rows, write_run
 
 TESTED = PValue(p=0.001, holm=0.01, clusters=40)
 
@@ -316,3 +316,23 @@ def test_how_much_worse_is_said_only_where_the_interval_has_worse(
     claims = state_findings(replace(results, scores=scores)).claims
     claim = next(one for one in claims if "no difference shown between distilled student and teacher (+0.010" in one)
     assert claim.endswith(f"distilled student may be as much as {worse}.") if worse else "worse" not in claim
+
+
+@pytest.mark.parametrize(("starts_from", "said"), [({"name": "a", "sha256": "1"}, True), (None, False)])
+def test_a_student_that_starts_as_its_own_teacher_is_said_to(
+    tmp_path: Path, starts_from: dict[str, str] | None, said: bool
+) -> None:
+    write_run(tmp_path)
+    write_manifest(tmp_path / "labels", seconds=1.0, model="M", teacher_adapter={"name": "a", "sha256": "1"})
+    write_manifest(tmp_path / "predictions", seconds=1.0, model="M", student_adapter=starts_from)
+    cautions = state_findings(read_results(tmp_path, TASKS, "One model")).cautions
+    assert any(one.startswith("Teacher and base student are one model with one adapter:") for one in cautions) == said
+
+
+def test_without_gold_no_verdict_is_counted_or_corrected(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    results = read_results(tmp_path, TASKS, "No gold")
+    assert results.scores is not None
+    none = replace(results, scores=results.scores.model_copy(update={"verdicts": 0}))
+    limit = next(one for one in state_findings(none).limits if one.startswith("This page makes"))
+    assert limit.startswith("This page makes no verdict on differences") and "Holm" not in limit

@@ -82,7 +82,12 @@ def state_findings(results: RunResults) -> Findings:
         *_number_limits(results, scores, tasks),
         *_stage_limits(results),
     ]
-    cautions = (*_gold_cautions(results, gold), *_choice_cautions(results), *gold_overlap_cautions(scores.overlap))
+    cautions = (
+        *_gold_cautions(results, gold),
+        *_choice_cautions(results),
+        *_same_weights_cautions(results),
+        *gold_overlap_cautions(scores.overlap),
+    )
     return Findings(_state_verdict(results, scores), tuple(claims), tuple(limits), cautions)
 
 
@@ -106,6 +111,19 @@ def _choice_cautions(results: RunResults) -> Iterator[str]:
         yield (
             "The scored records are the validation records, by which training chose the adapter that it kept: the "
             "student's figures are likely too good. Records that chose nothing are those of evaluate.split: test."
+        )
+
+
+def _same_weights_cautions(results: RunResults) -> Iterator[str]:
+    """Where a student starts as its own teacher: two arms that look like two models."""
+    labels, predictions = (results.manifests.get(stage) or {} for stage in ("labels", "predictions"))
+    if "base" not in results.arms or not labels.get("model") or labels["model"] != predictions.get("model"):
+        return
+    adapters = [made.get(key) for made, key in ((labels, "teacher_adapter"), (predictions, "student_adapter"))]
+    if adapters[0] == adapters[1]:
+        yield (
+            f"Teacher and base student are one model{' with one adapter' if adapters[0] else ''}: their rows differ only "
+            "by how each is asked. What this run can show is what training on the kept labels adds."
         )
 
 
@@ -344,13 +362,17 @@ def _family_limit(scores: Scores, compared: int) -> str:
             "Whether arms differ is not said: these scores were made before verdicts had a declared family. Run "
             "`chartdistill evaluate CONFIG` again; stored answers are not asked again."
         )
+    others = "stand with intervals and without a verdict: of those without any true difference about 1 in 20 would exclude 0."
+    if not scores.verdicts:
+        return (
+            f"This page makes no verdict on differences: none is of a metric that needs gold. All {compared} {others}"
+        )
     return (
         f"This page makes {scores.verdicts} verdicts on differences: the headline metrics that need gold, over all "
         "tasks, of each pair of arms. One says better or worse only where the interval leaves out 0, p (approximate "
         f"randomisation) is below {ALPHA} when corrected over all {scores.verdicts} (Holm), and the arms differ in "
         f"{LEAST_DISCORDANT} clusters or more. All other differences, {compared - scores.verdicts} of headline metrics "
-        "among them, stand with intervals and without a verdict: of those without any true difference about 1 in 20 "
-        "would exclude 0. No difference shown does not mean that there is none."
+        f"among them, {others} No difference shown does not mean that there is none."
     )
 
 
