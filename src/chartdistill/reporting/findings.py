@@ -122,8 +122,8 @@ def _same_weights_cautions(results: RunResults) -> Iterator[str]:
     adapters = [made.get(key) for made, key in ((labels, "teacher_adapter"), (predictions, "student_adapter"))]
     if adapters[0] == adapters[1]:
         yield (
-            f"Teacher and base student are one model{' with one adapter' if adapters[0] else ''}: their rows differ only "
-            "by how each is asked. What this run can show is what training on the kept labels adds."
+            f"Teacher and base student are one model{' with one adapter' if adapters[0] else ''}: their rows differ "
+            "only by how each is asked. What this run can show is what training on the kept labels adds."
         )
 
 
