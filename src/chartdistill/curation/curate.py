@@ -335,8 +335,8 @@ def _nothing_kept(folder: Path, labels_dir: Path, tally: _Tally) -> str:
     return (
         f"{folder}: all {tally.read} labels were rejected ({reasons}). Look at {REFUSED} there: `failed` points to the "
         "engine, format reasons to a teacher that does not follow the answer format (try `label.strategy: direct`, "
-        "where it is not set, or a larger model), `truncated` to label.max_answer_tokens, `invented` to the teacher or to "
-        "`fuzzy_threshold`, `from_example` to the worked examples of the task."
+        "where it is not set, or a larger model), `truncated` to label.max_answer_tokens, `invented` to the teacher or "
+        "to `fuzzy_threshold`, `from_example` to the worked examples of the task."
     )
 
 
