@@ -105,7 +105,7 @@ def test_all_arms_answer_the_same_and_all_figures_are_there(run: Run) -> None:
 
 
 def test_what_the_report_writes_beside_the_adapter_changes_no_stage(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    gate = TrustGate(metric="invented_rate", at_most=1)
+    gate = TrustGate(metric="truncated_rate", at_most=1)
     run = anew(run, gate)
     first = evaluate(run, quiet)
     assert report(run.dir, run.tasks, "Tiny", [gate])["trust_gates"]["status"] == "approved"
@@ -120,7 +120,7 @@ def test_what_the_report_writes_beside_the_adapter_changes_no_stage(run: Run, mo
 def test_who_predicts_with_an_adapter_that_is_not_approved_is_warned(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    gates = (TrustGate(metric="joint_f1", at_least=0.999), TrustGate(metric="invented_rate", at_most=1))
+    gates = (TrustGate(metric="joint_f1", at_least=0.999), TrustGate(metric="truncated_rate", at_most=1))
     gated = anew(run, *gates)
     evaluate(gated, quiet)
     report(run.dir, run.tasks, "Tiny", gates)
@@ -129,7 +129,7 @@ def test_who_predicts_with_an_adapter_that_is_not_approved_is_warned(
     said = capsys.readouterr().err
     assert "chartdistill predict: warning: the adapter is NOT APPROVED" in said
     assert "warning: Missed: joint F1 (all tasks) must be at least 0.999" in said
-    assert "invented" not in said
+    assert "cut off" not in said.lower() and "truncated" not in said
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 1, "it answers all the same"
     predict(run, tmp_path, tmp_path / "out.jsonl", overwrite=True)
     assert "warning" not in capsys.readouterr().err, "no gates, no warning"
