@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 """Of answers in the loss."""
+DRAW = 2
+"""Which validation records are asked about: drawn (1: the first ones). A killed training does not go on with others; a
+finished student was chosen by some, and stays."""
 WEIGHTING = 2
 """Which rule weights follow: a step's loss is divided by its tokens times the mean weight of all training tokens (1: by
 the step's own weight)."""
@@ -127,7 +130,8 @@ class TrainOptions(BaseModel):
     validation_passes: int = Field(default=3, ge=0)
     """How often, spread over the run, the validation records are looked at."""
     validation_records: int = Field(default=32, ge=0)
-    """On so many of them answers are generated and scored against their kept labels; 0: loss only."""
+    """On so many of them, drawn by `seed` and one of each cluster first, answers are generated and scored against their
+    kept labels; 0: loss only."""
     keep: Literal["best", "last"] = "best"
     """best: the adapter of the validation with the highest joint F1 (then the lowest loss). last: the final one."""
     stop_after_worse: int | None = Field(default=None, ge=1)
@@ -188,7 +192,8 @@ class TrainOptions(BaseModel):
     def what_determines_a_checkpoint(self) -> dict[str, Any]:
         """Those with which a killed training goes on. Room and recomputing, which are to be changed where memory ran
         out, leave the result the same."""
-        return {
+        draw = {"validation_draw": DRAW} if self.validation_passes and self.validation_records else {}
+        return draw | {
             name: value
             for name, value in self.what_determines_an_adapter().items()
             if name not in ("tokens_per_pass", "gradient_checkpointing")

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chartdistill.metrics import ALL_TASKS, score_arm
 from chartdistill.prompting.answer_format import parse_answer
 from chartdistill.prompting.prompts import PromptBuilder
-from chartdistill.schema import Prediction, Record, Task
+from chartdistill.schema import Prediction, Record, Task, content_hash
 from chartdistill.training.options import TrainOptions
 from chartdistill.training.packing import Example
+
+
+def drawn(examples: Sequence[Example], records: Mapping[str, Record], size: int, seed: int) -> list[Example]:
+    """So many of the examples, drawn by hash, so that no source or date that comes first decides which adapter is kept;
+    a second record of a cluster only where each cluster has one."""
+    of_cluster: Counter[str] = Counter()
+    places: dict[str, int] = {}
+    ranked = sorted(examples, key=lambda example: content_hash(seed, example.record))
+    for example in ranked:
+        cluster = records[example.record].cluster
+        places[example.record] = of_cluster[cluster]
+        of_cluster[cluster] += 1
+    return sorted(ranked, key=lambda example: places[example.record])[:size]
 
 
 class AnswerScorer:
@@ -28,7 +42,7 @@ class AnswerScorer:
         records: Mapping[str, Record],
     ) -> None:
         self._builder, self._tasks = builder, {task.name: task for task in tasks}
-        chosen = list(examples[: options.validation_records])
+        chosen = drawn(examples, records, options.validation_records, options.seed)
         self._asked = [(example, branch) for example in chosen for branch in example.branches]
         self._tokens_per_pass = options.tokens_per_pass
         self._room = max(len(branch.answer_ids) for _, branch in self._asked) + 16
