@@ -362,11 +362,9 @@ def _family_limit(scores: Scores, compared: int) -> str:
             "Whether arms differ is not said: these scores were made before verdicts had a declared family. Run "
             "`chartdistill evaluate CONFIG` again; stored answers are not asked again."
         )
-    others = "stand with intervals and without a verdict: of those without any true difference about 1 in 20 would exclude 0."
+    others = "stand with intervals and without a verdict: of those with no true difference about 1 in 20 excludes 0."
     if not scores.verdicts:
-        return (
-            f"This page makes no verdict on differences: none is of a metric that needs gold. All {compared} {others}"
-        )
+        return f"This page makes no verdict on differences: none is of a metric that needs gold. {compared} {others}"
     return (
         f"This page makes {scores.verdicts} verdicts on differences: the headline metrics that need gold, over all "
         "tasks, of each pair of arms. One says better or worse only where the interval leaves out 0, p (approximate "
