@@ -335,4 +335,4 @@ def test_without_gold_no_verdict_is_counted_or_corrected(tmp_path: Path) -> None
     assert results.scores is not None
     none = replace(results, scores=results.scores.model_copy(update={"verdicts": 0}))
     limit = next(one for one in state_findings(none).limits if one.startswith("This page makes"))
-    assert limit.startswith("This page makes no verdict on differences") and "Holm" not in limit
+    assert limit.startswith("This page makes no verdict:") and "Holm" not in limit
