@@ -364,7 +364,7 @@ def _family_limit(scores: Scores, compared: int) -> str:
         )
     others = "stand with intervals and without a verdict: of those with no true difference about 1 in 20 excludes 0."
     if not scores.verdicts:
-        return f"This page makes no verdict: none of its {compared} differences is of a metric that needs gold. They {others}"
+        return f"This page makes no verdict: none of its {compared} differences is in what needs gold. They {others}"
     return (
         f"This page makes {scores.verdicts} verdicts on differences: the headline metrics that need gold, over all "
         "tasks, of each pair of arms. One says better or worse only where the interval leaves out 0, p (approximate "
