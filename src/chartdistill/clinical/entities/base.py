@@ -51,7 +51,9 @@ _EVERY_ITEM = re.compile(
 )
 """Words that teachers add to what the chart says."""
 
-_SETTLED: frozenset[Cue] = frozenset({"started", "continued", "resumed", "changed", "stopped", "held", "once"})
+_SETTLED: frozenset[Cue] = frozenset(
+    {"started", "continued", "resumed", "changed", "stopped", "held", "paused", "once"}
+)
 """Cues that say what was done, whatever else the sentence weighs."""
 ABSENT: Mapping[Cue, str] = {"negated": "negated", "family": "family_member", "declined": "declined"}
 """Cue -> reason code: the item is not the patient's at all."""

@@ -83,6 +83,7 @@ _NO_DRUGS = (
 _EXCLUDES: Mapping[Cue, frozenset[str]] = {
     "stopped": frozenset({"continue", "start", "hold"}),
     "held": frozenset({"continue", "start", "past", "avoid", "given-once"}),
+    "paused": frozenset({"continue", "start"}),
     "started": frozenset({"stop", "hold", "past", "avoid"}),
     "continued": frozenset({"start", "stop", "hold", "past", "avoid", "given-once"}),
     "resumed": frozenset({"stop", "past", "avoid", "given-once"}),
@@ -95,6 +96,7 @@ _EXCLUDES: Mapping[Cue, frozenset[str]] = {
 _SAYS: Mapping[Cue, frozenset[str]] = {
     "stopped": frozenset({"stop", "past"}),
     "held": frozenset({"hold"}),
+    "paused": frozenset({"stop", "hold"}),
     "started": frozenset({"start"}),
     "continued": frozenset({"continue"}),
     "resumed": frozenset({"continue", "start"}),
@@ -244,7 +246,8 @@ class Medication(DrugNamed):
         if denied is not None:
             told_off = denied.reason in ("negated", "declined") and item.status == "avoid"
             ordered_off = told_off and any(map(told_not_to_take, outline(chart).mentions([item.text])))
-            return None if ordered_off else denied
+            unsure_allergy = item.status == "avoid" and all("allergy" in one for one in said)
+            return None if ordered_off or (denied.reason == "only_considered" and unsure_allergy) else denied
         # Each mention may speak against the item in its own way: stopped in one place, to be avoided in another.
         against = [_alone(one, lambda cue: _speaks_against(cue, item.status, bool(statuses))) for one in said]
         if None in against:

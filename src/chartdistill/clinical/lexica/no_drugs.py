@@ -1,5 +1,5 @@
 """What charts name beside drugs and is none: suture and dressing, devices by their brand, foods and other allergens,
-fluids and gases, substances of abuse, parts of the body, words of an examination.
+fluids and gases, ways of anesthesia, substances of abuse, parts of the body, words of an examination.
 
 In: a name. Out: what it is, or None. Written for this project from general knowledge, by kind; facts of names, under
 the licence of the project. Must hold: only whole names count ("saline" is a fluid, "saline nasal spray" a preparation);
@@ -91,6 +91,11 @@ _KINDS = {
         ivf; fluids; fluid bolus; saline bolus; blood; whole blood; packed cells; packed red cells; packed red blood
         cells; packed rbc; packed rbcs; prbc; prbcs; red blood cells; ffp; fresh frozen plasma; platelets;
         cryoprecipitate; cell saver blood; autologous blood; plasma
+    """,
+    "a way of anesthesia, not the drug given": """
+        general; general endotracheal; spinal; epidural; regional; local; mac; iv sedation; conscious sedation;
+        monitored anesthesia care; bier block; axillary block; interscalene block; femoral block; popliteal block;
+        ankle block; digital block; peribulbar; retrobulbar; retrobulbar block; peribulbar block; caudal
     """,
     "a part of the body, or a word of the examination": """
         head; heent; eyes; ears; nose; throat; neck; chest; lungs; lung; heart; abdomen; groin; back; spine; pelvis;

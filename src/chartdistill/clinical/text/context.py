@@ -12,14 +12,20 @@ import re
 from typing import Literal
 
 from chartdistill.clinical.text.cue_reach import (
+    NO_LENGTH,
     NO_RELATIVES_OWN,
     PAST_A_PURPOSE,
     PAST_ITS_OBJECT,
     PAST_OTHER_WORDS,
+    SAME_STATEMENT,
+    TWO_LISTS,
     about_what_is_its_own,
     after_reaches,
     before_reaches,
     decided,
+    for_a_procedure,
+    long_ago,
+    while_taken,
 )
 from chartdistill.clinical.text.denied_use import ability_told, resumes, use_told, went_on, without_told
 from chartdistill.clinical.text.list_marks import answered_no, tags
@@ -31,6 +37,7 @@ Cue = Literal[
     "allergy",
     "stopped",
     "held",
+    "paused",
     "started",
     "continued",
     "resumed",
@@ -54,7 +61,8 @@ def _right_before(words: str, gap: int = 2, past: str = "") -> re.Pattern[str]:
 
 
 def _after(words: str, gap: int = 4) -> re.Pattern[str]:
-    return re.compile(rf"^\W*(?:[\w'.%/-]+\W+){{0,{gap}}}?(?:{words})\b", re.IGNORECASE)
+    """At most `gap` words from the mention on, none that begins to tell of something else."""
+    return re.compile(rf"^\W*(?:{SAME_STATEMENT}[\w'.%/-]+\W+){{0,{gap}}}?(?:{words})\b", re.IGNORECASE)
 
 
 _RELATIVES = (
@@ -80,7 +88,8 @@ _BEFORE: dict[Cue, tuple[re.Pattern[str], ...]] = {
             6,
             PAST_OTHER_WORDS,
         ),
-        _before(r"(?:rule[sd]?|ruling)\s+out|r/o", 3),
+        _before(r"(?:rule[sd]?|ruling)\s+out|r/o|doubt(?:ful\s+for|s)?|unlikely\s+to\s+(?:be|represent)", 3),
+        _before(r"not\s+(?:\w+ly\s+)?(?:consistent|compatible)\s+with|not\s+suggestive\s+of", 3),
         _before(r"(?:never|not)\s+(?:had|taken|used|received|been\s+(?:on|given|treated\s+with)|taking|use|given)", 2),
         re.compile(
             r"(?:^|\W)(?:no|nor|not(?:\s+on)?(?:\s+any)?)\s+(?:known\s+|acute\s+|focal\s+|other\s+|prior\s+|previous\s+)?$",
@@ -97,7 +106,8 @@ _BEFORE: dict[Cue, tuple[re.Pattern[str], ...]] = {
     ),
     "allergy": (
         _before(r"allerg(?:ic|y|ies)(?:\s+(?:to|include|are))?|intoleran(?:t|ce)(?:\s+(?:to|of))?|hypersensitiv\w+", 6),
-        _before(r"(?:adverse\s+)?reactions?\s+to|avoid(?:s|ing)?|contraindicat\w+", 3),
+        _before(r"(?:adverse\s+)?reactions?\s+to|contraindicat\w+", 3),
+        _before(r"avoid(?:s|ing)?", 3, PAST_ITS_OBJECT),
     ),
     "stopped": (
         _right_before(
@@ -179,7 +189,11 @@ _AFTER: dict[Cue, tuple[re.Pattern[str], ...]] = {
         _after(
             rf"{_BE}\s+(?:ruled\s+out(?!\s+for\b)|excluded|not\s+(?:seen|present|found|given|noted|identified)|negative|absent)"
         ),
-        re.compile(r"^\W*(?:ruled\s+out|unlikely)\b", re.IGNORECASE),
+        re.compile(
+            r"^\W*(?:ruled\s+out|(?:(?:is|was|seems?|appears|felt|thought|to|be|very|highly|quite)\s+){0,5}unlikely"
+            r"(?!\s+to\s+(?!be\b|represent\b)))\b",
+            re.IGNORECASE,
+        ),
         re.compile(
             rf"^\s*{_BE}\s+denied\b(?!\s+by\s+(?:\w+\s+){{0,2}}(?:insur\w+|payers?|plan|medicare|medicaid|pharmacy))",
             re.IGNORECASE,
@@ -216,11 +230,10 @@ _AFTER: dict[Cue, tuple[re.Pattern[str], ...]] = {
         ),
     ),
     "tried": (
-        re.compile(
-            r"[^;]{0,40}\b(?:years\s+ago|in\s+the\s+past|without\s+(?:benefit|relief|success))\b", re.IGNORECASE
-        ),
+        re.compile(r"[^;]{0,40}\bwithout\s+(?:benefit|relief|success)\b", re.IGNORECASE),
+        _after(rf"{_BE}\s+(?:\w+ly\s+)?(?:completed|finished)"),
     ),
-    "once": (re.compile(r"[^,;]{0,30}\b(?:given\s+once|x\s?1\b|times\s+one\b)", re.IGNORECASE),),
+    "once": (re.compile(rf"[^,;]{{0,30}}\b(?:given\s+once|(?:x\s?1|times\s+one)\b{NO_LENGTH})", re.IGNORECASE),),
     "considered": (_after(rf"(?:{_BE}|was\s+also)\s+(?:discussed|considered|offered)|(?:may|might|could)\s+be"),),
     "declined": (_after(rf"{_BE}\s+(?:declined|refused|deferred|not\s+(?:needed|indicated|necessary|recommended))"),),
 }
@@ -270,13 +283,13 @@ _BREAKS_A_LIST = re.compile(
 )
 _NEAR = 200
 _PSEUDO = re.compile(
-    r"\bno\s+(?:change|changes|increase|further|improvement)\b|\bnot\s+only\b|\bwithout\s+(?:difficulty|benefit)\b"
+    r"\bno\s+(?:change|changes|increase|further|improvement|doubt)\b|\bnot\s+only\b|\bwithout\s+(?:difficulty|benefit)\b"
     r"|\bcontinue\s+to\s+hold\b|\bnon[- ]",
     re.IGNORECASE,
 )
 _HEADINGS: tuple[tuple[re.Pattern[str], Cue], ...] = (
     (re.compile(r"\bfamily\b|\bf(?:am)?hx?\b"), "family"),
-    (re.compile(r"\ballerg|\bintoleran|\badverse\s+(?:drug\s+)?reactions?"), "allergy"),
+    (re.compile(rf"^(?!.*{TWO_LISTS}).*(?:\ballerg|\bintoleran|\badverse\s+(?:drug\s+)?reactions?)"), "allergy"),
     (
         re.compile(
             r"^(?:stop|discontinue|do\s+not\s+(?:take|use|resume|restart))\b|\b(?:discontinued|stopped|inactive|no\s+longer)\b"
@@ -321,12 +334,18 @@ def cues(mention: Mention) -> frozenset[Cue]:
         found.add("negated")
     if about_what_is_its_own(mention.before, mention.after):
         found -= {"negated", "considered", "declined"}
-    if "considered" in found and decided(mention.told_after):
+    if "considered" in found and decided(mention.before, mention.told_after):
         found.discard("considered")
     if found & {"started", "continued", "changed"} and went_on(mention.before, mention.told_after):
         found.add("tried")
+    if "continued" in found and while_taken(mention.told_before):
+        found.discard("continued")
+    if long_ago(before, after):
+        found.add("tried")
     if "stopped" in found and resumes(mention.told_after):
         found = (found - {"stopped"}) | {"held"}
+    elif "stopped" in found and for_a_procedure(mention.told_after):
+        found = (found - {"stopped"}) | {"paused"}
     return frozenset(found)
 
 
@@ -335,41 +354,6 @@ def _tells_a_reaction(mention: Mention) -> bool:
     alone = not mention.told_before.strip(" \t-*\u2022") and _REACTION.match(mention.told_after) is not None
     return alone and _DIRECTED.search(mention.sentence.text[:_NEAR]) is None
 
-
-ORDER = re.compile(
-    r"""\b(?: order(?:ed|s|ing)? | obtain(?:ing)? | sent\s+(?:to|for)
-        | monitor | follow | trend | workup | work-up | schedul(?:e|ed|ing)
-        | re-?check(?:ed)? | repeat | check | send | get
-        | arrange(?:d|ments)? | recommend(?:ed|s|ation)? | request(?:ed|ing)? | plan(?:s|ned|ning)? | proceed
-        | needs? | require[sd]? | undergo | set\s+up | pending | refer(?:red)? | advis(?:e|ed) | await(?:ing)?
-        | will | shall | should | to\s+be | is\s+to | return\s+for | follow\W?up\s+(?:with|by) | suggest(?:ed)? | today
-        | (?:has|have)\s+been\s+(?:ordered|scheduled) | going\s+to
-        | (?:is|are)\s+due\s+for | prior\s+to\s+(?:his|her|the)\s+(?:next|return)
-    )\b""",
-    re.VERBOSE | re.IGNORECASE,
-)
-"""A sentence that orders or plans."""
-
-DONE = re.compile(
-    r"""\b(?: show(?:ed|s|n|ing)? | reveal(?:ed|s|ing) | demonstrat(?:ed|es|ing)
-        | (?:was|were|is|are)\s+(?:\w+ly\s+)?(?:
-            normal|negative|positive|unremarkable|reviewed|obtained|performed|done|taken|carried\s+out|made|completed
-            |noted|elevated|within|consistent|not\s+remarkable|drawn|accomplished|used|introduced|inserted)
-        | (?:we|i)\s+(?:performed|obtained|did) | underwent | had\s+(?:an?|his|her|the) | status\s+post | s/p
-        | (?:has|have|had)\s+(?:had|been\s+(?:done|performed|reviewed)) | last\s+(?:year|week|month) | consistent\s+with
-        | came\s+back | compared\s+(?:to|with) | on\s+\d+/\d+ | recent | previous | prior\s+(?!to)
-    )\b""",
-    re.VERBOSE | re.IGNORECASE,
-)
-"""A sentence that reports a result or a thing done."""
-
-ONLY_CONSIDERED = re.compile(
-    r"\b(?:consider(?:ed|ing|ation)?|discussed|(?:potential|possible|possibility\s+of|option\s+of)\s+(?:the\s+)?need"
-    r"|options?\s+(?:of|include)|if\b[^.]*\b(?:recurs?|persists?|returns?|worsens?|continues?)|declin(?:e|es|ed)|refus(?:e|es|ed)"
-    r"|no\s+need|not\s+(?:need(?:ed)?|necessary|indicated|in\s+need)|deferred)\b",
-    re.IGNORECASE,
-)
-"""A sentence that weighs a thing, or says it will not be done."""
 
 _TOLD_OF_A_RELATIVE = re.compile(
     rf"\b(?<!with )(?:{_RELATIVES}|grand\w{{1,12}}|partner|family)\b"

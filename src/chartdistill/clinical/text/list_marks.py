@@ -38,10 +38,12 @@ _TAGS: tuple[tuple[Literal["stopped", "held", "tried"], re.Pattern[str]], ...] =
 """What medication lists put behind an entry: "(Discontinued)", "- not taking", ", d/c 3/4", "-> stop"."""
 _DENIED_AFTER = re.compile(
     r"^\s*\(\s?[-\u2013]\s?\)|^\s*[:(\[\u2013?-]\s*(?:no|n|none|nil|denie[sd]|negative|absent|never(?:\s+(?:used|taken|had))?"
-    r"|not\s+(?:present|used|taken|given|prescribed|applicable))(?=\s*(?:[.,;)\]\n]|$))",
+    r"|not\s+(?:present|used|taken|given|prescribed|applicable))(?=\s*(?:[.,;)\]\n]|$))|^\s*,\s*which\s+(?:was|were|is)\s+(?:negative|ruled\s+out"
+    r"|excluded)\b",
     re.IGNORECASE,
 )
-"""A form's answer: "Warfarin: No", "asthma - none", "epilepsy (no)", "Seizures? No"."""
+"""A form's answer: "Warfarin: No", "asthma - none", "epilepsy (no)", "Seizures? No"; and "tested for X, which was
+negative"."""
 _BOX = re.compile(r"\[\s*[xX\u2713\u2714]?\s*\]|[\u2610\u25a1\u2611\u2612]")
 _LEADS = re.compile(r"[\s*\u2022-]*|[^:]*:\s*")
 _EMPTY_BOX = re.compile(r"(?:\[\s*\]|[\u2610\u25a1])\s*")

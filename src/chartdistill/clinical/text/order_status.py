@@ -10,11 +10,46 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from chartdistill.clinical.text.context import DONE, ONLY_CONSIDERED, ORDER
 from chartdistill.clinical.text.sections import Mention, Outline, outline
 
+_ORDER = re.compile(
+    r"""\b(?: order(?:ed|s|ing)? | obtain(?:ing)? | sent\s+(?:to|for)
+        | monitor | follow | trend | workup | work-up | schedul(?:e|ed|ing)
+        | re-?check(?:ed)? | repeat | check | send | get
+        | arrange(?:d|ments)? | recommend(?:ed|s|ation)? | request(?:ed|ing)? | plan(?:s|ned|ning)? | proceed
+        | needs? | require[sd]? | undergo | set\s+up | pending | refer(?:red)? | advis(?:e|ed) | await(?:ing)?
+        | will | shall | should | to\s+be | is\s+to | return\s+(?:\w+\s+){0,3}(?:for|with) | appointment\s+for
+        | follow\W?up\s+(?:with|by) | suggest(?:ed)? | today
+        | (?:has|have)\s+been\s+(?:ordered|scheduled) | going\s+to
+        | (?:is|are)\s+due\s+for | prior\s+to\s+(?:his|her|the)\s+(?:next|return)
+    )\b""",
+    re.VERBOSE | re.IGNORECASE,
+)
+"""A sentence that orders or plans."""
+
+_DONE = re.compile(
+    r"""\b(?: show(?:ed|s|n|ing)? | reveal(?:ed|s|ing) | demonstrat(?:ed|es|ing)
+        | (?:was|were|is|are)\s+(?:\w+ly\s+)?(?:
+            normal|negative|positive|unremarkable|reviewed|obtained|performed|done|taken|carried\s+out|made|completed
+            |noted|elevated|within|consistent|not\s+remarkable|drawn|accomplished|used|introduced|inserted)
+        | (?:we|i)\s+(?:performed|obtained|did) | underwent | had\s+(?:an?|his|her|the) | status\s+post | s/p
+        | (?:has|have|had)\s+(?:had|been\s+(?:done|performed|reviewed)) | last\s+(?:year|week|month) | consistent\s+with
+        | came\s+back | compared\s+(?:to|with) | on\s+\d+/\d+ | recent | previous | prior\s+(?!to)
+    )\b""",
+    re.VERBOSE | re.IGNORECASE,
+)
+"""A sentence that reports a result or a thing done."""
+
+_ONLY_CONSIDERED = re.compile(
+    r"\b(?:consider(?:ed|ing|ation)?|discussed|(?:potential|possible|possibility\s+of|option\s+of)\s+(?:the\s+)?need"
+    r"|options?\s+(?:of|include)|if\b[^.]*\b(?:recurs?|persists?|returns?|worsens?|continues?)|declin(?:e|es|ed)|refus(?:e|es|ed)"
+    r"|no\s+need|not\s+(?:need(?:ed)?|necessary|indicated|in\s+need)|deferred)\b",
+    re.IGNORECASE,
+)
+"""A sentence that weighs a thing, or says it will not be done."""
 _PLAN_SECTION = re.compile(
     r"\b(?:plans?|recommendations?|orders?|follow-?\s?up|disposition|discharge\s+instructions|instructions|to\s+do|advice)\b"
+    r"|\b(?:before|prior\s+to)\s+(?:(?:the|his|her|your)\s+)?(?:next|return|follow)"
 )
 _TITLE_SECTION = re.compile(
     r"\b(?:exam(?:ination)?|procedures?(?:\s+performed)?|operations?(?:\s+performed)?|title|study|type\s+of\s+\w+|technique|reason"
@@ -78,6 +113,15 @@ _PENDING = re.compile(
     re.IGNORECASE,
 )
 """Behind a heading: "PATHOLOGY: pending", "Mammogram: ordered"."""
+_SERIAL = re.compile(r"\bserial\s+[\w\s-]{0,40}$", re.IGNORECASE)
+"""A series is ordered, unless it is told what it showed."""
+_OTHER_CLAUSE = re.compile(r"^.*(?:,\s*so|\bbut|\btherefore)\s", re.IGNORECASE | re.DOTALL)
+"""What is weighed before it is another thing: "she refuses surgery, so CT in 6 weeks"."""
+_WEIGHS_ANOTHER = re.compile(
+    r"\b(?:consider|discuss)(?:ing)?\s+(?!(?:it|this|that|these|them|doing|having|getting|repeating|both)\b)\w",
+    re.IGNORECASE,
+)
+"""The same behind it: "check a TSH and consider a referral"; "an MRI was considered" is about the MRI."""
 _PURPOSE = re.compile(
     r"^[^.;:]{0,30}?\bto\s+(?:further\s+)?(?:evaluate|assess|look\s+for|rule\s+out|exclude|confirm|determine)\b",
     re.IGNORECASE,
@@ -95,7 +139,7 @@ _TIME_TO_COME = re.compile(
     r"|weekly|biweekly|monthly|yearly|annually|q\.?\s?\d+\s?(?:h|hours?|weeks?|months?)|tomorrow|tonight|next\s+(?:week|month|visit|year|time"
     r"|mon|tue|wed|thu|fri)\w*|(?:on|this)\s+(?:mon|tues|wednes|thurs|fri|satur|sun)day|(?:before|prior\s+to|with)\s+(?:each|every|the\s+next|his\s+next"
     r"|her\s+next|discharge|surgery)|the\s+(?:week|day)\s+before|in\s+the\s+(?:morning|a\.?m)|at\s+(?:that|the\s+next|his\s+next|her\s+next)\s+visit"
-    r"|on\s+(?:arrival|admission)|is\s+(?:set|due|booked)|booked|due\b|being\s+(?:drawn|scheduled|sent|arranged|done|set\s+up))",
+    r"|today(?=\s*(?:[.;]|$))|overdue\b|on\s+(?:arrival|admission)|is\s+(?:set|due|booked)|booked|due\b|being\s+(?:drawn|scheduled|sent|arranged|done|set\s+up))",
     re.IGNORECASE,
 )
 
@@ -128,19 +172,20 @@ def uses_of(name: str, chart: str) -> list[TestUse]:
 
 
 def _use(mention: Mention, plan: Outline) -> Literal["ordered", "done", "considered", "mentioned"]:
-    sentence = mention.sentence.text
     before = mention.told_before
     if plan.in_heading(mention.start) and not _PENDING.match(plan.text, mention.end):
         return "done"
     decided = _DECIDED.search(before) is not None
     if (
-        (not decided and ONLY_CONSIDERED.search(sentence))
+        (not decided and _weighed(mention))
         or _DECLINES.search(before)
         or _DEPENDS.search(before)
         or _DECLINED.search(mention.after)
     ):
         return "considered"
-    done = DONE.search(_IF_THEN.sub(r"\g<kept>", mention.clause)) is not None or _VALUE.match(mention.after) is not None
+    done = (
+        _DONE.search(_IF_THEN.sub(r"\g<kept>", mention.clause)) is not None or _VALUE.match(mention.after) is not None
+    )
     if decided or _AWAITED.search(mention.told_after) or (not done and _scheduled(mention)):
         return "ordered"
     if _PLAN_SECTION.search(mention.heading) and not done:
@@ -152,8 +197,23 @@ def _use(mention: Mention, plan: Outline) -> Literal["ordered", "done", "conside
     return "mentioned"
 
 
+def _weighed(mention: Mention) -> bool:
+    """Whether the sentence weighs or declines the test, and not some other thing beside it."""
+    before, named = mention.told_before, mention.sentence.text[mention.start - mention.sentence.start :]
+    return bool(
+        _ONLY_CONSIDERED.search(_OTHER_CLAUSE.sub(" ", before))
+        or _ONLY_CONSIDERED.search(_WEIGHS_ANOTHER.sub(" ", named))
+    )
+
+
 def _scheduled(mention: Mention) -> bool:
-    """Whether an entry that begins with the test, or with a list of tests, gives it a time to come or a purpose."""
+    """Whether an entry that begins with the test, or with a list of tests, gives it a time to come or a purpose, or
+    whether it is one of a series."""
+    if _SERIAL.search(
+        mention.told_before
+        + mention.sentence.text[mention.start - mention.sentence.start :][: mention.end - mention.start]
+    ):
+        return True
     told = _TIME_TO_COME.search(mention.told_after) or _PURPOSE.search(mention.told_after)
     return told is not None and _ENTRY.fullmatch(mention.told_before) is not None
 
@@ -162,14 +222,14 @@ def _orders(mention: Mention) -> bool:
     """Whether the sentence orders: an order's verb before the test, or "is ordered" after it, and no result."""
     ordered = re.search(
         r"\b(?:order(?:ed)?|schedul\w+|request(?:ed)?|recommend\w*|plan(?:ned)?|pending|arranged|to\s+be\s+\w+|will\s+be|sent"
-        r"|advised|suggested|needed|required|being\s+(?:drawn|scheduled|sent|arranged|done|set\s+up)|(?:is|are)\s+(?:set\s+for|due|awaited|booked)|awaited|should\s+(?:also\s+|then\s+)?be)\b",
+        r"|advised|suggested|needed|required|being\s+(?:drawn|scheduled|sent|arranged|done|set\s+up)|(?:is|are)\s+(?:set\s+for|due|awaited|booked)|awaited|accepted|should\s+(?:also\s+|then\s+)?be)\b",
         mention.after,
         re.IGNORECASE,
     )
-    asked = ORDER.search(mention.told_before)
+    asked = _ORDER.search(mention.told_before)
     if ordered and not re.search(r"\b(?:showed|revealed|normal|negative)\b", mention.after, re.IGNORECASE):
         return True
-    return asked is not None and DONE.search(_IF_THEN.sub(r"\g<kept>", mention.clause)) is None
+    return asked is not None and _DONE.search(_IF_THEN.sub(r"\g<kept>", mention.clause)) is None
 
 
 def _scattered(name: str, plan: Outline) -> list[Mention]:
