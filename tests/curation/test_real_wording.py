@@ -93,6 +93,15 @@ GOOD = [
     ("tests", "LABS PRIOR TO NEXT VISIT: ferritin and folate.", "ferritin\nfolate"),
     ("tests", "Colonoscopy is up to date. Mammogram overdue.", "Mammogram"),
     ("tests", "She has an appointment for a mammogram.", "mammogram"),
+    ("diagnosis", "DIAGNOSIS: Failed left total knee arthroplasty.", "Failed left total knee arthroplasty"),
+    ("diagnosis", "POSTOPERATIVE DIAGNOSIS: Clotted left arm AV graft.", "Clotted left arm AV graft"),
+    ("diagnosis", "PREOPERATIVE DIAGNOSIS: Poor venous access.", "Poor venous access"),
+    ("diagnosis", "IMPRESSION: Ascending aortic dilatation.", "Ascending aortic dilatation"),
+    ("diagnosis", "DIAGNOSIS: Normal pressure hydrocephalus.", "Normal pressure hydrocephalus"),
+    ("diagnosis", "DIAGNOSIS: Normal-tension glaucoma, both eyes.", "Normal-tension glaucoma"),
+    ("diagnosis", "DIAGNOSIS: Negative pressure pulmonary edema.", "Negative pressure pulmonary edema"),
+    ("diagnosis", "ASSESSMENT: Psychosocial stress, poor sleep.", "Psychosocial stress\npoor sleep"),
+    ("diagnosis", "ASSESSMENT: Meconium aspiration. Bloody stool.", "Meconium aspiration\nBloody stool"),
 ]  # fmt: skip
 
 WRONG = [
@@ -139,6 +148,9 @@ WRONG = [
     ("tests", "The patient declined colonoscopy.", "colonoscopy", "only_considered"),
     ("tests", "EKG today: normal sinus rhythm.", "EKG", "already_done"),
     ("medication", "Epidural with 0.125% bupivacaine.", "Epidural | given-once", "not_a_drug"),
+    ("diagnosis", "DIAGNOSIS: Infected graft excision.", "Infected graft excision", "not_a_diagnosis"),
+    ("diagnosis", "PROCEDURE: Balloon dilatation.", "Balloon dilatation", "not_a_diagnosis"),
+    ("diagnosis", "ASSESSMENT: Normal pressure.", "Normal pressure", "normal_finding"),
 ]  # fmt: skip
 
 

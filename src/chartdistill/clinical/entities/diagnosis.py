@@ -13,6 +13,7 @@ from chartdistill.clinical.lexica.drugs import LexiconUse
 from chartdistill.clinical.text.free_text import series
 from chartdistill.clinical.text.phrases import (
     is_normal_finding,
+    names_bad_outcome,
     names_disease,
     names_imaging_or_study,
     names_procedure,
@@ -84,7 +85,7 @@ class Diagnosis(PhraseNamed):
         drugs = self.drugs(lexicon)
         if drugs is not None and drugs.canonical(self.key(text)) is not None:
             return Objection("not_a_diagnosis", "a drug", self.span(text, chart))
-        if names_procedure(text) or names_imaging_or_study(text):
+        if not names_bad_outcome(text) and (names_procedure(text) or names_imaging_or_study(text)):
             evidence = "a procedure, an examination or a treatment"
             return Objection("not_a_diagnosis", evidence, self.span(text, chart))
         if names_specialty(text):

@@ -110,8 +110,26 @@ _SPECIALTY = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _NORMAL = re.compile(
-    r"^(?:an?\s+|the\s+)?(?:(?:essentially|grossly|otherwise|completely|within)\s+)?(?:normal|negative|unremarkable|healthy"
+    r"^(?:an?\s+|the\s+)?(?:(?:essentially|grossly|otherwise|completely|within)\s+)?(?!(?:normal|negative)[\s-]+(?:pressure|tension|weight"
+    r"|anion[\s-]gap)[\s-]+(?:\w+[\s-]+){0,2}\w*(?:cephalus|oma|osis|emia|obesity|edema)\b)(?:normal|negative|unremarkable|healthy"
     r"|no\b|not\b|none\b|absence\s+of|within\s+normal\s+limits|nondiagnostic|nk[dfm]?a\b)",
+    re.IGNORECASE,
+)
+_WENT_WRONG = re.compile(
+    r"^(?:(?:acute|chronic|partially|completely|status\s+post)\s+)?(?:fail(?:ed|ing)|infected|clotted|thrombosed|occluded|obstructed|blocked|ruptured|leaking|painful|exposed"
+    r"|extruded|loose(?:ned)?|broken|fractured|migrated|displaced|dislodged|dislocated|malfunctioning|malpositioned|retained|eroded|stenosed|stenotic|unstable"
+    r"|incomplete|poor|difficult|inadequate|limited|premature|preterm|precipitous|malunited|nonunited)\s+(?:[\w/.-]+\s+){0,5}?(?:\w*plasty|(?:re)?placement|grafts?|implants?|fusions?"
+    r"|bypass|fixation|orif|access|induction|deliver(?:y|ies)|transplant(?:ation)?|repairs?|intubation|extubation|closure|reconstruction|surgery"
+    r"|circumcision|sterili[sz]ation|anesthesia|\w*ostomy|fundoplication|ablation)(?:\s+(?:of|at|in|on|with|after)\b.*)?$",
+    re.IGNORECASE,
+)
+_CONDITION = re.compile(
+    r"^(?!.*\b(?:balloon|endoscopic|esophageal|urethral|pneumatic)\b).*\b(?:aort\w*|atri\w*|ventric\w*|biliary|bile|duct\w*|root|bowel|colon\w*|gastric|caly\w*"
+    r"|calic\w*|pelvo?\w*|cardiac|chamber|annul\w*)\s+(?:\w+\s+)?dilat(?:at)?ion$"
+    r"|\b(?:poor|disturbed|disrupted|fragmented|restless|interrupted|nonrestorative|unrefreshing)\s+sleep$"
+    r"|^(?:(?:psychosocial|emotional|mental|life|work|job|family|marital|situational|financial|social|caregiver|acute|chronic|severe|post-?\s?traumatic)\s+){0,3}stress$"
+    r"|\b(?:recurrent|chronic|meconium|silent|food|gastric|repeated|witnessed|massive)\s+(?:\w+\s+)?aspirations?$"
+    r"|\b(?:bloody|black|tarry|loose|hard|frequent|impacted|watery|maroon)\s+stools?$|\b(?:poor|decreased|reduced)\s+(?:\w+\s+)?(?:perfusion|swallow(?:ing)?)$",
     re.IGNORECASE,
 )
 _CURE = re.compile(r"\b(?:therap(?:y|ies)|treatments?|regimen|medical management|protocol)$", re.IGNORECASE)
@@ -129,6 +147,12 @@ def head_of(phrase: str) -> str:
         bare = shorter
     words = bare.split()
     return words[-1].split("/")[-1].strip(".,;:\"'()") if words else ""
+
+
+def names_bad_outcome(phrase: str) -> bool:
+    """Whether what is named like a procedure, a device or a test is a condition: one that failed or went wrong ("failed
+    hip replacement", "clotted graft"), a widened vessel or duct, bad sleep, stress, aspiration, stools."""
+    return _WENT_WRONG.search(phrase) is not None or _CONDITION.search(phrase) is not None
 
 
 def names_procedure(phrase: str) -> bool:
