@@ -102,6 +102,18 @@ GOOD = [
     ("diagnosis", "DIAGNOSIS: Negative pressure pulmonary edema.", "Negative pressure pulmonary edema"),
     ("diagnosis", "ASSESSMENT: Psychosocial stress, poor sleep.", "Psychosocial stress\npoor sleep"),
     ("diagnosis", "ASSESSMENT: Meconium aspiration. Bloody stool.", "Meconium aspiration\nBloody stool"),
+    ("prognosis", "He has less than six months to live.", "He has less than six months to live"),
+    ("prognosis", "There is a high risk of recurrence.", "There is a high risk of recurrence"),
+    ("prognosis", "The risk of recurrence is about 30%.", "The risk of recurrence is about 30%"),
+    ("prognosis", "Her condition is terminal.", "Her condition is terminal"),
+    ("prognosis", "Death is imminent.", "Death is imminent"),
+    ("prognosis", "Recovery will be slow.", "Recovery will be slow"),
+    ("prognosis", "He should be back to work in two weeks.", "He should be back to work in two weeks"),
+    ("prognosis", "The swelling should go down in a few days.", "The swelling should go down in a few days"),
+    ("prognosis", "She will likely need a new knee.", "She will likely need a new knee"),
+    ("prognosis", "I do not expect any long-term sequelae.", "I do not expect any long-term sequelae"),
+    ("prognosis", "Tooth #19 has a hopeless prognosis.", "Tooth #19 has a hopeless prognosis"),
+    ("prognosis", "I expect a gradual return of function.", "I expect a gradual return of function"),
 ]  # fmt: skip
 
 WRONG = [
@@ -151,6 +163,9 @@ WRONG = [
     ("diagnosis", "DIAGNOSIS: Infected graft excision.", "Infected graft excision", "not_a_diagnosis"),
     ("diagnosis", "PROCEDURE: Balloon dilatation.", "Balloon dilatation", "not_a_diagnosis"),
     ("diagnosis", "ASSESSMENT: Normal pressure.", "Normal pressure", "normal_finding"),
+    ("prognosis", "She will be back to see me in a month.", "She will be back to see me", "not_a_forecast"),
+    ("prognosis", "The risks include a high risk of recurrence.", "high risk of recurrence", "unsupported_forecast"),
+    ("prognosis", "He is at high risk for falls.", "high risk for falls", "not_a_forecast"),
 ]  # fmt: skip
 
 

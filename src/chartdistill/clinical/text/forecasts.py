@@ -14,7 +14,8 @@ from chartdistill.clinical.text.sections import outline
 
 _QUALITY = (
     r"(?:(?:very|fairly|quite|extremely|relatively)\s+)?(?:good|excellent|fair|guarded|poor|grave|favou?rable|unfavou?rable"
-    r"|uncertain|dismal|bleak|unknown|limited|hopeful|terminal|bad|bright|satisfactory)"
+    r"|uncertain|dismal|bleak|unknown|limited|hopeful|terminal|bad|bright|satisfactory"
+    r"|hopeless|questionable|reasonable|encouraging|grim|reserved|serious)"
 )
 _OUTCOME = r"""(?: (?:do|does|fare|feel)\s+(?:very\s+|quite\s+|fairly\s+|extremely\s+)?(?:well|better|fine|poorly)
     | (?:make|have)\s+an?\s+(?:\w+\s+){0,2}(?:recovery|outcome|result|course|prognosis)
@@ -26,6 +27,12 @@ _OUTCOME = r"""(?: (?:do|does|fare|feel)\s+(?:very\s+|quite\s+|fairly\s+|extreme
     | be(?:come)?\s+(?:\w+\s+)?(?:cured|sterile|disabled|free\s+of|able\s+to|independent|permanent|well|better|normal)
     | need\s+(?:\w+\s+){0,2}(?:dialysis|surgery|transplant\w*|support)
     | require\s+(?:further|more|additional|lifelong)\s+(?!imaging|stud|test|evaluation|work)\w+
+    | live\s+(?:through|past|beyond|longer|more|less|for|another|out|until|much|to\s+(?:be|see)) | outgrow | grow\s+back
+    | go\s+(?:down|away) | abate | fade | disappear | succumb | need\s+lifelong
+    | lose\s+(?:the|his|her)\s+(?:\w+\s+){0,2}
+        (?:leg|foot|arm|hand|toes?|limb|eye|eyesight|vision|sight|hearing|teeth|tooth)
+    | be\s+(?:back\s+(?:to|at)\s+(?:\w+\s+){0,2}(?:work|school|normal|baseline|activit\w+|sports?|duty|self|function\w*)
+        | wheelchair | bed-?\s?(?:bound|ridden) | (?:\w+\s+)?(?:slow|gradual|prolonged|uneventful|fatal|lifelong))
     | walk | die | lead\s+to | get\s+(?:better|worse|well) | take\s+(?:\w+\s+){1,4}to\s+(?:heal|recover|resolve|improve)
     | (?:last|persist)\s+for | continue\s+to\s+(?:\w+ly\s+)?(?:improve|decline|worsen|do\s+well|progress|recover)
 )\b"""
@@ -42,14 +49,22 @@ _FORECAST = re.compile(
     | \b(?:outlook|life\s+expectancy|(?:expected\s+)?survival)\b\W+(?:\w+\W+){{0,6}}?(?:is|remains|appears|of|:)\b
     | \b(?:{_MODAL})\s+(?:{_DEGREE}\s+)?{_OUTCOME}
     | \bexpect(?:s|ed|ation)?\b\W+(?:\w+\W+){{0,6}}?(?:to\s+)?{_OUTCOME}
-    | \bexpect(?:s|ed)?\s+(?:an?\s+)?(?:\w+\s+)?(?:full|complete|good|uneventful|excellent|slow|rapid)\s+
-        (?:recovery|outcome|result)
+    | \bexpect(?:s|ed)?\s+(?:an?\s+)?(?:\w+\s+)?(?:full|complete|good|uneventful|excellent|slow|rapid|gradual
+        |steady|continued|eventual|partial)\s+(?:recovery|outcome|result|return\s+of|improvement|healing|resolution)
     | \banticipat(?:e|es|ed)\b\W+(?:\w+\W+){{0,8}}?{_OUTCOME}
     | \b(?:likely|unlikely|apt|bound)\s+to\s+(?:{_OUTCOME}|be\s+\w+|have\s+\w+|require|need)
     | \b(?:chances?|likelihood|probability|odds)\s+(?:\w+\s+){{0,3}}(?:of|for|that)\s+(?:\w+\s+){{0,3}}
-        (?:cure|recovery|survival|recurrence|success|healing|improvement|relapse|return)
+        (?:cure|recovery|survival|recurrence|success|healing|improvement|relapse|return|come\s+back|progression|death)
+    | \b(?:{_MODAL})\s+{_DEGREE}\s+(?:need|require)\s+
+        (?!(?:\w+\s+){{0,4}}?(?:imaging|stud|test|evaluation|work|scan|mri|ct)\w*\b)\w+
+    | \b(?:hours?|days?|weeks?|months?|years?)\s+(?:left\s+)?to\s+live\b
+    | \b(?:death|demise)\s+(?:is|appears|seems)\s+(?:\w+\s+)?(?:imminent|near|likely|expected|inevitable|certain)\b
+    | \b(?:condition|disease|illness|cancer|tumou?r|damage|loss|deficits?|paralysis|blindness|weakness|numbness)\s+
+        (?:is|are|remains?)\s+(?:\w+\s+)?(?:terminal|incurable|not\s+curable|lifelong|irreversible|permanent|fatal)\b
+    | \blifelong\s+(?:condition|disease|disorder|problem|illness)\b
+    | \b(?:rehab\w*|recovery)\s+potential\b[^.]{{0,30}}\b{_QUALITY}\b
     | \b(?:can|do|may)\s+expect\b
-    | \b(?:expect|anticipate|foresee)(?:s|ed)?\s+no\s+(?:[\w-]+\s+){{0,3}}(?:complications?|problems?|sequelae
+    | \b(?:expect|anticipate|foresee)(?:s|ed)?\s+(?:no|any)\s+(?:[\w-]+\s+){{0,3}}(?:complications?|problems?|sequelae
         |deficits?|difficult(?:y|ies)|issues?|recurrence
         |residual\w*|limitations?|disabilit(?:y|ies)|impairments?)\b
     | \b(?:recovery|recurrence|improvement|resolution|healing|cure|survival|remission|relapse|deterioration)
@@ -69,6 +84,13 @@ _NO_FORECAST = re.compile(
     )\b""",
     re.VERBOSE | re.IGNORECASE,
 )
+_RATED_RISK = re.compile(
+    r"\b(?:high(?:er)?|low|increased|significant|substantial|elevated|small|moderate|considerable)\s+risk\s+(?:of|for)\s+(?:\w+\s+){0,3}?(?:recurren\w+"
+    r"|relapse|progression|metasta\w+|amputation|limb\s+loss|death|mortality|re-?bleeding|re-?rupture|blindness)\b"
+    r"|\brisk\s+of\s+(?:recurrence|relapse|progression|death|amputation)\b[^.;]{0,30}\s(?:is|remains|approaches)\b",
+    re.IGNORECASE,
+)
+"""How likely a turn for the worse is, unlike the risks that a consent lists."""
 _PLAN = re.compile(
     r"""\b(?: (?:will|should|to)\s+(?:also\s+|then\s+)?(?:be\s+(?:\w+ly\s+)?(?:followed|seen|treated|discharged
         |started|scheduled
@@ -76,7 +98,7 @@ _PLAN = re.compile(
             |observed|called|contacted|maintained|instructed)
             | follow | return\s+(?!to\s+(?:\w+\s+){0,3}(?:work|activit|function|baseline|normal))| start | schedule
             | obtain
-            | call | see | come\s+back | undergo | proceed | take)
+            | call | see | come\s+back\s+(?:in|to|for|on|at|as|if|when|here|tomorrow) | undergo | proceed | take)
         | discharged | referred | recommend\w* | encouraged | advised | tolerated | follow(?:ed)?[- ]?up
         | transferred | instructed | stable\s+condition | good\s+condition | satisfactory\s+condition
         | most\s+likely\s+related
@@ -96,10 +118,11 @@ SUPPORT_SHARE = 0.6
 
 def is_forecast(sentence: str) -> bool:
     """Whether a sentence says how a condition will go on, and is not a plan, a hope or a condition."""
-    if _FORECAST.search(sentence) is None or _NO_FORECAST.search(sentence):
+    rated = _RATED_RISK.search(sentence) is not None
+    if _NO_FORECAST.search(_RATED_RISK.sub(" ", sentence)) or not (rated or _FORECAST.search(sentence)):
         return False
     # "will be discharged and is expected to recover": what is left without the plan must still forecast.
-    return _FORECAST.search(_PLAN.sub(" _ ", sentence)) is not None
+    return rated or _FORECAST.search(_PLAN.sub(" _ ", sentence)) is not None
 
 
 def forecasts_of(chart: str) -> list[tuple[int, int]]:
