@@ -72,6 +72,13 @@ SHORT_NAMES = {
     "adrenaline": "epinephrine", "aciclovir": "acyclovir", "cefalexin": "cephalexin", "senna": "sennosides",
     "thyroxine": "levothyroxine", "l-thyroxine": "levothyroxine", "norethisterone": "norethindrone",
     "glycopyrronium": "glycopyrrolate", "levosalbutamol": "levalbuterol", "methylthioninium": "methylene blue",
+    "flu shot": "influenza vaccine", "flu vaccine": "influenza vaccine", "flu vaccination": "influenza vaccine",
+    "influenza vaccination": "influenza vaccine", "influenza immunization": "influenza vaccine",
+    "influenza shot": "influenza vaccine", "tetanus shot": "tetanus toxoid", "tetanus booster": "tetanus toxoid",
+    "tetanus vaccine": "tetanus toxoid", "pneumonia vaccine": "pneumococcal vaccine", "ecasa": "aspirin",
+    "pneumonia shot": "pneumococcal vaccine", "k-dur": "potassium chloride", "slow-k": "potassium chloride",
+    "micro-k": "potassium chloride", "epi": "epinephrine", "nitro": "nitroglycerin", "azt": "zidovudine",
+    "tpa": "alteplase", "mag sulfate": "magnesium sulfate", "pnv": "prenatal vitamins",
     "oxybate": "sodium oxybate", "tums": "calcium carbonate", "imdur": "isosorbide mononitrate",
 }  # fmt: skip
 """What abbreviations mean that charts do not explain, and names that the lexicon has as another drug or not at all."""
@@ -87,8 +94,12 @@ _ELEMENTS = re.compile(r"(?:sodium|potassium|calcium|magnesium|zinc|iron|ferrous
 _FORMS = re.compile(
     r"\s+(?:tab(?:let)?s?|cap(?:sule)?s?|pills?|cream|ointment|lotion|gel|drops|eye\s?drops|inhaler|nebuli[sz]ers?|patch"
     r"(?:es)?|suppositor(?:y|ies)|syrup|elixir|suspension|spray|lozenges?|drip|solution|injections?|infusion"
-    r"|[xsec]r|xl|la|er|ec|cd|odt|extended[\s-]release|sustained[\s-]release|enteric[\s-]coated|chewable)\b"
+    r"|[xsec]r|xl|la|er|ec|cd|odt|extended[\s-]release|sustained[\s-]release|enteric[\s-]coated|chewable|taper|nebs?|mdi|ds)\b"
 )
+_FORM_BEFORE = re.compile(
+    r"^(?:(?:baby|low[\s-]dose|enteric[\s-]coated|coated|ec|chewable|(?:child(?:ren)?|infant)['\u2019]?s?['\u2019]?|junior)\s+)+(?=\w)"
+)
+"""Strength, coating and age group before a name: "baby aspirin" is aspirin."""
 _ITS_FORM = re.compile(
     r"\s+(?:tab(?:let)?s?|cap(?:sule)?s?|cream|ointment|lotion|gel|(?:eye\s?|ear\s?)?drops|patch(?:es)?|suppositor(?:y|ies)|syrup"
     r"|elixir|suspension|spray|lozenges?|drip|injections?|infusion)$"
@@ -215,7 +226,7 @@ def _known(name: str, canonical: Callable[[str], str | None] | None, names: Kind
 
 def _stripped(name: str) -> str:
     """Without dosage form, release mark, salt and a dose that lacks its unit, as long as something is left."""
-    bare = _FORMS.sub("", name)
+    bare = _FORMS.sub("", _FORM_BEFORE.sub("", name))
     bare = bare if _NUMBERED.search(bare) else _BARE_NUMBER.sub("", bare)
     return bare if _ELEMENTS.match(bare) else _SALTS.sub("", bare)
 
