@@ -50,10 +50,7 @@ _EVERY_ITEM = re.compile(
     r"\b(?:repeat|scans?|tests?|stud(?:y|ies)|levels?|patient|further|follow-?up)\b", re.IGNORECASE
 )
 """Words that teachers add to what the chart says."""
-
-_SETTLED: frozenset[Cue] = frozenset(
-    {"started", "continued", "resumed", "changed", "stopped", "held", "paused", "once"}
-)
+_TOLD: frozenset[Cue] = frozenset({"started", "continued", "resumed", "changed", "stopped", "held", "paused", "once"})
 """Cues that say what was done, whatever else the sentence weighs."""
 ABSENT: Mapping[Cue, str] = {"negated": "negated", "family": "family_member", "declined": "declined"}
 """Cue -> reason code: the item is not the patient's at all."""
@@ -325,7 +322,7 @@ class EntityType:
         first = (mentions[0].start, mentions[0].end)
         for cue, reason in reasons.items():
             # "His father takes X": what is continued there is the father's.
-            settled = _SETTLED - {"continued", "resumed"} if cue == "family" else _SETTLED
+            settled = _TOLD - {"continued", "resumed"} if cue == "family" else _TOLD
             if all(cue in one and not one & settled for one in said):
                 evidence = f"{mentions_in_words(len(said))}: {reason.replace('_', ' ')}"
                 return said, first, Objection(reason, evidence, first)
