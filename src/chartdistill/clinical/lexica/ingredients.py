@@ -79,6 +79,16 @@ SHORT_NAMES = {
     "pneumonia shot": "pneumococcal vaccine", "k-dur": "potassium chloride", "slow-k": "potassium chloride",
     "micro-k": "potassium chloride", "epi": "epinephrine", "nitro": "nitroglycerin", "azt": "zidovudine",
     "tpa": "alteplase", "mag sulfate": "magnesium sulfate", "pnv": "prenatal vitamins",
+    "xylocaine": "lidocaine", "lidocaine viscous": "lidocaine",
+    "nph": "nph insulin", "insulin nph": "nph insulin", "isophane insulin": "nph insulin", "humulin n": "nph insulin",
+    "novolin n": "nph insulin", "regular insulin": "insulin regular", "humulin r": "insulin regular",
+    "novolin r": "insulin regular", "omega-3": "fish oil", "omega 3": "fish oil", "omega-3 fatty acids": "fish oil",
+    "omega-3 fatty acid": "fish oil", "omega 3 fatty acids": "fish oil", "lovaza": "fish oil",
+    "pneumovax": "pneumococcal vaccine", "pneumococcal vaccination": "pneumococcal vaccine",
+    "pneumococcal polysaccharide vaccine": "pneumococcal vaccine", "botox": "botulinum toxin",
+    "multiple vitamin": "multivitamin", "multiple vitamins": "multivitamin", "multi-vitamin": "multivitamin",
+    "epogen": "epoetin alfa", "epoetin": "epoetin alfa", "cobalamin": "cyanocobalamin",
+    "lactated ringers": "lactated ringer's", "ringer's lactate": "lactated ringer's",
     "oxybate": "sodium oxybate", "tums": "calcium carbonate", "imdur": "isosorbide mononitrate",
 }  # fmt: skip
 """What abbreviations mean that charts do not explain, and names that the lexicon has as another drug or not at all."""
@@ -97,9 +107,9 @@ _FORMS = re.compile(
     r"|[xsec]r|xl|la|er|ec|cd|odt|extended[\s-]release|sustained[\s-]release|enteric[\s-]coated|chewable|taper|nebs?|mdi|ds)\b"
 )
 _FORM_BEFORE = re.compile(
-    r"^(?:(?:baby|low[\s-]dose|enteric[\s-]coated|coated|ec|chewable|(?:child(?:ren)?|infant)['\u2019]?s?['\u2019]?|junior)\s+)+(?=\w)"
+    r"^(?:(?:viscous|baby|low[\s-]dose|enteric[\s-]coated|coated|ec|chewable|(?:child(?:ren)?|infant)['\u2019]?s?['\u2019]?|junior)\s+)+(?=\w)"
 )
-"""Strength, coating and age group before a name: "baby aspirin" is aspirin."""
+"""Strength, form, coating and age group before a name: "baby aspirin" is aspirin."""
 _ITS_FORM = re.compile(
     r"\s+(?:tab(?:let)?s?|cap(?:sule)?s?|cream|ointment|lotion|gel|(?:eye\s?|ear\s?)?drops|patch(?:es)?|suppositor(?:y|ies)|syrup"
     r"|elixir|suspension|spray|lozenges?|drip|injections?|infusion)$"
