@@ -26,6 +26,19 @@ def objections(task: str, chart: str, answer: str) -> set[str]:
 
 
 GOOD = [
+    ("medication", "Please do not resume the Eliquis until the drain is out.", "Eliquis | hold"),
+    ("medication", "Aspirin should not be restarted until his platelets recover.", "Aspirin | hold"),
+    ("medication", "He is being cross-tapered to Latuda over two weeks.", "Latuda | start"),
+    ("tests", "We are sending the patient for a HIDA scan.", "HIDA scan"),
+    ("tests", "Plan: six-minute walk and an echo in March.", "six-minute walk\necho"),
+    ("tests", "Order the one-hour Glucola at her next visit.", "one-hour Glucola"),
+    ("tests", "Obtain an MRI of the left knee.", "left knee MRI"),
+    ("tests", "Get a CT scan of the abdomen and pelvis.", "CT abdomen and pelvis"),
+    ("tests", "Send urine for culture.", "urine culture"),
+    ("tests", "Obtain a biopsy of the liver.", "liver biopsy"),
+    ("diagnosis", "IMPRESSION: Fracture of the left hip.", "left hip fracture"),
+    ("prognosis", "The chance of regaining sight is remote.", "The chance of regaining sight is remote"),
+    ("prognosis", "Odds of surviving the year are slim.", "Odds of surviving the year are slim"),
     ("medication", "Before he leaves he gets the Tdap and a Pneumovax.", "Tdap | start\nPneumovax | start"),
     ("medication", "Polio and tetanus boosters were given.", "tetanus boosters | given-once"),
     ("medication", "CT was done utilizing 80 mL of Omnipaque 350.", "Omnipaque 350 | given-once"),
@@ -117,6 +130,12 @@ GOOD = [
 ]  # fmt: skip
 
 WRONG = [
+    ("medication", "Do not restart Coumadin.", "Coumadin | hold", "contradicted_status"),
+    ("tests", "The MRI of the left knee showed a tear.", "left knee MRI", "already_done"),
+    ("tests", "Order an MRI of the right knee and an x-ray of the left hip.", "left knee MRI", "invented"),
+    ("diagnosis", "No fracture of the left hip.", "left hip fracture", "negated"),
+    ("diagnosis", "FAMILY HISTORY: Cancer of the colon.", "colon cancer", "family_member"),
+    ("prognosis", "The chance of a leak is small, as she was told.", "The chance of a leak is small", "not_a_forecast"),
     ("medication", "The fascia was closed with 2-0 Quillon.", "Quillon | given-once", "not_a_drug"),
     ("medication", "The fascia was closed and the skin with Monocryl.", "Monocryl | given-once", "not_a_drug"),
     ("medication", "A Thornquist retractor was used.", "Thornquist | given-once", "not_a_drug"),

@@ -369,7 +369,7 @@ class EntityType:
 
     def status_by_rules(self, sentence: str, statuses: Sequence[str]) -> str | None:
         """The status that a sentence's words give, or that goes without saying; None where the task has neither."""
-        told = told_as_meant(sentence)
+        told = told_as_meant(sentence, sentence)
         cued = (name for name, cue in self.status_cues if name in statuses and re.search(cue, told, re.IGNORECASE))
         return next(cued, self.default_status if self.default_status in statuses else None)
 

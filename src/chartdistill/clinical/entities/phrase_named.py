@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chartdistill.clinical.entities.base import EntityType
 from chartdistill.clinical.lexica.drugs import LexiconUse
-from chartdistill.clinical.text.grounding import Alignment, locate_second_name
+from chartdistill.clinical.text.grounding import Alignment, locate_second_name, locate_turned
 from chartdistill.clinical.text.phrase_keys import phrase_key, second_names
 
 
@@ -16,9 +16,9 @@ class PhraseNamed(EntityType):
         return phrase_key(self.key(text), self.name)
 
     def _locate_alias(self, key: str, chart: str, lexicon: LexiconUse) -> Alignment | None:
-        """Also by a second name: "hypertension" where the chart has HTN, "CXR" where it has a chest x-ray."""
+        """Also by a second name ("hypertension": HTN), and turned ("knee MRI": "MRI of the knee")."""
         found = super()._locate_alias(key, chart, lexicon)
-        return found or locate_second_name(second_names(key, self.name), chart)
+        return found or locate_second_name(second_names(key, self.name), chart) or locate_turned(key, chart)
 
     def names_in(self, text: str, chart: str, lexicon: LexiconUse) -> list[str]:
         """The names of an item, and where the chart has none of them the one that it has."""

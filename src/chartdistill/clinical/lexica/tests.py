@@ -37,7 +37,8 @@ utox; uds; chemistries; chemistry; cystogram; sialogram; dacryocystogram; fistul
 myelogram; sonohysterogram; endoscopic; laryngoscopic; bronchoscopic; fundus; refraction; pachymetry; keratometry;
 topography; biometry; audiometry; tympanometry; posturography; electroretinogram; nasopharyngoscopy; capillaroscopy
 ; antigen; antigens; analysis; genotype; genotyping; sequencing; microarray; trough; mapping; clearance; capacity;
-brca; brca1/2; lhc; rhc; hvf; anc; bx; bxs; qft; dsa; clotest; immunostains; hus; strobe; panorex; videofluoroscopy;
+brca; brca1/2; glucola; 6-minute; six-minute; 6mwt; lhc; rhc; hvf; anc; bx; bxs; qft; dsa;
+clotest; immunostains; hus; strobe; panorex; videofluoroscopy;
 cystourethrogram; uds; mibg; pet-ct; ldct
 """
 TEST_WORDS = frozenset(" ".join(name.split()) for name in _TEST_WORDS.split(";"))

@@ -126,8 +126,8 @@ _BEFORE: dict[Cue, tuple[re.Pattern[str], ...]] = {
             r"start(?:ed|ing)?|begin|began|begun|initiat(?:e|ed)|prescrib(?:e|ed)|add(?:ed)?|rx|try|placed\s+on", 2
         ),
         _right_before(
-            r"(?:switch|chang)(?:e|ed)?\s+to|prescription\s+for|(?<!prior )(?<!previous )(?<!past )(?:trial"
-            r"|course)\s+of",
+            r"(?:switch|chang|cross[-\s]?taper)(?:e|ed)?\s+to|prescription\s+for|(?<!prior )(?<!previous )(?<!past )"
+            r"(?:trial|course)\s+of",
             1,
         ),
     ),
@@ -138,7 +138,7 @@ _BEFORE: dict[Cue, tuple[re.Pattern[str], ...]] = {
     "resumed": (_right_before(r"(?:resum|restart)(?:e|ed|ing)?(?:\s+(?:on|with))?", 2),),
     "changed": (
         _right_before(
-            r"(?:in|de)creas(?:e|ed|ing)|reduc(?:e|ed|ing)|titrat(?:e|ed|ing)|taper(?:ed|ing)?(?!\s+off)|adjust(?:ed)?",
+            r"(?:in|de)creas(?:e|ed|ing)|reduc(?:e|ed|ing)|titrat(?:e|ed|ing)|(?<!cross)(?<!cross[-\s])taper(?:ed|ing)?(?!\s+off)|adjust(?:ed)?",
             3,
             PAST_ITS_OBJECT,
         ),
@@ -257,6 +257,7 @@ _NOT_BEGUN = re.compile(
     re.IGNORECASE,
 )
 """A verb of beginning that is denied: "do not restart", "should not be resumed": a drug to stay away from."""
+_WAITS = re.compile(r"\b(?:until|till)\b", re.IGNORECASE)
 _ONLY_IF = re.compile(
     r"^(?:(?!\band\b)[^.;,]){0,40}?\b(?:if\s+(?!possible|needed|tolerated|ok)|unless\b|for\s+(?:an?\s+)?(?:sbp|dbp|s?bp|map|hr|rr|inr|systolic"
     r"|heart\s+rate|pulse|sedation|somnolence|loose\s+stools?)\b)",
@@ -305,9 +306,12 @@ _ENDS_FIRST = re.compile(rf"(\b{_END_VERB}\b[^.;]*?)\bstarting\s+with\b", re.IGN
 """Order of an ending: "stop the vasodilators, starting with X"."""
 
 
-def told_as_meant(text: str) -> str:
-    """A text whose denied verbs of ending ("do not stop") and beginning ("do not restart") say what they amount to."""
-    return _NOT_BEGUN.sub(" avoid ", _UNCHANGED.sub(" continue ", text))
+def told_as_meant(text: str, after: str = "") -> str:
+    """A text whose denied verbs of ending ("do not stop") and beginning ("do not restart") say what they amount to.
+
+    `after`: what follows it in its sentence; "do not restart X until ..." holds it.
+    """
+    return _NOT_BEGUN.sub(" hold " if _WAITS.search(after) else " avoid ", _UNCHANGED.sub(" continue ", text))
 
 
 def cues(mention: Mention) -> frozenset[Cue]:
@@ -319,9 +323,10 @@ def cues(mention: Mention) -> frozenset[Cue]:
     }
     lead = before_reaches(without_told(mention.before, mention.told_after))
     lead = _ENDS_FIRST.sub(r"\1 _ ", ability_told(lead))
-    before = told_as_meant(_PSEUDO.sub(" _ ", lead))
+    before = told_as_meant(_PSEUDO.sub(" _ ", lead), mention.told_after)
     before = use_told(before)
-    after = _NOT_BEGUN.sub("is contraindicated", _UNCHANGED.sub("will be continued", after_reaches(mention.after)))
+    waits = "is held" if _WAITS.search(mention.told_after) else "is contraindicated"
+    after = _NOT_BEGUN.sub(waits, _UNCHANGED.sub("will be continued", after_reaches(mention.after)))
     if _ONLY_IF.search(after):
         before = _ENDS.sub(" _ ", before)
     found |= {cue for cue, patterns in _BEFORE.items() if any(pattern.search(before) for pattern in patterns)}

@@ -62,6 +62,8 @@ _FORECAST = re.compile(
     | \b(?:condition|disease|illness|cancer|tumou?r|damage|loss|deficits?|paralysis|blindness|weakness|numbness)\s+
         (?:is|are|remains?)\s+(?:\w+\s+)?(?:terminal|incurable|not\s+curable|lifelong|irreversible|permanent|fatal)\b
     | \blifelong\s+(?:condition|disease|disorder|problem|illness)\b
+    | \b(?:chances?|likelihood|odds)\s+(?:of|for)\s+(?:\w+\s+){{0,2}}
+        (?:walk|regain|return|recover|surviv|heal|speak|see)(?:ing)?\b[^.;]{{0,60}}?\s(?:is|are|remains?|seems?)\s+(?:\w+\s+)?(?:{_QUALITY}|high|low|small|slim|minimal|remote)\b
     | \b(?:rehab\w*|recovery)\s+potential\b[^.]{{0,30}}\b{_QUALITY}\b
     | \b(?:can|do|may)\s+expect\b
     | \b(?:expect|anticipate|foresee)(?:s|ed)?\s+(?:no|any)\s+(?:[\w-]+\s+){{0,3}}(?:complications?|problems?|sequelae

@@ -25,6 +25,14 @@ FUZZY_THRESHOLD = 90.0
 MAX_FUZZY_WORDS = 60
 """Longer items are located exactly or not at all: they are runaway answers, and comparing them takes seconds."""
 
+MAX_TURNED_WORDS = 8
+"""Longer names are statements, which are not looked for with their parts in another order."""
+
+_OF = re.compile(r"\s+(?:of|in)\s+(?:(?:the|his|her|their|an?)\s+)?", re.IGNORECASE)
+_JOINED = (
+    r"s?(?:\s+(?:scans?|films?|stud(?:y|ies)|imaging|series|views?))?\s+(?:of|in|for)\s+"
+    r"(?:(?:the|his|her|their|an?|both)\s+)?"
+)
 _MIN_INITIALS = 3
 _CLEAR = frozenset({"ua"})
 """Second names of two letters that mean nothing else in a chart."""
@@ -99,6 +107,22 @@ def locate_second_name(names: Iterable[str], record_text: str) -> Alignment | No
             found = next((Alignment(*place, "alias", 100.0) for place in places), None)
         if found is not None:
             return replace(found, how="alias", score=100.0)
+    return None
+
+
+def locate_turned(name: str, record_text: str) -> Alignment | None:
+    """Where a name stands with its parts joined by "of": "MRI of the left knee" for "left knee MRI", "CT scan of the
+    abdomen" for "CT abdomen", "urine for culture" for "urine culture"; None when nowhere, and of more than
+    MAX_TURNED_WORDS words.
+    """
+    words = [word for word in _OF.sub(" ", name).split() if word.strip(",.;")]
+    if not 2 <= len(words) <= MAX_TURNED_WORDS:
+        return None
+    for cut in range(1, len(words)):
+        first, last = (r"\s+".join(map(re.escape, part)) for part in (words[:cut], words[cut:]))
+        joined = "|".join(f"{one}{_JOINED}{other}" for one, other in ((last, first), (first, last)))
+        if found := re.search(rf"(?<!\w)(?:{joined})(?!\w)", record_text, re.IGNORECASE):
+            return Alignment(*found.span(), "words", 100.0)
     return None
 
 

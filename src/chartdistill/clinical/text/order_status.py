@@ -15,7 +15,7 @@ from chartdistill.clinical.text.sections import Mention, Outline, outline
 _ORDER = re.compile(
     r"""\b(?: order(?:ed|s|ing)? | obtain(?:ing)? | sent\s+(?:to|for)
         | monitor | follow | trend | workup | work-up | schedul(?:e|ed|ing)
-        | re-?check(?:ed)? | repeat | check | send | get
+        | re-?check(?:ed)? | repeat | check | send(?:ing)? | get
         | arrange(?:d|ments)? | recommend(?:ed|s|ation)? | request(?:ed|ing)? | plan(?:s|ned|ning)? | proceed
         | needs? | require[sd]? | undergo | set\s+up | pending | refer(?:red)? | advis(?:e|ed) | await(?:ing)?
         | will | shall | should | to\s+be | is\s+to | return\s+(?:\w+\s+){0,3}(?:for|with) | appointment\s+for
