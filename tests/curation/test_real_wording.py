@@ -26,6 +26,13 @@ def objections(task: str, chart: str, answer: str) -> set[str]:
 
 
 GOOD = [
+    ("tests", "Send fecal calprotectin, tryptase and JAK2.", "fecal calprotectin\ntryptase\nJAK2"),
+    ("tests", "Check carnitine, urine ketones and PHQ-9.", "carnitine\nurine ketones\nPHQ-9"),
+    ("tests", "I ordered free light chains and a methacholine challenge.", "free light chains\nmethacholine challenge"),
+    ("tests", "Obtain a KOH prep, fetal fibronectin and a pulse ox.", "KOH prep\nfetal fibronectin\npulse ox"),
+    ("diagnosis", "IMPRESSION: Stable angina.", "Stable angina"),
+    ("diagnosis", "IMPRESSION: Asymptomatic bacteriuria.", "Asymptomatic bacteriuria"),
+    ("diagnosis", "ASSESSMENT: NPH, with a shunt.", "NPH"),
     ("medication", "Please do not resume the Eliquis until the drain is out.", "Eliquis | hold"),
     ("medication", "Aspirin should not be restarted until his platelets recover.", "Aspirin | hold"),
     ("medication", "He is being cross-tapered to Latuda over two weeks.", "Latuda | start"),
@@ -130,6 +137,11 @@ GOOD = [
 ]  # fmt: skip
 
 WRONG = [
+    ("diagnosis", "IMPRESSION: Stable.", "Stable", "not_a_diagnosis"),
+    ("diagnosis", "PROGNOSIS AND COURSE: Guarded.", "Guarded", "not_a_diagnosis"),
+    ("diagnosis", "ASSESSMENT: Postoperative day 2, doing well.", "Doing well", "not_a_diagnosis"),
+    ("diagnosis", "IMPRESSION: Full code.", "Full code", "not_a_diagnosis"),
+    ("tests", "PLAN: Obtain crutches.", "crutches", "not_a_test"),
     ("medication", "Do not restart Coumadin.", "Coumadin | hold", "contradicted_status"),
     ("tests", "The MRI of the left knee showed a tear.", "left knee MRI", "already_done"),
     ("tests", "Order an MRI of the right knee and an x-ray of the left hip.", "left knee MRI", "invented"),

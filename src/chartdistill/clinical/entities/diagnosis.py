@@ -11,6 +11,7 @@ from chartdistill.clinical.entities.phrase_named import PhraseNamed
 from chartdistill.clinical.lexica.conditions import CONDITION_NAMES
 from chartdistill.clinical.lexica.drugs import LexiconUse
 from chartdistill.clinical.text.free_text import series
+from chartdistill.clinical.text.phrase_keys import is_second_name
 from chartdistill.clinical.text.phrases import (
     is_normal_finding,
     names_bad_outcome,
@@ -50,6 +51,17 @@ _QUALIFIER = re.compile(
     re.IGNORECASE,
 )
 """A part of a list that only says more of the one before."""
+_STATE = re.compile(
+    r"(?:(?:the\s+)?patient(?:\s+is)?\s+|(?:in\s+)?(?:overall|very|currently|clinically|remains|is|now|otherwise)\s+)*"
+    r"(?:(?:good|fair|stable|satisfactory|guarded|serious|critical|poor|excellent|improved)(?:\s+condition)?|unchanged|improv(?:ed|ing)"
+    r"|(?:doing|feeling)\s+(?:\w+\s+)?(?:well|better|fine)|well[\s-]+appearing|well[\s-]developed|alert(?:\s+and\s+oriented.*)?"
+    r"|afebrile|asymptomatic|pain[\s-]free|deceased|expired|full\s+code|dn[ir](?:/dn[ir])?|comfort\s+care|ambulatory"
+    r"|(?:fe)?male|(?:post-?\s?op(?:erative)?|hospital)\s+day\s+.{1,12}|pod\s*#?\s?\d{1,3}"
+    r"|(?:discharged?|transfer(?:red)?|admit(?:ted)?|admission)\s+(?:to\s+)?(?:home|floor|icu|rehab|hospice|snf)"
+    r"|follow[\s-]?up(?:\s+visit)?|return\s+visit|no\s+change)",
+    re.IGNORECASE,
+)
+"""How the patient is, how it goes, where the patient goes: what stands beside diagnoses and is none."""
 _MAX_WORDS = 8
 _EMPTY = re.compile(
     r"^\W*(?:none|no\b|n/?a\b|nil|unknown|same|as\s+above|negative|not\b|deferred|see\b|unremarkable)", re.IGNORECASE
@@ -82,7 +94,9 @@ class Diagnosis(PhraseNamed):
             return None
         if (what := abnormal_result(text)) is not None and names_test(what):
             return None
-        drugs = self.drugs(lexicon)
+        if _STATE.fullmatch(text.strip(" .")):
+            return Objection("not_a_diagnosis", "a state, a course or a disposition", self.span(text, chart))
+        drugs = None if is_second_name(self.key(text), self.name) else self.drugs(lexicon)
         if drugs is not None and drugs.canonical(self.key(text)) is not None:
             return Objection("not_a_diagnosis", "a drug", self.span(text, chart))
         if not names_bad_outcome(text) and (names_procedure(text) or names_imaging_or_study(text)):

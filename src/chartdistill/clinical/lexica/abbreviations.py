@@ -82,6 +82,7 @@ CONDITIONS = _table("""
     cerebrovascular accident = cva; stroke
     transient ischemic attack = tia
     deep vein thrombosis = dvt; deep venous thrombosis
+    normal pressure hydrocephalus = nph
     lung embolism = pe; pulmonary embolus; lung embolus
     supraventricular tachycardia = svt
     arteriosclerotic heart disease = ashd; atherosclerotic heart disease

@@ -39,7 +39,9 @@ topography; biometry; audiometry; tympanometry; posturography; electroretinogram
 ; antigen; antigens; analysis; genotype; genotyping; sequencing; microarray; trough; mapping; clearance; capacity;
 brca; brca1/2; glucola; 6-minute; six-minute; 6mwt; lhc; rhc; hvf; anc; bx; bxs; qft; dsa;
 clotest; immunostains; hus; strobe; panorex; videofluoroscopy;
-cystourethrogram; uds; mibg; pet-ct; ldct
+calprotectin; elastase; lactoferrin; tryptase; procalcitonin; assay; t-spot; tspot; heterophile; aldolase; jak2;
+microglobulin; bcr-abl; carboxyhemoglobin; methemoglobin; bal; fobt; mmse; moca; phq-9; gad-7; vng; eng; nipt; fna;
+oncotype; hrct; qsart; anti-gbm; anti-smith; cystourethrogram; uds; mibg; pet-ct; ldct
 """
 TEST_WORDS = frozenset(" ".join(name.split()) for name in _TEST_WORDS.split(";"))
 """Words, abbreviations mostly, that make a test of any phrase they stand in; from general clinical usage."""
@@ -69,6 +71,18 @@ mammograms; dopplers; carotids; carotid; venous; arterial ; viral load; bone den
 time; protime; bleeding time; clotting time; thrombin time; eye exam; eye examination; hearing; path; permanent
 sections; frozen section; bili; bilis; 24-hour urine; 24 hour urine; 24-hour urine collection; stool sample; sputum
 sample; bladder scan; post-void residual; fragile x dna; vitamin d level; 25-hydroxyvitamin d; 25-oh vitamin d
+; myoglobin; carnitine; acylcarnitine; amino acid; organic acid; plasma amino acids; urine organic acids; pyruvate;
+galectin-3; antithrombin; antithrombin iii; plasminogen; methylmalonic acid; mma; gastrin; vip; glucagon; proinsulin;
+17-hydroxyprogesterone; 17-oh progesterone; androstenedione; inhibin; amh; anti-mullerian hormone; thiamine; osm;
+ketones; beta-hydroxybutyrate; cotinine; cryoglobulin; rnp; scl-70; jo-1; hla typing; igg subclasses; igg subclass;
+galactomannan; beta-d-glucan; dix-hallpike; evoked potential; ecc; pulse ox; pulse oximetry; ankle-brachial index;
+ankle brachial index; device interrogation; pacemaker interrogation; icd interrogation; nuchal translucency; cord gas;
+cord gases; kleihauer-betke; fetal fibronectin; ffn; ferning; nitrazine; urine; lactic acid; lupus anticoagulant;
+protein c; protein s; protein c and s; protein c and protein s; free light chain; light chain; serum free light chain;
+factor v leiden; factor viii; ph probe; 24-hour ph probe; wet prep; wet mount; koh prep; koh; tzanck smear; tzanck;
+methacholine challenge; food challenge; oral food challenge; thoracentesis; paracentesis; arthrocentesis; lumbar
+puncture; scoliosis series; sinus series; shunt series; metastatic series; sentinel node; microsatellite instability;
+bronch with bal; interferon gamma release assay; interferon-gamma release assay; beta-2 microglobulin; cystatin c
 """
 MEASURED = frozenset(" ".join(name.split()) for name in _MEASURED.replace("\n", " ").split(";"))
 """Names that are a test where they are the whole item: what is measured, what is imaged, a function."""

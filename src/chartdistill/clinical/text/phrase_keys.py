@@ -100,6 +100,11 @@ def second_names(plain: str, kind: str) -> tuple[str, ...]:
     return tuple(name for name in _by_key(kind).get(phrase_key(plain, kind), ()) if name != plain)
 
 
+def is_second_name(plain: str, kind: str) -> bool:
+    """Whether a whole name is an abbreviation of its kind: "NPH" among diagnoses, where it is no insulin."""
+    return plain in _OWN_NAMES.get(kind, {})
+
+
 @cache
 def _by_key(kind: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
