@@ -26,6 +26,11 @@ def objections(task: str, chart: str, answer: str) -> set[str]:
 
 
 GOOD = [
+    ("prognosis", "Her symptoms will likely wax and wane.", "Her symptoms will likely wax and wane"),
+    ("prognosis", "The weakness will be slowly progressive.", "The weakness will be slowly progressive"),
+    ("prognosis", "He will always require oxygen.", "He will always require oxygen"),
+    ("prognosis", "Stage II carries a 75% five-year survival.", "Stage II carries a 75% five-year survival"),
+    ("prognosis", "Good potential for independent living.", "Good potential for independent living"),
     ("tests", "Send fecal calprotectin, tryptase and JAK2.", "fecal calprotectin\ntryptase\nJAK2"),
     ("tests", "Check carnitine, urine ketones and PHQ-9.", "carnitine\nurine ketones\nPHQ-9"),
     ("tests", "I ordered free light chains and a methacholine challenge.", "free light chains\nmethacholine challenge"),
@@ -137,6 +142,9 @@ GOOD = [
 ]  # fmt: skip
 
 WRONG = [
+    ("prognosis", "Follow up in two weeks.", "Follow up in two weeks", "not_a_forecast"),
+    ("prognosis", "Her oxygen saturation is 95%.", "Her oxygen saturation is 95%", "not_a_forecast"),
+    ("prognosis", "She is expected to go home today.", "She is expected to go home today", "not_a_forecast"),
     ("diagnosis", "IMPRESSION: Stable.", "Stable", "not_a_diagnosis"),
     ("diagnosis", "PROGNOSIS AND COURSE: Guarded.", "Guarded", "not_a_diagnosis"),
     ("diagnosis", "ASSESSMENT: Postoperative day 2, doing well.", "Doing well", "not_a_diagnosis"),

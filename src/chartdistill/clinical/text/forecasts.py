@@ -20,7 +20,8 @@ _QUALITY = (
 _OUTCOME = r"""(?: (?:do|does|fare|feel)\s+(?:very\s+|quite\s+|fairly\s+|extremely\s+)?(?:well|better|fine|poorly)
     | (?:make|have)\s+an?\s+(?:\w+\s+){0,2}(?:recovery|outcome|result|course|prognosis)
     | recover | improve | resolve | heal | worsen | deteriorate | progress | relapse | recur | subside
-    | settle\s+down | survive | regress
+    | settle\s+down | survive | regress | wax\s+and\s+wane | (?:slough|fall|peel)\s+off | be\s+(?:slowly\s+)?progressive
+    | always\s+(?:need|require|have)
     | return\s+to\s+(?:\w+\s+){0,3}(?:work|activit\w+|function\w*|baseline|school|duty|driving|sports?|normal|health)
     | regain | remain\s+(?:stable|free|disabled|sterile) | become\s+(?!a\s+patient)
     | resume\s+(?:\w+\s+)?(?:driving|activit\w+|work)
@@ -61,6 +62,10 @@ _FORECAST = re.compile(
     | \b(?:death|demise)\s+(?:is|appears|seems)\s+(?:\w+\s+)?(?:imminent|near|likely|expected|inevitable|certain)\b
     | \b(?:condition|disease|illness|cancer|tumou?r|damage|loss|deficits?|paralysis|blindness|weakness|numbness)\s+
         (?:is|are|remains?)\s+(?:\w+\s+)?(?:terminal|incurable|not\s+curable|lifelong|irreversible|permanent|fatal)\b
+    | \b\d{{1,3}}\s?(?:%|percent)\s+(?:[\w-]+\s+){{0,3}}
+        (?:survival|mortality|chance\s+of\s+(?:survival|recovery|recurrence))\b
+    | \b(?:survival|mortality)\b[^.;]{{0,30}}?\s(?:is|of|at)\s[^.;]{{0,25}}?\d{{1,3}}\s?(?:%|percent)
+    | \b{_QUALITY}\s+potential\s+(?:to|for)\b
     | \blifelong\s+(?:condition|disease|disorder|problem|illness)\b
     | \b(?:chances?|likelihood|odds)\s+(?:of|for)\s+(?:\w+\s+){{0,2}}
         (?:walk|regain|return|recover|surviv|heal|speak|see)(?:ing)?\b[^.;]{{0,60}}?\s(?:is|are|remains?|seems?)\s+(?:\w+\s+)?(?:{_QUALITY}|high|low|small|slim|minimal|remote)\b
