@@ -26,6 +26,12 @@ def objections(task: str, chart: str, answer: str) -> set[str]:
 
 
 GOOD = [
+    ("tests", "I have asked for a urinalysis and sent off a D-dimer.", "urinalysis\nD-dimer"),
+    ("tests", "Set him up for a stress test.", "stress test"),
+    ("tests", "Patient to have EMG done soon.", "EMG"),
+    ("tests", "Rule out PE with a CT angiogram.", "CT angiogram"),
+    ("tests", "X-rays on return. She will bring back three Hemoccult cards.", "X-rays\nHemoccult cards"),
+    ("tests", "I'd like a CT of the sinuses.", "CT of the sinuses"),
     ("prognosis", "Her symptoms will likely wax and wane.", "Her symptoms will likely wax and wane"),
     ("prognosis", "The weakness will be slowly progressive.", "The weakness will be slowly progressive"),
     ("prognosis", "He will always require oxygen.", "He will always require oxygen"),
@@ -142,6 +148,8 @@ GOOD = [
 ]  # fmt: skip
 
 WRONG = [
+    ("tests", "She asked for the results of her CBC, which were normal.", "CBC", "not_ordered"),
+    ("tests", "He set the appointment up himself; his x-ray was clear.", "x-ray", "not_ordered"),
     ("prognosis", "Follow up in two weeks.", "Follow up in two weeks", "not_a_forecast"),
     ("prognosis", "Her oxygen saturation is 95%.", "Her oxygen saturation is 95%", "not_a_forecast"),
     ("prognosis", "She is expected to go home today.", "She is expected to go home today", "not_a_forecast"),

@@ -82,7 +82,8 @@ protein c; protein s; protein c and s; protein c and protein s; free light chain
 factor v leiden; factor viii; ph probe; 24-hour ph probe; wet prep; wet mount; koh prep; koh; tzanck smear; tzanck;
 methacholine challenge; food challenge; oral food challenge; thoracentesis; paracentesis; arthrocentesis; lumbar
 puncture; scoliosis series; sinus series; shunt series; metastatic series; sentinel node; microsatellite instability;
-bronch with bal; interferon gamma release assay; interferon-gamma release assay; beta-2 microglobulin; cystatin c
+bronch with bal; hemoccult card; stool card; interferon gamma release assay; interferon-gamma release assay; beta-2
+microglobulin; cystatin c
 """
 MEASURED = frozenset(" ".join(name.split()) for name in _MEASURED.replace("\n", " ").split(";"))
 """Names that are a test where they are the whole item: what is measured, what is imaged, a function."""

@@ -13,7 +13,11 @@ from typing import Literal
 from chartdistill.clinical.text.sections import Mention, Outline, outline
 
 _ORDER = re.compile(
-    r"""\b(?: order(?:ed|s|ing)? | obtain(?:ing)? | sent\s+(?:to|for)
+    r"""\b(?: order(?:ed|s|ing)? | obtain(?:ing)? | sent\s+(?:to|for|off|out) | draw | to\s+have
+        | ask(?:ed|ing)?\s+(?:\w+\s+){0,3}for(?!\s+(?:the\s+)?results) | set\s+(?:him|her|them)\s+up
+        | bring\s+(?:\w+\s+)?back | (?:would|i['\u2019]d)\s+like | rule\s+out\s+[^.;]{1,40}\s+with
+        | to\s+(?:x-?ray|radiology|(?:the\s+)?lab)\s+for
+        | (?:the|his|her)\s+(?:next|return)\s+visit | next\s+(?:week|month)
         | monitor | follow | trend | workup | work-up | schedul(?:e|ed|ing)
         | re-?check(?:ed)? | repeat | check | send(?:ing)? | get
         | arrange(?:d|ments)? | recommend(?:ed|s|ation)? | request(?:ed|ing)? | plan(?:s|ned|ning)? | proceed
@@ -136,10 +140,10 @@ _ENTRY = re.compile(
 _TIME_TO_COME = re.compile(
     r"^[^.;]{0,60}?\b(?:(?:in|at|after|every|for\s+the\s+next|within)\s+(?:(?:about|another|the\s+next)\s+)?(?:\d+|an?|one|two|three|four|five|six|eight"
     r"|ten|twelve|several|a\s+few)(?:\s*(?:-|to|or)\s*\w+)?\s*(?:hours?|days?|weeks?|wks?|months?|mos?|years?|yrs?)\b(?!\s+(?:ago|earlier|later\s+(?:was|show)))"
-    r"|weekly|biweekly|monthly|yearly|annually|q\.?\s?\d+\s?(?:h|hours?|weeks?|months?)|tomorrow|tonight|next\s+(?:week|month|visit|year|time"
+    r"|(?:twice\s+)?daily|weekly|biweekly|monthly|yearly|annually|q\.?\s?\d+\s?(?:h|hours?|weeks?|months?)|tomorrow|tonight|next\s+(?:week|month|visit|year|time"
     r"|mon|tue|wed|thu|fri)\w*|(?:on|this)\s+(?:mon|tues|wednes|thurs|fri|satur|sun)day|(?:before|prior\s+to|with)\s+(?:each|every|the\s+next|his\s+next"
     r"|her\s+next|discharge|surgery)|the\s+(?:week|day)\s+before|in\s+the\s+(?:morning|a\.?m)|at\s+(?:that|the\s+next|his\s+next|her\s+next)\s+visit"
-    r"|today(?=\s*(?:[.;]|$))|overdue\b|on\s+(?:arrival|admission)|is\s+(?:set|due|booked)|booked|due\b|being\s+(?:drawn|scheduled|sent|arranged|done|set\s+up))",
+    r"|today(?=\s*(?:[.;]|$))|overdue\b|on\s+(?:arrival|admission|(?:his\s+|her\s+)?return)|is\s+(?:set|due|booked)|booked|due\b|being\s+(?:drawn|scheduled|sent|arranged|done|set\s+up))",
     re.IGNORECASE,
 )
 
