@@ -75,8 +75,9 @@ def test_every_arm_is_asked_and_scored(run: Run, tmp_path: Path) -> None:
     text = {name: " ".join(chart.lower().split()) for name, chart in CHARTS.items()}
     quoted = [row for row in read_rows(tmp_path / "out/student_constrained.jsonl", Prediction) if row.items]
     assert all(item.text.lower() in text[row.record] for row in quoted for item in row.items or ())
-    plain = [row for row in read_rows(tmp_path / "out/student.jsonl", Prediction) if row.items]
-    assert any(item.text.lower() not in text[row.record] for row in plain for item in row.items or ())
+    plain = read_rows(tmp_path / "out/student.jsonl", Prediction)
+    said = [(row.record, line.partition("|")[0]) for row in plain for line in (row.completion or "").splitlines()]
+    assert any(item.strip().lower() not in text[record] for record, item in said)
     assert compare(run, tmp_path / "gold.jsonl", tmp_path / "out") == table
     # What is there is not asked again: an answer that was changed by hand stays.
     path = tmp_path / "out/student.jsonl"
