@@ -10,36 +10,18 @@ from typing import Any
 import pytest
 
 import annotation_files as files
+from annotation_reading import TASKS, codes, read, said
 from chartdistill.clinical.status_by_rules import status_of
-from chartdistill.config import load_task
 from chartdistill.errors import InputError
-from chartdistill.records import AnnotationFile, Answer, AnswerIndex, Reading, body_hash, clean, read_annotations
+from chartdistill.records import AnnotationFile, AnswerIndex, Reading, body_hash, clean, read_annotations
 from chartdistill.schema import Task
-from places import ROOT
 
 CHART = files.CHART
 
 
 @pytest.fixture(scope="module")
 def tasks() -> list[Task]:
-    return [
-        load_task(ROOT / f"configs/tasks/{name}.yaml") for name in ("medication", "diagnosis", "tests", "prognosis")
-    ]
-
-
-def said(answer: Answer) -> list[tuple[str, str | None]] | None:
-    return None if answer.items is None else [(item.text, item.status) for item in answer.items]
-
-
-def read(
-    path: Path, tasks: list[Task], **options: Any
-) -> tuple[Reading, dict[str, list[tuple[str, str | None]] | None]]:
-    reading = read_annotations(AnnotationFile(path=path, **options), tasks)
-    return reading, {answer.task.name: said(answer) for answer in reading.answers}
-
-
-def codes(reading: Reading) -> dict[str, int]:
-    return dict(Counter(finding.code for finding in reading.findings))
+    return TASKS
 
 
 @pytest.mark.parametrize("name", files.EXPORTS)
@@ -158,64 +140,6 @@ def test_the_config_says_what_labels_mean(tmp_path: Path, tasks: list[Task]) -> 
             read(path, tasks, meaning={"X1": wrong})
     with pytest.raises(InputError, match="paused"):
         read(path, tasks, status_meaning={"quit": "paused"})
-
-
-@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
-@pytest.mark.parametrize("text_end", ["\n", "\r\n"])
-def test_offsets_counted_before_line_ends_changed_are_found_again(
-    line_end: str, text_end: str, tmp_path: Path, tasks: list[Task]
-) -> None:
-    folder = files.brat(tmp_path / "b", chart=CHART.replace("\n", line_end))
-    (folder / "c1.txt").write_bytes(CHART.replace("\n", text_end).encode())
-    reading, found = read(folder, tasks)
-    assert found == files.SAID and not reading.findings
-
-
-@pytest.mark.parametrize("chart", [f"\U0001f48a\U0001f48a {CHART}", f"Café, 5 µg, 37 °C: {CHART}"])
-@pytest.mark.parametrize("unit", ["utf-16", "utf-8"])
-@pytest.mark.parametrize("with_text", [True, False])
-def test_offsets_in_other_units_are_found(
-    chart: str, unit: str, with_text: bool, tmp_path: Path, tasks: list[Task]
-) -> None:
-    def moved(offset: int) -> int:
-        before = chart[:offset]
-        return len(before.encode("utf-16-le")) // 2 if unit == "utf-16" else len(before.encode())
-
-    task = json.loads(files.label_studio(tmp_path / "e.json", chart=chart).read_text())
-    for region in task[0]["annotations"][0]["result"][1:]:
-        value = region["value"]
-        value["start"], value["end"] = moved(value["start"]), moved(value["end"])
-        if not with_text:
-            del value["text"]
-    (tmp_path / "e.json").write_text(json.dumps(task))
-    reading, found = read(tmp_path / "e.json", tasks)
-    assert found == files.SAID and not reading.findings
-
-
-@pytest.mark.parametrize("counted", [True, False])
-def test_a_byte_order_mark_before_a_chart_is_counted_or_not(counted: bool, tmp_path: Path, tasks: list[Task]) -> None:
-    folder = files.brat(tmp_path / "b", chart=("\ufeff" if counted else "") + CHART)
-    (folder / "c1.txt").write_bytes(CHART.encode("utf-8-sig"))
-    reading, found = read(folder, tasks)
-    assert found == files.SAID and not reading.findings
-    assert {answer.body for answer in reading.answers} == {body_hash(CHART)}
-
-
-@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
-@pytest.mark.parametrize("text_end", ["\n", "\r\n"])
-def test_offsets_in_other_units_are_found_though_line_ends_changed(
-    line_end: str, text_end: str, tmp_path: Path, tasks: list[Task]
-) -> None:
-    chart = f"\U0001f48a \u00e0 jeun\n{CHART}"
-    counted = chart.replace("\n", line_end)
-    task = json.loads(files.label_studio(tmp_path / "e.json", chart=counted).read_text())
-    for region in task[0]["annotations"][0]["result"][1:]:
-        for name in ("start", "end"):
-            region["value"][name] = len(counted[: region["value"][name]].encode("utf-16-le")) // 2
-    task[0]["data"]["text"] = chart.replace("\n", text_end)
-    (tmp_path / "e.json").write_text(json.dumps(task))
-    reading, found = read(tmp_path / "e.json", tasks)
-    assert found == files.SAID and not reading.findings
 
 
 def test_a_span_that_is_not_there_spoils_its_task_and_no_other(tmp_path: Path, tasks: list[Task]) -> None:
