@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from chartdistill.reporting.run_results import read_results
 from chartdistill.reporting.tables import write_cell
 from chartdistill.runtime.run_folder import write_text
 from chartdistill.schema import Item, Prediction
+from page_text import Page, read
 from report_run import ARMS, NUM_RECORDS, TASKS, invent_scores, write_manifest, write_rows, write_run
 
 
@@ -28,38 +28,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = write_run(tmp_path_factory.mktemp("run"))
     report(folder, TASKS, "Trial run", include_text=True)
     return folder
-
-
-class Page(HTMLParser):
-    """Tags, attributes and visible text of a page."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.links: list[str] = []
-        self.handlers: list[str] = []
-        self.text = ""
-        self.marked: list[str] = []
-        self._open = 0
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.links += [value or "" for name, value in attrs if name in ("src", "href", "action", "data", "xlink:href")]
-        self.handlers += [name for name, _ in attrs if name.startswith("on")]
-        self._open += tag == "mark"
-
-    def handle_endtag(self, tag: str) -> None:
-        self._open -= tag == "mark"
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-        if self._open:
-            self.marked.append(data)
-
-
-def read(run: Path, name: str) -> str:
-    return (run / "report" / name).read_text(encoding="utf-8")
 
 
 def test_json_holds_the_figures_as_written(run: Path) -> None:
@@ -246,45 +214,6 @@ def test_record_text_is_in_the_page_alone(run: Path) -> None:
     drugs = {item.text for record in results.scored_records.values() for item in (record.gold or {})["medication"]}
     assert drugs
     assert not any(drug in beside for drug in drugs)
-
-
-def test_examples_are_varied_marked_and_repeatable(run: Path, tmp_path: Path) -> None:
-    source = read(run, "report.html")
-    assert source.count('<article class="example">') == 10
-    reasons = re.findall(r"shown because: ([^<]+)<", source)
-    assert len(set(reasons)) >= 4
-    assert "student and base differ" in reasons
-    page = Page(source)
-    results = read_results(run, TASKS, "Trial run")
-    shown = set(re.findall(r'<article class="example">\s*<details>\s*<summary><h3>([^<]+)</h3>', source))
-    for name in shown:
-        record = results.scored_records[name]
-        for item in (record.gold or {})["medication"]:
-            assert any(item.text in piece for piece in page.marked), name
-    assert "<s>Inventamol</s>" in source
-    report(write_run(tmp_path), TASKS, "Trial run", include_text=True)
-    assert read(tmp_path, "report.html") == source
-
-
-def test_an_example_that_nobody_can_judge_is_not_called_right(tmp_path: Path) -> None:
-    """Without gold, or where the student has no answer, "nothing wrong" would say that it is right."""
-    report(write_run(tmp_path, gold=False), TASKS, "No gold", include_text=True)
-    without_gold = re.findall(r"<small>([^<]+); shown because", read(tmp_path, "report.html"))
-    assert len(without_gold) == 10
-    assert "nothing wrong" not in without_gold
-    assert f"not judged: {', '.join(task.name for task in TASKS)}" in without_gold
-
-    write_run(tmp_path)
-    path = tmp_path / "predictions" / "student.jsonl"
-    answers = [Prediction.model_validate_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    of_tests = [answer for answer in answers if answer.task == "tests"]
-    others = [answer for answer in answers if answer.task != "tests"]
-    failed = {"completion": None, "items": None, "failure": "engine: gone"}
-    write_rows(path, *others, *(answer.model_copy(update=failed) for answer in of_tests))
-    report(tmp_path, TASKS, "An engine that died", include_text=True)
-    with_gold = re.findall(r"<small>([^<]+); shown because", read(tmp_path, "report.html"))
-    assert "not judged: tests" in with_gold
-    assert "nothing wrong" not in with_gold
 
 
 def test_labels_of_a_file_are_nowhere_called_the_answers_of_a_teacher(tmp_path: Path) -> None:
