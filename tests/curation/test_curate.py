@@ -25,7 +25,7 @@ from chartdistill.schema import (
     ThoughtRow,
     TrainExample,
 )
-from curation_cases import DRUGS, TESTS, label, make_run, record, rows_of
+from curation_cases import DRUGS, TESTS, label, make_run, make_small_run, record, rows_of
 
 
 def examples_of(run_dir: Path) -> list[TrainExample]:
@@ -34,17 +34,7 @@ def examples_of(run_dir: Path) -> list[TrainExample]:
 
 @pytest.fixture
 def run_dir(tmp_path: Path) -> Path:
-    labels = [
-        label("c", "Yasadol | stop"),
-        label("b", "EEG", TESTS),
-        label("a", "Yasadol | stop\nFebenor 5 mg | start"),
-        label("a", "None found", TESTS),
-        label("b", "Bisolukast | start"),
-        label("c", None, TESTS),
-        label("d", "Yasadol | stop"),
-        label("d", "EEG", TESTS, finish="length"),
-    ]
-    return make_run(tmp_path, [record("a"), record("b"), record("c", "validation"), record("d", "test")], labels)
+    return make_small_run(tmp_path)
 
 
 def test_kept_and_rejected_add_up_and_say_why(run_dir: Path) -> None:

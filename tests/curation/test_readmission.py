@@ -17,7 +17,7 @@ from chartdistill.runtime import run_folder
 from chartdistill.schema import (
     Item,
 )
-from curation_cases import DRUGS, TESTS, label, make_run, record, rows_of
+from curation_cases import DRUGS, TESTS, label, make_run, make_small_run, record, rows_of
 from places import ROOT
 
 DEMO = ROOT / "configs" / "demo.yaml"
@@ -25,17 +25,7 @@ DEMO = ROOT / "configs" / "demo.yaml"
 
 @pytest.fixture
 def run_dir(tmp_path: Path) -> Path:
-    labels = [
-        label("c", "Yasadol | stop"),
-        label("b", "EEG", TESTS),
-        label("a", "Yasadol | stop\nFebenor 5 mg | start"),
-        label("a", "None found", TESTS),
-        label("b", "Bisolukast | start"),
-        label("c", None, TESTS),
-        label("d", "Yasadol | stop"),
-        label("d", "EEG", TESTS, finish="length"),
-    ]
-    return make_run(tmp_path, [record("a"), record("b"), record("c", "validation"), record("d", "test")], labels)
+    return make_small_run(tmp_path)
 
 
 def test_readmission_by_reason_is_recorded_and_remembered(run_dir: Path) -> None:

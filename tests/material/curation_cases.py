@@ -61,3 +61,18 @@ def make_run(folder: Path, records: Sequence[Record], labels: Sequence[Label]) -
 
 def rows_of(run_dir: Path, name: str) -> list[CuratedLabel]:
     return list(run_folder.read_rows(run_dir / "curated" / name, CuratedLabel))
+
+
+def make_small_run(folder: Path) -> Path:
+    """Four records of three splits; of eight labels one is invented, one failed and one was cut."""
+    labels = [
+        label("c", "Yasadol | stop"),
+        label("b", "EEG", TESTS),
+        label("a", "Yasadol | stop\nFebenor 5 mg | start"),
+        label("a", "None found", TESTS),
+        label("b", "Bisolukast | start"),
+        label("c", None, TESTS),
+        label("d", "Yasadol | stop"),
+        label("d", "EEG", TESTS, finish="length"),
+    ]
+    return make_run(folder, [record("a"), record("b"), record("c", "validation"), record("d", "test")], labels)

@@ -11,16 +11,7 @@ from chartdistill.curation.filters import (
 )
 from chartdistill.prompting.answer_format import parse_answer
 from chartdistill.schema import Gate, Label, Record, Rejection, Task
-
-DRUGS = Task(
-    name="medication",
-    item="medication",
-    statuses=("start", "stop", "continue"),
-    gate_question="Any?",
-    extraction_question="Which?",
-    question="List.",
-)
-
+from curation_cases import DRUGS
 
 RECORD = Record(
     id="r1",
