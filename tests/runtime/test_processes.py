@@ -56,7 +56,10 @@ def main(what):
             with children_without_interrupts():
                 engine = multiprocessing.get_context(sys.argv[2]).Process(target=exec, args=(child,))
                 engine.start()
-                select.select([], [], [], 60)  # as vLLM waits for an engine that starts
+                # As vLLM waits for an engine that starts, in rounds: a signal that comes as a wait is about to begin
+                # does not end that wait, in any Python program, and is heeded after it.
+                for _ in range(60):
+                    select.select([], [], [], 1)
     except KeyboardInterrupt:
         print("first", flush=True)
         if what == "engine":
