@@ -21,6 +21,7 @@ from chartdistill.schema import Task
 
 RUN_FILE = "run.json"
 """In adapter/."""
+_MOST_NAMED = 5
 
 
 def write_run(run: Run) -> None:
@@ -54,6 +55,11 @@ def read_run(run_dir: Path) -> Run:
         ArtefactError: there is no such file, or it is of another version.
     """
     path = run_dir / "adapter" / RUN_FILE
+    if not run_dir.is_dir():
+        raise ArtefactError(
+            f"{run_dir} {'is no folder' if run_dir.exists() else 'does not exist'}. Name the folder of a run in which "
+            f"`chartdistill train` has finished.{_near(run_dir)}"
+        )
     if not path.is_file():
         raise ArtefactError(
             f"{path} is missing: {run_dir} is no run folder with a trained student, or its student was trained by an "
@@ -70,6 +76,13 @@ def read_run(run_dir: Path) -> Run:
             "again, or give the config too."
         ) from None
     return Run(config, Path(values["base"]), tasks)
+
+
+def _near(run_dir: Path) -> str:
+    """What runs there are beside it, by name."""
+    found = sorted(path.parent.parent.name for path in run_dir.parent.glob(f"*/adapter/{RUN_FILE}"))
+    more = f" and {len(found) - _MOST_NAMED} others" if len(found) > _MOST_NAMED else ""
+    return f" {run_dir.parent} has {', '.join(found[:_MOST_NAMED])}{more}." if found else ""
 
 
 def derive(run: Run, folder: Path, changes: Mapping[str, Any]) -> Path:

@@ -30,6 +30,7 @@ from chartdistill.doctor.surroundings import (
     check_writable,
 )
 from chartdistill.doctor.weights import known_hashes, wrong_files
+from chartdistill.doctor.workload import count_work
 from chartdistill.errors import ArtefactError
 from chartdistill.records.prepare import prepare
 from chartdistill.runtime.model_folder import licence
@@ -38,6 +39,16 @@ from chartdistill.runtime.run_locks import UNFINISHED_ERASURE, lock
 from command_line import forked
 from doctor_run import named, run_with
 from places import ROOT
+
+
+def test_files_that_are_no_charts_by_their_name_are_counted(tmp_path: Path, tiny_model: Path) -> None:
+    (tmp_path / "charts").mkdir()
+    for name in ("a.txt", "B.TXT", "scan.pdf"):
+        (tmp_path / "charts" / name).write_text("Takes Zestril 5 mg daily for her blood pressure.")
+    run = run_with(tmp_path, tiny_model, records=[{"type": "folder", "path": str(tmp_path / "charts")}])
+    said = count_work(run, tiny_model)[1]
+    assert said.startswith("1 chart of ")
+    assert said.endswith("; passed over, by their name: 2 other files: 1 named *.TXT, 1 named *.pdf")
 
 
 def test_a_sound_machine_and_model_is_a_go(tmp_path: Path, tiny_model: Path) -> None:

@@ -44,7 +44,11 @@ def write_run(folder: Path, gold: bool = True, seed: int = 3) -> Path:
     rows = sorted([*lines, *checks], key=lambda row: row["step"])
     write_text(folder / "adapter" / "training_log.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     write_manifest(
-        folder / "adapter", seconds=88.5, method="shared-prefix", versions={"torch": "2.13.0", "peft": "0.21.2"}
+        folder / "adapter",
+        seconds=88.5,
+        method="shared-prefix",
+        kept_step=90,
+        versions={"torch": "2.13.0", "peft": "0.21.2"},
     )
     tested = [record for record in records if record.split == "test"]
     for arm, wrong in ARMS.items():

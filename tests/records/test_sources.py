@@ -20,6 +20,7 @@ from chartdistill.records.sources import (
     SourceEntry,
     SyntheticSource,
     TableSource,
+    say_passed_over,
     source_for,
 )
 from chartdistill.schema import Item, RejectedRecord
@@ -38,8 +39,11 @@ class TestFolder:
         entries, reasons = read(source)
         assert list(entries) == ["a.v1", "b/2", "c"]
         assert not reasons
-        assert source.num_passed_over() == 2
-        assert FolderSource(path=tmp_path, pattern="*").num_passed_over() == 0
+        assert source.passed_over() == {".md": 1, ".TXT": 1}
+        said = say_passed_over([source, FolderSource(path=tmp_path / "b", pattern="*"), SyntheticSource(count=1)])
+        assert said == "passed over, by their name: 2 other files: 1 named *.TXT, 1 named *.md"
+        assert say_passed_over([FolderSource(path=tmp_path, pattern="*")]) == ""
+        assert not FolderSource(path=tmp_path, pattern="*").passed_over()
         assert entries["b/2"] == SourceEntry("b/2", str(tmp_path / "b/2.txt"), "Cough.", "test")
 
     @pytest.mark.parametrize(
@@ -282,10 +286,11 @@ def test_the_source_for_a_path_follows_what_is_there(tmp_path: Path) -> None:
     for name in ("a.jsonl", "a.csv", "a.parquet", "a.docx"):
         (tmp_path / name).touch()
     assert source_for(tmp_path) == FolderSource(path=tmp_path)
+    assert source_for(tmp_path / "*.docx") == FolderSource(path=tmp_path, pattern="*.docx")
     assert source_for(tmp_path / "a.jsonl") == JsonlSource(path=tmp_path / "a.jsonl")
     assert source_for(tmp_path / "a.csv") == TableSource(path=tmp_path / "a.csv")
     assert source_for(tmp_path / "a.parquet") == TableSource(path=tmp_path / "a.parquet")
-    for name, message in (("a.docx", "another kind"), ("nowhere", "does not exist")):
+    for name, message in (("a.docx", "another kind"), ("nowhere", "does not exist"), ("none/*.txt", "does not exist")):
         with pytest.raises(InputError, match=message):
             source_for(tmp_path / name)
 

@@ -39,6 +39,8 @@ def test_json_holds_the_figures_as_written(run: Path) -> None:
     assert figures["curated"]["kept"] + figures["curated"]["rejected"] == figures["curated"]["read"]
     assert figures["training"]["last_step"] == 120
     assert figures["training"]["lowest_validation_step"] == 120
+    assert figures["training"]["step_of_the_kept_adapter"] == 90
+    assert "| step of the kept adapter | 90 |" in read(run, "report.md")
 
 
 def test_every_figure_has_its_n(run: Path) -> None:

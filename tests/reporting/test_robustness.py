@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,20 @@ def test_gold_that_training_knows_is_said_on_the_first_screen(tmp_path: Path) ->
     assert figures["overlap"]["gold"] == gold
     facts_of(tmp_path / "new", gold=True, overlap=OVERLAP | {"gold": {"medication": counts(80, 3)}})
     assert state_findings(read_results(tmp_path / "new", TASKS, "New")).cautions == ()
+
+
+def test_figures_that_count_what_was_erased_since_say_so(tmp_path: Path) -> None:
+    """`erase` takes the answers; the scores count their records until `evaluate` makes them again."""
+    facts_of(tmp_path, gold=True, overlap=OVERLAP | {"scored": 26})
+    report(tmp_path, TASKS, "Erased")
+    title, first, card = (
+        (tmp_path / name).read_text() for name in ("report/report.html", "report/report.md", "adapter/README.md")
+    )
+    for text in (title, first, card.partition("## Figures")[2]):
+        assert re.search(r"26 held-out (charts|records), 2 of which were erased since", text)
+    facts_of(tmp_path, gold=True)
+    report(tmp_path, TASKS, "Whole")
+    assert "24 held-out records." in (tmp_path / "report" / "report.md").read_text()
 
 
 def test_label_precision_stands_beside_label_recall(tmp_path: Path) -> None:

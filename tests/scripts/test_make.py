@@ -53,6 +53,28 @@ def test_all_that_is_missing_is_said_at_once_with_commands_that_parse(venv: Path
         assert "offline" in (tried.stdout + tried.stderr).lower()
 
 
+@pytest.mark.parametrize("config", [{}, {"CONFIG": "configs/cpu-smollm2.yaml"}], ids=["found", "named"])
+def test_charts_that_are_not_there_are_said_before_a_model_is_fetched(
+    venv: Path, tmp_path: Path, config: dict[str, str]
+) -> None:
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / "a.pdf").touch()
+    for charts, why in ((tmp_path / "nowhere", "does not exist"), (tmp_path / "scans", "pdftotext")):
+        said = make(venv, "distill", f"RECORDS={charts}", **config)
+        assert "Error 3" in said.stderr and f"distill: {charts} " in said.stderr and why in said.stderr
+        assert "model" not in said.stdout + said.stderr
+
+
+def test_the_charts_of_a_pattern_have_the_run_folder_of_their_folder(venv: Path) -> None:
+    for records, folder in (("in/*.TXT", "in"), ("a b/notes/", "notes"), ("a/b.csv", "b.csv")):
+        line = next(
+            one for one in make(venv, "-n", "distill", f"RECORDS={records}").stdout.splitlines() if "runs/" in one
+        )
+        option = line.partition("--run-dir ")[2].removesuffix(" --doctor")
+        shown = subprocess.run(["sh", "-c", f"echo {option}"], capture_output=True, text=True, check=True).stdout
+        assert shown == f"runs/{folder}\n"
+
+
 def test_the_demo_is_the_demo_whatever_hardware_is_here(venv: Path) -> None:
     planned = make(venv, "-n", "demo", "RUN_DIR=runs/one two", CONFIG="configs/gpu-80gb.yaml").stdout
     assert 'run configs/demo.yaml --run-dir "runs/one two"' in " ".join(planned.split())

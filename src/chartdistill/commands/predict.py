@@ -46,7 +46,7 @@ def _answer(run: Run, arguments: argparse.Namespace) -> None:
             arguments.min_confidence, arguments.review_file, arguments.format or "jsonl",
         )  # fmt: skip
     if not arguments.quiet:
-        print(f"{count} records answered in {arguments.out}", file=sys.stderr)
+        print(f"{count} {'record' if count == 1 else 'records'} answered in {arguments.out}", file=sys.stderr)
 
 
 def _run(arguments: argparse.Namespace) -> Run:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from chartdistill.config import Run
 from chartdistill.errors import ChartDistillError, InputError
 from chartdistill.labelling import thinking_of
-from chartdistill.records import SourceEntry, with_own_names
+from chartdistill.records import SourceEntry, say_passed_over, with_own_names
 from chartdistill.run_config import RunConfig
 from chartdistill.runtime.run_folder import read_manifest, read_rows
 from chartdistill.schema import Record
@@ -88,7 +88,8 @@ def count_work(
         tokens = round(sum(sizes) / len(sizes))
         more = " or more" if count == _MOST_READ else ""
         most = max(*sizes, encode(longest))
-        said = f"{count:,}{more} charts of {tokens} tokens on average, {most} the longest ({how}, {len(sizes)} of them)"
+        charts = f"{count:,}{more} {'chart' if count == 1 else 'charts'}"
+        said = f"{charts} of {tokens} tokens on average, {most} the longest ({how}, {len(sizes)} of them)"
     else:
         (count, tokens), most = ASSUMED, 0
         said = f"{count:,} charts of {tokens} tokens, assumed"
@@ -97,6 +98,8 @@ def count_work(
     question = max(round(len(text) / CHARACTERS_PER_TOKEN) + 10 for text in asked)
     steps = max(_STEPS[options.strategy_of(task.name)] for task in run.tasks)
     thought = _room_for_thoughts(run, model_folder) if role == "teacher" else 0
+    others = "" if problem is not None else say_passed_over(run.config.records)
+    said += f"; {others}" if others else ""
     work = Work(
         count, tokens, len(run.tasks), steps, question, ANSWER_TOKENS, options.max_answer_tokens, options.samples,
         min(thought, THOUGHT_TOKENS), thought, most,

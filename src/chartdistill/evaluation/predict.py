@@ -43,7 +43,7 @@ from chartdistill.evaluation.review_split import DividedLines, require_both, req
 from chartdistill.evaluation.student_arms import student_constraint
 from chartdistill.labelling import SPANS, constrained
 from chartdistill.prompting.answer_format import parse_answer
-from chartdistill.records import Cleaned, SourceEntry, clean, source_for
+from chartdistill.records import Cleaned, SourceEntry, clean, say_passed_over, source_for
 from chartdistill.runtime.adapter_folder import CONFIG, WEIGHTS, adapter_rank
 from chartdistill.runtime.progress import ProgressCallback
 from chartdistill.runtime.run_folder import read_manifest, require_manifest
@@ -58,8 +58,6 @@ _EMBEDDED = (
     "the student is an embedded model of the demo. It knows synthetic charts only; of other charts it makes up drugs, "
     "diagnoses and tests. Use its answers for nothing but a look at their form"
 )
-
-
 _EMPTY = "empty: the chart holds no text once markup, control characters and what was glued on are taken out"
 _TRUNCATED = {  # of `schema.CUT`
     "length": "truncated: the answer did not end within evaluate.max_answer_tokens",
@@ -263,8 +261,10 @@ def predict(
     with Student(run, with_filters) as student:
         if student.no_confidence and min_confidence is not None:
             raise ConfigError(f"--min-confidence: no item would have a confidence: {student.no_confidence}.")
-        say_warnings(student)
         window = list(islice(charts, _FIRST_WINDOW))  # is there anything? said before `out` is touched
+        say_warnings(student)
+        if others := say_passed_over([source]):
+            print(f"chartdistill predict: {others}", file=sys.stderr)
         stamp = source.stamp()
         mark = content_hash(student.mark, [stamp, source.model_dump(mode="json")], __version__, min_confidence)
         with DividedLines(out, review_file, min_confidence, mark) as lines:

@@ -207,7 +207,7 @@ def _erasure(registered: Registration) -> _Change | None:
         return None
     return "", (
         f"{registered.erased} of the {registered.erased + len(registered.records)} held-out records that were "
-        f"registered at {registered.time} were erased since: figures from before are of other records."
+        f"registered at {registered.time} were erased since: figures made before that count them."
     )
 
 

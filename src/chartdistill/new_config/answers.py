@@ -21,7 +21,7 @@ from chartdistill.config import load_task
 from chartdistill.doctor.machine import KNOWN_CARDS, Card, find_cards
 from chartdistill.doctor.shipped import CONFIGS, PLANNED_FOR, cards_named, pick
 from chartdistill.errors import ChartDistillError, ConfigError, EngineError, InputError
-from chartdistill.records import AnySource, FolderSource, SourceEntry, source_for
+from chartdistill.records import AnySource, SourceEntry, source_for
 from chartdistill.runtime.yaml_file import CLONE, read_yaml
 from chartdistill.schema import RejectedRecord
 
@@ -140,16 +140,12 @@ def _path(said: str) -> Path:
 
 def _read_records(said: str, answered: Mapping[str, Any]) -> AnySource:
     path = _path(said)
-    wanted = path.name
-    if not path.exists() and "*" in wanted and path.parent.is_dir():
-        source: AnySource = FolderSource(path=path.parent, pattern=wanted)
-    else:
-        source = source_for(path)
-    _require_a_chart(source, path)
+    source = source_for(path)
+    require_a_chart(source, path)
     return source
 
 
-def _require_a_chart(source: AnySource, path: Path) -> None:
+def require_a_chart(source: AnySource, path: Path) -> None:
     """That at least one chart can be read.
 
     Raises:

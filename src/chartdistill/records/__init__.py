@@ -26,6 +26,7 @@ from chartdistill.records.sources import (
     FolderSource,
     PrepareOptions,
     SourceEntry,
+    say_passed_over,
     source_for,
     with_own_names,
 )
@@ -36,7 +37,7 @@ __all__ = [
     "body_words", "cluster_records", "id_text", "split_in_words", "body_hash", "AnnotationFile", "Answer",
     "AnswerIndex", "FROM_CHART", "Finding", "GoldFile", "Reading", "annotations_sha256", "completion_of",
     "nothing_usable", "read_annotations", "MAX_BYTES", "Unreadable", "chart_of_bytes", "NO_ENDINGS", "Endings",
-    "chart_and_kind", "prompt_and_completion", "shown", "with_own_names",
+    "chart_and_kind", "prompt_and_completion", "say_passed_over", "shown", "with_own_names",
 ]  # fmt: skip
 
 

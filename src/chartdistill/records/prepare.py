@@ -123,7 +123,7 @@ def prepare(
         finally:
             (folder / _STAGED).unlink(missing_ok=True)
         counts = first_pass.counts(kept, clusters, splits) | {
-            "passed_over": sum(source.num_passed_over() for source in sources)
+            "passed_over": sum(source.passed_over().total() for source in sources)
         }
         _require_some(folder, counts)
         gold_facts = finish_gold(gold_files, folder, first_pass.rejected, erased)

@@ -17,12 +17,11 @@ def erasure_limits(results: RunResults) -> Iterator[str]:
     number = erased.get("records", 0)
     if not number:
         return
-    scores, left = results.scores, len(results.predictions)
-    counted = 0 if scores is None or scores.overlap is None else scores.overlap.scored
+    counted = results.num_erased_since
     figures = (
-        f" The scores were made before and count {counted - left} of them; `evaluate` makes them again from the stored "
+        f" The scores were made before and count {counted} of them; `evaluate` makes them again from the stored "
         "answers."
-        if left and counted > left
+        if counted
         else ""
     )
     charts = "1 chart was" if number == 1 else f"{number} charts were"

@@ -131,8 +131,7 @@ def _state_verdict(results: RunResults, scores: Scores) -> str:
     student = "student" if "student" in scores.arms else next(iter(scores.arms), None)
     if student is None:
         return "No arm has been scored in this run."
-    made = "synthetic " if results.scored_on_synthetic else ""
-    held_out = f"{len(results.predictions)} held-out {made}records"
+    held_out = results.held_out_in_words("record")
     joint = scores.estimate(student, ALL_TASKS, "joint_f1") if scores.has_gold(ALL_TASKS) else None
     if joint is None or joint.value is None:
         grounded = scores.estimate(student, ALL_TASKS, "invented_rate")

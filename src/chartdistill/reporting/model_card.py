@@ -97,17 +97,19 @@ def _confusion_line(row: Confusion) -> str:
 def _how_to_use(results: RunResults, models: Models | None) -> list[str]:
     """With chartdistill, which asks as in training; and with PEFT alone, with what must then be kept to."""
     base, revision = (models.student, models.student_revision) if models is not None else ("", None)
+    if "/" not in base:  # no name of the hub's, which is the only one that says where the model is
+        base = f"path/to/{base or 'the base model'}"
     pinned = "" if revision is None else f", revision={revision!r}"
     # As code, to the letter: asked otherwise (a `|` escaped, a line joined to the next) the student answers otherwise.
     questions = [part for task in results.tasks for part in (f"{task.name}:", indent(task.question, "    "))]
     return [
-        "With chartdistill, from the run's folder; CONFIG is the config that made the adapter:",
+        "With chartdistill; CONFIG is the config that made the adapter, RUN the folder of its run:",
         "```\nchartdistill predict CONFIG --run-dir RUN --records new_charts/ --out answers.jsonl\n```",
         "With PEFT alone:",
         "```python\n"
         "from peft import PeftModel\n"
         "from transformers import AutoModelForCausalLM\n\n"
-        f"base = AutoModelForCausalLM.from_pretrained({base or 'the base model'!r}{pinned})\n"
+        f"base = AutoModelForCausalLM.from_pretrained({base!r}{pinned})\n"
         'model = PeftModel.from_pretrained(base, "path/to/this/folder")\n'
         "```",
         "Then the prompt must be as in training: the config's system text, the chart, and last one of these questions, "
@@ -136,7 +138,7 @@ def _figures(results: RunResults) -> list[str]:
     if scores is None:
         return ["Not scored: no figure is known."]
     about = (
-        f"On {len(results.predictions)} held-out records, with 95% intervals (over clusters of near-duplicates, and of "
+        f"On {results.held_out_in_words('record')}, with 95% intervals (over clusters of near-duplicates, and of "
         f"groups where the split is by them) and n. {PAIRED}"
     )
     return [about, *map(write_table, headline_tables(results, scores))]

@@ -69,7 +69,7 @@ def render_page(
         wrong=WRONG,
         privacy=_privacy(results, shows_text, include_text),
         shows_text=shows_text,
-        held_out=_held_out(results),
+        held_out=results.held_out_in_words("chart"),
         has_gold=found[1].has_gold(ALL_TASKS),
         num_held_out=len(results.predictions),
         rejects=rejects,
@@ -95,12 +95,6 @@ def render_page(
         examples=examples,
         tally=tally,
     )
-
-
-def _held_out(results: RunResults) -> str:
-    """On what the figures were measured, in words."""
-    made = "synthetic " if results.scored_on_synthetic else ""
-    return f"{len(results.predictions):,} held-out {made}chart{'' if len(results.predictions) == 1 else 's'}"
 
 
 def render_template(name: str, **values: Any) -> str:

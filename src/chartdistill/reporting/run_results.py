@@ -90,6 +90,19 @@ class RunResults:
         return bool(sources) and all(source.startswith(_MADE_UP) for source in sources)
 
     @property
+    def num_erased_since(self) -> int:
+        """Records that the scores count, and that were erased after these were made."""
+        overlap = None if self.scores is None else self.scores.overlap
+        return max(0, overlap.scored - len(self.predictions)) if overlap is not None and self.predictions else 0
+
+    def held_out_in_words(self, what: str) -> str:
+        """On what the figures were measured: `320 held-out synthetic charts` for `chart`."""
+        number = len(self.predictions) + self.num_erased_since
+        made = "synthetic " if self.scored_on_synthetic else ""
+        erased = f", {self.num_erased_since:,} of which {'was' if self.num_erased_since == 1 else 'were'} erased since"
+        return f"{number:,} held-out {made}{what}{'' if number == 1 else 's'}{erased if self.num_erased_since else ''}"
+
+    @property
     def num_with_gold(self) -> dict[str, int]:
         """Task -> scored records that have gold for it; `all`: those that have some."""
         names = {task.name for task in self.tasks}
@@ -262,7 +275,8 @@ def _read_predictions(run_dir: Path) -> dict[str, dict[tuple[str, str], Predicti
 
 
 def training_summary(results: RunResults) -> dict[str, Any] | None:
-    """Steps, first and last loss, lowest validation loss with its step; None when nothing was trained."""
+    """Steps, which one's adapter was kept, first and last loss, lowest validation loss with its step; None when nothing
+    was trained."""
     if "adapter" not in results.manifests:
         return None
     losses = [(row.loss, row.step) for row in results.log if row.loss is not None]
@@ -274,4 +288,6 @@ def training_summary(results: RunResults) -> dict[str, Any] | None:
         lowest, step = min(checks)
         summary["lowest_validation_loss"], summary["lowest_validation_step"] = lowest, step
         summary["last_validation_loss"] = checks[-1][0]
+    if (kept := results.manifests["adapter"].get("kept_step")) is not None:
+        summary["step_of_the_kept_adapter"] = kept
     return summary

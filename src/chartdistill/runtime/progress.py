@@ -132,7 +132,11 @@ class StageBar:
         announce("progress", stage=self._stage, done=done, total=total, unit=self._unit, tokens=tokens,
                  seconds_left=None if left is None else round(left), **self._figures)  # fmt: skip
         if self._bar is None:
-            said = [f"{done}/{total or '?'} {self._unit}", speed, "" if left is None else f"{left:.0f} s left"]
+            said = [
+                f"{done}/{total} {self._unit}" if total else f"{done} {self._unit}",
+                speed,
+                "" if left is None else f"{left:.0f} s left",
+            ]
             self._say(", ".join(filter(None, said)))
 
     def show(self, figures: Mapping[str, float]) -> None:

@@ -6,6 +6,8 @@ which changes when the input changes. To add one: a file here, and its class in 
 
 from __future__ import annotations
 
+import shlex
+from collections import Counter
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
@@ -16,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from chartdistill.errors import InputError
 from chartdistill.records.sources.dataset import SAVED_MARKS, DatasetSource
 from chartdistill.records.sources.entry import BAD_GROUP, MAX_BYTES, SourceEntry
-from chartdistill.records.sources.folder import FolderSource
+from chartdistill.records.sources.folder import FolderSource, in_words
 from chartdistill.records.sources.jsonl import JsonlSource
 from chartdistill.records.sources.synthetic import SyntheticSource
 from chartdistill.records.sources.table import TableSource
@@ -29,7 +31,7 @@ AnySource = Annotated[
 
 __all__ = [
     "BAD_GROUP", "AnySource", "DatasetSource", "FolderSource", "JsonlSource", "PrepareOptions", "SourceEntry",
-    "SyntheticSource", "TableSource", "WrittenSource", "source_for", "with_own_names",
+    "SyntheticSource", "TableSource", "WrittenSource", "say_passed_over", "source_for", "with_own_names",
 ]  # fmt: skip
 
 
@@ -75,13 +77,22 @@ def with_own_names(sources: Sequence[AnySource]) -> list[AnySource]:
     return found
 
 
+def say_passed_over(sources: Sequence[AnySource]) -> str:
+    """What lies beside the charts and is none by its name, in words; empty where nothing does."""
+    endings = sum((source.passed_over() for source in sources), Counter[str]())
+    return f"passed over, by {'its' if endings.total() == 1 else 'their'} name: {in_words(endings)}" if endings else ""
+
+
 def source_for(path: Path) -> AnySource:
-    """The source for a path given on the command line, by what is there.
+    """The source for a path given on the command line, by what is there; `folder/*.TXT` is a folder of which the files
+    with such names are charts.
 
     Raises:
         InputError: there is nothing, or nothing we read.
     """
     suffix = path.suffix.lower()
+    if not path.exists() and "*" in path.name and path.parent.is_dir():
+        return FolderSource(path=path.parent, pattern=path.name)
     if path.is_dir():
         if any((path / mark).exists() for mark in SAVED_MARKS):
             return DatasetSource(path=path)
@@ -93,10 +104,11 @@ def source_for(path: Path) -> AnySource:
     if path.is_file() and suffix == ".txt":
         raise InputError(
             f"{path} is one chart. Name the folder that holds it, {path.parent}, or one that holds nothing else: "
-            f"mkdir charts && cp {path} charts/"
+            f"mkdir charts && cp {shlex.quote(str(path))} charts/ (`predict` reads one chart as it comes: "
+            "--records - < FILE)"
         )
     what = "is a file of another kind" if path.exists() else "does not exist"
     raise InputError(
-        f"{path} {what}. Records can be a folder of .txt files, a .jsonl, .csv, .tsv or .parquet file, or a folder "
-        "written by datasets' save_to_disk."
+        f"{path} {what}. Records can be a folder of .txt files (of others 'folder/*.note'), a .jsonl, .csv, .tsv or "
+        ".parquet file, or a folder written by datasets' save_to_disk."
     )

@@ -10,6 +10,7 @@ import difflib
 import math
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -88,9 +89,10 @@ class Source(BaseModel):
         """Whether the charts come with gold."""
         return False
 
-    def num_passed_over(self) -> int:
-        """Files that lie there and that the source does not take: nothing of them is read, kept or rejected."""
-        return 0
+    def passed_over(self) -> Counter[str]:
+        """Ending -> files that lie there and that the source does not take: nothing of them is read, kept or
+        rejected."""
+        return Counter()
 
     def grouped_by(self) -> str | None:
         """The option that says whose chart an entry is, with its value; None where none does."""

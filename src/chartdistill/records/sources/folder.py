@@ -98,9 +98,9 @@ class FolderSource(Source):
         others = [path for path in self._walk() if isinstance(path, Path) and not path.name.startswith(".")]
         if not others:
             return "It has no files at all: put one .txt file for each chart into it, or name another folder."
-        endings = Counter(path.suffix for path in others).most_common()
-        said = ", ".join(f"{number} named *{ending or ' (no ending)'}" for ending, number in endings[:5])
-        return f"It has {len(others)} other files: {said}. {_REMEDIES.get(endings[0][0].lower(), _SET_PATTERN)}"
+        endings = Counter(path.suffix for path in others)
+        remedy = _REMEDIES.get(endings.most_common(1)[0][0].lower(), _SET_PATTERN)
+        return f"It has {in_words(endings)}. {remedy}"
 
     def stamp(self) -> list[list[str | int]]:
         """Changes when a matching file appears, goes or changes."""
@@ -117,11 +117,12 @@ class FolderSource(Source):
                 stamps.append([_name(path), status.st_size, status.st_mtime_ns])
         return stamps
 
-    def num_passed_over(self) -> int:
+    def passed_over(self) -> Counter[str]:
         """Files whose names do not match; hidden ones are not counted."""
-        return sum(
-            not isinstance(path, RejectedRecord) and not self._matches(path) and not path.name.startswith(".")
+        return Counter(
+            path.suffix
             for path in self._walk()
+            if not isinstance(path, RejectedRecord) and not self._matches(path) and not path.name.startswith(".")
         )
 
     def _matches(self, path: Path) -> bool:
@@ -192,6 +193,13 @@ class FolderSource(Source):
             record_id, _name(path), decoded.text, self.split, encoding=decoded.encoding, repaired=decoded.repaired,
             group=self._group(path), filed_as=_name(path.relative_to(self.path).with_suffix("")) if hidden else None,
         )  # fmt: skip
+
+
+def in_words(endings: Counter[str]) -> str:
+    """How many files there are of which ending, the five most frequent."""
+    number = endings.total()
+    said = [f"{of} named *{ending or ' (no ending)'}" for ending, of in endings.most_common(5)]
+    return f"{number:,} other file{'' if number == 1 else 's'}: {', '.join(said)}"
 
 
 def _name(path: Path) -> str:
