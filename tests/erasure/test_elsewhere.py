@@ -13,11 +13,12 @@ from chartdistill.errors import InputError
 from chartdistill.evaluation.formats import FILES, FOLDERS, Answered
 from chartdistill.evaluation.formats.converting import convert
 from chartdistill.records import SourceEntry
-from chartdistill.runtime.run_folder import read_manifest, write_text
+from chartdistill.runtime.run_folder import read_manifest, read_rows, write_text
 from chartdistill.runtime.tombstones import Tombstones
+from chartdistill.schema import CuratedLabel, Record
 from erasure_run import GONE, KEPT, SECRET, records_of, words_left, write_run
 from places import ROOT
-from report_run import write_manifest
+from report_run import write_manifest, write_rows
 
 TASKS = load_run(ROOT / "configs/demo.yaml").tasks
 OTHER_TEXT = "The patient of bed nine takes Febenor 5 mg; her canary is called Ferdinand the second."
@@ -101,6 +102,21 @@ def test_the_id_of_another_record_is_never_taken_for_its_own(tmp_path: Path) -> 
     with pytest.raises(LeftoverError, match="1 file"):
         told(run, GONE)
     assert KEPT in {record.id for record in records_of(run)}
+
+
+@pytest.mark.parametrize("name", ["1001-7:2", "1001-7 b", 'x "1001-7"'])
+def test_an_id_that_stands_in_that_of_another_record_is_left_there(name: str, tmp_path: Path) -> None:
+    """Labels of `1001-7:2` became those of `(erased):2`, a record that is nowhere, and no proof could be had."""
+    run, texts = tmp_path / "run", {"1001-7": SECRET, name: OTHER_TEXT}
+    records = [
+        Record(id=one, source="c.jsonl:1", text=text, cluster=one, split="train", segments=())
+        for one, text in texts.items()
+    ]
+    write_rows(run / "records/records.jsonl", *records)
+    kept = [CuratedLabel(record=one, task="tests", items=()) for one in texts]
+    write_rows(run / "curated/kept.jsonl", *kept)
+    assert "proof: none of the" in told(run, "1001-7")
+    assert list(read_rows(run / "curated/kept.jsonl", CuratedLabel)) == kept[1:]
 
 
 def test_what_charts_elsewhere_share_is_not_the_records_own(tmp_path: Path) -> None:

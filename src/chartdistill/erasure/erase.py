@@ -30,6 +30,7 @@ from chartdistill.erasure.targets import (
     near_duplicates,
     nearest,
     other_texts,
+    records_in,
     runs_in,
     texts_of,
     with_near_duplicates_of,
@@ -155,7 +156,8 @@ def _plan(
     variants = {
         row.id for path in folder.rglob("variants.jsonl") for row in read_rows(path, Variant) if row.record in targets
     }
-    traces = Traces(targets, variants, own, salt)
+    others = (record.id for record in records_in(homes) if record.id not in targets)
+    traces = Traces(targets, variants, own, salt, others)
     now = datetime.now(UTC).isoformat(timespec="microseconds")
     adapters = tuple(adapters_in(folder, targets))
     return Plan(folder, targets, tuple(group_key(group) for group in groups), traces, salt, now, adapters), unknown

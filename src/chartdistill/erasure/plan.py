@@ -48,6 +48,7 @@ class _Written(BaseModel):
     groups: list[str]
     variants: list[str]
     own: list[int]
+    around: list[str] = []
     adapters: list[tuple[str, list[str], list[str], list[str]]]
     """(folder, trained, validated, perhaps)."""
     rows: dict[str, int]
@@ -80,6 +81,7 @@ class Plan:
                 for one in self.targets.values()
             ],
             groups=list(self.groups), variants=sorted(self.traces.variants), own=[int(run) for run in self.traces.own],
+            around=sorted(self.traces.around),
             adapters=[
                 (
                     one.folder.relative_to(self.folder).as_posix(), list(one.trained), list(one.validated),
@@ -124,7 +126,7 @@ def begun(folder: Path) -> Plan | None:
         ) from None
     targets = {one.id: Target(one.id, one.source, one.split, set(one.words)) for one in found.targets}
     salt = bytes.fromhex(found.salt)
-    traces = Traces(targets, found.variants, np.array(sorted(found.own), dtype=np.uint64), salt)
+    traces = Traces(targets, found.variants, np.array(sorted(found.own), dtype=np.uint64), salt, found.around)
     adapters = tuple(
         Learned(folder / name, tuple(trained), tuple(validated), tuple(perhaps))
         for name, trained, validated, perhaps in found.adapters

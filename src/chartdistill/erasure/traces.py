@@ -9,9 +9,10 @@ with a probability of 1e9 * 1e4 / 2^64 = 5e-7.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -76,13 +77,22 @@ class Traces:
         ids: of the records.
         variants: ids of their changed forms.
         own: as `Runs5.own`, under `salt`.
+        others: ids of records that stay.
     """
 
-    def __init__(self, ids: Collection[str], variants: Collection[str], own: Runs, salt: bytes) -> None:
+    def __init__(
+        self, ids: Collection[str], variants: Collection[str], own: Runs, salt: bytes, others: Iterable[str] = ()
+    ) -> None:
         self.ids, self.variants, self.own = frozenset(ids), frozenset(variants), own
         self._file_names = frozenset(map(file_name, ids))
         self._hashed = {hashed_name(one): one for one in ids}
         self._runs = Runs5(salt)
+        told = sorted(filter(_is_told, {*self.ids, *self.variants, *self._file_names}), key=len, reverse=True)
+        alone = _standing(told)
+        self.around = frozenset(one for one in others if alone is not None and alone.search(one))
+        """Ids that stay and in which one of theirs stands (`1001:2`, of `1001`): neither changed nor found."""
+        self._around = frozenset(form for one in self.around for form in _written(one))
+        self._told = _standing([*sorted(self._around, key=len, reverse=True), *told])
 
     def owns(self, name: object) -> bool:
         """Whether a row of this record id is one of theirs."""
@@ -122,7 +132,8 @@ class Traces:
 
     def id_in(self, text: str) -> bool:
         """Whether a text names one of them."""
-        return self._pattern is not None and self._pattern.search(text) is not None
+        found = () if self._pattern is None else self._pattern.finditer(text)
+        return any(match[0] not in self._around for match in found)
 
     def in_text(self, text: str) -> bool:
         """Either."""
@@ -136,16 +147,10 @@ class Traces:
         """A text with their ids taken out. `of_records`: as in `names`, of the whole text."""
         if self.names(text, of_records):
             return GONE
-        return text if self._told is None else self._told.sub(GONE, text)
+        return text if self._told is None else self._told.sub(self._gone, text)
 
-    @cached_property
-    def _told(self) -> re.Pattern[str] | None:
-        """Their ids where they stand in a text. Not within a longer id or path: `p1-10` is not `p1-1`, nor is
-        `p1-1/note`, nor a file `p1-1.jsonl`."""
-        told = sorted(filter(_is_told, {*self.ids, *self.variants, *self._file_names}), key=len, reverse=True)
-        if not told:
-            return None
-        return re.compile(rf"(?<![\w/.-])(?:{'|'.join(map(re.escape, told))})(?![\w/-])(?!\.\w)")
+    def _gone(self, match: re.Match[str]) -> str:
+        return match[0] if match[0] in self._around else GONE
 
     @cached_property
     def _pattern(self) -> re.Pattern[str] | None:
@@ -154,6 +159,19 @@ class Traces:
         parts = [rf'"record"\s*:\s*"(?:{"|".join(words)})"'] if words else []
         parts += [] if self._told is None else [self._told.pattern]
         return re.compile("|".join(parts)) if parts else None
+
+
+def _standing(names: Sequence[str]) -> re.Pattern[str] | None:
+    """Names where they stand in a text, the first that fits; None where there are none. Not within a longer id or path:
+    `p1-10` is not `p1-1`, nor is `p1-1/note`, nor a file `p1-1.jsonl`."""
+    if not names:
+        return None
+    return re.compile(rf"(?<![\w/.-])(?:{'|'.join(map(re.escape, names))})(?![\w/-])(?!\.\w)")
+
+
+def _written(name: str) -> set[str]:
+    """An id as it stands in texts and in JSON."""
+    return {name, json.dumps(name)[1:-1], json.dumps(name, ensure_ascii=False)[1:-1]}
 
 
 def _is_told(name: str) -> bool:
