@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import subprocess
 import sys
@@ -88,10 +89,22 @@ def test_a_failed_writer_leaves_nothing(tmp_path: Path) -> None:
 def test_a_torn_last_line_is_not_read_and_is_cut_off_on_append(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text(row("a").line() + "\n" + row("b").line()[:20])
-    assert [r.key for r in read_rows(path, Prediction)] == ["a"]
+    assert [r.key for r in read_rows(path, Prediction, grows=True)] == ["a"]
+    path.rename(tmp_path / "rows.journal.jsonl")
+    assert [r.key for r in read_rows(tmp_path / "rows.journal.jsonl", Prediction)] == ["a"]
+    (tmp_path / "rows.journal.jsonl").rename(path)
     with RowWriter(path, append=True) as out:
         out.write(row("c"))
     assert [r.key for r in read_rows(path, Prediction)] == ["a", "c"]
+
+
+def test_a_file_that_appeared_whole_and_breaks_off_is_not_read_as_a_shorter_one(tmp_path: Path) -> None:
+    """A run folder that was copied in part taught one label less, and said that it was done."""
+    with RowWriter(tmp_path / "rows.jsonl") as out:
+        out.write(row("a"), row("b"))
+    os.truncate(tmp_path / "rows.jsonl", (tmp_path / "rows.jsonl").stat().st_size - 5)
+    with pytest.raises(InputError, match=r"rows\.jsonl:2: the file breaks off .*delete manifest.json"):
+        list(read_rows(tmp_path / "rows.jsonl", Prediction))
 
 
 def test_a_bad_line_is_named_without_its_text(tmp_path: Path) -> None:
@@ -193,7 +206,7 @@ def test_a_full_disk_is_said_plainly_and_loses_nothing(tmp_path: Path) -> None:
     answer = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True)
     assert "the disk is full" in answer.stdout
     assert "run the same command again" in answer.stdout
-    kept = list(read_rows(path, RejectedRecord))
+    kept = list(read_rows(path, RejectedRecord, grows=True))
     assert len(kept) > 10
     assert [json.loads(r.line())["source"] for r in kept] == [str(i) for i in range(len(kept))]
 
@@ -237,7 +250,7 @@ def test_a_file_system_without_locks_is_said(tmp_path: Path, monkeypatch: pytest
         SharedRows(tmp_path / "decisions.jsonl", RejectedRecord).add(lambda rows: ())
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff", b"\x00" * 20])
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"{}", b'{"fingerprint": 1}', b"\xff", b"\x00" * 20])
 def test_a_damaged_manifest_is_named(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "manifest.json").write_bytes(data)
     with pytest.raises(ArtefactError, match=r"manifest\.json is damaged"):

@@ -80,7 +80,7 @@ def register(
 def read_registrations(run_dir: Path) -> list[Registration]:
     """All lines, oldest first; none where there is no file."""
     path = run_dir / REGISTRATIONS
-    return list(read_rows(path, Registration)) if path.exists() else []
+    return list(read_rows(path, Registration, grows=True)) if path.exists() else []
 
 
 def in_force(rows: Sequence[Registration], held_out: str, marks: Sequence[str]) -> Registration | None:

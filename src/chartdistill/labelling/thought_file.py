@@ -40,7 +40,8 @@ class ThoughtFile:
         self._journal = self._stack.enter_context(Journal(self.path, ThoughtRow))
         for path in self._others():
             if path.exists():
-                self._journal.add([row for row in read_rows(path, ThoughtRow) if row.key not in self._journal])
+                rows = read_rows(path, ThoughtRow, grows=True)
+                self._journal.add([row for row in rows if row.key not in self._journal])
         return self
 
     def _others(self) -> list[Path]:

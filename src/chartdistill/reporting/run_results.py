@@ -263,7 +263,7 @@ def _rejected_things(label: CuratedLabel) -> Iterator[ShownReject]:
 
 def _read_log(run_dir: Path) -> tuple[LogRow, ...]:
     path = run_dir / "adapter" / "training_log.jsonl"
-    return tuple(read_rows(path, LogRow)) if path.exists() else ()
+    return tuple(read_rows(path, LogRow, grows=True)) if path.exists() else ()
 
 
 def _read_predictions(run_dir: Path) -> dict[str, dict[tuple[str, str], Prediction]]:

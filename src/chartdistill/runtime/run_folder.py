@@ -30,6 +30,8 @@ from chartdistill.schema import Label, Prediction, Row, ThoughtRow, content_hash
 RowT = TypeVar("RowT", bound=Row)
 KeyedRowT = TypeVar("KeyedRowT", Label, Prediction, ThoughtRow)
 MANIFEST = "manifest.json"
+JOURNAL = ".journal.jsonl"
+"""Ending of the files that `Journal` adds to."""
 MADE_BY = "made_by"
 """In the manifest of a folder that not its own verb wrote: which command did."""
 
@@ -194,19 +196,24 @@ def cut_torn_line(path: Path) -> None:
             stream.truncate(position)
 
 
-def read_rows(path: Path, kind: type[RowT]) -> Iterator[RowT]:
-    """Read rows one at a time. A torn last line is left out.
+def read_rows(path: Path, kind: type[RowT], grows: bool = False) -> Iterator[RowT]:
+    """Read rows one at a time. `grows`: rows are added to the file, as to a journal; a torn last line is left out.
 
     Raises:
         ArtefactError: the file is missing.
-        InputError: a line is not a row of this kind; names file and line, never the text.
+        InputError: a line is not a row of this kind, or torn; names file and line, never the text.
     """
     if not path.exists():
         raise ArtefactError(f"{path} is missing. Run the verb that writes it first (see `chartdistill --help`).")
     with path.open("rb") as stream:  # what is no UTF-8 is a fault of its line
         for number, line in enumerate(stream, 1):
             if not line.endswith(b"\n"):
-                return
+                if grows or path.name.endswith(JOURNAL):
+                    return
+                raise InputError(
+                    f"{path}:{number}: the file breaks off within this row: it was copied in part. Put it back whole, "
+                    f"or delete {MANIFEST} beside it and run the verb that wrote it, which keeps what it can."
+                )
             try:
                 yield kind.model_validate_json(line)
             except ValidationError as error:
@@ -251,13 +258,13 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         manifest = json.loads(path.read_bytes())
-        if isinstance(manifest, dict):
-            return manifest
     except ValueError:
-        pass
+        manifest = None
+    if isinstance(manifest, dict) and isinstance(manifest.get("fingerprint"), str):
+        return manifest
     raise ArtefactError(
-        f"{path} is damaged: it is no JSON object. Put it back from a copy, or delete it and run the verb that makes "
-        f"{folder} again."
+        f"{path} is damaged: it is no JSON object with a `fingerprint`. Put it back from a copy, or delete it and run "
+        f"the verb that makes {folder} again."
     )
 
 
@@ -333,7 +340,7 @@ def count_by(names: Iterable[str]) -> dict[str, int]:
 
 def journal_of(target: Path) -> Path:
     """Where the rows of a file stand until all are finished."""
-    return target.with_name(f"{target.stem}.journal.jsonl")
+    return target.with_name(f"{target.stem}{JOURNAL}")
 
 
 class Journal(Generic[KeyedRowT]):

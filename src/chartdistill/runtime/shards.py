@@ -144,16 +144,14 @@ class ShardedFile(Generic[AnswerT]):
             count: shards of this division were just written: what failed in them is taken over too, after all else.
         """
         rows = (
-            row
-            for path in [*self._earlier(shard), *_shards_in(self.folder, shard)]
-            for row in read_rows(path, self.kind)
+            row for path in [*self._earlier(shard), *_shards_in(self.folder, shard)] for row in self._whole_rows(path)
         )
         finished = (row for row in rows if row.failure is None and (shard is None or shard.holds(row.record)))
         taken = Taken()
         _take(journal, finished, taken)
         if count is not None:
             own = [self.path(Shard(index, count)) for index in range(count)]
-            rows = (row for path in own if path.exists() for row in read_rows(path, self.kind))
+            rows = (row for path in own if path.exists() for row in self._whole_rows(path))
             _take(journal, (row for row in rows if row.failure is not None), taken)
         return taken
 
@@ -163,8 +161,12 @@ class ShardedFile(Generic[AnswerT]):
         found: set[str] = set()
         for path in [*self._whole(), *self.folder.glob("shard-*.jsonl")]:
             own = path == self.path(shard)
-            found.update(row.key for row in read_rows(path, self.kind) if own or row.failure is None)
+            found.update(row.key for row in self._whole_rows(path) if own or row.failure is None)
         return found
+
+    def _whole_rows(self, path: Path) -> Iterator[AnswerT]:
+        """Of a file that was copied in part what is there: the rest is asked for again."""
+        return read_rows(path, self.kind, grows=True)
 
     def remove_shards(self) -> None:
         """Delete the files of all shards. The run folder must be held."""

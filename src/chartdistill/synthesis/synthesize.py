@@ -168,7 +168,7 @@ class _Work:
     def attempts(self, path: Path, records: Path, progress: ProgressCallback) -> list[Attempt]:
         """All plans with what became of them, in order; those on disk are not tried again."""
         wanted = {self.key(plan) for plan in self.plans}
-        known = {row.key: row for row in read_rows(path, Attempt)} if path.exists() else {}
+        known = {row.key: row for row in read_rows(path, Attempt, grows=True)} if path.exists() else {}
         done = {key: row for key, row in known.items() if key in wanted}
         shown = (chart for task in self._run.tasks[:1] for chart in task.shown_charts)
         charts = KnownCharts(
