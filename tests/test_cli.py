@@ -286,3 +286,16 @@ def test_what_a_terminal_has_no_sign_for_ends_no_verb(encoding: str, said: bytes
     environment = {**os.environ, "PYTHONIOENCODING": encoding}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=False)
     assert (done.returncode, done.stdout) == (0, said), done.stderr
+
+
+def test_output_that_finds_no_room_or_no_reader_is_said_without_a_traceback() -> None:
+    command = [sys.executable, "-m", "chartdistill", "completion", "bash"]
+    with open("/dev/full", "wb") as full:
+        said = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert said.returncode == 5 and said.stderr.startswith("chartdistill: the disk is full"), said.stderr
+    assert said.stderr.count("\n") == 1
+    reader, writer = os.pipe()
+    os.close(reader)
+    said = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (said.returncode, said.stderr) == (141, "")

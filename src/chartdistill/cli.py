@@ -7,6 +7,7 @@ sentence while they are imported, too.
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import os
 import signal
@@ -68,18 +69,29 @@ def _run(argv: Sequence[str] | None) -> int:
     # As an exception, so that engines are shut down on the way out; otherwise theirs would outlive this process.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TOLD_TO_END))
     try:
-        return _call(arguments)
+        code = _call(arguments)
+        sys.stdout.flush()  # at Python's own end nobody would say why it cannot be written
+        return code
     except ChartDistillError as error:
         return _failed(error, error.exit_code)
     except BrokenPipeError:  # who read our output has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _print_no_more()
         return 141
     except OSError as error:
+        if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):  # of an open file
+            _print_no_more()
+            said = f"the disk is full where this command writes ({error.strerror}). Free space and run it again."
+            return _failed(said, ArtefactError.exit_code)
         if error.filename is None or quiet.is_verbose():
             raise
         # Of a file or folder that no verb expected to be so.
         said = f"{error.filename}: {error.strerror}. Check the path, and its permissions."
         return _failed(said, ArtefactError.exit_code)
+
+
+def _print_no_more() -> None:
+    """What is still to be written to standard output goes nowhere: there it would fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _failed(said: object, exit_code: int) -> int:

@@ -132,6 +132,8 @@ def test_what_a_kill_left_of_another_file_stays(tmp_path: Path, other: str) -> N
 def test_a_full_disk_is_said_and_nothing_else() -> None:
     with pytest.raises(ArtefactError, match="the disk is full"), ResumableLines(Path("/dev/full"), "m") as lines:
         lines.write(["a"])
+    with pytest.raises(ArtefactError, match="the disk is full"), whole_file(Path("/dev/full")) as stream:
+        stream.write("a")
 
 
 def test_a_pipe_is_written_as_it_comes(tmp_path: Path) -> None:

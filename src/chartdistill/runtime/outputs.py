@@ -89,7 +89,7 @@ def left_beside(path: Path, ending: str) -> list[Path]:
 def whole_file(path: Path) -> Iterator[IO[str]]:
     """A stream whose text stands at `path`, replacing what was there, when the block ends without an error."""
     if _is_special(path):
-        with path.open("w", encoding="utf-8") as stream:
+        with disk_errors(path), path.open("w", encoding="utf-8") as stream:
             yield stream
         return
     target = _real(path)
