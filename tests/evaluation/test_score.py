@@ -197,6 +197,12 @@ def test_a_run_folder_scores_as_it_did(tmp_path: Path) -> None:
             [{"id": "a", "gold": {"medication": [{"text": "x", "status": "stop"}, "y"]}}],
             r"gold\.jsonl:1: task 'medication': an item has no status",
         ),
+        ([said("a", "None found")], [{"id": "a", "gold": {"tests": ["None found"]}}], r"gold\.jsonl:1: .* says none;"),
+        (
+            [said("a", "None found")],
+            [{"id": "a", "gold": {"tests": [" "]}}],
+            r"gold\.jsonl:1: .* is blank; leave it out",
+        ),
         ([said("a", "None found")], [], "is empty"),
     ],
 )

@@ -45,7 +45,7 @@ from chartdistill.evaluation.review_split import IN_REVIEW
 from chartdistill.evaluation.score_lines import Answer, AnswerLine, GoldLine, RecordLine
 from chartdistill.metrics.comparison import compare_arms
 from chartdistill.metrics.harm import DRUG_STATUSES
-from chartdistill.prompting.answer_format import format_answer, parse_answer
+from chartdistill.prompting.answer_format import format_answer, parse_answer, says_none_of
 from chartdistill.records import cluster_records, shown
 from chartdistill.runtime.json_lines import read_json_lines
 from chartdistill.runtime.outputs import whole_file
@@ -224,8 +224,8 @@ def _infer_tasks(records: Mapping[str, Record]) -> list[Task]:
 
 
 def check_gold(records: Mapping[str, Record], lines: Mapping[str, int], tasks: Sequence[Task], path: Path) -> None:
-    """That tasks and statuses of the gold are those asked for, either all items of a task with a status or none; an
-    InputError names the lines where they are not."""
+    """That tasks and statuses of the gold are those asked for, either all items of a task with a status or none, and
+    that each item is one; an InputError names the lines where they are not."""
     by_name = {task.name: task for task in tasks}
     problems = []
     for record in records.values():
@@ -241,7 +241,11 @@ def check_gold(records: Mapping[str, Record], lines: Mapping[str, int], tasks: S
 
 
 def _misfit(item: Item, task: Task) -> str:
-    """What is wrong with an item's status; empty when nothing is."""
+    """What is wrong with an item of gold; empty when nothing is."""
+    if not item.text.strip():
+        return "an item is blank; leave it out"
+    if says_none_of(item.text, (task.name, task.name)):
+        return "an item says none; where there is none, the list is empty"
     if task.statuses and item.status is None:
         return f"an item has no status; give one of {', '.join(task.statuses)}"
     if item.status is not None and item.status not in task.statuses:
