@@ -29,13 +29,14 @@ PY     := $(VENV)/bin/python
 READY  := $(VENV)/.ready
 SMALL_MODEL_NAME = SmolLM2-135M-Instruct
 RUN_ARGS = $(if $(RECORDS),--records "$(RECORDS)") \
-           $(if $(RUN_DIR),--run-dir "$(RUN_DIR)",$(if $(RECORDS),--run-dir "runs/$$(charts="$(RECORDS)"; basename "$${charts%/\**}")"))
+           $(if $(RUN_DIR),--run-dir "$(RUN_DIR)",$(if $(RECORDS),--run-dir "$$run_dir"))
 
 .PHONY: distill demo model test test-slow check setup demo-models teacher-adapter bench-label bench-engine bench-train study lock \
         bundle install clean
 
 distill: $(READY)
 	@config=$$($(PY) scripts/pick_config.py "$(RECORDS)" "$(CONFIG)") || exit $$?; \
+	$(if $(RUN_DIR),,$(if $(RECORDS),run_dir=$$($(PY) scripts/pick_run_dir.py "$(RECORDS)") || exit $$?;)) \
 	! grep -qsE '^[^#]*model:.*$(SMALL_MODEL_NAME)' "$$config" || $(PY) scripts/fetch_model.py || exit $$?; \
 	exec $(PY) -m chartdistill run "$$config" $(RUN_ARGS) --doctor
 

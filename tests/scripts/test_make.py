@@ -83,6 +83,15 @@ def test_the_demo_is_the_demo_whatever_hardware_is_here(venv: Path) -> None:
     assert refused.returncode == 2 and "make distill RECORDS=" in refused.stderr
 
 
+def test_charts_without_a_run_folder_get_one_that_holds_no_other_charts_run(venv: Path) -> None:
+    planned = " ".join(make(venv, "-n", "distill", "RECORDS=a/my charts").stdout.split())
+    assert 'pick_run_dir.py "a/my charts") || exit $?; \\ exec' in planned
+    assert '--records "a/my charts" --run-dir "$run_dir" --doctor' in planned
+    named = make(venv, "-n", "distill", "RECORDS=a/charts", "RUN_DIR=runs/x").stdout
+    assert "pick_run_dir" not in named and '--run-dir "runs/x"' in named
+    assert "run-dir" not in make(venv, "-n", "distill").stdout
+
+
 def test_an_environment_whose_python_is_gone_is_set_up_again(venv: Path, tmp_path: Path) -> None:
     """An upgrade of the system leaves a link to nowhere: make said `No such file or directory` and no more."""
     assert "scripts/setup.sh" not in make(venv, "-n", "demo").stdout
