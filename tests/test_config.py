@@ -303,6 +303,13 @@ def test_the_seed_of_the_demos_held_out_charts_follows_its_rule_and_is_no_other(
     assert [source["seed"] for source in sources if source["split"] == "test"] == [chosen]
 
 
+@pytest.mark.parametrize("value", ["2026-02-30", "1" * 5000, "[" * 3000])
+def test_a_value_that_python_cannot_hold_is_refused_in_a_sentence(value: str, tmp_path: Path) -> None:
+    (tmp_path / "odd.yaml").write_text(f"system: x\nname: {value}\n")
+    with pytest.raises(ConfigError, match=r"(?s)odd\.yaml.*(reads as a date or a number.*line 2|too deep)"):
+        load_run(tmp_path / "odd.yaml")
+
+
 def test_a_key_that_stands_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
     text = (ROOT / "configs/demo.yaml").read_text(encoding="utf-8")
     path = tmp_path / "twice.yaml"

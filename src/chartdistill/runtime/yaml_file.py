@@ -32,6 +32,14 @@ class _UniqueKeys(yaml.SafeLoader):
             seen[key.value] = key.start_mark
         return super().construct_mapping(node, deep)
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """A value; where one only looks like a date or a number (`2026-02-30`), Python's error has no place."""
+        try:
+            return super().construct_object(node, deep)
+        except ValueError as error:
+            fault = f"a value reads as a date or a number, and is none ({error}); put it in quotes"
+            raise yaml.constructor.ConstructorError(None, None, fault, node.start_mark) from None
+
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping that a YAML file holds.
@@ -57,6 +65,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ) from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {_slip(error)}") from error
+    except RecursionError:
+        raise ConfigError(f"{path} is nested too deep to be read. Compare it with the files in configs/.") from None
     if values is None:
         raise ConfigError(f"{path} is empty; it must hold `key: value` lines, as the files in configs/ do.")
     if not isinstance(values, dict):
