@@ -303,6 +303,21 @@ def test_the_seed_of_the_demos_held_out_charts_follows_its_rule_and_is_no_other(
     assert [source["seed"] for source in sources if source["split"] == "test"] == [chosen]
 
 
+def test_a_path_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`run_dir: ~/runs/x` made a folder called `~` where the command was run."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    def change(values: dict[str, Any]) -> None:
+        source = {"type": "folder", "path": "~/charts", "pattern": "~/*.txt", "gold": {"path": "~/gold.jsonl"}}
+        values |= {"run_dir": "~/run", "system": "~/x", "records": [source]}
+
+    config = load_run(written(tmp_path, change)).config
+    assert (config.run_dir, config.system) == (tmp_path / "run", "~/x")
+    source = config.records[0].model_dump(mode="json")
+    assert (source["path"], source["pattern"]) == (str(tmp_path / "charts"), "~/*.txt")
+    assert source["gold"]["path"] == str(tmp_path / "gold.jsonl")
+
+
 @pytest.mark.parametrize("value", ["2026-02-30", "1" * 5000, "[" * 3000])
 def test_a_value_that_python_cannot_hold_is_refused_in_a_sentence(value: str, tmp_path: Path) -> None:
     (tmp_path / "odd.yaml").write_text(f"system: x\nname: {value}\n")

@@ -1,7 +1,7 @@
 """One YAML file = one run. Read, checked and resolved here, before anything is loaded.
 
-Paths inside a config are relative to the config file; `run_dir` is relative to the current folder. What it may say:
-run_config.py.
+Paths inside a config are relative to the config file, `run_dir` to the current folder; `~/` is the user's own. What it may
+say: run_config.py.
 """
 
 from __future__ import annotations
@@ -209,6 +209,7 @@ def load_run(path: Path, records: Path | None = None, run_dir: Path | None = Non
     """
     values = read_yaml(path)
     require_kind(path, values, "a config of one run")
+    values = {name: _at_home(value, name) for name, value in values.items()}
     base = path.resolve().parent
     overrides = {"--records": records, "--run-dir": run_dir}
     arguments = [str(path), *(str(x) for one in overrides.items() if one[1] is not None for x in one)]
@@ -237,6 +238,21 @@ def _with_clean_examples(task: Task) -> Task:
     """Example charts stand in prompts as records do."""
     examples = tuple(one.model_copy(update={"chart": clean(one.chart).text}) for one in task.examples)
     return task.model_copy(update={"examples": examples}) if examples else task
+
+
+_PATHS = ("run_dir", "tasks", "vocabulary", "model", "adapter", "labels", "path", "gold")
+"""Options that are paths, or hold some."""
+
+
+def _at_home(value: Any, option: str, depth: int = 4) -> Any:
+    """The value of an option, with `~/` in its paths as a shell has it: else that is a folder called `~`. `depth`: no
+    path stands deeper (of gold, in a source, in `records`), and YAML can hold itself."""
+    if isinstance(value, dict) and depth:
+        return {name: _at_home(one, name, depth - 1) for name, one in value.items()}
+    if isinstance(value, list) and depth:
+        return [_at_home(one, option, depth - 1) for one in value]
+    is_at_home = option in _PATHS and isinstance(value, str) and value.startswith("~/")
+    return os.path.expanduser(value) if is_at_home else value
 
 
 def _resolve(source: Any, base: Path) -> None:
