@@ -1,7 +1,7 @@
 """One YAML file = one run. Read, checked and resolved here, before anything is loaded.
 
-Paths inside a config are relative to the config file, `run_dir` to the current folder; `~/` is the user's own. What it may
-say: run_config.py.
+Paths inside a config are relative to the config file, `run_dir` to the current folder; `~/` is the user's own.
+What it may say: run_config.py.
 """
 
 from __future__ import annotations
