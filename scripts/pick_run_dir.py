@@ -2,8 +2,8 @@
 
     python scripts/pick_run_dir.py RECORDS
 
-It is `runs/` and the last part of the path. Must hold: charts of another place that end alike do not replace what was
-made of the first.
+It is `runs/` and the last part of the path (of `notes/*.TXT` the folder). Must hold: charts of another place that end
+alike do not replace what was made of the first.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ def pick_run_dir(records: Path) -> Path:
     Raises:
         ArtefactError: charts of another place are there, or the path gives no name.
     """
-    name = Path(os.path.abspath(records)).name
+    where = records.parent if "*" in records.name and not records.exists() else records
+    name = Path(os.path.abspath(where)).name
     if not name:
         raise ArtefactError(f"RECORDS={records} has no last part to name a run after. {_NAME_ONE}")
     folder = Path("runs", name)
@@ -32,7 +33,7 @@ def pick_run_dir(records: Path) -> Path:
     if prepared is None:
         return folder
     paths = [Path(source["path"]) for source in prepared.get("sources", []) if "path" in source]
-    if records.resolve() in [path.resolve() for path in paths]:
+    if where.resolve() in [path.resolve() for path in paths]:
         return folder
     of = " and ".join(map(str, paths)) or "other charts"
     raise ArtefactError(

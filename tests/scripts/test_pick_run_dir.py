@@ -25,7 +25,7 @@ def test_charts_of_another_folder_of_this_name_do_not_replace_the_first_ones_run
     (tmp_path / "a/charts/one.txt").write_text("She was told to stop Velorim 5 mg today.")
     assert picked(tmp_path, "a/charts").stdout.strip() == "runs/charts"
     prepare([FolderSource(path=tmp_path / "a/charts")], tmp_path / "runs/charts/records", PrepareOptions())
-    for again in ("a/charts", "a/charts/", str(tmp_path / "a/charts")):
+    for again in ("a/charts", "a/charts/", "a/charts/*.TXT", str(tmp_path / "a/charts")):
         assert picked(tmp_path, again).stdout.strip() == "runs/charts"
     other = picked(tmp_path, "b/charts")
     assert other.returncode == 5 and not other.stdout
