@@ -35,7 +35,8 @@ RUN_ARGS = $(if $(RECORDS),--records "$(RECORDS)") \
         bundle install clean
 
 distill: $(READY)
-	@config=$$($(PY) scripts/pick_config.py "$(RECORDS)" "$(CONFIG)") || exit $$?; \
+	@config="$(CONFIG)"; [ -n "$$config" ] && [ -z "$(RECORDS)" ] \
+		|| config=$$($(PY) scripts/pick_config.py "$(RECORDS)" "$(CONFIG)") || exit $$?; \
 	$(if $(RUN_DIR),,$(if $(RECORDS),run_dir=$$($(PY) scripts/pick_run_dir.py "$(RECORDS)") || exit $$?;)) \
 	! grep -qsE '^[^#]*model:.*$(SMALL_MODEL_NAME)' "$$config" || $(PY) scripts/fetch_model.py || exit $$?; \
 	exec $(PY) -m chartdistill run "$$config" $(RUN_ARGS) --doctor
