@@ -248,7 +248,8 @@ def test_ctrl_c_twice_stops_at_once(run: Path) -> None:
 
 def test_what_is_wrong_is_said_before_the_engine_starts(run: Path, tmp_path: Path) -> None:
     for arguments, code, words in (
-        ([str(tmp_path / "none")], 5, "no run folder with a trained student"),
+        ([str(tmp_path / "none")], 5, "none does not exist. Name the folder of a run in which"),
+        ([str(tmp_path)], 5, "no run folder with a trained student"),
         ([str(run), "--host", "0.0.0.0"], 2, "there is no key"),
         ([str(run), "--host", "hospital.example"], 2, "no IP address"),
         ([str(run), "--port", "99999"], 2, "no port"),
