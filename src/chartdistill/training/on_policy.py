@@ -190,6 +190,7 @@ class OnPolicy:
             [self._seeded("answer", epoch, example.record, branch.task) for example, branch in asked],
             self.options.temperature,
             self._vocabulary,
+            [len(example.prefix_ids) for example, _ in asked],
         )
 
     def _answered(self, branch: Branch, answer: list[int]) -> Branch:

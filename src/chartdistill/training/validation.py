@@ -66,7 +66,9 @@ class AnswerScorer:
         prompts = [[*example.prefix_ids, *branch.question_ids] for example, branch in self._asked]
         room = room_for_answers(model, self._tokens_per_pass)
         labelled = [len(branch.answer_ids) for _, branch in self._asked]
-        answers = generate_everywhere(model, prompts, self._builder.end_id, self._room, *room, expected=labelled)
+        shared = [len(example.prefix_ids) for example, _ in self._asked]
+        end = self._builder.end_id
+        answers = generate_everywhere(model, prompts, end, self._room, *room, expected=labelled, shared=shared)
         predictions = [
             Prediction(
                 key="", record=example.record, task=branch.task, arm="student", completion=text,
