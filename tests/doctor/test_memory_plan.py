@@ -104,6 +104,12 @@ def test_validation_takes_the_memory_that_is_planned(
     print(f"\n{kind} {dtype}, validation: planned {here / 2**20:.1f} MiB, measured {measured / 2**20:.1f} MiB, "
           f"{here / measured - 1:+.1%}")  # fmt: skip
     assert here == pytest.approx(measured, rel=0.1)
+    records = [[5 + i // 3] * (prompt - 20) + [9 + i] * 20 for i in range(9)]
+    shared = [prompt - 20] * 9
+    together = _bytes_of([*model.parameters(), *model.buffers()]) + _peak_bytes(
+        lambda: generate_everywhere(model, records, 4095, room, tokens, shared=shared)
+    )
+    assert together < here * 1.1
 
 
 @pytest.mark.slow

@@ -41,8 +41,11 @@ def test_on_a_card_a_batch_has_the_room_that_is_free(tiny_model: Path) -> None:
         num_hidden_layers=28, hidden_size=2048, num_attention_heads=16, num_key_value_heads=8, head_dim=128,
         intermediate_size=6144,
     )  # fmt: skip
-    # 2 bytes x (2 x 1,024 x 29 + 3 x 6,144 + 4 x 2,048): 172,032 a token.
-    assert answer_tokens_at_once(student, 172_032 * 2 * 1000, 2) == 1000
+    # 2 bytes x (2 x 1,024 x 29 + 1,024 x 28): 176,128 a token; 3 x 6,144 + 4 x 2,048 is less than 1,024 x 28.
+    assert answer_tokens_at_once(student, 176_128 * 2 * 1000, 2) == 1000
+    student.num_key_value_heads = 4  # 2 bytes x (2 x 512 x 29 + 3 x 6,144 + 4 x 2,048)
+    assert answer_tokens_at_once(student, 112_640 * 2 * 1000, 2) == 1000
+    student.num_key_value_heads = 8
     assert answer_tokens_at_once(student, 60 * 2**30, 2) > 128 * 1100
 
     from chartdistill.training.generate import _batches, room_for_answers

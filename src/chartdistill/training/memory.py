@@ -47,16 +47,17 @@ def is_memory(error: Exception) -> bool:
 
 
 def answer_bytes_per_token(layers: int, kv_width: int, intermediate: int, hidden: int, number_bytes: int) -> int:
-    """What transformers' generate holds for one padded token of a prompt, beside the weights.
+    """What answering holds for one padded token of a prompt, beside the weights (see training/generate.py).
 
-    Keys and values of all layers, one layer's once more while they grow; and while prompts are computed, where the
-    feed-forward part is widest, gate, up and their product, the layer's input and what it was made from.
+    Keys and values of all layers, one layer's once more while they grow; and the larger of two: while prompts are
+    computed, where the feed-forward part is widest, gate, up and their product, the layer's input and what it was made
+    from; later the keys and values of the records of a group, which has half as many tokens.
 
     Args:
         kv_width: of one layer's keys (heads for keys and values x their width).
         number_bytes: of a number between layers.
     """
-    return number_bytes * (2 * kv_width * (layers + 1) + 3 * intermediate + 4 * hidden)
+    return number_bytes * (2 * kv_width * (layers + 1) + max(3 * intermediate + 4 * hidden, kv_width * layers))
 
 
 def answer_tokens_at_once(config: Any, free_bytes: float, number_bytes: int) -> int:
