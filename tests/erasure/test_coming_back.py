@@ -46,7 +46,7 @@ def test_the_next_prepare_leaves_it_out_and_writes_no_name(tmp_path: Path, capsy
     assert again["fingerprint"] == first["fingerprint"]  # nothing to do, and stages after it stay finished
     (run / "records/manifest.json").unlink()
     anew = prepare([of], run / "records", OPTIONS)
-    assert "1 charts of the sources were left out" in capsys.readouterr().err
+    assert "1 chart of the sources was left out" in capsys.readouterr().err
     assert anew["fingerprint"] == first["fingerprint"]
     assert all(anew["counts"][name] == again["counts"][name] for name in ("read", "kept", "by_reason", "by_split"))
     rows += [{"id": "name-3b", "text": chart(3).upper()}, {"id": "name-9", "text": chart(9)}]

@@ -33,8 +33,8 @@ def was_erased(entry: SourceEntry | RejectedRecord, erased: Tombstones) -> bool:
 def say_left_out(number: int, run_dir: Path) -> None:
     """On standard error, where there are any."""
     if number:
+        them = "1 chart of the sources was" if number == 1 else f"{number} charts of the sources were"
         print(
-            f"prepare: {number} charts of the sources were left out, since they were erased from {run_dir}; delete "
-            "them from the sources too",
+            f"prepare: {them} left out, having been erased from {run_dir}; delete what was erased from the sources too",
             file=sys.stderr,
         )
