@@ -46,10 +46,12 @@ def main(arguments: Sequence[str] = sys.argv[1:]) -> Any:
         if done == last:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    prompts = [[*one.prefix_ids, *branch.question_ids] for one in examples()[:3] for branch in one.branches]
+    asked = [(one, branch) for one in examples()[:3] for branch in one.branches]
+    prompts = [[*one.prefix_ids, *branch.question_ids] for one, branch in asked]
+    shared = [len(one.prefix_ids) for one, _ in asked]
 
     def score(student: Any) -> dict[str, float]:
-        answers = generate_everywhere(student, prompts, 2, 4, 200)
+        answers = generate_everywhere(student, prompts, 2, 4, 200, shared=shared)
         return {"answers": sum(i * token for i, token in enumerate(chain.from_iterable(answers), 1))}
 
     options = TrainOptions.model_validate(json.loads(values))
