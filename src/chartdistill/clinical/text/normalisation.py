@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -28,6 +29,7 @@ _TYPOGRAPHY = str.maketrans(
 )
 _WHITE = {"Zs": " ", "Zl": "\n", "Zp": "\n"}
 _ZERO_WIDTH_SPACE = "\u200b"
+_SOFT_HYPHEN = "\u00ad"
 _BROKEN = re.compile(
     r"(?<=[^\W\d_])(?P<hyphen>-|\u00ad)(?:[ \t]*\r?\n[ \t]*|(?P<space>[ ]))(?=(?P<right>[^\W\d_]{1,60}))"
 )
@@ -64,12 +66,17 @@ def normalise(text: str, compared_with: str = "") -> Normalised:
     """A text as it reads. `compared_with`: the words it is compared with, which say how broken words are joined."""
     found = _characters(text)
     joins = _joins(found.text, compared_with) if _has_broken_words(found.text) else []
-    return _without(found, joins) if joins else found
+    found = _without(found, joins) if joins else found
+    if _SOFT_HYPHEN not in found.text:
+        return found
+    # What is left breaks no word, or belongs to it and is a hyphen.
+    whole = re.sub(f"{_SOFT_HYPHEN}(?=[^\\W\\d_])", "-", found.text)
+    return _without_soft_hyphens(Normalised(whole, found._starts, found._ends))
 
 
 @lru_cache(maxsize=32)
 def _characters(text: str) -> Normalised:
-    """The text with each character as it reads; soft hyphens at line ends stay, for `_joins`."""
+    """The text with each character as it reads; soft hyphens that break a word at a line's end stay, for `_joins`."""
     if text.isascii():
         return Normalised(text)
     parts: list[str] = []
@@ -85,7 +92,10 @@ def _characters(text: str) -> Normalised:
             starts.append(at)
             ends.append(at + 1)
     read = "".join(parts)
-    return Normalised(text) if read == text else Normalised(read, tuple(starts), tuple(ends))
+    found = Normalised(text) if read == text else Normalised(read, tuple(starts), tuple(ends))
+    if _SOFT_HYPHEN not in read:
+        return found
+    return _without_soft_hyphens(found, {match.start() for match in _BROKEN.finditer(read)})
 
 
 @lru_cache(maxsize=32)
@@ -103,7 +113,7 @@ def _composed(base: str, mark: str) -> str | None:
 
 def _read(char: str, text: str, at: int) -> str:
     """What one character that is not ASCII reads as."""
-    if char == "\u00ad" and _ends_line(text, at + 1):
+    if char == _SOFT_HYPHEN and _ends_line(text, at + 1):
         return char
     if char == _ZERO_WIDTH_SPACE and not (_letter(text, at - 1) and _letter(text, at + 1)):
         return " "  # it divides words in scripts without spaces; inside a word it is left over from a web page
@@ -162,6 +172,12 @@ def _is_one_word(left: str, right: str, match: re.Match[str], wanted: set[str], 
     if match["hyphen"] != "-" or left + right in others:
         return True
     return not (f"{left}-{right}" in others or left in _FREE_PREFIXES or len(left) == 1)
+
+
+def _without_soft_hyphens(found: Normalised, but: Collection[int] = ()) -> Normalised:
+    """They are unseen; those at the places `but` stay."""
+    places = (match.span() for match in re.finditer(_SOFT_HYPHEN, found.text))
+    return _without(found, [place for place in places if place[0] not in but])
 
 
 def _without(found: Normalised, cuts: list[tuple[int, int]]) -> Normalised:
