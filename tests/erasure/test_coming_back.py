@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,11 @@ import pytest
 from chartdistill.erasure.erase import erase
 from chartdistill.errors import ArtefactError, InputError
 from chartdistill.records import PrepareOptions
+from chartdistill.records.near_duplicates import body_hash_as_typed
 from chartdistill.records.prepare import prepare
 from chartdistill.records.sources import JsonlSource
 from chartdistill.runtime.run_folder import read_rows
+from chartdistill.runtime.tombstones import Tombstones
 from chartdistill.schema import Record, RejectedRecord
 
 OPTIONS = PrepareOptions()
@@ -105,3 +108,26 @@ def test_several_runs_need_it_in_one(tmp_path: Path) -> None:
     prepare([other], tmp_path / "b/records", OPTIONS)
     erase([tmp_path / "a", tmp_path / "b"], ["name-3"], say=quiet)
     assert "name-3" not in ids(tmp_path / "a") and len(ids(tmp_path / "b")) == 5
+
+
+def test_a_chart_that_was_erased_while_words_were_compared_by_characters_stays_away(tmp_path: Path) -> None:
+    run, accented = tmp_path / "run", chart(3).replace("sleeps", "dort \u00e9veill\u00e9 et sleeps")
+    rows = [{"id": f"name-{n}", "text": chart(n)} for n in range(5)] + [{"id": "other", "text": accented}]
+    prepare([source(tmp_path, rows)], run / "records", OPTIONS)
+    erase([run], ["other"], say=quiet)
+    erased = Tombstones.of(run)
+    then = erased.hashed("words", body_hash_as_typed(accented))
+    assert then not in erased.rows[0].words
+    erased.write(run, [erased.rows[0].model_copy(update={"words": (then,)})])
+    again = [*rows[:5], {"id": "under-another-name", "text": accented}]
+    counts = prepare([source(tmp_path, again)], run / "records", OPTIONS)["counts"]
+    assert counts["by_reason"] == {"erased": 1}
+
+
+def test_an_erased_chart_does_not_come_back_in_other_characters(tmp_path: Path) -> None:
+    run, accented = tmp_path / "run", chart(3).replace("sleeps", "dort \u00e9veill\u00e9 et sleeps")
+    rows = [{"id": f"name-{n}", "text": chart(n)} for n in range(5)] + [{"id": "other", "text": accented}]
+    prepare([source(tmp_path, rows)], run / "records", OPTIONS)
+    erase([run], ["other"], say=quiet)
+    again = [*rows[:5], {"id": "as-sent-again", "text": unicodedata.normalize("NFD", accented)}]
+    assert prepare([source(tmp_path, again)], run / "records", OPTIONS)["counts"]["by_reason"] == {"erased": 1}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from chartdistill.clinical.entities import entity_of
 from chartdistill.metrics import score_arm
-from chartdistill.metrics.pairing import pair_up
+from chartdistill.metrics.pairing import each_once, pair_up
 from chartdistill.schema import Item
 from metrics_cases import DRUGS, TESTS, items, record, said, values
 
@@ -83,3 +83,15 @@ def test_an_optional_item_takes_nothing_from_one_that_is_wanted() -> None:
     notes = {"a": record("a").model_copy(update={"gold": {"medication": tuple(gold)}})}
     found = values(score_arm([said("a", "Yasadol | stop\nYasadol | continue")], notes, [DRUGS]))
     assert (found["joint_f1"], found["confabulation_rate"], found["stop_as_continue_rate"]) == (1, 0, 0)
+
+
+def test_gold_that_lists_a_thing_twice_wants_it_once() -> None:
+    gold = items("Yasadol | stop\nyasadol | stop\nYasadol 10 mg | stop\nZebtor | start")
+    wanted = each_once(gold, entity_of(DRUGS))
+    assert [item.optional for item in wanted] == [False, True, True, False]
+    charts = {"a": record("a").model_copy(update={"gold": {DRUGS.name: gold}})}
+    for answer in ("Yasadol | stop\nZebtor | start", "Yasadol | stop\nyasadol | stop\nZebtor | start"):
+        scores = values(score_arm([said("a", answer)], charts, [DRUGS]))
+        assert scores["recall"] == scores["precision"] == scores["record_exact"] == 1
+    twice = items("Yasadol | stop\nYasadol | start")
+    assert not any(item.optional for item in each_once(twice, entity_of(DRUGS)))

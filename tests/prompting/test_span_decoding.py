@@ -38,7 +38,17 @@ CHART = (
     "PLAN: Hold  Coumarol 2.5 mg b.i.d.\n\tTry na\u00efve-T caf\u00e9ol (Zeb\u00f6x), 50% better \u2265 \u00b5g "
     "70/30\r\nAllergies: None. Non-steroidal \u0394\u03a3 |\u00a0Fluxo-\nmide; Crohn\u2019s \u4e2d\u6587 \U0001f48a x"
 )
-CHARTS = [CHART, "Takes aspirin.", "No medications.", "", "| - .", "\U0001f48a", "a b a b a", "NONE FOUND in\n\nurine"]
+CHARTS = [
+    CHART,
+    "Takes aspirin.",
+    "No medications.",
+    "",
+    "| - .",
+    "\U0001f48a",
+    "a b a b a",
+    "NONE FOUND in\n\nurine",
+    "(None) Stop \ufb02uoxetine; Stage \u2163, 38\u2103, 5\u339d o\ufb03ce-\n\ufb01lm",
+]
 
 
 def byte_level(chart: str) -> PreTrainedTokenizerFast:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import random
+import unicodedata
 from pathlib import Path
 
 import pytest
 
 from chartdistill.demo.charts import write_chart
 from chartdistill.records.cleaning import clean
-from chartdistill.records.near_duplicates import ClusterBuilder, cluster_records
+from chartdistill.records.near_duplicates import ClusterBuilder, body_hash, cluster_records
 
 
 def note(seed: int, num_words: int = 200) -> list[str]:
@@ -108,3 +109,41 @@ def test_real_charts_have_fewer_clusters_than_bodies() -> None:
     builder = ClusterBuilder()
     bodies = {builder.add(clean(file.read_text(encoding="utf-8", errors="replace")).text) for file in files}
     assert len(set(builder.clusters().values())) < len(bodies) < len(files)
+
+
+def as_web(text: str) -> str:
+    """With a soft hyphen in each long word, as web pages break lines."""
+    return " ".join(f"{word[:3]}\u00ad{word[3:]}" if len(word) > 5 else word for word in text.split(" "))
+
+
+def as_pdf(text: str) -> str:
+    for letters, one in (("ffi", "\ufb03"), ("ff", "\ufb00"), ("fi", "\ufb01"), ("fl", "\ufb02")):
+        text = text.replace(letters, one)
+    return text.replace("fibrillation", "fibril-\nlation").replace("furosemide", "furose-\n mide")
+
+
+FRENCH = (
+    "Le patient \u00e2g\u00e9 de soixante-dix ans a \u00e9t\u00e9 hospitalis\u00e9 \u00e0 l\u2019h\u00f4pital apr\u00e8s "
+    "une chute. Diab\u00e8te \u00e9quilibr\u00e9, hypertension trait\u00e9e, fr\u00e9quence r\u00e9guli\u00e8re."
+)
+ENGLISH = (
+    "He first felt difficulty in flexing his fingers. Office follow-up confirmed fibrillation; fluoxetine was stopped, "
+    "and furosemide was continued at a fixed dose. Final findings: fluid in the left flank, fibrosis, reflux, five."
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "other"),
+    [
+        (FRENCH, unicodedata.normalize("NFD", FRENCH)),
+        (ENGLISH, as_pdf(ENGLISH)),
+        (ENGLISH, as_web(ENGLISH)),
+        (ENGLISH, ENGLISH.replace("flank", "fl\u200bank").replace("five", "\uff46\uff49\uff56\uff45")),
+        (ENGLISH, ENGLISH.replace("-", "\u2011").replace(" ", "\u00a0")),
+        ("Gave 5 \u00b5g of drug at 37 \u2103 today to him.", "Gave 5 \u03bcg of drug at 37 \u00b0C today to him."),
+    ],
+)
+def test_a_chart_in_other_characters_is_the_same_chart(text: str, other: str) -> None:
+    assert text != other
+    assert body_hash(text) == body_hash(other)
+    assert len(set(cluster_records([text, other]))) == 1

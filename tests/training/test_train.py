@@ -22,7 +22,8 @@ from chartdistill.runtime.run_folder import (
     write_manifest,
 )
 from chartdistill.schema import Record
-from chartdistill.training.examples import check_lengths, read_examples
+from chartdistill.training import TrainOptions
+from chartdistill.training.examples import Mix, check_lengths, read_examples
 from chartdistill.training.packing import Branch, Example
 from chartdistill.training.train import _compute_on_own_cores, main, train
 from curated_run import ANSWERS, make_run, silent, store_distributions
@@ -114,6 +115,15 @@ def test_a_pattern_called_others_weighs_no_other_source(tiny_model: Path, tmp_pa
     run = make_run(tmp_path, tiny_model, source_weights={"north/*": 2.0, "others": 0.1})
     with pytest.raises(ConfigError, match="source_weights: others fits no record"):
         train(run, silent)
+
+
+def test_a_folder_with_brackets_is_named_as_it_is() -> None:
+    mix = Mix(TrainOptions(source_weights={"*/charts[1-9]/*": 0.1}))
+    mix.notice("/d/charts2/b.txt")
+    with pytest.raises(ConfigError, match="fits no record"):
+        mix.check()
+    mix.notice("/d/charts[1-9]/c.txt")
+    mix.check()
 
 
 def test_weights_that_leave_nothing_to_learn_are_named(tiny_model: Path, tmp_path: Path) -> None:

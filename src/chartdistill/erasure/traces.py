@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -49,7 +48,7 @@ class Runs5:
 
     def of(self, text: str, partial: bool = False) -> Runs:
         """All runs of a text, each once, ascending. `partial`: a text of fewer words is one run."""
-        words = body_words(unicodedata.normalize("NFC", text))  # as others may have written the same letters
+        words = body_words(text)
         width = min(SHINGLE_WORDS, len(words)) if partial else SHINGLE_WORDS
         if not words or len(words) < width:
             return np.zeros(0, dtype=np.uint64)

@@ -16,7 +16,7 @@ from chartdistill.clinical.entities import EntityType, entity_of
 from chartdistill.clinical.same_as import NOTHING_JUDGED, SameAs
 from chartdistill.metrics.dosage_counting import AttributeCounts, dosage_counts
 from chartdistill.metrics.harm import harmful_statuses
-from chartdistill.metrics.pairing import Pairing, pair_up
+from chartdistill.metrics.pairing import Pairing, each_once, pair_up
 from chartdistill.prompting.answer_format import parse_lines
 from chartdistill.schema import CUT, Item, Prediction, Record, Task
 
@@ -177,6 +177,7 @@ def outcome(
     valid = prediction.items is not None
     items, lines = prediction.items or (), _lines(prediction, task)
     entity = entity_of(task)
+    gold = None if gold is None else each_once(gold, entity)
     found = pair_up(items, gold or (), entity, same_as)
     invented = [item for place in found.strangers if not is_located(item := items[place], record, task)]
     counted = [items[place] for place in found.counted]

@@ -20,7 +20,7 @@ from chartdistill.clinical.entities import EntityType
 from chartdistill.clinical.same_as import NOTHING_JUDGED, SameAs
 from chartdistill.schema import Item
 
-RULES = "keys by kind, forecasts by content words (9)"
+RULES = "keys by kind, forecasts by content words (10)"
 """Named beside every score, and raised with every change of what counts as the same or as harm, of intervals, or of
 what is measured: stored answers are then scored anew."""
 
@@ -63,8 +63,22 @@ def pair_up(
     return Pairing(pairs, counted, alike)
 
 
+def each_once(gold: Sequence[Item], entity: EntityType) -> Sequence[Item]:
+    """Gold that wants a thing once, however often it lists it with one status, under whatever names: the others count
+    neither way."""
+    wanted: set[tuple[str, str | None]] = set()
+    found = []
+    for item in gold:
+        thing = (entity.key(item.text), item.status)
+        found.append(item.model_copy(update={"optional": True}) if thing in wanted else item)
+        if not item.optional:
+            wanted.add(thing)
+    return found
+
+
 def is_exact(items: Sequence[Item], gold: Sequence[Item], entity: EntityType) -> bool:
     """Whether the items are those of gold with their statuses, each once: what `record_exact` counts."""
+    gold = each_once(gold, entity)
     found = pair_up(items, gold, entity)
     wanted = sum(not item.optional for item in gold)
     equal = all(items[said].status == gold[meant].status for said, meant in found.pairs)

@@ -6,6 +6,7 @@ One item per line, its fields separated by ` | `; or exactly `None found` for a 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from chartdistill.schema import Item, Task
 
@@ -18,10 +19,17 @@ FIELD_SEPARATOR = " | "
 EDGE = " \t\r\n.,;:!?'\"`“”‘’"
 """What may stand at the ends of an item and is no part of it."""
 
-_FOUND = r"(?:found|noted|stated|mentioned|listed|reported|given|identified|documented|recorded|known|applicable)"
-_NONE = re.compile(
-    rf"(?:none|nil|nothing|no|n/a|not)(?:\s+{_FOUND})?(?:\s+in\s+(?:the|this)\s+(?:chart|record|text|note))?"
+_FOUND = (
+    r"(?:found|noted|stated|mentioned|listed|reported|given|identified|documented|recorded|known|applicable|ordered"
+    r"|prescribed|planned|performed|done|taken|needed|required|indicated|available|active|present|pending)"
 )
+_WHERE = (
+    r"(?:in\s+(?:the|this)\s+(?:chart|record|text|note)|on\s+file|at\s+(?:this\s+time|present)|currently|now|today)"
+)
+_NONE = re.compile(rf"(?:(?:none|nil|nothing|no|n/a|not)(?:\s+{_FOUND})?(?:\s+{_WHERE})?|nk[dfm]?a)")
+_KNOWN = r"(?:known|new|other|active|current|specific|drug|food|medication|medicine|environmental|latex|or|and)"
+"""What may stand between "no known" and what there is none of."""
+_AROUND = EDGE + "()[]{}<>#*-"
 
 
 def plain_key(text: str) -> str:
@@ -91,7 +99,21 @@ def says_none(text: str, task: Task) -> bool:
 
 def says_none_of(text: str, names: tuple[str, str]) -> bool:
     """As `says_none`, of a task's `item` and `name`."""
-    said = plain_key(text)
-    for name in names:
-        said = re.sub(rf"^no\s+(?:\w+\s+)?{re.escape(name.casefold())}(?:e?s)?\b", "no", said)
-    return _NONE.fullmatch(said) is not None
+    said = plain_key(text).strip(_AROUND)
+    return _NONE.fullmatch(_no_such(names).sub("no", said)) is not None
+
+
+@lru_cache(maxsize=64)
+def _no_such(names: tuple[str, str]) -> re.Pattern[str]:
+    """ "no medications", "no known drug allergies": at most six words, which chart_spans.MOST_REFUSED counts on."""
+    nouns = "|".join(_one_or_many(re.escape(name.casefold())) for name in names)
+    return re.compile(rf"^no\s+(?:\w+\s+)?(?:{_KNOWN}\s+){{0,3}}(?:{nouns})\b")
+
+
+def _one_or_many(noun: str) -> str:
+    """A pattern of a noun and its plural: allergy and allergies, diagnosis and diagnoses, test and tests."""
+    if noun.endswith("is"):
+        return noun[:-2] + "[ie]s"
+    if re.search(r"[^is]s$", noun):
+        return noun + "?"
+    return noun[:-1] + "(?:y|ies)" if re.search(r"[^aeiou]y$", noun) else noun + "(?:e?s)?"

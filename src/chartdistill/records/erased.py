@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from chartdistill.records.cleaning import clean
-from chartdistill.records.near_duplicates import body_hash
+from chartdistill.records.near_duplicates import body_hash, body_hash_as_typed
 from chartdistill.records.sources import SourceEntry
 from chartdistill.runtime.tombstones import ERASED, Tombstones
 from chartdistill.schema import RejectedRecord
@@ -27,7 +27,9 @@ def was_erased(entry: SourceEntry | RejectedRecord, erased: Tombstones) -> bool:
         return True
     if not erased or isinstance(entry, RejectedRecord):
         return False
-    return erased.has_group(entry.group) or erased.has_words(body_hash(clean(entry.text).text))
+    text = clean(entry.text).text
+    words = (body_hash(text), body_hash_as_typed(text))
+    return erased.has_group(entry.group) or any(erased.has_words(one) for one in words)
 
 
 def say_left_out(number: int, run_dir: Path) -> None:

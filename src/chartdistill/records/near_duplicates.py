@@ -25,6 +25,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from chartdistill.clinical.text.normalisation import normalise
+
 Shingles: TypeAlias = npt.NDArray[np.uint32]
 """Hashes of a text's 5-word runs, ascending, each once."""
 _Indices: TypeAlias = npt.NDArray[np.int64]
@@ -49,13 +51,24 @@ _WORD = re.compile(r"[^\W_]+")
 
 
 def body_words(text: str) -> list[str]:
-    """The text without case, punctuation and layout: what counts when two texts are compared."""
-    return _WORD.findall(text.lower())
+    """The text as it reads, without case, punctuation and layout: what counts when two texts are compared. The same
+    chart from a PDF (ligatures, words broken at a line's end), a web page (soft hyphens) or another machine (accents as
+    characters of their own) has the same words."""
+    return _WORD.findall(normalise(text).text.lower())
 
 
 def body_hash(text: str) -> str:
     """32 hex digits, equal for texts with the same words."""
-    return hashlib.sha256(" ".join(body_words(text)).encode()).hexdigest()[:32]
+    return _hash_of(body_words(text))
+
+
+def body_hash_as_typed(text: str) -> str:
+    """What `body_hash` was while texts were compared by their characters: tombstones of then have it."""
+    return _hash_of(_WORD.findall(text.lower()))
+
+
+def _hash_of(words: list[str]) -> str:
+    return hashlib.sha256(" ".join(words).encode()).hexdigest()[:32]
 
 
 class ClusterBuilder:
@@ -67,7 +80,7 @@ class ClusterBuilder:
     def add(self, text: str) -> str:
         """Take one text in; returns its body hash (32 hex digits), equal for texts with the same words."""
         words = body_words(text)
-        body = hashlib.sha256(" ".join(words).encode()).hexdigest()[:32]
+        body = _hash_of(words)
         if body not in self._shingles:
             self._shingles[body] = _shingles(words)
         return body

@@ -90,6 +90,8 @@ def read_gguf(path: Path) -> GgufFile:
 
 def _require_magic(path: Path) -> int:
     """The size of the file, once it begins as it must."""
+    if path.exists() and not path.is_file() and not path.is_dir():  # a pipe would be waited for
+        raise InputError(f"{path} is no file that can be read twice. Name a .gguf file.")
     try:
         with path.open("rb") as stream:
             begins = stream.read(len(_MAGIC))

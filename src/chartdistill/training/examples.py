@@ -143,7 +143,7 @@ class Mix:
         self._unused = set(options.source_weights)
 
     def _pattern(self, source: str) -> str | None:
-        return next((pattern for pattern in self._sources if fnmatchcase(source, pattern)), None)
+        return next((pattern for pattern in self._sources if fnmatchcase(source, pattern.replace("[", "[[]"))), None)
 
     def notice(self, source: str) -> None:
         """A record of this source exists, whatever becomes of it."""

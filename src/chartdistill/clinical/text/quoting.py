@@ -16,9 +16,13 @@ def quotable(text: str) -> tuple[str, ...]:
     told = normalise(text)
     if told.text == text:
         return (text,)
-    typed = []
+    typed: list[str] = []
+    before = (-1, -1)
     for at, character in enumerate(told.text):
         start, end = told.original_span(at, at + 1)
+        if (start, end) == before:  # one character that reads as several: a ligature, a unit sign
+            continue
+        before = (start, end)
         one = text[start:end]
         if end > start + 1:  # a letter and its accent
             one = unicodedata.normalize("NFC", one)

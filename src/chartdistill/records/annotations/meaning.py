@@ -15,8 +15,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from chartdistill.clinical.entities import entity_named, entity_of
+from chartdistill.clinical.entities import EntityType, entity_named, entity_of
 from chartdistill.errors import InputError
+from chartdistill.prompting.answer_format import says_none
 from chartdistill.records.annotations.answer import Document, Finding, Said, Span, shown, where
 from chartdistill.records.annotations.offsets import (
     Pieces,
@@ -57,8 +58,6 @@ _FALSE = {"false", "no", "0", "affirmed", "positive", "present", "none", "not ne
 _ABOUT_STATUS = ("status", "action", "change", "event", "state")
 """Words of an attribute's name that say its value is a status."""
 _EDGE = " \t\n,;"
-_MARKUP = frozenset(("markup", "rtf"))
-"""What cleaning took out of a text that spans were counted in."""
 
 
 def word_key(name: str) -> str:
@@ -188,15 +187,17 @@ class _DocumentReader:
         text = document.text
         placed = None if text is None else place_spans(text, document.spans)
         cleaned = None if text is None else clean(text)
-        marked_up = cleaned is not None and not _MARKUP.isdisjoint(cleaned.removed)
         self._marks: dict[str, list[tuple[Pieces, Item]]] = {}
         for number, span in enumerate(document.spans):
             if (use := uses[span.label]) is not None:
                 said = one_line(span.said or "") or None
                 marked = said if placed is None else placed.texts[number]
                 pieces = span.pieces if placed is None else placed.pieces[number]
-                if marked_up and marked and text is not None and cleaned is not None:
+                if marked and text is not None and cleaned is not None:
                     marked = as_read(text, cleaned, pieces)
+                    if marked is None:
+                        self._tell("cut_off", use.task, f"the span at {_at(span)} is in what cleaning cuts off the end")
+                        continue
                 self._take(span, use, marked, pieces)
 
     def answers(self, annotated: Mapping[str, Task]) -> Iterator[Said | Finding]:
@@ -219,7 +220,7 @@ class _DocumentReader:
             self._spoilt.add(task.name)
 
     def _take(self, span: Span, use: _Use, marked: str | None, pieces: Pieces) -> None:
-        task, at = use.task, ", ".join(f"{start} to {end}" for start, end in span.pieces)
+        task, at = use.task, _at(span)
         marked = (marked or "").strip(_EDGE)
         if not marked:
             detail = f"at {at} stands not what the export says; export texts and annotations anew, from one state"
@@ -228,6 +229,9 @@ class _DocumentReader:
         if self._document.text is not None and cuts_word(self._document.text, *extent(pieces)):
             self._tell("cuts_word", task, f"the span at {at} begins or ends within a word; it is used as it stands")
         if any(self._meanings.rules_out(name, value) for name, value in span.attributes):
+            return
+        if says_none(marked, task):
+            self._tell("says_none", task, f"the span at {at} says that there is none; it is no item")
             return
         optional = False
         told: dict[bool, dict[str, None]] = {True: {}, False: {}}
@@ -264,19 +268,9 @@ class _DocumentReader:
     def _items(self, name: str, task: Task) -> tuple[Item, ...]:
         """Each thing once, in the order of the text; of one that is said again with another status the later holds, and
         it is optional where all that is said of it is."""
-        marks = sorted(self._marks.get(name, ()), key=lambda mark: _longest_first(mark[0]))
-        outer: list[tuple[Pieces, Item]] = []
-        reaching: list[Pieces] = []
-        for pieces, item in marks:  # what one may lie within comes before it
-            reaching = [other for other in reaching if extent(other)[1] > extent(pieces)[0]]
-            if not any(lies_within(pieces, other) for other in reaching):
-                outer.append((pieces, item))
-                reaching.append(pieces)
-        if inner := len(marks) - len(outer):
-            self._tell("nested_span", task, f"{inner} spans within longer ones of the same task; the longer count")
         entity = entity_of(task)
         items: dict[str, Item] = {}
-        for _, item in outer:
+        for item in self._outer(name, task, entity):
             key = entity.key(item.text)
             before = items.setdefault(key, item)
             if before.optional and not item.optional:  # one mention that must be listed is enough
@@ -287,6 +281,33 @@ class _DocumentReader:
                     self._tell("statuses_differ", task, detail)
                 items[key] = before.model_copy(update={"status": item.status})
         return tuple(items.values())
+
+    def _outer(self, name: str, task: Task, entity: EntityType) -> list[Item]:
+        """The items of spans that lie within no longer one of the same task. A longer one takes over what a shorter one
+        says of the same thing and it does not: the status, and that it must be listed. One that must be listed, of
+        another thing, within one that is optional, counts beside it."""
+        marks = sorted(self._marks.get(name, ()), key=lambda mark: _longest_first(mark[0]))
+        outer: list[tuple[Pieces, Item]] = []
+        reaching: list[int] = []
+        for pieces, item in marks:  # what one may lie within comes before it
+            reaching = [place for place in reaching if extent(outer[place][0])[1] > extent(pieces)[0]]
+            around = next((place for place in reaching if lies_within(pieces, outer[place][0])), None)
+            longer = None if around is None else outer[around][1]
+            same = longer is not None and entity.key(longer.text) == entity.key(item.text)
+            if longer is None or around is None or (longer.optional and not item.optional and not same):
+                outer.append((pieces, item))
+                reaching.append(len(outer) - 1)
+            elif same:
+                told = {"status": longer.status or item.status, "optional": longer.optional and item.optional}
+                outer[around] = outer[around][0], longer.model_copy(update=told)
+        if inner := len(marks) - len(outer):
+            self._tell("nested_span", task, f"{inner} spans within longer ones of the same task; the longer count")
+        return [item for _, item in outer]
+
+
+def _at(span: Span) -> str:
+    """Where it stands, as the export counts."""
+    return ", ".join(f"{start} to {end}" for start, end in span.pieces)
 
 
 def _longest_first(pieces: Pieces) -> tuple[int, int, int]:

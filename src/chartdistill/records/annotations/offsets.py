@@ -11,11 +11,13 @@ is none. What then still does not match is told, never moved by search: a span f
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+from chartdistill.clinical.text.normalisation import normalise
 from chartdistill.records.annotations.answer import Span
 from chartdistill.records.cleaning import Cleaned, clean
 
@@ -23,6 +25,9 @@ BYTE_ORDER_MARK = "\ufeff"
 """Before a text it is a character for some tools (brat), and nothing for others."""
 _LEAST_CUT = 2
 """Words that plain characters must cut before another count is believed without text beside it."""
+
+_LINE_END = re.compile(r"[-\u00ad][ \t]*\r?\n")
+"""Where a word may be broken."""
 
 Pieces: TypeAlias = tuple[tuple[int, int], ...]
 """Offsets of a span; several where it is discontinuous."""
@@ -80,8 +85,11 @@ def lies_within(inner: Pieces, outer: Pieces) -> bool:
     return inner != outer and all(any(a <= c and d <= b for a, b in outer) for c, d in inner)
 
 
-def as_read(text: str, cleaned: Cleaned, pieces: Pieces) -> str:
-    """What a span of a file with markup says once it is read: no tag within a name, no reference for a sign."""
+def as_read(text: str, cleaned: Cleaned, pieces: Pieces) -> str | None:
+    """What a span says in the chart as a record has it: no tag within a name, no reference for a sign, no control
+    character, and a word that is broken at a line's end is whole. None where cleaning cut all of it off the end."""
+    if cleaned.segments and extent(pieces)[0] >= cleaned.segments[-1][1] + cleaned.segments[-1][2]:
+        return None
     parts = []
     for start, end in pieces:
         inside = [one for one in cleaned.segments if one[1] < end and start < one[1] + one[2]]
@@ -90,7 +98,12 @@ def as_read(text: str, cleaned: Cleaned, pieces: Pieces) -> str:
             parts.append(cleaned.text[first[0] + start - first[1] : last[0] + end - last[1]])
         else:  # it begins or ends with what was replaced
             parts.append(clean(text[start:end]).text)
-    return one_line(" ".join(parts))
+    return " ".join(_on_one_line(part, cleaned.text) for part in parts)
+
+
+def _on_one_line(part: str, chart: str) -> str:
+    """A stretch of a chart with its white space as single spaces, and its broken words as the chart reads."""
+    return one_line(normalise(part, compared_with=chart).text if _LINE_END.search(part) else part)
 
 
 def one_line(text: str) -> str:
@@ -111,10 +124,12 @@ def _placed(text: str, spans: Sequence[Span], counted: str, starts: dict[int, in
         pieces = [(_at(start, starts), _at(end, starts)) for start, end in span.pieces]
         found = [(a, b) for a, b in pieces if a is not None and b is not None and 0 <= a < b <= len(text)]
         whole = len(found) == len(pieces) and bool(pieces)
-        marked = one_line(" ".join(text[a:b] for a, b in found)) if whole else ""
-        fits = marked and (span.said is None or _same(marked, span.said))
+        joined = _joined(found, text) if whole else ()
+        piece_by_piece = one_line(" ".join(text[a:b] for a, b in found))  # as tools write pieces that touch or overlap
+        marked = one_line(" ".join(text[a:b] for a, b in joined))
+        fits = marked and (span.said is None or _same(marked, span.said) or _same(piece_by_piece, span.said))
         texts.append(marked if fits else None)
-        in_text.append(_joined(found, text) if whole else ())
+        in_text.append(joined)
     return Placed(tuple(texts), counted, tuple(in_text))
 
 

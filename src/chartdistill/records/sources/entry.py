@@ -234,8 +234,8 @@ def id_text(value: object) -> str | None:
 
 _NOBODY = frozenset(
     "#n/a #na -1.#ind -1.#qnan -nan -nat 1.#ind 1.#qnan <na> <null> (null) (blank) n/a n.a. na nan nat none null "
-    "unknown unk missing".split()
-) | {"not available", "not known", "#n/a n/a"}
+    "unknown unk missing nil undefined tbd #ref! #value! #null!".split()
+) | {"not available", "not known", "not applicable", "#n/a n/a", "n / a"}
 """What stands for a missing value: pandas' list, and what people write. So does what has no letter and no digit."""
 _MARKS_ANYWHERE = 4
 """Characters from which on a group's value inside a longer word of an id is no chance: see `_IDS_BY_CHANCE`."""
