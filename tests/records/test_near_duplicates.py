@@ -123,8 +123,8 @@ def as_pdf(text: str) -> str:
 
 
 FRENCH = (
-    "Le patient \u00e2g\u00e9 de soixante-dix ans a \u00e9t\u00e9 hospitalis\u00e9 \u00e0 l\u2019h\u00f4pital "
-    "apr\u00e8s une chute. Diab\u00e8te \u00e9quilibr\u00e9, hypertension trait\u00e9e, fr\u00e9quence r\u00e9guli\u00e8re."
+    "Le patient \u00e2g\u00e9 de soixante-dix ans a \u00e9t\u00e9 hospitalis\u00e9 apr\u00e8s une chute \u00e0 "
+    "l\u2019h\u00f4pital. Diab\u00e8te \u00e9quilibr\u00e9, hypertension trait\u00e9e."
 )
 ENGLISH = (
     "He first felt difficulty in flexing his fingers. Office follow-up confirmed fibrillation; fluoxetine was stopped, "
