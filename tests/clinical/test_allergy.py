@@ -40,7 +40,7 @@ NOTE = (
         (("peanut", "unknown"), "negated"),
         (("lisinopril", "unknown"), "not_an_allergy"),
         (("chest x-ray", "unknown"), "not_a_substance"),
-        (("No known allergies", "unknown"), "no_allergy"),
+        (("denies allergies", "unknown"), "no_allergy"),
         (("shellfish", "hives"), "invented"),
     ],
 )
