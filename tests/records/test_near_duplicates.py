@@ -140,6 +140,7 @@ ENGLISH = (
         (ENGLISH, as_web(ENGLISH)),
         (ENGLISH, ENGLISH.replace("flank", "fl\u200bank").replace("five", "\uff46\uff49\uff56\uff45")),
         (ENGLISH, ENGLISH.replace("-", "\u2011").replace(" ", "\u00a0")),
+        ("GRO\u1e9eE und Stra\u00dfe sind hier genannt worden.", "Gr\u00f6\u00dfe und STRASSE sind hier genannt worden."),
         ("Gave 5 \u00b5g of drug at 37 \u2103 today to him.", "Gave 5 \u03bcg of drug at 37 \u00b0C today to him."),
     ],
 )

@@ -54,7 +54,7 @@ def body_words(text: str) -> list[str]:
     """The text as it reads, without case, punctuation and layout: what counts when two texts are compared. The same
     chart from a PDF (ligatures, words broken at a line's end), a web page (soft hyphens) or another machine (accents as
     characters of their own) has the same words."""
-    return _WORD.findall(normalise(text).text.lower())
+    return _WORD.findall(normalise(text).text.casefold())
 
 
 def body_hash(text: str) -> str:
