@@ -105,7 +105,7 @@ def says_none_of(text: str, names: tuple[str, str]) -> bool:
 
 @lru_cache(maxsize=64)
 def _no_such(names: tuple[str, str]) -> re.Pattern[str]:
-    """ "no medications", "no known drug allergies": at most six words, which chart_spans.MOST_REFUSED counts on."""
+    """Of an item such as "no medications" or "no known drug allergies". At most six words: chart_spans.MOST_REFUSED."""
     nouns = "|".join(_one_or_many(re.escape(name.casefold())) for name in names)
     return re.compile(rf"^no\s+(?:\w+\s+)?(?:{_KNOWN}\s+){{0,3}}(?:{nouns})\b")
 

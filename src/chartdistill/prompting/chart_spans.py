@@ -26,7 +26,7 @@ from typing import Any
 from chartdistill.prompting.answer_format import FIELD_SEPARATOR, NONE_FOUND, plain_key, says_none_of
 from chartdistill.schema import Task
 
-GRAMMAR_VERSION = 4
+GRAMMAR_VERSION = 5
 """Raised with every change of what is admitted: answers that are stored are then asked for again."""
 
 BARRIER = "\0"
