@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from chartdistill.clinical.entities import entity_of
 from chartdistill.metrics import score_arm
-from chartdistill.metrics.pairing import each_once, pair_up
+from chartdistill.metrics.pairing import each_once, is_exact, pair_up
 from chartdistill.schema import Item
 from metrics_cases import DRUGS, TESTS, items, record, said, values
 
@@ -86,12 +86,23 @@ def test_an_optional_item_takes_nothing_from_one_that_is_wanted() -> None:
 
 
 def test_gold_that_lists_a_thing_twice_wants_it_once() -> None:
+    entity = entity_of(DRUGS)
     gold = items("Yasadol | stop\nyasadol | stop\nYasadol 10 mg | stop\nZebtor | start")
-    wanted = each_once(gold, entity_of(DRUGS))
-    assert [item.optional for item in wanted] == [False, True, True, False]
     charts = {"a": record("a").model_copy(update={"gold": {DRUGS.name: gold}})}
     for answer in ("Yasadol | stop\nZebtor | start", "Yasadol | stop\nyasadol | stop\nZebtor | start"):
         scores = values(score_arm([said("a", answer)], charts, [DRUGS]))
         assert scores["recall"] == scores["precision"] == scores["record_exact"] == 1
+        assert is_exact(items(answer), gold, entity)
     twice = items("Yasadol | stop\nYasadol | start")
-    assert not any(item.optional for item in each_once(twice, entity_of(DRUGS)))
+    assert each_once(twice, twice, entity) == (twice, twice)
+
+
+def test_repeats_in_gold_excuse_no_other_status_and_no_more_repeats() -> None:
+    once, twice = items("Yasadol | stop"), items("Yasadol | stop\nyasadol | stop")
+    charts = {name: record(name).model_copy(update={"gold": {DRUGS.name: gold}})
+              for name, gold in (("once", once), ("twice", twice))}  # fmt: skip
+    for answer in ("Yasadol | stop\nYasadol | start", "Yasadol | continue\nYasadol | start"):
+        figures = [values(score_arm([said(name, answer)], {name: charts[name]}, [DRUGS])) for name in charts]
+        assert figures[0] == figures[1] and figures[0]["precision"] == 0.5
+        assert not is_exact(items(answer), twice, entity_of(DRUGS))
+    assert not is_exact(items("Yasadol | stop\nyasadol | stop\nYASADOL | stop"), twice, entity_of(DRUGS))

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from chartdistill.config import load_task
-from chartdistill.prompting.answer_format import NONE_FOUND, answer_pattern, parse_answer, says_none
+from chartdistill.prompting.answer_format import NONE_FOUND, answer_pattern, parse_answer, says_none, says_none_of
 from places import ROOT
 
 MEDICATION = load_task(ROOT / "configs/tasks/medication.yaml")
@@ -34,7 +34,7 @@ _NAMES = {name: load_task(ROOT / f"configs/tasks/{name}.yaml") for name in
         ("allergy", "(NKA)"), ("diagnosis", "No diagnoses found"), ("diagnosis", "No new diagnosis"),
         ("prognosis", "no prognoses"), ("tests", "no tests ordered"), ("tests", "No test"), ("tests", "none ordered"),
         ("medication", "none at this time"), ("medication", "(none)"), ("medication", "[None]"),
-        ("medication", "#none"),
+        ("medication", "#none"), ("diagnosis", "No diagnosis known"), ("procedure", "no procedure planned at present"),
         ("medication", "none)"), ("medication", "No medications on file"), ("procedure", "No procedures performed"),
     ],
 )  # fmt: skip
@@ -53,3 +53,16 @@ def test_none_in_other_words_is_no_item(task: str, text: str) -> None:
 )  # fmt: skip
 def test_an_item_that_begins_like_none_is_one(task: str, text: str) -> None:
     assert not says_none(text, _NAMES[task])
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "virus/No viruses", "lens/no lenses", "iris/no irises", "status/no statuses", "allergies/no known allergy",
+        "axis/no axes", "diagnoses/no diagnosis", "comorbidities/no comorbidity", "a(b/no a(b",
+        "home order/No current home orders pending now",
+    ],
+)  # fmt: skip
+def test_what_there_is_none_of_is_known_in_singular_and_plural(said: str) -> None:
+    name, text = said.split("/")
+    assert says_none_of(text, (name, name))

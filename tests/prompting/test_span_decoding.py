@@ -47,7 +47,8 @@ CHARTS = [
     "\U0001f48a",
     "a b a b a",
     "NONE FOUND in\n\nurine",
-    "(None) Stop \ufb02uoxetine; Stage \u2163, 38\u2103, 5\u339d o\ufb03ce-\n\ufb01lm",
+    "(None) Stop \ufb02uoxetine; Stage \u2163, 38\u2103, 5\u339d o\ufb03ce-\n\ufb01lm "
+    "\ufb01\u0301x 5\u338e \uff76\uff9e\uff9d \u01c6",
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from annotation_reading import TASKS, codes, read
 from chartdistill.clinical.text.grounding import locate
 from chartdistill.records import clean
+from chartdistill.records.annotations.offsets import as_read
 
 REST = " once daily for high blood pressure."
 
@@ -36,6 +38,7 @@ def brat(folder: Path, chart: str, *lines: str) -> Path:
         ("hydrochloro-\nthiazide", "hydrochlorothiazide"),
         ("hydrochloro-  \r\n  thiazide", "hydrochlorothiazide"),
         ("hydrochloro\u00ad\nthiazide", "hydrochlorothiazide"),
+        ("metopro\u2010\nlol", "metoprolol"),
         ("beta-\nblocker", "beta-blocker"),
         ("C-\nreactive protein", "C-reactive protein"),
         ("pre-\neclampsia", "pre-eclampsia"),
@@ -107,3 +110,48 @@ def test_what_must_be_listed_is_not_lost_within_what_may_be(tmp_path: Path) -> N
     reading, _ = read(brat(tmp_path / "c", "Takes naproxen 500 mg twice daily.", *same), TASKS)
     (answer,) = reading.answers
     assert [(item.text, item.optional) for item in answer.items or ()] == [("naproxen 500 mg", False)]
+
+
+@pytest.mark.parametrize(
+    ("chart", "written", "words"),
+    [
+        ("<p>Takes &beta;</p>", "&beta;", "\u03b2"),
+        ("<p>Takes &#1072;&#1089;&#1087;</p> <p>&nbsp;</p>", "&#1072;&#1089;&#1087;", "\u0430\u0441\u043f"),
+    ],
+)
+def test_a_sign_at_the_end_that_stands_for_another_is_an_item(
+    chart: str, written: str, words: str, tmp_path: Path
+) -> None:
+    (tmp_path / "p.jsonl").write_text(json.dumps(marked(chart, (written, "Drug"))))
+    reading, found = read(tmp_path / "p.jsonl", TASKS)
+    assert found["medication"] == [(words, None)] and "cut_off" not in codes(reading)
+
+
+def test_a_piece_in_what_cleaning_cuts_off_is_no_part_of_an_item(tmp_path: Path) -> None:
+    chart = "He has gout and takes naproxen.general medicine, sulfasalazine, arthritis, gout, x-ray, knee"
+    places = f"{chart.index('naproxen')} {chart.index('.')};{chart.index('sulfa')} {chart.index(', arth')}"
+    folder = brat(tmp_path / "b", chart, f"T1\tDrug {places}\tnaproxen sulfasalazine")
+    assert read(folder, TASKS)[1]["medication"] == [("naproxen", None)]
+
+
+def test_of_three_spans_within_each_other_the_middle_one_counts_where_the_longest_is_optional(tmp_path: Path) -> None:
+    chart = "He has a family history of type 2 diabetes mellitus, and is well."
+    spans = ["family history of type 2 diabetes mellitus", "type 2 diabetes mellitus", "diabetes mellitus"]
+    lines = [
+        f"T{n}\tProblem {chart.index(text)} {chart.index(text) + len(text)}\t{text}" for n, text in enumerate(spans, 1)
+    ]
+    reading, found = read(brat(tmp_path / "b", chart, *lines, "A1\tOptional T1"), TASKS)
+    assert found["diagnosis"] == [(spans[0], None), (spans[1], None)] and codes(reading) == {"nested_span": 1}
+
+
+def test_many_broken_words_are_read_in_time_that_grows_with_their_number() -> None:
+    def seconds(count: int) -> float:
+        line = "Takes hydrochloro-\nthiazide daily for pressure and is well today. "
+        text = line * count
+        cleaned, begun = clean(text), time.process_time()
+        for number in range(count):
+            at = number * len(line)
+            assert as_read(text, cleaned, ((at + 6, at + 27),)) == "hydrochlorothiazide"
+        return time.process_time() - begun
+
+    assert seconds(400) < 3

@@ -126,6 +126,7 @@ FRENCH = (
     "Le patient \u00e2g\u00e9 de soixante-dix ans a \u00e9t\u00e9 hospitalis\u00e9 apr\u00e8s une chute \u00e0 "
     "l\u2019h\u00f4pital. Diab\u00e8te \u00e9quilibr\u00e9, hypertension trait\u00e9e."
 )
+KOREAN = "\ud658\uc790\ub294 \ub2f9\ub1e8\ubcd1 \uc9c4\ub2e8\uc744 \ubc1b\uc558\ub2e4"
 ENGLISH = (
     "He first felt difficulty in flexing his fingers. Office follow-up confirmed fibrillation; fluoxetine was stopped, "
     "and furosemide was continued at a fixed dose. Final findings: fluid in the left flank, fibrosis, reflux, five."
@@ -140,7 +141,15 @@ ENGLISH = (
         (ENGLISH, as_web(ENGLISH)),
         (ENGLISH, ENGLISH.replace("flank", "fl\u200bank").replace("five", "\uff46\uff49\uff56\uff45")),
         (ENGLISH, ENGLISH.replace("-", "\u2011").replace(" ", "\u00a0")),
-        ("GRO\u1e9eE und Stra\u00dfe sind hier genannt worden.", "Gr\u00f6\u00dfe und STRASSE sind hier genannt worden."),
+        (KOREAN, unicodedata.normalize("NFD", KOREAN)),
+        (
+            "\uff92\uff84\uff8e\uff99\uff90\uff9d \uff71\uff91\uff9b\uff7c\uff9e\uff8b\uff9f\uff9d",
+            "\u30e1\u30c8\u30db\u30eb\u30df\u30f3 \u30a2\u30e0\u30ed\u30b8\u30d4\u30f3",
+        ),
+        (
+            "GRO\u1e9eE und Stra\u00dfe sind hier genannt worden.",
+            "Gr\u00f6\u00dfe und STRASSE sind hier genannt worden.",
+        ),
         ("Gave 5 \u00b5g of drug at 37 \u2103 today to him.", "Gave 5 \u03bcg of drug at 37 \u00b0C today to him."),
     ],
 )

@@ -175,9 +175,10 @@ def outcome(
 ) -> Outcome:
     """Count what happened in a prediction whose engine did answer."""
     valid = prediction.items is not None
-    items, lines = prediction.items or (), _lines(prediction, task)
-    entity = entity_of(task)
-    gold = None if gold is None else each_once(gold, entity)
+    items: Sequence[Item] = prediction.items or ()
+    lines, entity = _lines(prediction, task), entity_of(task)
+    if gold is not None:
+        items, gold = each_once(items, gold, entity)
     found = pair_up(items, gold or (), entity, same_as)
     invented = [item for place in found.strangers if not is_located(item := items[place], record, task)]
     counted = [items[place] for place in found.counted]

@@ -10,6 +10,7 @@ it, with the three aims as digits of one weight.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -63,22 +64,37 @@ def pair_up(
     return Pairing(pairs, counted, alike)
 
 
-def each_once(gold: Sequence[Item], entity: EntityType) -> Sequence[Item]:
-    """Gold that wants a thing once, however often it lists it with one status, under whatever names: the others count
-    neither way."""
+def each_once(items: Sequence[Item], gold: Sequence[Item], entity: EntityType) -> tuple[Sequence[Item], Sequence[Item]]:
+    """Both lists where gold wants a thing once, however often it lists it with one status, under whatever names: as
+    many repeats of it are left out of the items. Other repeats stay, and count as they do."""
+    repeats: Counter[tuple[str, str | None]] = Counter()
     wanted: set[tuple[str, str | None]] = set()
-    found = []
+    kept = []
     for item in gold:
         thing = (entity.key(item.text), item.status)
-        found.append(item.model_copy(update={"optional": True}) if thing in wanted else item)
+        if not item.optional and thing in wanted:
+            repeats[thing] += 1
+            continue
+        kept.append(item)
         if not item.optional:
             wanted.add(thing)
-    return found
+    if not repeats:
+        return items, gold
+    said: set[tuple[str, str | None]] = set()
+    left = []
+    for item in items:
+        thing = (entity.key(item.text), item.status)
+        if thing in said and repeats[thing] > 0:
+            repeats[thing] -= 1
+            continue
+        said.add(thing)
+        left.append(item)
+    return left, kept
 
 
 def is_exact(items: Sequence[Item], gold: Sequence[Item], entity: EntityType) -> bool:
     """Whether the items are those of gold with their statuses, each once: what `record_exact` counts."""
-    gold = each_once(gold, entity)
+    items, gold = each_once(items, gold, entity)
     found = pair_up(items, gold, entity)
     wanted = sum(not item.optional for item in gold)
     equal = all(items[said].status == gold[meant].status for said, meant in found.pairs)

@@ -105,15 +105,19 @@ def says_none_of(text: str, names: tuple[str, str]) -> bool:
 
 @lru_cache(maxsize=64)
 def _no_such(names: tuple[str, str]) -> re.Pattern[str]:
-    """Of an item such as "no medications" or "no known drug allergies". At most six words: chart_spans.MOST_REFUSED."""
+    """Of an item such as "no medications" or "no known drug allergies". Longer ones: see chart_spans.MOST_REFUSED."""
     nouns = "|".join(_one_or_many(re.escape(name.casefold())) for name in names)
     return re.compile(rf"^no\s+(?:\w+\s+)?(?:{_KNOWN}\s+){{0,3}}(?:{nouns})\b")
 
 
 def _one_or_many(noun: str) -> str:
     """A pattern of a noun and its plural: allergy and allergies, diagnosis and diagnoses, test and tests."""
-    if noun.endswith("is"):
-        return noun[:-2] + "[ie]s"
-    if re.search(r"[^is]s$", noun):
-        return noun + "?"
-    return noun[:-1] + "(?:y|ies)" if re.search(r"[^aeiou]y$", noun) else noun + "(?:e?s)?"
+    for ending, either in (
+        ("is$|ses$", "(?:is|ises|es)"),  # diagnosis, iris; diagnoses
+        ("(?<=[^aeiou])y$|ies$", "(?:y|ies)"),
+        ("(?<=[^s])s$", "(?:s|ses)?"),  # tests, virus
+    ):
+        if (found := re.search(ending, noun)) is not None:
+            stem = noun[: found.start() + found.group().startswith("ses")]
+            return stem + either
+    return noun + "(?:e?s)?"

@@ -32,8 +32,9 @@ GRAMMAR_VERSION = 5
 BARRIER = "\0"
 """Ends every stretch: between spellings, for the chart's `|`, and for what no item holds."""
 
-MOST_REFUSED = 12
-"""Ends of stretches with one beginning that say "none" ("no", "no known", "no known drugs in this chart"), and more."""
+MOST_REFUSED = 20
+"""Word ends of stretches with one beginning that say "none" ("no", "no known", "no known drugs in this chart"), and
+more: nine words around what there is none of, the name of a task's item."""
 
 MOST_REPEATS = 3
 """Lines that repeat an item, after which an answer must end."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -54,7 +55,7 @@ def body_words(text: str) -> list[str]:
     """The text as it reads, without case, punctuation and layout: what counts when two texts are compared. The same
     chart from a PDF (ligatures, words broken at a line's end), a web page (soft hyphens) or another machine (accents as
     characters of their own) has the same words."""
-    return _WORD.findall(normalise(text).text.casefold())
+    return _WORD.findall(normalise(unicodedata.normalize("NFC", text)).text.casefold())
 
 
 def body_hash(text: str) -> str:

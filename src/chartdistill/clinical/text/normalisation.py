@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Set
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -83,11 +83,11 @@ def _characters(text: str) -> Normalised:
     starts: list[int] = []
     ends: list[int] = []
     for at, char in enumerate(text):
-        combining = unicodedata.combining(char) != 0
-        if combining and parts and (plain := _composed(parts[-1], char)) is not None:
-            parts[-1], ends[-1] = plain, at + 1
-            continue
         for one in char if char.isascii() else _read(char, text, at):
+            combining = unicodedata.combining(one) != 0
+            if combining and parts and (plain := _composed(parts[-1], one)) is not None:
+                parts[-1], ends[-1] = plain, at + 1
+                continue
             parts.append(one)
             starts.append(at)
             ends.append(at + 1)
@@ -127,11 +127,14 @@ def _read(char: str, text: str, at: int) -> str:
     parts = unicodedata.decomposition(char).split()
     if parts and parts[0] in _COMPATIBLE:
         whole = unicodedata.normalize("NFKC", char)
-        return whole.translate(_TYPOGRAPHY) if whole.strip() == whole else char
-    if parts and not parts[0].startswith("<"):
-        letters = unicodedata.normalize("NFD", char)
-        return letters[0] if letters[0].isascii() and letters[0].isalpha() else unicodedata.normalize("NFC", char)
-    return char
+        return "".join(map(_plain, whole.translate(_TYPOGRAPHY))) if whole.strip() == whole else char
+    return _plain(char)
+
+
+def _plain(char: str) -> str:
+    """A Latin letter without its accent; any other character as Unicode composes it."""
+    letters = unicodedata.normalize("NFD", char)
+    return letters[0] if letters[0].isascii() and letters[0].isalpha() else unicodedata.normalize("NFC", char)
 
 
 def _letter(text: str, at: int) -> bool:
@@ -144,7 +147,8 @@ def _ends_line(text: str, at: int) -> bool:
 
 def _joins(text: str, compared_with: str) -> list[tuple[int, int]]:
     """What to take out of a text so that its broken words are whole: a hyphen and line break, or the break alone."""
-    wanted = {word.casefold() for word in _HYPHENATED.findall(normalise(compared_with).text)}
+    wanted = _words(compared_with)
+    parts = frozenset(part for word in wanted for part in word.split("-"))
     others: set[str] | None = None
     cuts: list[tuple[int, int]] = []
     for match in _BROKEN.finditer(text):
@@ -154,18 +158,26 @@ def _joins(text: str, compared_with: str) -> list[tuple[int, int]]:
             continue  # an entry and the next one
         if others is None:
             others = {word.casefold() for word in _HYPHENATED.findall(text)}
-        joined = _is_one_word(left.casefold(), right.casefold(), match, wanted, others)
+        joined = _is_one_word(left.casefold(), right.casefold(), match, wanted, parts, others)
         if joined is not None:
             cuts.append((match.start() + (not joined), match.end()))
     return cuts
 
 
-def _is_one_word(left: str, right: str, match: re.Match[str], wanted: set[str], others: set[str]) -> bool | None:
-    """True: the hyphen only breaks the word; False: it belongs to it; None: these are two words."""
-    words = {part for word in wanted for part in word.split("-")}
+@lru_cache(maxsize=32)
+def _words(text: str) -> frozenset[str]:
+    """Of a text as it reads."""
+    return frozenset(word.casefold() for word in _HYPHENATED.findall(normalise(text).text))
+
+
+def _is_one_word(
+    left: str, right: str, match: re.Match[str], wanted: Set[str], parts: Set[str], others: Set[str]
+) -> bool | None:
+    """True: the hyphen only breaks the word; False: it belongs to it; None: these are two words. `parts`: of the words
+    `wanted`, between their hyphens."""
     if left + right in wanted:
         return True
-    if f"{left}-{right}" in wanted or any(len(half) >= _MIN_HALF and half in words for half in (left, right)):
+    if f"{left}-{right}" in wanted or any(len(half) >= _MIN_HALF and half in parts for half in (left, right)):
         return None if match["space"] else False
     if match["space"]:  # "pre- and postoperative": only the words it is compared with can tell
         return None

@@ -6,6 +6,7 @@ In: a record's text. Out: one text or two. Must hold: every stretch of words of 
 from __future__ import annotations
 
 import unicodedata
+from itertools import groupby
 
 from chartdistill.clinical.text.normalisation import normalise
 
@@ -16,15 +17,14 @@ def quotable(text: str) -> tuple[str, ...]:
     told = normalise(text)
     if told.text == text:
         return (text,)
-    typed: list[str] = []
-    before = (-1, -1)
-    for at, character in enumerate(told.text):
-        start, end = told.original_span(at, at + 1)
-        if (start, end) == before:  # one character that reads as several: a ligature, a unit sign
-            continue
-        before = (start, end)
-        one = text[start:end]
-        if end > start + 1:  # a letter and its accent
+    typed = []
+    spans = [told.original_span(at, at + 1) for at in range(len(told.text))]
+    for start, places in groupby(range(len(spans)), key=lambda at: spans[at][0]):
+        which = list(places)  # several where one character reads as such: a ligature, a unit sign
+        read, one = told.text[which[0] : which[-1] + 1], text[start : spans[which[-1]][1]]
+        if len(one) > 1:  # a letter and its accent
             one = unicodedata.normalize("NFC", one)
-        typed.append(one if len(one) == 1 and not character.isspace() else character)
+        # A sign that is no letter ends a word; what it reads as may not: "5mg".
+        as_typed = len(one) == 1 and not read.isspace() and (len(read) == 1 or one.isalnum())
+        typed.append(one if as_typed else read)
     return tuple(dict.fromkeys((told.text, "".join(typed))))

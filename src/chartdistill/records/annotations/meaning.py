@@ -291,15 +291,15 @@ class _DocumentReader:
         reaching: list[int] = []
         for pieces, item in marks:  # what one may lie within comes before it
             reaching = [place for place in reaching if extent(outer[place][0])[1] > extent(pieces)[0]]
-            around = next((place for place in reaching if lies_within(pieces, outer[place][0])), None)
-            longer = None if around is None else outer[around][1]
-            same = longer is not None and entity.key(longer.text) == entity.key(item.text)
-            if longer is None or around is None or (longer.optional and not item.optional and not same):
+            around = [place for place in reaching if lies_within(pieces, outer[place][0])]
+            same = next((one for one in around if entity.key(outer[one][1].text) == entity.key(item.text)), None)
+            if same is None and all(outer[one][1].optional and not item.optional for one in around):
                 outer.append((pieces, item))
                 reaching.append(len(outer) - 1)
-            elif same:
+            elif same is not None:
+                longer = outer[same][1]
                 told = {"status": longer.status or item.status, "optional": longer.optional and item.optional}
-                outer[around] = outer[around][0], longer.model_copy(update=told)
+                outer[same] = outer[same][0], longer.model_copy(update=told)
         if inner := len(marks) - len(outer):
             self._tell("nested_span", task, f"{inner} spans within longer ones of the same task; the longer count")
         return [item for _, item in outer]

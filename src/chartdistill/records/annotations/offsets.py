@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -20,14 +21,17 @@ from typing import TypeAlias
 from chartdistill.clinical.text.normalisation import normalise
 from chartdistill.records.annotations.answer import Span
 from chartdistill.records.cleaning import Cleaned, clean
+from chartdistill.records.edits import Segment
 
 BYTE_ORDER_MARK = "\ufeff"
 """Before a text it is a character for some tools (brat), and nothing for others."""
 _LEAST_CUT = 2
 """Words that plain characters must cut before another count is believed without text beside it."""
 
-_LINE_END = re.compile(r"[-\u00ad][ \t]*\r?\n")
+_LINE_END = re.compile(r"[-\u00ad\u2010\u2011\ufe63\uff0d][ \t]*\r?\n")
 """Where a word may be broken."""
+_CUTS = frozenset({"boilerplate", "nan", "keyword_tail"})
+"""What cleaning cuts off a text's end."""
 
 Pieces: TypeAlias = tuple[tuple[int, int], ...]
 """Offsets of a span; several where it is discontinuous."""
@@ -88,17 +92,35 @@ def lies_within(inner: Pieces, outer: Pieces) -> bool:
 def as_read(text: str, cleaned: Cleaned, pieces: Pieces) -> str | None:
     """What a span says in the chart as a record has it: no tag within a name, no reference for a sign, no control
     character, and a word that is broken at a line's end is whole. None where cleaning cut all of it off the end."""
-    if cleaned.segments and extent(pieces)[0] >= cleaned.segments[-1][1] + cleaned.segments[-1][2]:
-        return None
     parts = []
-    for start, end in pieces:
-        inside = [one for one in cleaned.segments if one[1] < end and start < one[1] + one[2]]
+    for start, end in _kept(pieces, cleaned):
+        begin = bisect_right(cleaned.segments, start, key=_end_in_file)
+        inside = cleaned.segments[begin : bisect_left(cleaned.segments, end, key=_start_in_file)]
         if inside and inside[0][1] <= start and end <= inside[-1][1] + inside[-1][2]:
             first, last = inside[0], inside[-1]
             parts.append(cleaned.text[first[0] + start - first[1] : last[0] + end - last[1]])
         else:  # it begins or ends with what was replaced
             parts.append(clean(text[start:end]).text)
-    return " ".join(_on_one_line(part, cleaned.text) for part in parts)
+    return " ".join(_on_one_line(part, cleaned.text) for part in parts) if parts else None
+
+
+def _kept(pieces: Pieces, cleaned: Cleaned) -> Pieces:
+    """The pieces without what cleaning cut off the text's end."""
+    if not cleaned.segments or _CUTS.isdisjoint(cleaned.removed):
+        return pieces
+    start, _, length = cleaned.segments[-1]
+    if start + length < len(cleaned.text):  # it ends with a sign that stands for another, whose place is not known
+        return pieces
+    end_kept = _end_in_file(cleaned.segments[-1])
+    return tuple((start, min(end, end_kept)) for start, end in pieces if start < end_kept)
+
+
+def _start_in_file(segment: Segment) -> int:
+    return segment[1]
+
+
+def _end_in_file(segment: Segment) -> int:
+    return segment[1] + segment[2]
 
 
 def _on_one_line(part: str, chart: str) -> str:
