@@ -39,17 +39,10 @@ CHART = (
     "70/30\r\nAllergies: None. Non-steroidal \u0394\u03a3 |\u00a0Fluxo-\nmide; Crohn\u2019s \u4e2d\u6587 \U0001f48a x"
 )
 CHARTS = [
-    CHART,
-    "Takes aspirin.",
-    "No medications.",
-    "",
-    "| - .",
-    "\U0001f48a",
-    "a b a b a",
-    "NONE FOUND in\n\nurine",
+    CHART, "Takes aspirin.", "No medications.", "", "| - .", "\U0001f48a", "a b a b a", "NONE FOUND in\n\nurine",
     "(None) Stop \ufb02uoxetine; Stage \u2163, 38\u2103, 5\u339d o\ufb03ce-\n\ufb01lm "
     "\ufb01\u0301x 5\u338e \uff76\uff9e\uff9d \u01c6",
-]
+]  # fmt: skip
 
 
 def byte_level(chart: str) -> PreTrainedTokenizerFast:
