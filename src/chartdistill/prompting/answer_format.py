@@ -113,11 +113,10 @@ def _no_such(names: tuple[str, str]) -> re.Pattern[str]:
 def _one_or_many(noun: str) -> str:
     """A pattern of a noun and its plural: allergy and allergies, diagnosis and diagnoses, test and tests."""
     for ending, either in (
-        ("is$|ses$", "(?:is|ises|es)"),  # diagnosis, iris; diagnoses
+        ("is$|(?<=s)es$", "(?:is|ises|es)"),  # diagnosis, iris; diagnoses
         ("(?<=[^aeiou])y$|ies$", "(?:y|ies)"),
         ("(?<=[^s])s$", "(?:s|ses)?"),  # tests, virus
     ):
         if (found := re.search(ending, noun)) is not None:
-            stem = noun[: found.start() + found.group().startswith("ses")]
-            return stem + either
+            return noun[: found.start()] + either
     return noun + "(?:e?s)?"
